@@ -11,7 +11,7 @@ from tasker.teams.policies import (
     MAX_BYTES,
     load_policies,
     parse_policies,
-    policies_of,
+    parse_policies_section,
 )
 
 GROWTHCORP = """
@@ -83,7 +83,7 @@ def test_policies_can_be_read_from_toml(tmp_path: Path) -> None:
 
     assert [SHARED] == load_policies(toml)
     assert SHARED == load_policies(yaml)[-1]
-    assert [SHARED] == policies_of(
+    assert [SHARED] == parse_policies_section(
         {
             "shared": {
                 "owner_team": "platform",

@@ -8,9 +8,9 @@ from tasker.teams.permissions import (
     ROLES,
     TASKS_CREATE,
     TASKS_READ,
-    check_roles,
     expand_scope,
-    permissions_of,
+    expand_scopes,
+    require_known_roles,
 )
 
 
@@ -32,13 +32,13 @@ def test_a_wildcard_matches_a_resource_or_everything() -> None:
 
 def test_a_misspelt_permission_gets_a_suggestion() -> None:
     """The message lists all permissions."""
-    assert {TASKS_CREATE, TASKS_READ} == permissions_of(["tasks:create", "tasks:read"])
+    assert {TASKS_CREATE, TASKS_READ} == expand_scopes(["tasks:create", "tasks:read"])
     with pytest.raises(
         InvalidInput, match=r"'tasks:creat'; did you mean 'tasks:create'.*steps:read"
     ):
-        permissions_of(["tasks:creat"])
+        expand_scopes(["tasks:creat"])
     with pytest.raises(InvalidInput, match=r"'operatr'; did you mean 'operator'.*viewer"):
-        check_roles(["viewer", "operatr"])
+        require_known_roles(["viewer", "operatr"])
 
 
 def test_roles_have_their_documented_permissions() -> None:

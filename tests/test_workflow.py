@@ -123,7 +123,7 @@ def test_decorated_functions_stay_unchanged() -> None:
         "payments.process_refund.charge": charge,
         "payments.process_refund.tell": notify,
     }
-    assert Handlers.of(workflow).names() == (
+    assert Handlers.collect(workflow).registered_names() == (
         "payments.process_refund.charge",
         "payments.process_refund.tell",
         "payments.process_refund.validate",

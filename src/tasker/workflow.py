@@ -28,8 +28,8 @@ from tasker.durations import Duration, parse_duration
 from tasker.errors import DocumentProblem, InvalidExpression, InvalidInput, InvalidTemplate, Misuse
 from tasker.graph import Graph
 from tasker.handlers.decorators import Result
-from tasker.handlers.schemas import find_disagreement, schema_of
-from tasker.handlers.signature import read_parameters, return_annotation
+from tasker.handlers.schemas import find_schema_contradiction, json_schema_of_type
+from tasker.handlers.signature import read_parameters, read_return_annotation
 from tasker.layout import instance_input_names
 from tasker.limits import NESTING
 from tasker.model import (
@@ -205,7 +205,7 @@ class StepBuilder(ABC):
                 name=step,
                 callable=f"{self._empty_template.namespace}.{self._empty_template.name}.{step}",
                 handler_version=self._empty_template.version,
-                result_schema=_make_result_schema(return_annotation(function)),
+                result_schema=_make_result_schema(read_return_annotation(function)),
                 **self._common_spec_fields(options, self._steps_read_by_parameters(function, step)),
                 **_handler_spec_fields(options, function),
             )
@@ -1037,9 +1037,9 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
         last = self._steps[Graph(template).names[sinks[0] - 1]]
         if last.function is None or last.spec.spawning is not None:
             return
-        difference = find_disagreement(
-            schema_of(return_annotation(last.function), "serialization"),
-            schema_of(self._result, "validation"),
+        difference = find_schema_contradiction(
+            json_schema_of_type(read_return_annotation(last.function), "serialization"),
+            json_schema_of_type(self._result, "validation"),
         )
         if difference is None:
             return
@@ -1095,7 +1095,7 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
 
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """Functions by handler name; `Handlers.of(workflow)` reads them here."""
+        """Functions by handler name; `Handlers.collect(workflow)` reads them here."""
         return MappingProxyType(dict(self._handler_functions()))
 
 

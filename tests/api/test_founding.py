@@ -16,7 +16,7 @@ from tasker import open_store, parse_template
 from tasker.api import create_app
 from tasker.settings import AuthSettings
 from tasker.store.protocol import AuditNote, Store
-from tasker.teams.api_keys import new_key
+from tasker.teams.api_keys import generate_key
 from tasker.teams.model import NamespacePolicy, NewApiKey
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +95,7 @@ async def asked(
     """Ask a server that asks nobody who they are, and one that wants the printed token."""
     token, auth = "any", AuthSettings()
     if request.param == "with a token":
-        key = new_key()
+        key = generate_key()
         token, auth = key.text, AuthSettings(enabled=True)
         await seeds.add_api_key(
             NewApiKey(

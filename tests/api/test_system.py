@@ -70,7 +70,7 @@ async def test_metrics_count_tasks_and_steps(memory: Store) -> None:
     async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
         first, second = await one.create(), await one.create("shop.broken")
         worker = one.worker()
-        worker.observers.append(metrics.observe)
+        worker.observers.append(metrics.count_notice)
         async with worker:
             for task in (first, second):
                 await one.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})

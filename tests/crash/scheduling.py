@@ -17,7 +17,7 @@ from tasker.store.protocol import Store
 
 async def handle_ticks(store: Store) -> None:
     client = LocalClient(store)
-    await Scheduler(store, client, Reporter("crash", [], client.task_end_waiter)).start_due()
+    await Scheduler(store, client, Reporter("crash", [], client.task_end_waiter)).create_due_tasks()
 
 
 async def main(url: str) -> None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from tasker import LocalClient, Template
-from tasker.engine.background import Background
+from tasker.engine.background import BackgroundTasks
 from tasker.engine.claimer import Claimer
 from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
@@ -28,7 +28,7 @@ class Pieces(NamedTuple):
     """The pieces of one worker."""
 
     store: Store
-    background: Background
+    background: BackgroundTasks
     slots: Slots
     cache: TaskCache
     lease: WorkerLease
@@ -52,19 +52,19 @@ async def assembled(
     client = LocalClient(store)
     for template in templates:
         await client.register(template)
-    bound = Handlers.of(*handlers).bind(templates, namespaces)
-    background = Background("pieces")
+    bound = Handlers.collect(*handlers).bind_to_namespaces(templates, namespaces)
+    background = BackgroundTasks("pieces")
     slots = Slots(settings.slots)
     cache = TaskCache(store, bound, environment=None, limit=settings.memory)
     reporter = Reporter("pieces", observers, client.task_end_waiter)
     lease = WorkerLease(store, "pieces", settings, bound)
-    await lease.open()
+    await lease.open_lease()
     settler = Settler(store, lease, slots, cache, reporter, background)
     services = HandlerServices(store, client)
     engine = EngineServices(store, client, services)
     executor = Executor(settings, services, slots, settler, reporter, engine)
     claimer = Claimer(store, settings, lease, slots, cache, executor, settler, background)
-    settler.pass_freed_steps_to(claimer)
+    settler.set_freed_step_consumer(claimer)
     scheduler = Scheduler(store, client, reporter)
     janitor = Janitor(
         store,
@@ -80,5 +80,5 @@ async def assembled(
     try:
         yield Pieces(store, background, slots, cache, lease, settler, executor, claimer, janitor)
     finally:
-        background.cancel()
+        background.cancel_all()
         executor.close()

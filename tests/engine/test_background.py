@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasker.engine.background import Background
+from tasker.engine.background import BackgroundTasks
 
 pytestmark = pytest.mark.anyio
 
@@ -13,13 +13,13 @@ SECONDS = 60  #: only a test that fails takes so long
 
 async def test_the_end_of_spawned_work_is_signalled() -> None:
     """A stopping worker waits for it."""
-    background = Background("w")
+    background = BackgroundTasks("w")
     gate = asyncio.Event()
 
     async def work() -> None:
         await gate.wait()
 
-    background.spawn(work())
+    background.start_operation(work())
     assert 1 == len(background.pending)
     gate.set()
     async with asyncio.timeout(SECONDS):
@@ -30,13 +30,13 @@ async def test_the_end_of_spawned_work_is_signalled() -> None:
 
 
 async def test_the_first_failure_is_reported() -> None:
-    background = Background("w")
+    background = BackgroundTasks("w")
 
     async def fail(number: int) -> None:
         raise RuntimeError(str(number))
 
     for number in range(2):
-        background.spawn(fail(number))
+        background.start_operation(fail(number))
         async with asyncio.timeout(SECONDS):
             await background.changed.wait()
         background.changed.clear()

@@ -154,10 +154,10 @@ async def test_claims_after_the_stop_are_released_even_if_their_task_is_cached(
     async with assembled(memory, [{"only": lambda: 1}], [FLOW]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
         claims = await claimed(pieces, memory)
-        await pieces.cache.fetch(claims)
+        await pieces.cache.fetch_tasks(claims)
         pieces.claimer.close()
 
-        pieces.claimer.accept(claims)
+        pieces.claimer.accept_claims(claims)
 
         assert {} == pieces.executor.running
         await settled(pieces)
@@ -169,7 +169,7 @@ async def test_claims_whose_task_is_read_at_the_stop_are_released(memory: Store)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
         store.held_up["load_task_inputs"] = gate = asyncio.Event()
-        pieces.claimer.accept(await claimed(pieces, memory))
+        pieces.claimer.accept_claims(await claimed(pieces, memory))
         await eventually(lambda: "load_task_inputs" in store.calls)
         pieces.claimer.close()
         gate.set()
@@ -199,14 +199,14 @@ async def test_after_a_database_crash_void_claims_stop_and_undone_steps_run_agai
             await LocalClient(memory).create_task("n.flow", idempotency_key=key) for key in "ab"
         ]
         claims = {claim.task_id: claim for claim in await claimed(pieces, memory, 2)}
-        await pieces.cache.fetch([claims[void.id]])
-        pieces.claimer.accept([claims[void.id]])
+        await pieces.cache.fetch_tasks([claims[void.id]])
+        pieces.claimer.accept_claims([claims[void.id]])
         await LocalClient(memory).cancel(void.id)
-        pieces.background.start("claim", pieces.claimer.run())
+        pieces.background.start_loop("claim", pieces.claimer.run())
         pieces.claimer.verify_claims(1)
 
         await eventually(stopped.is_set)
-        await eventually(lambda: [claims[undone.id]] == pieces.executor.held())
+        await eventually(lambda: [claims[undone.id]] == pieces.executor.held_claims())
 
 
 async def test_claims_whose_task_is_read_while_claims_are_recovered_are_not_read_again(
@@ -216,10 +216,10 @@ async def test_claims_whose_task_is_read_while_claims_are_recovered_are_not_read
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         await LocalClient(memory).create_task("n.flow")
         store.held_up["load_task_inputs"] = gate = asyncio.Event()
-        pieces.claimer.accept(await claimed(pieces, memory))
+        pieces.claimer.accept_claims(await claimed(pieces, memory))
         await eventually(lambda: "load_task_inputs" in store.calls)
         pieces.claimer.verify_claims(1)
-        pieces.background.start("claim", pieces.claimer.run())
+        pieces.background.start_loop("claim", pieces.claimer.run())
         await eventually(lambda: "claim" in store.calls)  # they are recovered
         gate.set()
         await eventually(lambda: pieces.settler.waiting_count)
@@ -232,7 +232,7 @@ async def test_claims_are_verified_once_after_relaxed_settlements(
 ) -> None:
     store = Unreliable(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
-        pieces.background.start("claim", pieces.claimer.run())
+        pieces.background.start_loop("claim", pieces.claimer.run())
         await eventually(lambda: "wait_for_work" in store.calls)
         pieces.claimer.verify_claims(0)
         pieces.claimer.verify_claims(2)
@@ -271,16 +271,16 @@ async def test_a_slot_is_reserved_for_a_step_that_each_waiting_outcome_may_free(
     monkeypatch.setattr(slots, "_MOST_AHEAD", 0)
     store = Recording(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW], WorkerSettings(slots=4)) as pieces:
-        pieces.background.start("settle", pieces.settler.run())
+        pieces.background.start_loop("settle", pieces.settler.run())
         for _ in range(2):
             await LocalClient(memory).create_task("n.flow")
         first, second = await claimed(pieces, memory, 2)
-        pieces.claimer.accept([first])
+        pieces.claimer.accept_claims([first])
         await store.settling.wait()
-        pieces.claimer.accept([second])
+        pieces.claimer.accept_claims([second])
         await eventually(lambda: pieces.settler.waiting_count)
 
-        pieces.background.start("claim", pieces.claimer.run())
+        pieces.background.start_loop("claim", pieces.claimer.run())
         await eventually(lambda: store.asked)
 
         assert 3 == store.asked[0]

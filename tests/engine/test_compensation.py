@@ -26,7 +26,7 @@ from tasker import (
     Worker,
     Workflow,
 )
-from tasker.engine.compensating import plan
+from tasker.engine.compensating import plan_compensating_steps
 from tasker.errors import Misuse, TaskFailed
 from tasker.graph import Graph
 from tasker.model import CompletedStep, Template
@@ -249,7 +249,7 @@ def test_a_template_is_read_back_from_its_document() -> None:
 
 def planned(template: Template, *steps: CompletedStep) -> dict[int, set[int]]:
     """Plan the compensation of completed steps; return which of them each waits for, all told."""
-    made = plan(Graph(template), steps)
+    made = plan_compensating_steps(Graph(template), steps)
     waits: dict[int, set[int]] = {step.place: set() for step in made}
     for step in reversed(made):  # those that others wait for come later
         assert all(child < step.place for child in step.children)
@@ -316,7 +316,7 @@ steps:
         for instance in range(200)
     ]
 
-    made = plan(graph, steps)
+    made = plan_compensating_steps(graph, steps)
 
     assert 400 < len(made) < 405
     assert sum(len(step.children) for step in made) < 405

@@ -6,7 +6,7 @@ from random import Random
 
 from tasker import PermanentError, Retry
 from tasker.codec import loads
-from tasker.engine.failure import AttemptTimeout, outcome_of
+from tasker.engine.failure import AttemptTimeout, outcome_of_exception
 from tasker.model import Backoff, Claim, OutcomeCode, StepSpec, TaskId
 
 DOUBLING = Retry(
@@ -21,7 +21,9 @@ DOUBLING = Retry(
 def failure(attempt: int, counted: int) -> tuple[int, float]:
     """Return the outcome and delay of an attempt of which `counted` count."""
     claim = Claim(TaskId("t"), 1, attempt, counted)
-    outcome = outcome_of(ValueError("x"), claim, StepSpec(name="only", retry=DOUBLING), Random(1))
+    outcome = outcome_of_exception(
+        ValueError("x"), claim, StepSpec(name="only", retry=DOUBLING), Random(1)
+    )
     return outcome.outcome, outcome.delay
 
 
@@ -48,7 +50,7 @@ def test_a_retry_policy_makes_errors_final_or_retried() -> None:
         (AttemptTimeout("x", code="timeout"), OutcomeCode.ERROR),
         (KeyError("x"), OutcomeCode.RETRY),
     ):
-        settled = outcome_of(error, Claim(TaskId("t"), 1, 1, 1), spec, Random(1))
+        settled = outcome_of_exception(error, Claim(TaskId("t"), 1, 1, 1), spec, Random(1))
         assert outcome == settled.outcome
         assert settled.error is not None
         assert (outcome is OutcomeCode.RETRY) == loads(settled.error)["retryable"]
@@ -57,8 +59,8 @@ def test_a_retry_policy_makes_errors_final_or_retried() -> None:
 def test_attempts_are_bounded_for_errors_that_are_retried_by_name() -> None:
     retry = Retry(max_attempts=2, retry_on=("PermanentError",))
     spec, error = StepSpec(name="only", retry=retry), PermanentError("x")
-    first = outcome_of(error, Claim(TaskId("t"), 1, 1, 1), spec, Random(1))
-    second = outcome_of(error, Claim(TaskId("t"), 1, 2, 2), spec, Random(1))
+    first = outcome_of_exception(error, Claim(TaskId("t"), 1, 1, 1), spec, Random(1))
+    second = outcome_of_exception(error, Claim(TaskId("t"), 1, 2, 2), spec, Random(1))
 
     assert [OutcomeCode.RETRY, OutcomeCode.ERROR] == [first.outcome, second.outcome]
 
@@ -66,7 +68,9 @@ def test_attempts_are_bounded_for_errors_that_are_retried_by_name() -> None:
 def test_a_long_stack_trace_keeps_whole_lines() -> None:
     """Otherwise the end of a sensitive value could be left at its begin, where nothing masks it."""
     error = ValueError("\n".join(f"line {number} of the message" for number in range(1_000)))
-    stored = outcome_of(error, Claim(TaskId("t"), 1, 1, 1), StepSpec(name="only"), Random(1)).error
+    stored = outcome_of_exception(
+        error, Claim(TaskId("t"), 1, 1, 1), StepSpec(name="only"), Random(1)
+    ).error
     assert stored is not None
 
     first, *_, last = loads(stored)["trace"].splitlines()

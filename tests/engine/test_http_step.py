@@ -25,8 +25,8 @@ from tasker import (
     WorkerSettings,
     open_store,
 )
-from tasker.engine.checked_transport import is_allowed
-from tasker.engine.http_step import MOST_BYTES, HttpStep
+from tasker.engine.checked_transport import is_address_allowed
+from tasker.engine.http_step import MOST_BYTES, HttpStepHandler
 from tasker.errors import InvalidExpression
 from tasker.model import Attempt
 from tasker.store.protocol import AuditNote
@@ -202,10 +202,10 @@ async def test_no_request_sends_the_cookies_of_earlier_responses() -> None:
         )
 
     with serving(answer) as service:
-        step = HttpStep(_allow_all, HTTP.http_networks)
+        step = HttpStepHandler(_allow_all, HTTP.http_networks)
         for path in ("/a", "/c"):
             request = step._client.build_request("GET", service.url + path)
-            await step._send(request, HttpCall(url=service.url), "shop")
+            await step._send_with_redirects(request, HttpCall(url=service.url), "shop")
         await step.close()
 
     assert ["/a", "/b", "/c"] == [sent.path for sent in service.requests]
@@ -329,7 +329,7 @@ async def test_private_addresses_are_refused_unless_allowed() -> None:
     ],
 )
 async def test_public_addresses_are_allowed(address: str, expected: bool) -> None:
-    assert expected is is_allowed(ip_address(address), [ip_network("10.1.0.0/16")])
+    assert expected is is_address_allowed(ip_address(address), [ip_network("10.1.0.0/16")])
 
 
 async def test_size_and_time_of_responses_are_limited() -> None:
@@ -427,10 +427,10 @@ async def test_the_policy_is_reread_periodically(monkeypatch: pytest.MonkeyPatch
 
     now = 100.0
     monkeypatch.setattr("tasker.engine.http_step.time.monotonic", lambda: now)
-    step = HttpStep(read)
-    first, second = await step._policy("shop"), await step._policy("shop")
+    step = HttpStepHandler(read)
+    first, second = await step._load_policy("shop"), await step._load_policy("shop")
     now += 5
-    third = await step._policy("shop")
+    third = await step._load_policy("shop")
     await step.close()
 
     assert (policies[0], policies[0], None) == (first, second, third)

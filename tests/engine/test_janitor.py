@@ -100,7 +100,7 @@ async def test_a_lost_step_that_is_not_retryable_fails(memory: Store) -> None:
         task = await LocalClient(memory).create_task("n.flow")
         await lose(memory, 1)
 
-        await pieces.janitor.expire()
+        await pieces.janitor.settle_lost_attempts()
 
         [step_] = await memory.list_steps(task.id)
         assert (StepStatus.ERROR, "lease_lost") == (step_.status, (step_.error or {})["code"])
@@ -120,7 +120,7 @@ async def test_the_delay_after_a_lost_attempt_grows_with_the_losses(memory: Stor
             )
         await lose(memory, 1)
 
-        await pieces.janitor.expire()
+        await pieces.janitor.settle_lost_attempts()
 
         due = (await memory.claim(hand, 1)).next_due
         assert due is not None
@@ -141,7 +141,7 @@ async def test_a_lost_step_of_an_unreadable_template_is_left_to_other_workers(
         task = await LocalClient(memory).create_task("n.flow")
         await lose(memory, 1)
 
-        await pieces.janitor.expire()
+        await pieces.janitor.settle_lost_attempts()
 
         [step_] = await memory.list_steps(task.id)
         assert StepStatus.ENQUEUED == step_.status
@@ -155,7 +155,7 @@ async def test_all_expired_attempts_are_settled_in_one_call(memory: Store) -> No
         await LocalClient(memory).create_tasks(requests)
         await lose(memory, len(requests))
 
-        await pieces.janitor.expire()
+        await pieces.janitor.settle_lost_attempts()
 
         assert [] == await memory.expired(1)
         assert 3 == store.calls.count("expired")
@@ -171,7 +171,7 @@ async def test_all_tasks_past_their_deadline_end_in_one_call() -> None:
             await client.create_tasks([late] * (2 * SWEPT + 1))
             clock.advance(timedelta(seconds=2))
 
-            await pieces.janitor.sweep()
+            await pieces.janitor.sweep_tasks()
 
             assert [] == await client.tasks(TaskFilter(status=TaskStatus.PENDING))
             assert 3 == store.calls.count("sweep")
@@ -187,7 +187,7 @@ async def test_the_end_of_a_task_of_an_unreadable_template_is_reported() -> None
             task = await LocalClient(memory).create_task("n.flow", deadline=timedelta(seconds=1))
             clock.advance(timedelta(seconds=2))
 
-            await pieces.janitor.sweep()
+            await pieces.janitor.sweep_tasks()
 
     [ended] = of_kind(TaskEnded, events)
     assert (task.id, TaskStatus.ERROR, None) == (ended.task_id, ended.status, ended.template)
@@ -209,7 +209,7 @@ async def test_all_steps_past_their_queue_timeout_fail_in_one_call(
             tasks = await LocalClient(memory).create_tasks(requests)
             clock.advance(timedelta(seconds=2))
 
-            await pieces.janitor.fail_unclaimed()
+            await pieces.janitor.fail_unclaimed_steps()
 
             assert 3 == store.calls.count("fail_unclaimed")
     ids = sorted(task.id for task in tasks)
@@ -249,7 +249,7 @@ async def test_ended_tasks_are_deleted_after_their_retention(memory: Store) -> N
         for task in await client.tasks(limit=500):
             await client.cancel(task.id)
 
-        await pieces.janitor.prune()
+        await pieces.janitor.prune_tasks()
 
         assert [kept.id] == [task.id for task in await client.tasks(limit=500)]
         assert 3 == store.calls.count("prune")
@@ -258,7 +258,7 @@ async def test_ended_tasks_are_deleted_after_their_retention(memory: Store) -> N
         async with assembled(memory, [], [], short) as others:
 
             async def is_gone() -> bool:
-                await others.janitor.prune()
+                await others.janitor.prune_tasks()
                 return [] == await client.tasks()
 
             await eventually(is_gone)
@@ -291,11 +291,11 @@ async def test_steps_that_no_worker_can_run_are_logged_as_warnings(
         async with assembled(memory, handlers, [ours], long) as pieces:
             for name in ("n.flow", "elsewhere.other"):
                 await client.create_task(name)
-            await pieces.janitor.warn_of_unserved()
+            await pieces.janitor.warn_of_unserved_steps()
             early = list(caplog.messages)
             clock.advance(timedelta(seconds=90))
 
-            await pieces.janitor.warn_of_unserved()
+            await pieces.janitor.warn_of_unserved_steps()
 
     assert [] == early
     [warning] = [record for record in caplog.records if record.msg == "steps_without_worker"]
@@ -318,7 +318,7 @@ async def test_steps_of_a_served_namespace_are_logged_even_without_handlers(
         clock.advance(timedelta(seconds=90))
         long = WorkerSettings(lease=timedelta(hours=1))
         async with assembled(memory, [{"x": lambda: 1}], [], long, namespaces=["n"]) as pieces:
-            await pieces.janitor.warn_of_unserved()
+            await pieces.janitor.warn_of_unserved_steps()
 
     [warning] = [record for record in caplog.records if record.msg == "steps_without_worker"]
     assert ("n", "nobody") == (vars(warning)["namespace"], vars(warning)["handler"])

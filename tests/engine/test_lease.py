@@ -83,7 +83,7 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
         await LocalClient(memory).create_task("n.flow")
         [claim] = (await memory.claim(before, 1)).claims
         holding = Holding(claim)
-        pieces.background.start("lease", lease.maintain(holding, holding))
+        pieces.background.start_loop("lease", lease.maintain(holding, holding))
         await memory.retire_worker(before)
         async with asyncio.timeout(SOON.total_seconds()):
             await holding.woken.wait()
@@ -105,7 +105,7 @@ async def test_the_store_records_which_queues_a_worker_serves(memory: Store) -> 
         await client.register(template("late"))
         task = await client.create_task("n.late")
         [unserved] = await memory.list_steps(task.id)
-        grown = await pieces.lease.find_queues()
+        grown = await pieces.lease.serve_new_queues()
         [served] = await memory.list_steps(task.id)
 
     assert grown
@@ -121,5 +121,5 @@ async def test_each_renewal_verifies_claims(memory: Store) -> None:
         await LocalClient(memory).create_task("n.flow")
         [claim] = (await memory.claim(pieces.lease.id, 1)).claims
         holding = Holding(claim)
-        pieces.background.start("lease", pieces.lease.maintain(holding, holding))
+        pieces.background.start_loop("lease", pieces.lease.maintain(holding, holding))
         await eventually(lambda: "verify_claims" in holding.calls)

@@ -11,7 +11,7 @@ import pytest
 from tests.engine.factories import SOON, template
 
 from tasker import AsyncContext, Context, Worker
-from tasker.engine import AttemptFilter
+from tasker.engine import AttemptLogFilter
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ class Kept(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
-        self.addFilter(AttemptFilter())
+        self.addFilter(AttemptLogFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)

@@ -14,7 +14,7 @@ from tests.engine.factories import AT_ONCE, SOON, step, template
 
 from tasker import LocalClient, Worker, open_store
 from tasker.engine import process
-from tasker.engine.process import is_gone, this_process
+from tasker.engine.process import describe_this_process, has_process_ended
 from tasker.model import AttemptOutcome
 
 pytestmark = pytest.mark.anyio
@@ -49,17 +49,17 @@ def child(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_running_process_is_not_reported_as_gone() -> None:
-    own = this_process({})
+    own = describe_this_process({})
 
-    assert not is_gone(own.pid, own.pid_started)
+    assert not has_process_ended(own.pid, own.pid_started)
     assert os.getpid() == own.pid
     assert own.machine
 
 
 def test_a_later_process_with_the_same_id_is_distinguished() -> None:
-    own = this_process({})
+    own = describe_this_process({})
 
-    assert is_gone(own.pid, own.pid_started - 1)
+    assert has_process_ended(own.pid, own.pid_started - 1)
 
 
 def test_a_killed_process_is_gone_before_its_parent_reaps_it() -> None:
@@ -67,17 +67,17 @@ def test_a_killed_process_is_gone_before_its_parent_reaps_it() -> None:
     with child("-c", "print('up', flush=True); import time; time.sleep(3600)") as started:
         assert started.stdout is not None
         started.stdout.readline()
-        begun = process._start_time(started.pid)
+        begun = process._process_start_time(started.pid)
         assert begun is not None
-        running = is_gone(started.pid, begun)
+        running = has_process_ended(started.pid, begun)
         started.send_signal(signal.SIGKILL)
         until = time.monotonic() + SOON.total_seconds()
-        while not (zombie := is_gone(started.pid, begun)) and time.monotonic() < until:
+        while not (zombie := has_process_ended(started.pid, begun)) and time.monotonic() < until:
             time.sleep(0.01)
         assert started.returncode is None
         started.wait()
 
-        assert (False, True, True) == (running, zombie, is_gone(started.pid, begun))
+        assert (False, True, True) == (running, zombie, has_process_ended(started.pid, begun))
 
 
 def test_a_process_that_cannot_be_inspected_is_not_reported_as_gone(
@@ -90,10 +90,10 @@ def test_a_process_that_cannot_be_inspected_is_not_reported_as_gone(
     def hidden(pid: int) -> int | None:
         raise FileNotFoundError(pid)
 
-    own = this_process({})
-    monkeypatch.setattr(process, "_start_time", hidden)
+    own = describe_this_process({})
+    monkeypatch.setattr(process, "_process_start_time", hidden)
 
-    assert not is_gone(own.pid, own.pid_started)
+    assert not has_process_ended(own.pid, own.pid_started)
 
 
 @pytest.mark.parametrize("absent", [True, False], ids=["absent", "of another namespace"])
@@ -106,7 +106,7 @@ def test_without_its_own_proc_a_machine_has_no_identity(
     monkeypatch.setattr(process, "_SELF", link)
     process.machine_id.cache_clear()
     try:
-        own = this_process({"gpu": "true"})
+        own = describe_this_process({"gpu": "true"})
     finally:
         process.machine_id.cache_clear()
 

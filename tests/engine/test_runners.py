@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from tasker.engine.runners import CallResult, ThreadRunner
-from tasker.engine.running import Running
-from tasker.handlers import Plan
+from tasker.engine.runners import ThreadCallResult, ThreadRunner
+from tasker.engine.running import RunningAttempt
+from tasker.handlers import CallPlan
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ class Calls:
             return self._visited.wait_for(lambda: self._visits >= visits, timeout=60)
 
 
-class Gap(deque[CallResult]):
+class Gap(deque[ThreadCallResult]):
     """Results that call `in_gap` once, between being seen empty and the answer to that."""
 
     def __init__(self, in_gap: Callable[[], None]) -> None:
@@ -56,10 +56,10 @@ class Gap(deque[CallResult]):
         return False
 
 
-def call_of(name: str, call: Callable[[], Any]) -> tuple[Running, Plan]:
+def call_of(name: str, call: Callable[[], Any]) -> tuple[RunningAttempt, CallPlan]:
     """Make an attempt and its plan, as far as a runner looks at them."""
     plan = SimpleNamespace(call=lambda attempt: call())
-    return cast(Running, SimpleNamespace(key=name, attempt=None)), cast(Plan, plan)
+    return cast(RunningAttempt, SimpleNamespace(key=name, attempt=None)), cast(CallPlan, plan)
 
 
 async def test_a_call_that_ends_during_a_garbage_collection_is_collected() -> None:
@@ -67,7 +67,7 @@ async def test_a_call_that_ends_during_a_garbage_collection_is_collected() -> No
     calls, release = Calls(), threading.Event()
     both = asyncio.Event()
 
-    def end(running: Running, value: object, error: BaseException | None) -> None:
+    def end(running: RunningAttempt, value: object, error: BaseException | None) -> None:
         ended.append(str(running.key))
         if len(ended) == 2:
             both.set()
@@ -79,8 +79,8 @@ async def test_a_call_that_ends_during_a_garbage_collection_is_collected() -> No
     runner = ThreadRunner(2, end, None)
     runner._calls = calls  # type: ignore[assignment]
     runner._returned = Gap(in_gap)
-    runner.start(*call_of("second", release.wait), None)
-    runner.start(*call_of("first", lambda: 1), None)
+    runner.start_handler(*call_of("second", release.wait), None)
+    runner.start_handler(*call_of("first", lambda: 1), None)
     async with asyncio.timeout(60):
         await both.wait()
     runner.close()

@@ -46,7 +46,7 @@ class Bench:
 
     async def pass_time(self, by: timedelta) -> None:
         self.clock.advance(by)
-        await self.scheduler.start_due()
+        await self.scheduler.create_due_tasks()
 
     async def tasks(self) -> Sequence[Task]:
         """Return the tasks, oldest first."""
@@ -194,7 +194,7 @@ async def test_a_clock_set_back_repeats_no_tick(bench: Bench) -> None:
     await bench.client.schedules.create("n.flow", hourly(overlap="allow"))
     await bench.pass_time(timedelta(hours=3))
     bench.clock.jump(timedelta(hours=-2))
-    await bench.scheduler.start_due()
+    await bench.scheduler.create_due_tasks()
     back = await bench.ticks()
 
     await bench.pass_time(timedelta(hours=3))

@@ -32,10 +32,10 @@ async def test_a_settlement_claims_the_step_that_it_frees(memory: Store) -> None
     chain = template("chain", step("first"), step("second", "first"))
     handlers = {"first": lambda: 1, "second": lambda: 2}
     async with assembled(Counting(memory), [handlers], [chain]) as pieces:
-        pieces.background.start("settle", pieces.settler.run())
+        pieces.background.start_loop("settle", pieces.settler.run())
         client = LocalClient(memory)
         task = await client.create_task("n.chain")
-        pieces.claimer.accept((await memory.claim(pieces.lease.id, 1)).claims)
+        pieces.claimer.accept_claims((await memory.claim(pieces.lease.id, 1)).claims)
         await client.wait(task.id, timeout=SOON)
 
     assert [1, 0] == claimed

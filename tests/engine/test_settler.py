@@ -71,7 +71,7 @@ async def test_a_settlement_is_relaxed_if_all_its_templates_are(memory: Store) -
         async def settle(*names: str) -> bool:
             """Run a task of each template, and settle all in one batch."""
             tasks = [await client.create_task(name) for name in names]
-            pieces.claimer.accept((await memory.claim(pieces.lease.id, len(tasks))).claims)
+            pieces.claimer.accept_claims((await memory.claim(pieces.lease.id, len(tasks))).claims)
             await eventually(lambda: pieces.settler.waiting_count == len(tasks))
             run = asyncio.create_task(pieces.settler.run())
             for task in tasks:
@@ -85,7 +85,7 @@ async def test_a_settlement_is_relaxed_if_all_its_templates_are(memory: Store) -
             await settle("n.relaxed", "n.flow"),
             await settle("n.flow"),
         ]
-        assert 1 == pieces.claimer.relaxed_settlements
+        assert 1 == pieces.claimer.relaxed_settlement_count
 
 
 async def test_a_settlement_without_a_lease_claims_nothing(
@@ -127,12 +127,12 @@ async def test_a_settlement_claims_nothing_for_an_outcome_that_frees_no_step(
 
     store = Recording(memory)
     async with assembled(store, [{"first": first, "second": lambda: 1}], [CHAIN]) as pieces:
-        pieces.background.start("settle", pieces.settler.run())
+        pieces.background.start_loop("settle", pieces.settler.run())
         client = LocalClient(memory)
         task = await client.create_task("n.chain")
-        pieces.claimer.accept((await memory.claim(pieces.lease.id, 1)).claims)
+        pieces.claimer.accept_claims((await memory.claim(pieces.lease.id, 1)).claims)
         await eventually(lambda: store.claim_up_to)
-        pieces.claimer.accept((await memory.claim(pieces.lease.id, 1)).claims)
+        pieces.claimer.accept_claims((await memory.claim(pieces.lease.id, 1)).claims)
         await client.wait(task.id, timeout=SOON)
 
     assert [0, 1, 0] == store.claim_up_to
@@ -157,13 +157,13 @@ async def test_draining_waits_for_attempts_that_end_during_the_last_settlement(
 ) -> None:
     store = Gated(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
-        pieces.background.start("settle", pieces.settler.run())
+        pieces.background.start_loop("settle", pieces.settler.run())
         for _ in range(2):
             await LocalClient(memory).create_task("n.flow")
         claims = (await memory.claim(pieces.lease.id, 2)).claims
-        pieces.claimer.accept(claims[:1])
+        pieces.claimer.accept_claims(claims[:1])
         first = await store.gates.get()
-        pieces.claimer.accept(claims[1:])
+        pieces.claimer.accept_claims(claims[1:])
         await eventually(lambda: pieces.settler.waiting_count)
         draining = asyncio.create_task(pieces.settler.drain())
         first.set()
@@ -184,18 +184,18 @@ async def test_a_large_settlement_begins_during_another(
     store = Gated(memory)
     settings = WorkerSettings(slots=120)
     async with assembled(store, [{"only": lambda: 1}], [FLOW], settings) as pieces:
-        pieces.background.start("settle", pieces.settler.run())
+        pieces.background.start_loop("settle", pieces.settler.run())
         for _ in range(82):
             await LocalClient(memory).create_task("n.flow")
         claims = (await memory.claim(pieces.lease.id, 82)).claims
-        pieces.claimer.accept(claims[:1])
+        pieces.claimer.accept_claims(claims[:1])
         first = await store.gates.get()
-        pieces.claimer.accept(claims[1:40])
+        pieces.claimer.accept_claims(claims[1:40])
         await eventually(lambda: pieces.settler.waiting_count == 39)
 
         assert store.gates.empty()
 
-        pieces.claimer.accept(claims[40:])
+        pieces.claimer.accept_claims(claims[40:])
         second = await store.gates.get()
         await eventually(lambda: pieces.settler.waiting_count == 41)
 
@@ -204,7 +204,7 @@ async def test_a_large_settlement_begins_during_another(
         second.set()
         third = await store.gates.get()
         third.set()
-        await eventually(lambda: len(pieces.settler.keys()) == 2)
+        await eventually(lambda: len(pieces.settler.unsettled_keys()) == 2)
 
         assert store.gates.empty()
 
@@ -214,7 +214,7 @@ async def test_a_large_settlement_begins_during_another(
         await pieces.settler.drain()
 
         assert [] == await memory.held(pieces.lease.id)
-        assert not pieces.settler.keys()
+        assert not pieces.settler.unsettled_keys()
 
 
 async def test_claims_are_compared_with_the_store_while_no_settlement_is_in_progress(
@@ -222,18 +222,18 @@ async def test_claims_are_compared_with_the_store_while_no_settlement_is_in_prog
 ) -> None:
     store = Gated(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
-        pieces.background.start("settle", pieces.settler.run())
+        pieces.background.start_loop("settle", pieces.settler.run())
         for _ in range(2):
             await LocalClient(memory).create_task("n.flow")
         claims = (await memory.claim(pieces.lease.id, 2)).claims
-        pieces.claimer.accept(claims[:1])
+        pieces.claimer.accept_claims(claims[:1])
         first = await store.gates.get()
         compared: list[bool] = []
 
         async def compare() -> None:
             async with pieces.settler.paused():
-                pieces.claimer.accept(claims[1:])
-                await eventually(lambda: {claims[1].key} <= pieces.settler.keys())
+                pieces.claimer.accept_claims(claims[1:])
+                await eventually(lambda: {claims[1].key} <= pieces.settler.unsettled_keys())
                 compared.append(store.gates.empty())
 
         comparison = asyncio.create_task(compare())
@@ -257,14 +257,14 @@ async def test_an_ended_task_is_removed_from_the_cache(memory: Store) -> None:
     """
     store = Gated(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
-        pieces.background.start("settle", pieces.settler.run())
+        pieces.background.start_loop("settle", pieces.settler.run())
         await LocalClient(memory).create_task("n.flow")
         [claim] = (await memory.claim(pieces.lease.id, 1)).claims
-        pieces.claimer.accept([claim])
+        pieces.claimer.accept_claims([claim])
         gate = await store.gates.get()
-        before = pieces.cache.task(claim)
+        before = pieces.cache.find_complete_task(claim)
         gate.set()
         await pieces.settler.drain()
 
         assert before is not None
-        assert pieces.cache.task(claim) is None
+        assert pieces.cache.find_complete_task(claim) is None

@@ -10,35 +10,35 @@ from tasker.engine.slots import Slots
 
 def test_taken_and_reserved_slots_are_not_free() -> None:
     slots = Slots(5)
-    slots.take()
-    slots.hold(2)
+    slots.occupy()
+    slots.reserve_exactly(2)
 
-    assert 2 == slots.free
+    assert 2 == slots.free_count
 
-    slots.drop(2)
-    slots.give_back()
+    slots.release_reserved(2)
+    slots.vacate()
 
-    assert 5 == slots.free
+    assert 5 == slots.free_count
 
 
 def test_no_more_slots_are_reserved_than_are_free() -> None:
     slots = Slots(3)
-    slots.take()
+    slots.occupy()
 
-    with slots.reserve(10) as reserved:
-        assert (2, 0) == (reserved, slots.free)
-        with slots.reserve(1) as more:
+    with slots.reserve_up_to(10) as reserved:
+        assert (2, 0) == (reserved, slots.free_count)
+        with slots.reserve_up_to(1) as more:
             assert 0 == more
-    assert 2 == slots.free
+    assert 2 == slots.free_count
 
 
 def test_slots_are_free_again_when_a_call_fails() -> None:
     slots = Slots(3)
 
-    with pytest.raises(RuntimeError), slots.reserve(2):
+    with pytest.raises(RuntimeError), slots.reserve_up_to(2):
         raise RuntimeError
 
-    assert 3 == slots.free
+    assert 3 == slots.free_count
 
 
 def test_with_a_backlog_every_eighth_freed_step_is_left_to_claims_by_others() -> None:
@@ -46,7 +46,7 @@ def test_with_a_backlog_every_eighth_freed_step_is_left_to_claims_by_others() ->
     slots.backlog = True
     reserved = []
     for most in (1, 6, 1, 16, 20, 4):
-        with slots.reserve(most) as count:
+        with slots.reserve_up_to(most) as count:
             reserved.append(count)
 
     assert [1, 6, 0, 14, 18, 3] == reserved
@@ -55,8 +55,8 @@ def test_with_a_backlog_every_eighth_freed_step_is_left_to_claims_by_others() ->
 def _end(slots: Slots, attempts: int) -> None:
     """Start attempts and end them."""
     for _ in range(attempts):
-        slots.take()
-        slots.give_back()
+        slots.occupy()
+        slots.vacate()
 
 
 def test_as_many_steps_as_ended_within_20_ms_are_claimed_ahead(
@@ -92,28 +92,28 @@ def test_claims_that_wait_for_a_slot_reduce_the_next_claim(monkeypatch: pytest.M
     slots = Slots(2)
     _end(slots, 6)
     now += 0.04
-    slots.take()
+    slots.occupy()
     slots.waiting = 2
 
-    assert 2 == slots.free
+    assert 2 == slots.free_count
 
 
 def test_a_closed_worker_has_no_free_slots() -> None:
     slots = Slots(3)
     slots.close()
 
-    assert 0 == slots.free
-    with slots.reserve(2) as reserved:
+    assert 0 == slots.free_count
+    with slots.reserve_up_to(2) as reserved:
         assert 0 == reserved
 
 
 def test_a_freed_slot_wakes_the_claimer() -> None:
     async def give_back() -> None:
         slots = Slots(1)
-        slots.take()
+        slots.occupy()
         slots.changed.clear()
         waiting = asyncio.create_task(slots.changed.wait())
-        slots.give_back()
+        slots.vacate()
         async with asyncio.timeout(60):
             await waiting
 
@@ -123,8 +123,8 @@ def test_a_freed_slot_wakes_the_claimer() -> None:
 def test_the_end_of_a_reservation_wakes_the_claimer() -> None:
     """A claimer that found no free slot meanwhile looks again."""
     slots = Slots(1)
-    with slots.reserve(1):
+    with slots.reserve_up_to(1):
         slots.changed.clear()
 
     assert slots.changed.is_set()
-    assert 1 == slots.free
+    assert 1 == slots.free_count

@@ -161,14 +161,14 @@ async def test_a_slot_is_not_free_while_a_timed_out_handler_runs(memory: Store) 
     async with assembled(memory, [{"only": only}], [flow], ONE_SLOT) as pieces:
         await LocalClient(memory).create_task("n.flow")
         claimed = await memory.claim(pieces.lease.id, 1)
-        pieces.claimer.accept(claimed.claims)
-        await eventually(pieces.settler.keys)  # its outcome is decided
+        pieces.claimer.accept_claims(claimed.claims)
+        await eventually(pieces.settler.unsettled_keys)  # its outcome is decided
 
-        assert (1, 0) == (pieces.slots.taken, pieces.slots.free)
+        assert (1, 0) == (pieces.slots.taken, pieces.slots.free_count)
 
         release.set()
         await eventually(lambda: not pieces.executor.running)
-        assert (0, 1) == (pieces.slots.taken, pieces.slots.free)
+        assert (0, 1) == (pieces.slots.taken, pieces.slots.free_count)
 
 
 async def test_steps_without_a_timeout_use_the_timeout_of_the_worker(memory: Store) -> None:

@@ -195,17 +195,17 @@ async def test_events_that_a_stopped_worker_did_not_deliver_go_to_another(
 async def test_subscribers_are_collected_from_modules(memory: Store) -> None:
     import tests.engine.subscribing as module
 
-    handlers = Handlers.of(module)
+    handlers = Handlers.collect(module)
 
     assert [("audit", ("payment.*",), "billing")] == [
         (each.name, each.events, each.namespace) for each in handlers.subscribers
     ]
-    assert () == handlers.names()
+    assert () == handlers.registered_names()
 
 
 def test_two_subscribers_with_the_same_name_are_refused() -> None:
     with pytest.raises(HandlerImportError, match="two subscribers are named 'audit'"):
-        Handlers.of(subscribing(Inbox(), "a"), subscribing(Inbox(), "b"))
+        Handlers.collect(subscribing(Inbox(), "a"), subscribing(Inbox(), "b"))
 
 
 def test_an_invalid_name_of_an_event_is_refused() -> None:

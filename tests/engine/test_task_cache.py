@@ -27,15 +27,15 @@ def task_input(template_id: TemplateId, number: int) -> TaskInput:
 async def test_removed_tasks_free_their_memory(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
     [stored] = await memory.templates()
-    cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
+    cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     for number in range(100):
         task = task_input(stored.id, number)
-        await cache.remember(task)
-        cache.forget(task.task_id)
+        await cache.add_created_task(task)
+        cache.remove_task(task.task_id)
     last = task_input(stored.id, 100)
-    await cache.remember(last)
+    await cache.add_created_task(last)
 
-    cached = cache.task(Claim(last.task_id, 1, 1, 1))
+    cached = cache.find_complete_task(Claim(last.task_id, 1, 1, 1))
     assert cached is not None
     assert last == cached.input
 
@@ -43,11 +43,13 @@ async def test_removed_tasks_free_their_memory(memory: Store) -> None:
 async def test_the_oldest_task_is_removed_first(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
     [stored] = await memory.templates()
-    cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
+    cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     for number in range(10):
-        await cache.remember(task_input(stored.id, number))
+        await cache.add_created_task(task_input(stored.id, number))
 
-    kept = [cache.task(Claim(TaskId(f"{number:032x}"), 1, 1, 1)) for number in range(10)]
+    kept = [
+        cache.find_complete_task(Claim(TaskId(f"{number:032x}"), 1, 1, 1)) for number in range(10)
+    ]
     assert kept[0] is None
     assert kept[-1] is not None
 
@@ -55,15 +57,15 @@ async def test_the_oldest_task_is_removed_first(memory: Store) -> None:
 async def test_results_count_towards_the_memory_of_tasks(memory: Store) -> None:
     await LocalClient(memory).register(template("flow", *[step(f"s{no}") for no in range(1, 10)]))
     [stored] = await memory.templates()
-    cache = TaskCache(memory, Handlers.of({}), environment=None, limit=5_000)
+    cache = TaskCache(memory, Handlers.collect({}), environment=None, limit=5_000)
     first, second = task_input(stored.id, 1), task_input(stored.id, 2)
-    await cache.remember(first)
+    await cache.add_created_task(first)
     for no in range(1, 10):  # each is small enough to be kept
         cache.add_result(first.task_id, no, JsonText("1" * 500))
-    await cache.remember(second)
+    await cache.add_created_task(second)
 
-    assert cache.task(Claim(first.task_id, 1, 1, 1)) is None
-    assert cache.task(Claim(second.task_id, 1, 1, 1)) is not None
+    assert cache.find_complete_task(Claim(first.task_id, 1, 1, 1)) is None
+    assert cache.find_complete_task(Claim(second.task_id, 1, 1, 1)) is not None
 
 
 async def test_templates_are_cached_up_to_a_number_of_steps(
@@ -79,20 +81,20 @@ async def test_templates_are_cached_up_to_a_number_of_steps(
     for name, steps in (("one", 1), ("two", 2), ("large", 4)):
         registered = await client.register(template(name, *[f"s{no}" for no in range(steps)]))
         ids[name] = registered.stored.id
-    cache = TaskCache(cast(Store, store), Handlers.of(), environment=None, limit=5_000)
+    cache = TaskCache(cast(Store, store), Handlers.collect(), environment=None, limit=5_000)
 
     async def loads(*names: str) -> int:
         before = len(store.calls)
         for name in names:
-            await cache.template(ids[name])
+            await cache.load_template(ids[name])
         return len(store.calls) - before
 
     assert 3 == await loads("one", "two", "large")
     assert 0 == await loads("one", "two")
     assert 2 == await loads("large", "large")
-    await cache.remember(task_input(ids["large"], 1))
+    await cache.add_created_task(task_input(ids["large"], 1))
     assert 0 == await loads("large", "one", "two")
-    cache.forget(task_input(ids["large"], 1).task_id)
+    cache.remove_task(task_input(ids["large"], 1).task_id)
     assert 1 == await loads("large")
 
 
@@ -102,14 +104,14 @@ async def test_compiled_calls_are_cached_up_to_a_number(
     monkeypatch.setattr(task_cache, "MOST_PLANS", 2)
     await LocalClient(memory).register(template("three", "a", "b", "c"))
     [stored] = await memory.templates()
-    cache = TaskCache(memory, Handlers.of({"a": int, "b": int}), environment=None, limit=5_000)
-    compiled = await cache.template(stored.id)
-    first = compiled.plan(1)
+    cache = TaskCache(memory, Handlers.collect({"a": int, "b": int}), environment=None, limit=5_000)
+    compiled = await cache.load_template(stored.id)
+    first = compiled.call_plan(1)
 
-    assert first is compiled.plan(1)
-    compiled.plan(2)
-    compiled.plan(3)
-    assert first is not compiled.plan(1)
+    assert first is compiled.call_plan(1)
+    compiled.call_plan(2)
+    compiled.call_plan(3)
+    assert first is not compiled.call_plan(1)
 
 
 def growing_chain(length: int) -> tuple[Template, dict[str, Callable[..., Any]]]:
@@ -146,8 +148,8 @@ async def test_a_chain_whose_results_do_not_fit_is_not_read_again(
     async with assembled(cast(Store, store), [handlers], [chain], settings) as pieces:
         task = await client.create_task("n.chain")
         [root] = (await memory.claim(pieces.lease.id, 1)).claims
-        pieces.background.start("settle", pieces.settler.run())
-        pieces.claimer.accept([root])
+        pieces.background.start_loop("settle", pieces.settler.run())
+        pieces.claimer.accept_claims([root])
         await client.wait(task.id, timeout=SOON)
 
     assert ["load_task_inputs"] == [call for call in store.calls if call.startswith("load_")]
@@ -156,14 +158,14 @@ async def test_a_chain_whose_results_do_not_fit_is_not_read_again(
 async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
     [stored] = await memory.templates()
-    cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
+    cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     first, second = task_input(stored.id, 1), task_input(stored.id, 2)
-    await cache.remember(first)
-    await cache.remember(second)
-    running = cache.task(Claim(second.task_id, 1, 1, 1))
+    await cache.add_created_task(first)
+    await cache.add_created_task(second)
+    running = cache.find_complete_task(Claim(second.task_id, 1, 1, 1))
     cache.add_result(second.task_id, 1, JsonText("1" * 6_000))
 
-    assert cache.task(Claim(first.task_id, 1, 1, 1)) is not None
+    assert cache.find_complete_task(Claim(first.task_id, 1, 1, 1)) is not None
     assert running is not None
     assert "1" * 6_000 == running.results[1]
 
@@ -171,11 +173,11 @@ async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None
 async def test_an_instance_of_a_task_that_was_removed_is_read_again(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
     [stored] = await memory.templates()
-    cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
+    cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     task = task_input(stored.id, 1)
-    await cache.remember(task)
-    running = cache.task(Claim(task.task_id, 1, 1, 1))
+    await cache.add_created_task(task)
+    running = cache.find_complete_task(Claim(task.task_id, 1, 1, 1))
     cache.add_result(task.task_id, 1, JsonText("1" * 6_000))
 
     assert running is not None  # which keeps the removed task in use
-    assert cache.task(Claim(task.task_id, len(FLOW.steps) + 1, 1, 1)) is None
+    assert cache.find_complete_task(Claim(task.task_id, len(FLOW.steps) + 1, 1, 1)) is None

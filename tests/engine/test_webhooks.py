@@ -18,7 +18,7 @@ from tests.http_service import Reply, Sent, serving
 from tests.waiting import eventually
 
 from tasker import EventSpec, Webhook, Worker, WorkerSettings, limits
-from tasker.engine.webhook_sender import event_body
+from tasker.engine.webhook_sender import serialize_event
 from tasker.events import Delivery, DeliveryStatus, Event, EventFilter
 from tasker.store.protocol import Store
 
@@ -107,7 +107,7 @@ async def test_context_and_result_are_sent_if_included(memory: Store) -> None:
 async def test_a_body_that_is_too_large_omits_context_and_result(event: Event) -> None:
     large = replace(event, context={"text": "x" * limits.WEBHOOK_BYTES})
 
-    body = json.loads(event_body(large, ("context", "result")))
+    body = json.loads(serialize_event(large, ("context", "result")))
 
     assert {"context", "result"}.isdisjoint(body)
     assert event.payload == body["payload"]

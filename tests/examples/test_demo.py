@@ -22,8 +22,8 @@ from tests.examples.company import ROOT, TEMPLATES, company_templates
 
 from tasker import Handlers, LocalClient, TaskStatus, open_store
 from tasker.cli.commands.demo import example_folder
-from tasker.handlers import check
-from tasker.handlers.check import unused_handlers
+from tasker.handlers import check_template
+from tasker.handlers.check import find_unused_handlers
 from tasker.model import AttemptOutcome, TaskFilter
 
 pytestmark = pytest.mark.anyio
@@ -289,10 +289,12 @@ def test_templates_and_handlers_of_the_example_match() -> None:
     """
     Every callable resolves, every parameter has a source, types and schemas agree.
     """
-    handlers_of_file = Handlers.of(handlers)
+    handlers_of_file = Handlers.collect(handlers)
 
     assert [] == [
-        problem for template in company_templates() for problem in check(template, handlers_of_file)
+        problem
+        for template in company_templates()
+        for problem in check_template(template, handlers_of_file)
     ]
 
 
@@ -307,7 +309,7 @@ def test_every_handler_is_used() -> None:
     ]
     templates = [*company_templates(), *load_templates(printed)]
 
-    assert [] == unused_handlers(templates, Handlers.of(handlers))
+    assert [] == find_unused_handlers(templates, Handlers.collect(handlers))
 
 
 def test_the_retries_of_the_demo_have_short_delays() -> None:
@@ -350,7 +352,7 @@ def test_an_installed_tasker_includes_the_example(tmp_path: Path) -> None:
         "from tasker import Handlers\n"
         "from tasker.cli.commands.demo import example_folder\n"
         "folder = example_folder()\n"
-        "print(folder, len(Handlers.of(folder / 'handlers.py')))"
+        "print(folder, len(Handlers.collect(folder / 'handlers.py')))"
     )
     asked = subprocess.run(
         [sys.executable, "-c", script],
@@ -361,7 +363,7 @@ def test_an_installed_tasker_includes_the_example(tmp_path: Path) -> None:
     )
 
     folder = installed / "tasker" / "examples" / "growthcorp"
-    assert f"{folder} {len(Handlers.of(handlers))}" == asked.stdout.strip()
+    assert f"{folder} {len(Handlers.collect(handlers))}" == asked.stdout.strip()
     assert {path.name for path in TEMPLATES.iterdir()} == {
         path.name for path in (folder / "templates").iterdir()
     }

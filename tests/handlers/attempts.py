@@ -8,8 +8,8 @@ from typing import Any
 
 from tasker.clock import ManualClock
 from tasker.durable import DurableCall, NewDurableCall
-from tasker.handlers import Handler, LiveAttempt, Plan, Upstream, compile_plan
-from tasker.handlers.instances import Joined, Page
+from tasker.handlers import CallPlan, Handler, LiveAttempt, UpstreamSteps, compile_call_plan
+from tasker.handlers.instances import JoinedStep, Page
 from tasker.model import (
     Claim,
     JsonText,
@@ -43,7 +43,7 @@ class FakeServices:
     def sync_client(self, attempt: LiveAttempt) -> Any:
         return "sync client", attempt.claim.task_id
 
-    def keep_log(
+    def append_log(
         self,
         attempt: LiveAttempt,
         level: int,
@@ -53,7 +53,7 @@ class FakeServices:
     ) -> None:
         """Keep nothing."""
 
-    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         """Keep nothing."""
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
@@ -65,22 +65,24 @@ class FakeServices:
             saving.set_result(None)
         return saving
 
-    async def load_calls(self, attempt: LiveAttempt) -> list[DurableCall]:
+    async def load_durable_calls(self, attempt: LiveAttempt) -> list[DurableCall]:
         return []
 
-    async def record_call(self, call: NewDurableCall) -> float:
+    async def record_durable_call(self, call: NewDurableCall) -> float:
         return 0.0
 
-    async def open_completion(self, attempt: LiveAttempt) -> Any:
+    async def create_completion_url(self, attempt: LiveAttempt) -> Any:
         return None
 
-    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
         return SpawnedSteps(0, 0, new.instances)
 
-    async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+    async def read_instance_results(
+        self, attempt: LiveAttempt, joined: JoinedStep
+    ) -> AsyncIterator[Page]:
         none: list[Page] = []
         for page in none:
             yield page
@@ -96,11 +98,13 @@ def plan(
     config: Mapping[str, Any] | None = None,
     method: str | None = None,
     retry: Retry | None = None,
-) -> Plan:
+) -> CallPlan:
     """Compile `target` for a step `charge` that comes after `upstream`."""
     spec = StepSpec(name="charge", config=config or {}, method=method, retry=retry or Retry())
     handler = target if isinstance(target, Handler) else Handler("charge", target)
-    return compile_plan(handler, spec, upstream=Upstream.with_names(*upstream), template=TEMPLATE)
+    return compile_call_plan(
+        handler, spec, upstream=UpstreamSteps.from_names(*upstream), template=TEMPLATE
+    )
 
 
 def attempt(

@@ -35,7 +35,7 @@ def versions_of(*registered: str, namespace: str = "") -> list[Any]:
 
 def result(handlers: Handlers, name: str, namespace: str, version: str = "") -> Any:
     """Return what the handler of that name returns; None if it is not found."""
-    match = handlers.find(name, namespace, version)
+    match = handlers.find_handler(name, namespace, version)
     return match and match.target()
 
 
@@ -43,54 +43,58 @@ def result(handlers: Handlers, name: str, namespace: str, version: str = "") -> 
 
 
 def test_a_handler_is_bound_to_the_namespaces_whose_templates_name_it() -> None:
-    handlers = Handlers.of({"x": lambda: "x", "y": lambda: "y"})
-    bound = handlers.bind([template("a", "x"), template("b", "x")], ["c"])
+    handlers = Handlers.collect({"x": lambda: "x", "y": lambda: "y"})
+    bound = handlers.bind_to_namespaces([template("a", "x"), template("b", "x")], ["c"])
     assert ["x", "x", None] == [result(bound, "x", namespace) for namespace in "abc"]
     assert [None, None, "y"] == [result(bound, "y", namespace) for namespace in "abc"]
 
 
 def test_a_star_binds_other_handlers_to_all_namespaces() -> None:
-    bound = Handlers.of({"x": lambda: "x", "y": lambda: "y"}).bind([template("a", "x")], "*")
+    bound = Handlers.collect({"x": lambda: "x", "y": lambda: "y"}).bind_to_namespaces(
+        [template("a", "x")], "*"
+    )
     assert ["x", None] == [result(bound, "x", namespace) for namespace in "ab"]
     assert ["y", "y"] == [result(bound, "y", namespace) for namespace in "ab"]
 
 
 def test_a_handler_with_a_namespace_is_bound_to_it_alone() -> None:
     (own,) = versions_of("1.0.0", namespace="a")
-    bound = Handlers.of(own).bind([template("b", "x")], "*")
+    bound = Handlers.collect(own).bind_to_namespaces([template("b", "x")], "*")
     assert ["a1.0.0", None] == [result(bound, "x", namespace) for namespace in "ab"]
 
 
 def test_the_first_segment_of_a_name_binds_nothing() -> None:
-    handlers = Handlers.of({"Blog.Validate": lambda: "valid"})
-    bound = handlers.bind([template("posts", "Blog.Validate")], [])
+    handlers = Handlers.collect({"Blog.Validate": lambda: "valid"})
+    bound = handlers.bind_to_namespaces([template("posts", "Blog.Validate")], [])
     assert "valid" == result(bound, "Blog::Validate", "posts")
     assert result(bound, "Validate", "Blog") is None
 
 
 def test_within_its_namespace_a_handler_is_found_with_and_without_the_prefix() -> None:
-    bound = Handlers.of({"a.x": lambda: "x"}).bind([], "ab")
+    bound = Handlers.collect({"a.x": lambda: "x"}).bind_to_namespaces([], "ab")
     assert ["x", "x"] == [result(bound, name, "a") for name in ("a.x", "x")]
     assert result(bound, "x", "b") is None
 
 
 def test_undecorated_functions_are_bound_like_others(write: Write) -> None:
-    handlers = Handlers.of(write("team.py", "def pick(): return 'picked'"))
-    bound = handlers.bind([template("a", "pick")], [])
+    handlers = Handlers.collect(write("team.py", "def pick(): return 'picked'"))
+    bound = handlers.bind_to_namespaces([template("a", "pick")], [])
     assert ["picked", "picked"] == [result(bound, name, "a") for name in ("pick", "team.pick")]
     assert [None, None] == [result(bound, name, "b") for name in ("pick", "team.pick")]
 
 
 def test_handlers_can_be_given_for_one_namespace(write: Write) -> None:
     file = write("pay.py", "def charge(): return 'charged'")
-    handlers = Handlers.of(f"payments={file}", f"refunds={file}")
+    handlers = Handlers.collect(f"payments={file}", f"refunds={file}")
     assert "charged" == result(handlers, "charge", "payments")
     assert "charged" == result(handlers, "pay.charge", "refunds")
     assert result(handlers, "charge", "other") is None
 
 
 def test_all_versions_of_a_handler_are_bound_together() -> None:
-    bound = Handlers.of(*versions_of("1.0.0", "2.0.0")).bind([template("a", "x")], [])
+    bound = Handlers.collect(*versions_of("1.0.0", "2.0.0")).bind_to_namespaces(
+        [template("a", "x")], []
+    )
     assert ["1.0.0", "2.0.0"] == [result(bound, "x", "a", pin) for pin in ("1.0.0", "2.0.0")]
     assert result(bound, "x", "b", "1.0.0") is None
 
@@ -102,22 +106,25 @@ def test_a_bare_name_is_searched_among_bound_handlers(write: Write) -> None:
     sources = [
         f"{name}={write(f'{name}_team.py', f'def pick(): return {name!r}')}" for name in "ab"
     ]
-    handlers = Handlers.of(*sources)
+    handlers = Handlers.collect(*sources)
     assert ["a", "b"] == [result(handlers, "pick", name) for name in "ab"]
 
 
 def test_unbound_handlers_are_listed() -> None:
-    handlers = Handlers.of({"x": lambda: "x", "y": lambda: "y"})
-    assert ["y"] == [each.name for each in handlers.bind([template("a", "x")], []).unbound()]
+    handlers = Handlers.collect({"x": lambda: "x", "y": lambda: "y"})
+    assert ["y"] == [
+        each.name
+        for each in handlers.bind_to_namespaces([template("a", "x")], []).unbound_handlers()
+    ]
     assert [False, True] == [
-        handlers.bind([], namespaces).are_all_unbound() for namespaces in (["a"], [])
+        handlers.bind_to_namespaces([], namespaces).are_all_unbound() for namespaces in (["a"], [])
     ]
 
 
 def test_binding_again_replaces_the_bindings() -> None:
-    bound = Handlers.of({"x": lambda: "x"}).bind([], ["a"])
+    bound = Handlers.collect({"x": lambda: "x"}).bind_to_namespaces([], ["a"])
     assert result(bound, "x", "b") is None
-    assert "x" == result(bound.bind([], ["b"]), "x", "b")
+    assert "x" == result(bound.bind_to_namespaces([], ["b"]), "x", "b")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +137,8 @@ def test_binding_again_replaces_the_bindings() -> None:
 def test_an_error_explains_why_a_handler_is_not_found(
     name: str, namespace: str, version: str, message: str
 ) -> None:
-    bound = Handlers.of(*versions_of("1.0.0")).bind([], ["a"])
-    assert bound.find(name, namespace, version) is None
+    bound = Handlers.collect(*versions_of("1.0.0")).bind_to_namespaces([], ["a"])
+    assert bound.find_handler(name, namespace, version) is None
     assert message == str(bound.not_found_error(name, namespace, version))
 
 
@@ -152,12 +159,12 @@ def test_an_error_explains_why_a_handler_is_not_found(
 def test_the_exact_version_or_the_highest_in_the_range_is_chosen(
     required: str, chosen: str | None
 ) -> None:
-    handlers = Handlers.of(*versions_of("2.9.0", "10.0.0", "2.1.0", ""))
+    handlers = Handlers.collect(*versions_of("2.9.0", "10.0.0", "2.1.0", ""))
     assert chosen == result(handlers, "x", "a", required)
 
 
 def test_a_handler_of_the_namespace_is_preferred_to_a_general_one() -> None:
-    handlers = Handlers.of(*versions_of("2.0.0"), *versions_of("1.0.0", namespace="a"))
+    handlers = Handlers.collect(*versions_of("2.0.0"), *versions_of("1.0.0", namespace="a"))
     assert "a1.0.0" == result(handlers, "x", "a")
     assert "2.0.0" == result(handlers, "x", "a", "^2")
     assert "2.0.0" == result(handlers, "x", "b")
@@ -165,8 +172,8 @@ def test_a_handler_of_the_namespace_is_preferred_to_a_general_one() -> None:
 
 def test_a_name_version_and_namespace_has_one_handler() -> None:
     with pytest.raises(HandlerImportError, match="two handlers are named 'x' at version 1"):
-        Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0"))
-    assert 2 == len(Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0", namespace="a")))
+        Handlers.collect(*versions_of("1.0.0"), *versions_of("1.0.0"))
+    assert 2 == len(Handlers.collect(*versions_of("1.0.0"), *versions_of("1.0.0", namespace="a")))
 
 
 def test_an_invalid_version_is_refused() -> None:
@@ -193,7 +200,7 @@ def workflow(version: str, serves: str = "") -> Workflow:
 def test_a_workflow_serves_earlier_versions_that_are_not_present_themselves(
     required: str, runs: str | None
 ) -> None:
-    handlers = Handlers.of(workflow("2.3.0", serves="^2.0"), workflow("2.0.0"))
+    handlers = Handlers.collect(workflow("2.3.0", serves="^2.0"), workflow("2.0.0"))
     assert runs == result(handlers, "a.w.only", "a", required)
 
 
@@ -219,7 +226,7 @@ def test_only_call_and_marked_methods_can_be_named() -> None:
         def helper(self) -> str:
             return "charged"
 
-    gateway = Handlers.of({"gateway": Gateway}).find("gateway")
+    gateway = Handlers.collect({"gateway": Gateway}).find_handler("gateway")
     assert gateway is not None
     assert ["charged", "refunded"] == [gateway.entry_point(method)() for method in (None, "refund")]
     with pytest.raises(Misuse, match="'helper', but steps cannot call it: mark it"):

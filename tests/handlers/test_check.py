@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
-from tasker.handlers.check import check, unused_handlers
+from tasker.handlers.check import check_template, find_unused_handlers
 from tasker.model import JsonObject, StepOverride, StepSpec, Template
 
 SCHEMA: JsonObject = {
@@ -53,7 +53,7 @@ def problems_of(
     **spec: Any,
 ) -> list[str]:
     """Check `charge`, which comes after `reserve` and before `ship`; return messages only."""
-    handlers = Handlers.of({"reserve": reserve or _reserve, "charge": charge, "ship": _ship})
+    handlers = Handlers.collect({"reserve": reserve or _reserve, "charge": charge, "ship": _ship})
     checked = template(
         step("reserve", result_schema=reserve_schema),
         step("charge", "reserve", **spec),
@@ -61,7 +61,7 @@ def problems_of(
         schema=schema,
         **(environments or {}),
     )
-    problems = check(checked, handlers)
+    problems = check_template(checked, handlers)
     for problem in problems:
         assert ("steps[1]", __file__) == (problem.path, problem.file)
         assert problem.line
@@ -100,7 +100,7 @@ def test_matching_handlers_are_not_reported() -> None:
 
 
 def test_a_step_without_a_handler_is_reported_with_a_suggestion() -> None:
-    (problem,) = check(template(step("charg")), Handlers.of({"charge": _ship}))
+    (problem,) = check_template(template(step("charg")), Handlers.collect({"charge": _ship}))
     assert (
         "step 'charg': handler 'charg' (namespace payments) not found; did you mean 'charge'?"
         " (at steps[0])"
@@ -198,8 +198,8 @@ def test_a_broken_ancestor_is_reported_once_where_it_is() -> None:
 
     def charge(reserve: Hold) -> None: ...
 
-    handlers = Handlers.of({"reserve": Reserve, "charge": charge})
-    problems = check(template(step("reserve"), step("charge", "reserve")), handlers)
+    handlers = Handlers.collect({"reserve": Reserve, "charge": charge})
+    problems = check_template(template(step("reserve"), step("charge", "reserve")), handlers)
     assert ["steps[0]"] == [problem.path for problem in problems]
 
 
@@ -212,7 +212,9 @@ def test_handlers_that_no_template_uses_are_reported_once() -> None:
     @handler("idle::too")
     def idle() -> None: ...
 
-    (problem,) = unused_handlers([template(step("used"))], Handlers.of(used, idle))
+    (problem,) = find_unused_handlers([template(step("used"))], Handlers.collect(used, idle))
     assert "no step uses the handler 'idle'" == problem.message
     assert idle.__code__.co_firstlineno == problem.line
-    assert [] == unused_handlers([template(step("used"), step("idle"))], Handlers.of(used, idle))
+    assert [] == find_unused_handlers(
+        [template(step("used"), step("idle"))], Handlers.collect(used, idle)
+    )

@@ -9,7 +9,7 @@ from tests.handlers.attempts import TASK, TEMPLATE, FakeServices, attempt, call,
 
 from tasker.errors import AttemptCancelled, InvalidInput, Misuse, PermanentError
 from tasker.graph import Graph
-from tasker.handlers import AsyncContext, Context, LiveAttempt, SyncContext, Upstream
+from tasker.handlers import AsyncContext, Context, LiveAttempt, SyncContext, UpstreamSteps
 from tasker.model import Retry, StepSpec, TaskId, Template
 
 
@@ -159,7 +159,7 @@ def test_upstream_contains_exactly_the_ancestors(edges: set[tuple[int, ...]]) ->
     )
     graph = Graph(template)
     for no, name in enumerate(graph.names, start=1):
-        upstream = Upstream.of_step(graph, no)
+        upstream = UpstreamSteps.for_step(graph, no)
         assert graph.ancestor_names(name) == tuple(upstream)
         assert {each: graph.numbers[each] for each in upstream} == dict(upstream)
         assert len(list(upstream)) == len(upstream)
@@ -167,10 +167,10 @@ def test_upstream_contains_exactly_the_ancestors(edges: set[tuple[int, ...]]) ->
 
 
 def test_upstream_can_be_built_from_numbers_with_gaps() -> None:
-    upstream = Upstream.with_numbers({"b": 5, "a": 2})
+    upstream = UpstreamSteps.from_numbers({"b": 5, "a": 2})
     assert {"a": 2, "b": 5} == dict(upstream)
-    assert 0b100100 == upstream.ancestor_bits
-    assert {} == dict(Upstream.with_names())
+    assert 0b100100 == upstream.ancestor_mask
+    assert {} == dict(UpstreamSteps.from_names())
 
 
 # --------------------------------------------------------------------- stopping, saving

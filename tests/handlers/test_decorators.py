@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasker.errors import Misuse
 from tasker.handlers import Context, StepHandler, handler
-from tasker.handlers.decorators import mark_of, normalize_handler_name
+from tasker.handlers.decorators import find_handler_mark, normalize_handler_name
 
 
 def test_a_decorated_function_stays_the_same_function() -> None:
@@ -62,7 +62,7 @@ def test_process_is_kept_by_decorators_above_it() -> None:
     @handler(process=True)
     def compute() -> None: ...
 
-    mark = mark_of(compute)
+    mark = find_handler_mark(compute)
     assert mark is not None
     assert mark.process
 
@@ -86,7 +86,7 @@ def test_a_subclass_does_not_inherit_the_decorator() -> None:
 
     class Derived(Base): ...
 
-    assert mark_of(Derived) is None
+    assert find_handler_mark(Derived) is None
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,6 @@ def test_both_notations_of_a_path_are_the_same_name(parts: list[str]) -> None:
 
 
 def _names(target: object) -> tuple[str, ...]:
-    mark = mark_of(target)
+    mark = find_handler_mark(target)
     assert mark is not None
     return tuple(each.name for each in mark.registrations)

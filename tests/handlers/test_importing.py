@@ -15,8 +15,10 @@ from tasker.handlers import Handlers
 
 def test_a_single_file_can_import_its_siblings(write: Write) -> None:
     write("gateway.py", "fee = 3")
-    handlers = Handlers.of(write("loose.py", "import gateway\ndef charge(): return gateway.fee"))
-    match = handlers.find("loose.charge")
+    handlers = Handlers.collect(
+        write("loose.py", "import gateway\ndef charge(): return gateway.fee")
+    )
+    match = handlers.find_handler("loose.charge")
     assert match is not None
     assert 3 == call(match)
 
@@ -25,7 +27,7 @@ def test_a_file_in_a_package_is_imported_as_its_module(write: Write) -> None:
     write("shop/__init__.py")
     write("shop/pay/__init__.py", "fee = 3")
     file = write("shop/pay/steps.py", "from . import fee\nfrom .. import pay\ndef charge(): ...")
-    assert Handlers.of(file).find("shop.pay.steps.charge") is not None
+    assert Handlers.collect(file).find_handler("shop.pay.steps.charge") is not None
 
 
 def test_a_package_gives_all_modules_except_tests_and_private_ones(write: Write) -> None:
@@ -34,23 +36,23 @@ def test_a_package_gives_all_modules_except_tests_and_private_ones(write: Write)
     write("shop/pay/steps.py", "def charge(): ...")
     for name in ("_hidden", "__main__", "test_pay", "tests/__init__", "conftest"):
         write(f"shop/{name}.py", "raise AssertionError('imported')")
-    handlers = Handlers.of(folder)
-    assert handlers.find("shop.top") is not None
-    assert handlers.find("shop.pay.steps.charge") is not None
-    assert Handlers.of("shop").find("charge") is not None
+    handlers = Handlers.collect(folder)
+    assert handlers.find_handler("shop.top") is not None
+    assert handlers.find_handler("shop.pay.steps.charge") is not None
+    assert Handlers.collect("shop").find_handler("charge") is not None
 
 
 def test_a_directory_without_init_gives_its_files(write: Write) -> None:
     write("steps/a.py", "def one(): ...")
     write("steps/b.py", "import a\ndef two(): ...")
-    handlers = Handlers.of(write("steps/_c.py", "1/0").parent)
-    assert {True} == {handlers.find(name) is not None for name in ("a.one", "b.two")}
+    handlers = Handlers.collect(write("steps/_c.py", "1/0").parent)
+    assert {True} == {handlers.find_handler(name) is not None for name in ("a.one", "b.two")}
 
 
 def test_files_with_the_same_name_in_two_directories_are_separate_modules(write: Write) -> None:
     one, two = write("one/steps.py", "def a(): ..."), write("two/steps.py", "def b(): ...")
-    handlers = Handlers.of(one, two)
-    first, second = handlers.find("a"), handlers.find("b")
+    handlers = Handlers.collect(one, two)
+    first, second = handlers.find_handler("a"), handlers.find_handler("b")
     assert first is not None
     assert second is not None
     assert "steps" == first.module
@@ -59,27 +61,29 @@ def test_files_with_the_same_name_in_two_directories_are_separate_modules(write:
 
 
 def reloaded(one: Path, two: Path):  # type: ignore[no-untyped-def]
-    return Handlers.of(one, two, reload=True).find("b")
+    return Handlers.collect(one, two, reload=True).find_handler("b")
 
 
 @pytest.mark.parametrize("name", ["calendar", "logging", "this"])
 def test_a_file_named_like_a_standard_module_does_not_replace_it(write: Write, name: str) -> None:
     before = sys.modules.get(name)
-    match = Handlers.of(write(f"{name}.py", "def charge(): ...")).find("charge")
+    match = Handlers.collect(write(f"{name}.py", "def charge(): ...")).find_handler("charge")
     assert match is not None
     assert match.module.startswith(f"{name}_")
     assert before is sys.modules.get(name)
 
 
 def test_the_name_of_a_file_need_not_be_an_identifier(write: Write) -> None:
-    assert Handlers.of(write("my-steps.v2.py", "def charge(): ...")).find("my_steps_v2.charge")
+    assert Handlers.collect(write("my-steps.v2.py", "def charge(): ...")).find_handler(
+        "my_steps_v2.charge"
+    )
 
 
 def test_modules_are_searched_in_the_current_directory_too(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write("nearby.py", "def charge(): ...").parent)
-    assert Handlers.of("nearby").find("nearby.charge") is not None
+    assert Handlers.collect("nearby").find_handler("nearby.charge") is not None
 
 
 # ------------------------------------------------------------------------------- failures
@@ -87,7 +91,7 @@ def test_modules_are_searched_in_the_current_directory_too(
 
 def error_of(source: object) -> str:
     with pytest.raises(HandlerImportError) as caught:
-        Handlers.of(source)
+        Handlers.collect(source)
     return str(caught.value)
 
 
@@ -133,7 +137,7 @@ def test_a_module_that_exits_is_reported(write: Write) -> None:
 
 def test_a_failed_module_is_removed_and_the_cause_is_kept(write: Write) -> None:
     with pytest.raises(HandlerImportError) as caught:
-        Handlers.of(write("broken.py", "1 / 0"))
+        Handlers.collect(write("broken.py", "1 / 0"))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert "broken" not in sys.modules
 
@@ -179,25 +183,25 @@ def test_paths_are_shown_relative_to_the_current_directory(
 
 
 def result(handlers: Handlers) -> object:
-    match = handlers.find("charge")
+    match = handlers.find_handler("charge")
     assert match is not None
     return call(match)
 
 
 def test_without_reload_a_changed_file_is_not_imported_again(write: Write) -> None:
     file = write("steps.py", "def charge(): return 1")
-    assert 1 == result(Handlers.of(file))
+    assert 1 == result(Handlers.collect(file))
     write("steps.py", "def charge(): return 2")
-    assert 1 == result(Handlers.of(file))
+    assert 1 == result(Handlers.collect(file))
 
 
 def test_reload_imports_changed_files_and_their_siblings(write: Write) -> None:
     write("gateway.py", "fee = 1")
     file = write("steps.py", "from gateway import fee\ndef charge(): return fee")
-    before = Handlers.of(file)
-    assert {file, file.parent / "gateway.py"} == before.files()
+    before = Handlers.collect(file)
+    assert {file, file.parent / "gateway.py"} == before.watched_files()
     write("gateway.py", "fee = 2")
-    after = Handlers.of(file, reload=True)
+    after = Handlers.collect(file, reload=True)
     assert (1, 2) == (result(before), result(after))
 
 
@@ -210,25 +214,25 @@ def test_reload_finds_modules_of_packages_by_name_and_path(
     monkeypatch.syspath_prepend(str(root))
     write("shop/gateway.py", "fee = 1")
     write("shop/pay.py", "from shop.gateway import fee\ndef charge(): return fee")
-    assert 1 == result(Handlers.of(source))
+    assert 1 == result(Handlers.collect(source))
     write("shop/gateway.py", "fee = 2")
-    assert 2 == result(Handlers.of(source, reload=True))
+    assert 2 == result(Handlers.collect(source, reload=True))
 
 
 def test_reload_of_a_module_object_returns_the_new_module(write: Write) -> None:
-    Handlers.of(write("steps.py", "def charge(): return 1"))
+    Handlers.collect(write("steps.py", "def charge(): return 1"))
     old = sys.modules["steps"]
     write("steps.py", "def charge(): return 2")
-    assert 2 == result(Handlers.of(old, reload=True))
+    assert 2 == result(Handlers.collect(old, reload=True))
 
 
 def test_a_failed_reload_keeps_the_old_modules(write: Write) -> None:
     file = write("steps.py", "def charge(): return 1")
-    handlers = Handlers.of(file)
+    handlers = Handlers.collect(file)
     module = sys.modules["steps"]
     write("steps.py", "def charge(:")
     with pytest.raises(HandlerImportError, match="SyntaxError"):
-        Handlers.of(file, reload=True)
+        Handlers.collect(file, reload=True)
     assert module is sys.modules["steps"]
     assert 1 == result(handlers)
 
@@ -241,7 +245,7 @@ def test_a_program_that_runs_at_import_is_reported_with_a_fix(write: Write) -> N
 
     async def load() -> None:
         with pytest.raises(HandlerImportError, match='below `if __name__ == "__main__":`'):
-            Handlers.of(file)
+            Handlers.collect(file)
 
     asyncio.run(load())
 
@@ -250,14 +254,14 @@ def test_a_missing_file_is_reported_with_a_similar_name(write: Write) -> None:
     file = write("orders.py", "def charge(): ...")
 
     with pytest.raises(HandlerImportError, match=r"order.py does not exist; did you mean 'orders"):
-        Handlers.of(file.with_name("order.py"))
+        Handlers.collect(file.with_name("order.py"))
 
 
 def test_a_template_given_as_handlers_is_reported(write: Write) -> None:
     file = write("sell.yaml", "name: sell")
 
     with pytest.raises(HandlerImportError, match=r"sell\.yaml is a template"):
-        Handlers.of(file)
+        Handlers.collect(file)
 
 
 def test_an_invalid_workflow_is_reported_once_with_its_position(write: Write) -> None:
@@ -270,7 +274,7 @@ def test_an_invalid_workflow_is_reported_once_with_its_position(write: Write) ->
     file = write("sell.py", textwrap.dedent(text))
 
     with pytest.raises(HandlerImportError) as raised:
-        Handlers.of(file)
+        Handlers.collect(file)
 
     place = f"{file}:4: "
     assert str(raised.value).startswith(

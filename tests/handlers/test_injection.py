@@ -18,8 +18,8 @@ from typing_extensions import TypedDict
 
 from tasker.errors import Misuse, PermanentError
 from tasker.handlers import Config, Context, Input, Result, StepHandler, handler
-from tasker.handlers.attempt import Upstream
-from tasker.handlers.binding import compile_plan
+from tasker.handlers.attempt import UpstreamSteps
+from tasker.handlers.binding import compile_call_plan
 from tasker.handlers.instances import EnclosingInstances
 from tasker.handlers.target import Handler
 from tasker.model import Json, JsonObject, StepSpec
@@ -280,10 +280,10 @@ def test_a_missing_input_of_an_instance_names_what_it_is_given() -> None:
 
     def convert(files: str) -> None: ...
 
-    compiled = compile_plan(
+    compiled = compile_call_plan(
         Handler("convert", convert),
         StepSpec(name="convert"),
-        upstream=Upstream.with_names(),
+        upstream=UpstreamSteps.from_names(),
         template=TEMPLATE,
         around=EnclosingInstances(items=("file", "cursor")),
     )

@@ -69,7 +69,7 @@ TEAM = """
 
 
 def found(handlers: Handlers, name: str, namespace: str | None = None) -> Any:
-    it = handlers.find(name, namespace)
+    it = handlers.find_handler(name, namespace)
     return it and it.target
 
 
@@ -77,8 +77,8 @@ def found(handlers: Handlers, name: str, namespace: str | None = None) -> Any:
 
 
 def test_functions_and_classes_provide_handlers() -> None:
-    handlers = Handlers.of(charge, plain, Refund)
-    assert ("Payments.Charge", "Payments.Refund", "plain") == handlers.names()
+    handlers = Handlers.collect(charge, plain, Refund)
+    assert ("Payments.Charge", "Payments.Refund", "plain") == handlers.registered_names()
     assert charge is found(handlers, "Payments::Charge")
     assert charge is found(handlers, "Payments.Charge")
     assert Refund is found(handlers, "::Payments::Refund")
@@ -91,9 +91,9 @@ def test_mappings_workflows_and_other_handlers_provide_handlers() -> None:
             self.functions = {"A::B": plain}
 
     instance, partial = Refund(), functools.partial(charge, 1)
-    first = Handlers.of({"one": instance, "two": partial})
-    handlers = Handlers.of(first, Workflow(), plain)
-    assert ("A.B", "one", "plain", "two") == handlers.names()
+    first = Handlers.collect({"one": instance, "two": partial})
+    handlers = Handlers.collect(first, Workflow(), plain)
+    assert ("A.B", "one", "plain", "two") == handlers.registered_names()
     assert instance is found(handlers, "one")
     assert plain is found(handlers, "A::B")
     assert ["object", "function"] == [handlers_kind(handlers, name) for name in ("one", "two")]
@@ -102,26 +102,26 @@ def test_mappings_workflows_and_other_handlers_provide_handlers() -> None:
 def test_a_module_provides_its_workflows_with_their_templates(write: Write) -> None:
     flows = write("one/flows.py", FLOW)
     shop = write("two/shop.py", "from flows import flow\nagain = flow\n")
-    handlers = Handlers.of(flows, shop)
+    handlers = Handlers.collect(flows, shop)
 
-    assert ("shop.sell.pay",) == handlers.names()
+    assert ("shop.sell.pay",) == handlers.registered_names()
     assert ["shop.sell@1.0.0"] == [template.full_name for template in handlers.templates()]
-    assert handlers.templates() == Handlers.of(handlers, flows).templates()
+    assert handlers.templates() == Handlers.collect(handlers, flows).templates()
 
 
 def handlers_kind(handlers: Handlers, name: str) -> str:
-    it = handlers.find(name)
+    it = handlers.find_handler(name)
     assert it is not None
     return it.kind
 
 
 def test_a_module_can_be_given_as_object_name_file_or_directory(write: Write) -> None:
     file = write("team.py", TEAM)
-    by_file = Handlers.of(file)
+    by_file = Handlers.collect(file)
     module = __import__("team")
     for source in (module, "team", str(file), file.parent, str(file.parent)):
-        handlers = Handlers.of(source)
-        assert ("Ship", "Team.Reserve") == handlers.names()
+        handlers = Handlers.collect(source)
+        assert ("Ship", "Team.Reserve") == handlers.registered_names()
         assert module.reserve is found(handlers, "Team::Reserve")
     assert module.reserve is found(by_file, "Team::Reserve")
 
@@ -129,16 +129,16 @@ def test_a_module_can_be_given_as_object_name_file_or_directory(write: Write) ->
 @pytest.mark.parametrize("source", [7, None, b"bytes", ["a"]])
 def test_other_objects_are_refused(source: object) -> None:
     with pytest.raises(Misuse, match="contains no handlers"):
-        Handlers.of(source)
+        Handlers.collect(source)
 
 
 def test_objects_without_a_name_or_a_call_are_refused() -> None:
     with pytest.raises(Misuse, match="has no name;"):
-        Handlers.of(lambda: None)
+        Handlers.collect(lambda: None)
     with pytest.raises(Misuse, match="'a' cannot be a handler"):
-        Handlers.of({"a": 7})
+        Handlers.collect({"a": 7})
     with pytest.raises(Misuse, match="cannot be the name"):
-        Handlers.of({"::": plain})
+        Handlers.collect({"::": plain})
 
 
 # ------------------------------------------------------------------------------- finding
@@ -147,7 +147,7 @@ def test_objects_without_a_name_or_a_call_are_refused() -> None:
 def test_undecorated_functions_and_classes_are_found_by_path_and_by_bare_name(
     write: Write,
 ) -> None:
-    handlers = Handlers.of(write("team.py", TEAM))
+    handlers = Handlers.collect(write("team.py", TEAM))
     module = __import__("team")
     for name in ("pick", "team.pick", "team::pick"):
         assert module.pick is found(handlers, name)
@@ -180,17 +180,17 @@ def test_undecorated_functions_and_classes_are_found_by_path_and_by_bare_name(
     ],
 )
 def test_a_name_finds_only_handlers_that_were_given(write: Write, name: str) -> None:
-    assert Handlers.of(write("team.py", TEAM)).find(name) is None
+    assert Handlers.collect(write("team.py", TEAM)).find_handler(name) is None
 
 
 def test_looking_up_a_name_imports_nothing(write: Write) -> None:
-    handlers = Handlers.of(write("team.py", TEAM))
+    handlers = Handlers.collect(write("team.py", TEAM))
     write("other.py", "raise AssertionError('imported')")
-    assert handlers.find("other.anything") is None
+    assert handlers.find_handler("other.anything") is None
 
 
 def test_the_handler_of_the_namespace_is_preferred() -> None:
-    handlers = Handlers.of({"validate": plain, "payments.validate": charge})
+    handlers = Handlers.collect({"validate": plain, "payments.validate": charge})
     assert charge is found(handlers, "validate", "payments")
     assert plain is found(handlers, "validate", "customer_success")
     assert plain is found(handlers, "validate")
@@ -201,26 +201,26 @@ def test_an_ambiguous_bare_name_finds_no_handler_and_the_error_lists_the_matches
 ) -> None:
     write("team/a.py", "def validate(): ...")
     write("team/b.py", "def validate(): ...")
-    handlers = Handlers.of(write("team/__init__.py").parent)
-    assert handlers.find("validate") is None
+    handlers = Handlers.collect(write("team/__init__.py").parent)
+    assert handlers.find_handler("validate") is None
     assert (
         "handler 'validate' is ambiguous: team.a.validate and team.b.validate match; use the"
         " dotted path,"
         ' or register one with @handler("validate")'
     ) == str(handlers.not_found_error("validate"))
-    assert handlers.find("team.b.validate") is not None
+    assert handlers.find_handler("team.b.validate") is not None
 
 
 def test_an_unknown_name_is_reported_with_a_suggestion() -> None:
-    handlers = Handlers.of(charge)
+    handlers = Handlers.collect(charge)
     assert (
         "handler 'Payments.Chrge' (namespace payments) not found; did you mean 'Payments.Charge'?"
     ) == str(handlers.not_found_error("Payments::Chrge", "payments"))
     assert "handler 'x' not found; registered: Payments.Charge" == str(
         handlers.not_found_error("x")
     )
-    assert str(Handlers.of().not_found_error("x")).endswith("; registered: none")
-    many = Handlers.of(dict.fromkeys("abcdefg", plain))
+    assert str(Handlers.collect().not_found_error("x")).endswith("; registered: none")
+    many = Handlers.collect(dict.fromkeys("abcdefg", plain))
     assert str(many.not_found_error("x")).endswith("; registered: a, b, c, d, e, ...")
 
 
@@ -229,7 +229,7 @@ def test_a_name_for_two_handlers_is_refused_with_both_positions() -> None:
 
     line = other.__code__.co_firstlineno
     with pytest.raises(HandlerImportError) as caught:
-        Handlers.of({"a": plain}, {"a": other})
+        Handlers.collect({"a": plain}, {"a": other})
     assert (
         f"two handlers are named 'a': at {THIS}:{plain.__code__.co_firstlineno} and at"
         f' {THIS}:{line}; rename one of them with @handler("...")'
@@ -237,14 +237,14 @@ def test_a_name_for_two_handlers_is_refused_with_both_positions() -> None:
 
 
 def test_giving_the_same_handler_twice_is_no_conflict() -> None:
-    assert 1 == len(Handlers.of(plain, plain, {"plain": plain}, Handlers.of(plain)))
+    assert 1 == len(Handlers.collect(plain, plain, {"plain": plain}, Handlers.collect(plain)))
 
 
 # ------------------------------------------------------------------------------- listing
 
 
 def test_handlers_describe_themselves() -> None:
-    charges, refunds = Handlers.of(charge, Refund)
+    charges, refunds = Handlers.collect(charge, Refund)
     assert ("Payments.Charge", "function", "Charge the customer.", False) == (
         charges.name,
         charges.kind,
@@ -254,17 +254,17 @@ def test_handlers_describe_themselves() -> None:
     assert f"{THIS}:{charge.__code__.co_firstlineno}" == charges.location
     assert Path(__file__) == refunds.file
     assert ("class", False) == (refunds.kind, refunds.is_async())
-    assert "Payments::Charge" in Handlers.of(charge)
-    assert "<Handlers Payments.Charge>" == repr(Handlers.of(charge))
+    assert "Payments::Charge" in Handlers.collect(charge)
+    assert "<Handlers Payments.Charge>" == repr(Handlers.collect(charge))
 
 
 def test_handlers_made_at_run_time_are_described_by_their_module() -> None:
     made: dict[str, Any] = {"__name__": "made"}
     exec("def f(): ...", made)
-    it = Handlers.of({"f": made["f"]}).find("f")
+    it = Handlers.collect({"f": made["f"]}).find_handler("f")
     assert it is not None
     assert it.location in ("made", "<string>:1")
-    builtin = Handlers.of({"len": len}).find("len")
+    builtin = Handlers.collect({"len": len}).find_handler("len")
     assert builtin is not None
     assert "builtins" == builtin.location
 
@@ -286,9 +286,9 @@ def test_a_step_is_planned_with_its_ancestors() -> None:
         ),
     )
     graph = Graph(template)
-    handlers = Handlers.of(charge)
-    assert handlers.plan(template, graph, template.steps[0]) is None
-    compiled = handlers.plan(template, graph, template.steps[2])
+    handlers = Handlers.collect(charge)
+    assert handlers.compile_call_plan(template, graph, template.steps[0]) is None
+    compiled = handlers.compile_call_plan(template, graph, template.steps[2])
     assert compiled is not None
     assert 0b100 == compiled.needs
     assert 7 == compiled.call(attempt(results={2: 7}))
@@ -299,4 +299,4 @@ def test_modules_made_at_run_time_provide_handlers() -> None:
     module = types.ModuleType("by_hand")
     module.__dict__["charge"] = charge
     with pytest.raises(HandlerImportError, match="module 'by_hand' not found"):
-        Handlers.of(module)
+        Handlers.collect(module)

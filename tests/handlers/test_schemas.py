@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from tasker.handlers.schemas import find_disagreement, schema_of
+from tasker.handlers.schemas import find_schema_contradiction, json_schema_of_type
 
 
 class Item(BaseModel):
@@ -60,7 +60,7 @@ def obj(**properties: Any) -> dict[str, Any]:
     ],
 )
 def test_types_that_overlap_are_accepted(given: dict[str, Any], annotation: Any) -> None:
-    assert find_disagreement(given, schema_of(annotation, "validation")) is None
+    assert find_schema_contradiction(given, json_schema_of_type(annotation, "validation")) is None
 
 
 @pytest.mark.parametrize(
@@ -85,30 +85,33 @@ def test_types_that_overlap_are_accepted(given: dict[str, Any], annotation: Any)
 def test_types_without_overlap_are_reported_with_their_path(
     given: dict[str, Any], annotation: Any, message: str | None
 ) -> None:
-    difference = find_disagreement(given, schema_of(annotation, "validation"))
+    difference = find_schema_contradiction(given, json_schema_of_type(annotation, "validation"))
     assert (message or "$ has no 'at', which is required") == difference
 
 
 def test_recursive_schemas_are_compared_in_finite_time() -> None:
-    schema = schema_of(Order, "validation")
-    assert find_disagreement(schema, schema) is None
+    schema = json_schema_of_type(Order, "validation")
+    assert find_schema_contradiction(schema, schema) is None
     circle = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
-    assert find_disagreement(circle, schema) is None
+    assert find_schema_contradiction(circle, schema) is None
 
 
 def test_a_type_without_a_schema_is_compatible_with_every_schema() -> None:
     class Odd: ...
 
-    assert {} == schema_of(Odd, "serialization")
-    assert {} == schema_of(complex | Odd, "validation")
+    assert {} == json_schema_of_type(Odd, "serialization")
+    assert {} == json_schema_of_type(complex | Odd, "validation")
 
 
 @pytest.mark.parametrize(
     "annotation", [int, str | None, Order, Receipt, list[Item], dict[str, int]]
 )
 def test_the_schema_of_a_type_accepts_its_values(annotation: Any) -> None:
-    made, taken = schema_of(annotation, "serialization"), schema_of(annotation, "validation")
-    assert find_disagreement(made, taken) is None
+    made, taken = (
+        json_schema_of_type(annotation, "serialization"),
+        json_schema_of_type(annotation, "validation"),
+    )
+    assert find_schema_contradiction(made, taken) is None
 
 
 kinds = st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"])
@@ -128,11 +131,11 @@ kinds = st.sampled_from(["null", "boolean", "integer", "number", "string", "arra
     )
 )
 def test_a_schema_is_compatible_with_itself(schema: dict[str, Any]) -> None:
-    assert find_disagreement(schema, schema) is None
+    assert find_schema_contradiction(schema, schema) is None
 
 
 def test_defaults_that_json_cannot_hold_raise_no_warning() -> None:
     class Model(BaseModel):
         when: Any = Field(default=object())
 
-    assert "object" == schema_of(Model, "validation")["type"]
+    assert "object" == json_schema_of_type(Model, "validation")["type"]

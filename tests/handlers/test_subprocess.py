@@ -11,11 +11,11 @@ from tests.handlers.conftest import Write
 
 from tasker.errors import InvalidInput, Misuse, PermanentError, RetryableError
 from tasker.handlers import (
+    CallPlan,
     Config,
     Context,
     Handler,
     Handlers,
-    Plan,
     StepHandler,
     handler,
     run_in_subprocess,
@@ -75,20 +75,20 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 @pytest.fixture
 def steps(write: Write) -> Handlers:
     write("siblings.py", "factor = 2")
-    return Handlers.of(write("steps.py", STEPS))
+    return Handlers.collect(write("steps.py", STEPS))
 
 
-def compiled(steps: Handlers, name: str, **how: Any) -> Plan:
-    match = steps.find(name)
+def compiled(steps: Handlers, name: str, **how: Any) -> CallPlan:
+    match = steps.find_handler(name)
     assert match is not None
     return plan(match, **how)
 
 
-def run(pool: ProcessPoolExecutor, plan: Plan, given: object = None, **how: Any) -> str:
+def run(pool: ProcessPoolExecutor, plan: CallPlan, given: object = None, **how: Any) -> str:
     live = attempt(given, **how)
     assert plan.in_process
     return pool.submit(
-        run_in_subprocess, plan.packed, live.claim, live.task, dict(live.results), 500
+        run_in_subprocess, plan.pickled_plan, live.claim, live.task, dict(live.results), 500
     ).result()
 
 
@@ -158,7 +158,7 @@ def test_a_handler_that_another_process_cannot_find_is_refused() -> None:
 
     for target in (local, handler(process=True)(Local)):
         with pytest.raises(Misuse, match="define it at the top level of a module"):
-            _ = plan(target).packed
+            _ = plan(target).pickled_plan
 
 
 def test_an_async_handler_cannot_run_in_a_process() -> None:
@@ -175,7 +175,7 @@ def test_a_packed_plan_holds_only_the_steps_it_needs() -> None:
 
     many = tuple(f"step_{no}" for no in range(2000))
     match = Handler("at_the_top", at_the_top)
-    assert len(plan(match, upstream=many).packed) < 1000
+    assert len(plan(match, upstream=many).pickled_plan) < 1000
 
 
 def test_a_process_answers_with_json_text(pool: ProcessPoolExecutor) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tasker import Worker, WorkerSettings, open_store
 from tasker.errors import InvalidSettings
-from tasker.observe.endpoint import MAX_CONNECTIONS, Endpoint
+from tasker.observe.endpoint import MAX_CONNECTIONS, ObservabilityEndpoint
 from tasker.observe.metrics import Metrics
 from tasker.store.protocol import Store
 
@@ -40,8 +40,8 @@ async def statuses(url: str) -> dict[str, int]:
 
 
 async def test_a_worker_is_ready_while_it_claims_steps(store: Store) -> None:
-    endpoint = Endpoint(Metrics())
-    with endpoint.serving("127.0.0.1:0") as url:
+    endpoint = ObservabilityEndpoint(Metrics())
+    with endpoint.serve("127.0.0.1:0") as url:
         created = await statuses(url)
         endpoint.worker = worker = Worker(store)
         waiting = await statuses(url)
@@ -58,9 +58,9 @@ async def test_a_worker_whose_loop_is_blocked_for_a_lease_is_not_live(store: Sto
     """
     Prometheus' thread would answer even then.
     """
-    endpoint = Endpoint(Metrics())
+    endpoint = ObservabilityEndpoint(Metrics())
     settings = WorkerSettings(lease=timedelta(seconds=1), blocked_after=timedelta(milliseconds=100))
-    with endpoint.serving("127.0.0.1:0") as url:
+    with endpoint.serve("127.0.0.1:0") as url:
         endpoint.worker = worker = Worker(store, settings=settings)
         async with worker:
             before = status_of(f"{url}/live")
@@ -73,8 +73,8 @@ async def test_a_worker_whose_loop_is_blocked_for_a_lease_is_not_live(store: Sto
 
 
 def test_metrics_have_a_separate_path() -> None:
-    endpoint = Endpoint(Metrics())
-    with endpoint.serving("127.0.0.1:0") as url:
+    endpoint = ObservabilityEndpoint(Metrics())
+    with endpoint.serve("127.0.0.1:0") as url:
         with urlopen(f"{url}/metrics", timeout=60) as response:
             assert b"tasker_attempts_running" in response.read()
         assert 404 == status_of(f"{url}/other")
@@ -84,16 +84,16 @@ def test_metrics_have_a_separate_path() -> None:
 def test_an_address_has_a_host_and_a_port(address: str) -> None:
     with (
         pytest.raises(InvalidSettings, match=r"is not HOST:PORT, such as 127\.0\.0\.1:9100"),
-        Endpoint(Metrics()).serving(address),
+        ObservabilityEndpoint(Metrics()).serve(address),
     ):
         pass
 
 
 def test_an_address_in_use_is_refused() -> None:
     with (
-        Endpoint(Metrics()).serving("127.0.0.1:0") as url,
+        ObservabilityEndpoint(Metrics()).serve("127.0.0.1:0") as url,
         pytest.raises(InvalidSettings, match="cannot listen"),
-        Endpoint(Metrics()).serving(url.removeprefix("http://")),
+        ObservabilityEndpoint(Metrics()).serve(url.removeprefix("http://")),
     ):
         pass
 
@@ -102,7 +102,7 @@ def test_idle_connections_are_closed_for_new_ones() -> None:
     """
     The oldest first; the threads that served them end.
     """
-    with Endpoint(Metrics()).serving("127.0.0.1:0") as url:
+    with ObservabilityEndpoint(Metrics()).serve("127.0.0.1:0") as url:
         port = int(url.rpartition(":")[2])
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3 * MAX_CONNECTIONS)]
 

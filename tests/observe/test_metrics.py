@@ -39,7 +39,7 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """Return the values by name and label values, in the order of label names."""
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(metrics.text().decode())
+        for family in text_string_to_metric_families(metrics.render_text().decode())
         for sample in family.samples
     }
 
@@ -104,7 +104,9 @@ async def test_the_gauge_of_running_attempts_returns_to_zero(store: Store) -> No
     parked = ("tasker_attempts_total", "n", "parked", "waits", "endings")
     workflows = [endings(), child_workflow(lambda: parked in samples(metrics)), endless]
     settings = WorkerSettings(grace=timedelta(0))
-    async with Worker(store, workflows, settings=settings, observers=[metrics.observe]) as worker:
+    async with Worker(
+        store, workflows, settings=settings, observers=[metrics.count_notice]
+    ) as worker:
         await worker.client.create_task("n.endless")
         await worker.client.create_task("n.endings")
         await started.wait()
@@ -125,7 +127,7 @@ async def test_the_gauge_of_running_attempts_returns_to_zero(store: Store) -> No
 
 async def test_tasks_are_counted_and_timed_by_namespace_and_template(store: Store) -> None:
     metrics = Metrics()
-    async with Worker(store, [child_workflow()], observers=[metrics.observe]) as worker:
+    async with Worker(store, [child_workflow()], observers=[metrics.count_notice]) as worker:
         for _ in range(2):
             metrics.count_created_tasks([await worker.client.create_task("n.child")])
         key = ("tasker_tasks_ended_total", "n", "complete", "child")
@@ -153,7 +155,7 @@ async def test_the_time_of_steps_is_counted_by_status(store: Store) -> None:
 
     parked = ("tasker_attempts_total", "n", "parked", "waits", "times")
     workflows = [workflow, child_workflow(lambda: parked in samples(metrics))]
-    async with Worker(store, workflows, observers=[metrics.observe]) as worker:
+    async with Worker(store, workflows, observers=[metrics.count_notice]) as worker:
         task = await worker.client.run("n.times")
         timeline = await worker.client.task_times(task.id)
 
@@ -186,7 +188,7 @@ async def test_attempts_lost_with_their_worker_are_counted(store: Store) -> None
         await first.client.create_task("n.lost")
         await begun.wait()
         await store.retire_worker(first.id)
-        async with Worker(store, [workflow], observers=[metrics.observe]):
+        async with Worker(store, [workflow], observers=[metrics.count_notice]):
             key = ("tasker_attempts_total", "n", "lost", "once", "lost")
             await eventually(lambda: samples(metrics).get(key) == 1)
         released.set()
@@ -197,7 +199,7 @@ async def test_attempts_lost_with_their_worker_are_counted(store: Store) -> None
 async def test_a_task_that_an_operator_ends_is_counted(store: Store) -> None:
     metrics = Metrics()
     await store.register_template(child_workflow().template, registered_by="tests")
-    client = LocalClient(store, observers=[metrics.observe])
+    client = LocalClient(store, observers=[metrics.count_notice])
     task = await client.create_task("n.child")
     await client.cancel(task.id)
 
@@ -216,8 +218,8 @@ def test_the_backlog_is_replaced_at_each_scrape() -> None:
     A queue that is gone leaves no series behind.
     """
     metrics = Metrics()
-    metrics.set_backlog([HandlerBacklog("n", "old", 5, 0, 0, 0, 1.0)])
-    metrics.set_backlog([HandlerBacklog("n", "new", 1, 2, 3, 4, 1.0)])
+    metrics.set_backlog_gauges([HandlerBacklog("n", "old", 5, 0, 0, 0, 1.0)])
+    metrics.set_backlog_gauges([HandlerBacklog("n", "new", 1, 2, 3, 4, 1.0)])
 
     assert {
         ("new", "n", "due"): 1,
@@ -243,7 +245,7 @@ def test_deliveries_of_events_are_counted_with_the_age_of_the_oldest() -> None:
         served_at=now,
     )
     metrics = Metrics()
-    metrics.set_deliveries(
+    metrics.set_delivery_gauges(
         [waiting, replace(waiting, name="bi", pending=0, oldest_pending=None)], now
     )
 
@@ -261,7 +263,7 @@ def test_labels_beyond_the_limit_are_counted_as_other() -> None:
     Templates registered without end make no endless metrics, and no step is missing in the sum.
     """
     metrics = Metrics()
-    metrics.set_backlog(
+    metrics.set_backlog_gauges(
         [HandlerBacklog("n", f"h{no}", 1, 0, 0, 0, 1.0) for no in range(MOST_VALUES + 10)]
     )
 
@@ -273,11 +275,11 @@ def test_labels_beyond_the_limit_are_counted_as_other() -> None:
 async def test_the_oldest_snapshot_has_one_series() -> None:
     """It is that of the current holder; the age is absent if it is hidden."""
     metrics = Metrics()
-    metrics.set_oldest_snapshot(snapshot("psql", 90.0))
+    metrics.set_oldest_snapshot_gauges(snapshot("psql", 90.0))
     known = samples(metrics)
-    metrics.set_oldest_snapshot(snapshot("pg_dump", None))
+    metrics.set_oldest_snapshot_gauges(snapshot("pg_dump", None))
     hidden = samples(metrics)
-    metrics.set_oldest_snapshot(None)
+    metrics.set_oldest_snapshot_gauges(None)
 
     holder = ("session", "psql", "alice")
     assert 90.0 == known["tasker_oldest_snapshot_seconds", *holder]

@@ -34,7 +34,7 @@ from tasker.api import create_app
 from tasker.codec import new_task_id, task_id_time
 from tasker.model import StepSpec, TemplateName
 from tasker.notices import AttemptSpan
-from tasker.observe.tracing import SCHEMA, Tracing, attempt_attributes, error_type
+from tasker.observe.tracing import SCHEMA, Tracing, attempt_span_attributes, error_type
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +103,11 @@ HANDLERS = {
 
 def worker(store: Store, tracing: Tracing) -> Worker:
     return Worker(
-        store, [HANDLERS], namespaces="*", observers=[tracing.observe], around=tracing.around
+        store,
+        [HANDLERS],
+        namespaces="*",
+        observers=[tracing.record_notice],
+        around=tracing.attempt_span,
     )
 
 
@@ -190,8 +194,8 @@ async def test_steps_of_several_workers_belong_to_one_trace(
             store,
             [{name: HANDLERS[name]}],
             namespaces="*",
-            observers=[tracing.observe],
-            around=tracing.around,
+            observers=[tracing.record_notice],
+            around=tracing.attempt_span,
         ):
             await eventually(exporter.get_finished_spans)
         sent_by.append(exporter.get_finished_spans())
@@ -256,7 +260,7 @@ def test_attributes_are_those_of_the_semantic_conventions() -> None:
         if isinstance(value, str)
     }
 
-    names = {name for name in attempt_attributes(span) if not name.startswith("tasker.")}
+    names = {name for name in attempt_span_attributes(span) if not name.startswith("tasker.")}
     assert names | {"error.type"} <= known
     assert SCHEMA in {one.value for one in Schemas}
 

@@ -40,7 +40,7 @@ from tests.property.shapes import (
 from tasker import codec, open_store
 from tasker.clock import ManualClock
 from tasker.durable import DurableCallKind
-from tasker.engine.compensating import plan
+from tasker.engine.compensating import plan_compensating_steps
 from tasker.errors import (
     CompensationStarted,
     IdempotencyConflict,
@@ -617,7 +617,7 @@ class Engine(RuleBasedStateMachine):
         template = template_of(task.shape, self.namespace, "t")
         graph = Graph(template)
         nodes = [*graph.layout.undone_nodes.values()]
-        steps = plan(graph, await hand.store.completed_steps(task.id, nodes))
+        steps = plan_compensating_steps(graph, await hand.store.completed_steps(task.id, nodes))
         keep_going = template.compensation.keep_going
         added = await hand.store.add_compensating_steps(
             claim, steps, len(steps), keep_going=keep_going

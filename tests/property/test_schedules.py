@@ -48,7 +48,7 @@ class Processes:
             self.seen[number] = await self.store.due_schedules(10)
         elif action == "act":
             for due in self.seen[number]:
-                await self.scheduler.advance(due)
+                await self.scheduler.advance_schedule(due)
         elif action == "crash":
             self.seen[number] = ()
         elif action == "jump":
@@ -99,7 +99,7 @@ def test_each_tick_is_handled_once(schedule: Schedule, actions: list[tuple[str, 
                 await processes.do(*action)
                 await check(store, schedule)
             await processes.client.schedules.resume("n.s")
-            await processes.scheduler.start_due()
+            await processes.scheduler.create_due_tasks()
             await check(store, schedule)
             assert (await store.schedule("n", "s")).next_at > clock.now()
 
@@ -127,7 +127,7 @@ def test_created_ticks_are_the_expected_ticks(actions: list[tuple[str, int, int]
                     looked += [due.now for due in processes.seen[number]]
             latest = max([*looked, clock.now()])
             clock.jump(latest - clock.now())  # what was seen by then may have been refused as stale
-            await processes.scheduler.start_due()
+            await processes.scheduler.create_due_tasks()
             ticks = await created(store)
             assert list(ticks_between(schedule, START + MICRO, latest + MICRO)) == ticks
 
@@ -169,7 +169,9 @@ async def test_any_number_of_processes_create_one_task_for_a_tick(tmp_path: Any)
         await both[0].client.schedules.create("n.flow", schedule)
         for _ in range(20):
             clock.jump(timedelta(seconds=95))
-            await asyncio.gather(*(each.scheduler.start_due() for each in both for _ in range(3)))
+            await asyncio.gather(
+                *(each.scheduler.create_due_tasks() for each in both for _ in range(3))
+            )
 
         await check(first, schedule)
         assert 190 == len(await created(first))

@@ -83,7 +83,9 @@ async def test_a_worker_serves_only_the_handlers_of_its_key(
         hand = await RemoteHand.register(api, ["look_up", "pay"], namespaces=["shop"])
         assert refused == hand.registered["refused"]
         restarted = create_app(store, auth=AuthSettings(enabled=True))
-        assert await restarted.state.tasker.remote_workers.worker(int(hand.registered["worker"]))
+        assert await restarted.state.tasker.remote_workers.find_worker(
+            int(hand.registered["worker"])
+        )
         assert serves == bool(await hand.claim(wait_s=0))
 
 
@@ -113,7 +115,7 @@ async def test_a_worker_with_a_refused_handler_survives_a_restart_of_the_server(
     assert ["pay"] == registered["refused"]
 
     restarted = create_app(store, auth=AuthSettings(enabled=True))
-    assert await restarted.state.tasker.remote_workers.worker(int(registered["worker"]))
+    assert await restarted.state.tasker.remote_workers.find_worker(int(registered["worker"]))
 
 
 async def test_children_in_the_default_namespace_need_the_permission_too(store: Store) -> None:

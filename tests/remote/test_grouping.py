@@ -18,7 +18,7 @@ from tasker.model import (
     WorkerId,
     completed_outcome,
 )
-from tasker.remote.grouping import RenewalGroups, SettlementGroups
+from tasker.remote.grouping import GroupLeaseRenewer, GroupSettler
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ def recorder() -> Recorder:
 
 async def settle_all(recorder: Recorder, workers: int) -> list[asyncio.Task[SettleResult]]:
     """Settle an outcome of each worker; all but the first arrive during the first transaction."""
-    groups = SettlementGroups(as_store(recorder))
+    groups = GroupSettler(as_store(recorder))
     outcome = completed_outcome(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
 
     def settle(worker: int) -> asyncio.Task[SettleResult]:
@@ -97,7 +97,7 @@ async def test_what_arrives_during_a_transaction_goes_together_into_the_next(
 async def test_what_arrives_in_one_iteration_of_the_event_loop_goes_together(
     recorder: Recorder,
 ) -> None:
-    groups = SettlementGroups(as_store(recorder))
+    groups = GroupSettler(as_store(recorder))
     outcome = completed_outcome(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
     arriving = [groups.settle(Settlement(WorkerId(each), [outcome])) for each in range(3)]
 
@@ -164,7 +164,7 @@ class Renewals:
 
 async def renew_all(recorder: Renewals, workers: Sequence[int]) -> list[Any]:
     """Renew leases; all but the first renewal arrive during the first transaction."""
-    groups = RenewalGroups(as_store(recorder), timedelta(seconds=30))
+    groups = GroupLeaseRenewer(as_store(recorder), timedelta(seconds=30))
 
     def renew(index: int) -> asyncio.Task[RenewedLease | None]:
         claims = [Claim(TaskId("t"), index, 1, 1)]

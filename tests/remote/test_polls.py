@@ -17,9 +17,9 @@ from tasker.model import (
     TaskId,
     WorkerId,
 )
-from tasker.remote.polls import Polls
+from tasker.remote.polls import LongPolls
 from tasker.remote.registered import QueueList, RegisteredWorker
-from tasker.remote.registration import Registration
+from tasker.remote.registration import RemoteRegistration
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -72,22 +72,22 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-async def polls(recorder: Recorder) -> AsyncIterator[Polls]:
+async def polls(recorder: Recorder) -> AsyncIterator[LongPolls]:
     """Return polls over the recorder, which end with the test."""
     store: Any = recorder
     closing = asyncio.Event()
     as_store: Store = store
-    yield Polls(as_store, QueueList(as_store), closing)
+    yield LongPolls(as_store, QueueList(as_store), closing)
     closing.set()
 
 
 def worker(number: int, **labels: str) -> RegisteredWorker:
-    registration = Registration("w", 10, "", "", labels, None, {})
+    registration = RemoteRegistration("w", 10, "", "", labels, None, {})
     return RegisteredWorker(WorkerId(number), registration, "ann")
 
 
 async def begin(
-    polls: Polls, recorder: Recorder, *workers: RegisteredWorker, wait: float = 60.0
+    polls: LongPolls, recorder: Recorder, *workers: RegisteredWorker, wait: float = 60.0
 ) -> list[asyncio.Task[Sequence[Claim]]]:
     """Let workers poll for two steps each; all but the first arrive during the first claim."""
     claiming = [asyncio.create_task(polls.claim(each, 2, wait)) for each in workers[:1]]
@@ -98,7 +98,7 @@ async def begin(
 
 
 async def test_polls_that_arrive_during_a_claim_go_together_into_the_next(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     recorder.due = 100
     claiming = await begin(polls, recorder, *map(worker, range(4)))
@@ -109,7 +109,7 @@ async def test_polls_that_arrive_during_a_claim_go_together_into_the_next(
     assert [[0], [1, 2, 3]] == recorder.claims
 
 
-async def test_polls_for_other_steps_claim_apart(polls: Polls, recorder: Recorder) -> None:
+async def test_polls_for_other_steps_claim_apart(polls: LongPolls, recorder: Recorder) -> None:
     recorder.due = 100
     others = [worker(1, gpu="true"), worker(2), worker(3, gpu="true")]
     claiming = await begin(polls, recorder, worker(0), *others)
@@ -121,7 +121,7 @@ async def test_polls_for_other_steps_claim_apart(polls: Polls, recorder: Recorde
 
 
 async def test_a_short_claim_shows_that_there_is_nothing_for_the_others(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     """Those that wait are claimed for when there may be work again, all together."""
     recorder.due = 2
@@ -138,11 +138,11 @@ async def test_a_short_claim_shows_that_there_is_nothing_for_the_others(
 
 
 async def test_a_poll_that_arrives_while_others_wait_in_vain_waits_with_them(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     recorder.release.set()
     claiming = await begin(polls, recorder, worker(0))
-    await eventually(lambda: polls.work.is_awaited)
+    await eventually(lambda: polls.work.has_waiters)
 
     claiming += await begin(polls, recorder, worker(1))
     assert [[0]] == recorder.claims
@@ -154,7 +154,7 @@ async def test_a_poll_that_arrives_while_others_wait_in_vain_waits_with_them(
 
 
 async def test_polls_that_do_not_wait_are_answered_after_one_claim(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     claiming = await begin(polls, recorder, *map(worker, range(3)), wait=0.0)
 
@@ -165,7 +165,7 @@ async def test_polls_that_do_not_wait_are_answered_after_one_claim(
 
 
 async def test_a_store_that_is_away_is_reported_to_all_of_a_claim(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     claiming = await begin(polls, recorder, *map(worker, range(3)))
     recorder.is_available = False
@@ -178,7 +178,7 @@ async def test_a_store_that_is_away_is_reported_to_all_of_a_claim(
 
 @pytest.mark.parametrize("cancelled", [0, 1])
 async def test_steps_for_a_cancelled_poll_are_handed_back(
-    polls: Polls, recorder: Recorder, cancelled: int
+    polls: LongPolls, recorder: Recorder, cancelled: int
 ) -> None:
     """Those that it was claimed for; the others get theirs."""
     recorder.due = 100
@@ -198,7 +198,7 @@ async def test_steps_for_a_cancelled_poll_are_handed_back(
 
 
 async def test_the_poll_of_a_lost_connection_ends_before_claims_are_listed(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     """
     What it still claims is handed back first; else the worker would run it, and lose it.
@@ -209,7 +209,7 @@ async def test_the_poll_of_a_lost_connection_ends_before_claims_are_listed(
     claiming.cancel()
     await asyncio.sleep(0)
 
-    withdrawing = asyncio.create_task(polls.withdraw(one))
+    withdrawing = asyncio.create_task(polls.end_poll(one))
     await asyncio.sleep(0)
     assert not withdrawing.done()
     recorder.release.set()
@@ -219,7 +219,7 @@ async def test_the_poll_of_a_lost_connection_ends_before_claims_are_listed(
 
 
 async def test_a_poll_that_waits_for_steps_ends_when_its_worker_resumes(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     """Its connection is lost, though the server has not seen that yet."""
     one = worker(0)
@@ -227,13 +227,13 @@ async def test_a_poll_that_waits_for_steps_ends_when_its_worker_resumes(
     recorder.release.set()
     await eventually(lambda: not one.claims_in_progress)
 
-    await polls.withdraw(one)
+    await polls.end_poll(one)
 
     assert [] == list(await claiming)
 
 
 async def test_a_drained_worker_is_answered_and_claims_nothing(
-    polls: Polls, recorder: Recorder
+    polls: LongPolls, recorder: Recorder
 ) -> None:
     recorder.due = 100
     drained = worker(1)

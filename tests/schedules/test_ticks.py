@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tasker.model import Schedule
 from tasker.schedules.ticks import (
-    first_instant,
-    jitter_of,
+    compute_jitter,
+    local_time_to_instant,
     next_tick,
     next_ticks,
     previous_tick,
@@ -167,10 +167,10 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
     schedule = Schedule(name="s", every="1h", jitter="10m")
     ticks = next_ticks(schedule, utc("2026-01-01T00:00Z"), 100)
 
-    delays = [jitter_of(schedule, 7, tick) for tick in ticks]
+    delays = [compute_jitter(schedule, 7, tick) for tick in ticks]
 
-    assert delays == [jitter_of(schedule, 7, tick) for tick in ticks]
-    assert delays != [jitter_of(schedule, 8, tick) for tick in ticks]
+    assert delays == [compute_jitter(schedule, 7, tick) for tick in ticks]
+    assert delays != [compute_jitter(schedule, 8, tick) for tick in ticks]
     assert timedelta(0) <= min(delays) < timedelta(minutes=2)
     assert timedelta(minutes=8) < max(delays) <= timedelta(minutes=10)
 
@@ -214,4 +214,4 @@ def test_invalid_schedules_are_refused_by_field(
 def test_an_ordinary_local_time_is_unchanged() -> None:
     zone = ZoneInfo("Europe/Berlin")
 
-    assert utc("2026-06-01T10:00Z") == first_instant(datetime(2026, 6, 1, 12), zone)
+    assert utc("2026-06-01T10:00Z") == local_time_to_instant(datetime(2026, 6, 1, 12), zone)

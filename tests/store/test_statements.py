@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tasker.store
-from tasker.engine.compensating import plan as plan_of
+from tasker.engine.compensating import plan_compensating_steps as plan_of
 from tasker.graph import Graph
 from tasker.model import (
     ENGINE,

@@ -64,7 +64,7 @@ from tasker.engine import Worker
 from tasker.engine.reporting import Reporter
 from tasker.errors import TaskerError
 from tasker.observe.metrics import Metrics
-from tasker.remote.service import RemoteWorkers
+from tasker.remote.service import RemoteWorkerService
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -197,12 +197,12 @@ def _make_api(
         actor="server",
         inputs=settings.inputs,
         claimant=worker,
-        observers=[metrics.observe, *([tracing.observe] if tracing else [])],
+        observers=[metrics.count_notice, *([tracing.record_notice] if tracing else [])],
     )
     client.template_cache.discreet = bool(rules.settings.enabled)
     closing, watcher = asyncio.Event(), TaskWatcher(store)
     if worker is not None:
-        worker.observers += [metrics.observe, watcher.observe_notice]
+        worker.observers += [metrics.count_notice, watcher.observe_notice]
     return ApiServices(
         store=store,
         settings=settings,
@@ -218,12 +218,12 @@ def _make_api(
         readiness=Readiness(store),
         count_unserved_roots=TTLCache(store.count_unserved_roots, seconds=1),
         shared=SharedResponses(),
-        remote_workers=RemoteWorkers(
+        remote_workers=RemoteWorkerService(
             store,
             client,
             worker.reporter
             if worker
-            else Reporter("server", [metrics.observe], client.task_end_waiter),
+            else Reporter("server", [metrics.count_notice], client.task_end_waiter),
             results=settings.results,
             public_url=settings.public_url or "",
             lease=settings.worker_lease,

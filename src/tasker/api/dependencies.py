@@ -18,7 +18,7 @@ from tasker.client.masking import SensitiveDataFinder
 from tasker.client.templates import TemplateCache
 from tasker.model import TemplateName
 from tasker.observe.metrics import Metrics
-from tasker.remote.service import RemoteWorkers
+from tasker.remote.service import RemoteWorkerService
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 from tasker.ttl_cache import TTLCache
@@ -45,7 +45,7 @@ class ApiServices:
     """For each template, the number of its roots that no live worker can run; at most one second
     old."""
     shared: SharedResponses
-    remote_workers: RemoteWorkers
+    remote_workers: RemoteWorkerService
     closing: asyncio.Event
     """Set when the server begins to shut down: long polls and streams then end."""
 

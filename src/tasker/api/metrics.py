@@ -30,7 +30,7 @@ class MetricsRenderer:
             if time.monotonic() - self._asked > _CACHED:
                 self._asked = time.monotonic()
                 await self._refresh()
-        return self._metrics.text()
+        return self._metrics.render_text()
 
     async def _refresh(self) -> None:
         try:
@@ -42,8 +42,8 @@ class MetricsRenderer:
             subscriptions = await self._store.subscriptions()
         except TaskerError:
             return
-        self._metrics.set_deliveries(subscriptions, self._store.clock.now())
-        self._metrics.steps_without_worker.set(utilization.steps_without_worker)
-        self._metrics.set_backlog(backlog)
-        self._metrics.set_workers(workers)
-        self._metrics.set_oldest_snapshot(snapshot)
+        self._metrics.set_delivery_gauges(subscriptions, self._store.clock.now())
+        self._metrics.steps_without_worker.set_value(utilization.steps_without_worker)
+        self._metrics.set_backlog_gauges(backlog)
+        self._metrics.set_worker_gauges(workers)
+        self._metrics.set_oldest_snapshot_gauges(snapshot)

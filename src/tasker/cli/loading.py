@@ -61,7 +61,7 @@ def load_sources(
     """Import handlers and read templates.
 
     Args:
-        sources: Modules, files and directories with handlers; see `Handlers.of`.
+        sources: Modules, files and directories with handlers; see `Handlers.collect`.
         paths: Template files, and directories of template files.
         reload: Whether modules are imported again.
         skip_broken: Whether an invalid file in a directory is logged and skipped, so that it does
@@ -71,7 +71,7 @@ def load_sources(
         HandlerImportError: A module cannot be imported.
         InvalidTemplate: A template is invalid; the error lists all problems.
     """
-    handlers = Handlers.of(*sources, reload=reload)
+    handlers = Handlers.collect(*sources, reload=reload)
     named = {str(path) for path in paths if not path.is_dir()}
 
     def skip_broken_file(file: Path, error: InvalidTemplate) -> None:
@@ -113,7 +113,7 @@ def resolve_template_argument(reference: str) -> tuple[str, list[Path]]:
 def require_all_handlers(template: Template, handlers: Handlers) -> None:
     """Raise HandlerNotFound unless every step of a template has a handler."""
     for spec in steps_with_handlers(template.steps):
-        if handlers.find(spec.handler, template.namespace, spec.handler_version) is None:
+        if handlers.find_handler(spec.handler, template.namespace, spec.handler_version) is None:
             missing = handlers.not_found_error(
                 spec.handler, template.namespace, spec.handler_version
             )

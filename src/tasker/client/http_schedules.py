@@ -11,7 +11,7 @@ from tasker.client.requests import ApiRequestSender
 from tasker.client.schedules import PREVIEW, ScheduleClient, split_schedule_name
 from tasker.client.templates import split_template_reference
 from tasker.model import Schedule, TaskId
-from tasker.schedules.document import to_document
+from tasker.schedules.document import schedule_to_document
 from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
 
 _PAGE = 100
@@ -45,7 +45,7 @@ class HttpSchedules(ScheduleClient):
     ) -> StoredSchedule:
         namespace, name, version = split_template_reference(template, None, None)
         body = {
-            **to_document(schedule),
+            **schedule_to_document(schedule),
             "namespace": namespace,
             "template": name,
             "version": version,
@@ -59,7 +59,12 @@ class HttpSchedules(ScheduleClient):
         self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
         namespace, name, version = split_template_reference(template, None, None)
-        body = {**to_document(schedule), "template": name, "version": version, "reason": reason}
+        body = {
+            **schedule_to_document(schedule),
+            "template": name,
+            "version": version,
+            "reason": reason,
+        }
         del body["name"]
         path = _schedule_path(f"{namespace}.{schedule.name}")
         return _decode_schedule(
@@ -69,7 +74,7 @@ class HttpSchedules(ScheduleClient):
     async def preview(
         self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
     ) -> list[datetime]:
-        body = {**to_document(schedule), "count": count, "after": after}
+        body = {**schedule_to_document(schedule), "count": count, "after": after}
         read = await self._requests.send("POST", "/v1/schedules/preview", body=body)
         return _instants(read["ticks"])
 

@@ -125,7 +125,7 @@ class AttemptOrigin(NamedTuple):
 class LocalWorker(Protocol):
     """A worker in this process that may claim the roots of new tasks immediately."""
 
-    async def create(self, new: NewTask, roots: int) -> CreateTasksResult:
+    async def create_task_and_claim(self, new: NewTask, roots: int) -> CreateTasksResult:
         """Create a task in the store, and claim as many of its `roots` as there are free slots."""
         ...
 
@@ -330,7 +330,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if connection is not None:
             created = await self.store.create_tasks(news, connection=connection)
         elif claimant is not None and len(news) == 1 and news[0].run_at is None:
-            created = await claimant.create(news[0], len(templates[0].graph.roots))
+            created = await claimant.create_task_and_claim(news[0], len(templates[0].graph.roots))
         else:
             created = await self.store.create_tasks(news)
         if created.at is None:

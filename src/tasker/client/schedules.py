@@ -18,8 +18,8 @@ from tasker.schedules.model import (
 )
 from tasker.schedules.ticks import (
     NEVER,
+    compute_jitter,
     format_tick,
-    jitter_of,
     next_tick,
     next_ticks,
     previous_tick,
@@ -346,7 +346,7 @@ async def build_task_of_due_tick(
     client: "LocalClient", stored: StoredSchedule, tick: datetime, now: datetime
 ) -> NewTask:
     """Return the task that a schedule creates at a tick; it starts after the tick's jitter."""
-    start = tick + jitter_of(stored.schedule, stored.id, tick)
+    start = tick + compute_jitter(stored.schedule, stored.id, tick)
     return await build_task_of_tick(
         client,
         stored,

@@ -11,7 +11,8 @@
   decides the outcome of each attempt: a result, or what `failure` makes of an error.
 - `Settler` stores outcomes: those that arrived during one settlement form the next, and large
   settlements overlap. The store frees the steps that waited for them and claims some for this
-  worker; these are passed to `Claimer.accept`, the only path back (`Settler.pass_freed_steps_to`).
+  worker; these are passed to `Claimer.accept_claims`, the only path back
+  (`Settler.set_freed_step_consumer`).
 - `Slots` counts slots used by attempts and reserved by pending claims. All three
   share it.
 - `WorkerLease` renews one lease for all claims that the executor holds. If the store revokes a
@@ -25,12 +26,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tasker.engine.logs import AttemptFilter
+from tasker.engine.logs import AttemptLogFilter
 
 if TYPE_CHECKING:
     from tasker.engine.worker import Worker
 
-__all__ = ["AttemptFilter", "Worker"]
+__all__ = ["AttemptLogFilter", "Worker"]
 
 
 def __getattr__(name: str) -> Any:  # the type of any attribute

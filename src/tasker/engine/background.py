@@ -8,7 +8,7 @@ from typing import Any
 log = logging.getLogger("tasker.worker")
 
 
-class Background:
+class BackgroundTasks:
     """Runs coroutines in the background and reports failures.
 
     Args:
@@ -31,7 +31,7 @@ class Background:
         self._worker = worker
         self._loops: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def start_loop(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Start a loop that runs until the worker ends."""
         loop = asyncio.create_task(work, name=f"tasker-{name}")
         loop.add_done_callback(self._on_task_ended)
@@ -40,18 +40,18 @@ class Background:
     def __getitem__(self, name: str) -> "asyncio.Task[None]":
         return self._loops[name]
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def start_operation(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a short operation that must finish before the worker ends."""
         task = asyncio.create_task(work, name="tasker-background")
         self.pending.add(task)
-        task.add_done_callback(self._on_spawned_ended)
+        task.add_done_callback(self._on_operation_ended)
 
-    def cancel(self) -> None:
+    def cancel_all(self) -> None:
         """Cancel everything that is still running."""
         for task in (*self._loops.values(), *self.pending):
             task.cancel()
 
-    def _on_spawned_ended(self, task: "asyncio.Task[None]") -> None:
+    def _on_operation_ended(self, task: "asyncio.Task[None]") -> None:
         self.pending.discard(task)
         self.changed.set()
         self._on_task_ended(task)

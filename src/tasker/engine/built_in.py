@@ -3,39 +3,41 @@
 from collections.abc import Mapping
 
 from tasker.engine import approving, compensating, spawning, waiting
-from tasker.engine.engine_steps import BuiltIn, EnginePlan
+from tasker.engine.engine_steps import BuiltInHandler, BuiltInPlan
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.layout import EngineStepKind
 from tasker.model import StepSpec
 from tasker.template.waits import expressions_of_engine_step
 
-BUILT_IN: Mapping[str, BuiltIn] = {
-    EngineStepKind.SPAWN: BuiltIn(spawning.spawn, spawning.expressions),
-    EngineStepKind.CHECK: BuiltIn(spawning.end_iteration, spawning.expressions),
-    EngineStepKind.JOIN: BuiltIn(spawning.join),
-    EngineStepKind.WAIT: BuiltIn(waiting.wait, expressions_of_engine_step),
-    EngineStepKind.RUN_TASK: BuiltIn(waiting.run_task, expressions_of_engine_step),
-    EngineStepKind.APPROVE: BuiltIn(approving.approve, approving.expressions),
-    EngineStepKind.COMPENSATE: BuiltIn(compensating.compensate),
-    EngineStepKind.GATHER: BuiltIn(compensating.gather),
+BUILT_IN: Mapping[str, BuiltInHandler] = {
+    EngineStepKind.SPAWN: BuiltInHandler(spawning.spawn_instances, spawning.list_spawn_expressions),
+    EngineStepKind.CHECK: BuiltInHandler(spawning.end_iteration, spawning.list_spawn_expressions),
+    EngineStepKind.JOIN: BuiltInHandler(spawning.join_instances),
+    EngineStepKind.WAIT: BuiltInHandler(waiting.run_wait_step, expressions_of_engine_step),
+    EngineStepKind.RUN_TASK: BuiltInHandler(waiting.run_task_step, expressions_of_engine_step),
+    EngineStepKind.APPROVE: BuiltInHandler(
+        approving.run_approval_step, approving.list_approval_expressions
+    ),
+    EngineStepKind.COMPENSATE: BuiltInHandler(compensating.insert_compensating_steps),
+    EngineStepKind.GATHER: BuiltInHandler(compensating.run_gather_step),
 }
 """The handlers by the step's `method`, which is an `EngineStepKind`."""
 
 
-def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:
+def compile_built_in_plan(graph: Graph, spec: StepSpec) -> BuiltInPlan | Misuse:
     """Return the call of the engine's handler for a step, or why it cannot be called."""
-    built_in = BUILT_IN.get(_call_of(spec))
+    built_in = BUILT_IN.get(_built_in_name(spec))
     if built_in is None:
         allowed = ", ".join(EngineStepKind)
         return HandlerNotFound(f"the engine has no handler for {spec.method!r}, only {allowed}")
     try:
-        return EnginePlan(built_in, graph, spec)
+        return BuiltInPlan(built_in, graph, spec)
     except Misuse as error:
         return error.with_traceback(None)
 
 
-def _call_of(spec: StepSpec) -> str:
+def _built_in_name(spec: StepSpec) -> str:
     if spec.approval is not None:
         return EngineStepKind.APPROVE
     if spec.wait is not None:

@@ -15,12 +15,12 @@ PATIENCE = 60.0  #: seconds for which the store may be unreachable
 PAUSE = 0.25  #: seconds between two tries meanwhile
 
 
-class _Waiting(NamedTuple):
+class _WaitingCall(NamedTuple):
     call: NewDurableCall
     stored: "asyncio.Future[float]"
 
 
-class CallRecorder:
+class DurableCallRecorder:
     """Stores durable calls, one statement at a time.
 
     Args:
@@ -29,7 +29,7 @@ class CallRecorder:
 
     def __init__(self, store: WorkerStore) -> None:
         self._store = store
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingCall] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def record(self, call: NewDurableCall) -> float:
@@ -40,20 +40,22 @@ class CallRecorder:
             StoreUnavailable: The store was unreachable for `PATIENCE` seconds.
         """
         stored: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(call, stored))
+        self._waiting.append(_WaitingCall(call, stored))
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write(), name="tasker-record-calls")
+            self._writer = asyncio.create_task(
+                self._store_until_empty(), name="tasker-record-calls"
+            )
         return await stored
 
-    async def _write(self) -> None:
+    async def _store_until_empty(self) -> None:
         while self._waiting:
             count = _batch_size(self._waiting)
             batch, self._waiting = self._waiting[:count], self._waiting[count:]
             await self._store_batch(sorted(batch, key=lambda waiting: waiting.call[:2]))
 
-    async def _store_batch(self, batch: Sequence[_Waiting]) -> None:
+    async def _store_batch(self, batch: Sequence[_WaitingCall]) -> None:
         try:
-            stored = await self._record([waiting.call for waiting in batch])
+            stored = await self._record_with_retries([waiting.call for waiting in batch])
         except StoreError as error:
             if len(batch) > 1 and not isinstance(error, StoreUnavailable):
                 for waiting in batch:  # one of them cannot be stored
@@ -76,7 +78,7 @@ class CallRecorder:
                     )
                 )
 
-    async def _record(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
+    async def _record_with_retries(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         """Record calls, retrying while the store is unreachable: a repetition is harmless."""
         end = time.monotonic() + PATIENCE
         while True:
@@ -88,7 +90,7 @@ class CallRecorder:
             await asyncio.sleep(PAUSE)
 
 
-def _batch_size(waiting: Sequence[_Waiting]) -> int:
+def _batch_size(waiting: Sequence[_WaitingCall]) -> int:
     """Return how many calls to store with the next statement."""
     size = 0
     for count, (call, _) in enumerate(waiting[:MOST]):

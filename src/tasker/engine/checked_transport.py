@@ -29,7 +29,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def open_checked_client(private_networks: Iterable[Network]) -> httpx.AsyncClient:
+def open_address_checked_client(private_networks: Iterable[Network]) -> httpx.AsyncClient:
     """Open a client for requests that teams declare: to checked addresses, without a time limit.
 
     Teams share the client, so it keeps no cookies: one team's cookies would be sent with another
@@ -39,7 +39,7 @@ def open_checked_client(private_networks: Iterable[Network]) -> httpx.AsyncClien
         private_networks: Networks that may be reached besides public addresses.
     """
     client = httpx.AsyncClient(
-        transport=CheckedTransport(private_networks),
+        transport=AddressCheckedTransport(private_networks),
         trust_env=False,
         follow_redirects=False,
         timeout=None,  # noqa: S113 - callers limit the whole request
@@ -48,7 +48,7 @@ def open_checked_client(private_networks: Iterable[Network]) -> httpx.AsyncClien
     return client
 
 
-class CheckedTransport(httpx.AsyncHTTPTransport):
+class AddressCheckedTransport(httpx.AsyncHTTPTransport):
     """Connects only to public addresses, and to those in the given networks."""
 
     def __init__(self, private_networks: Iterable[Network]) -> None:
@@ -56,11 +56,11 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
             ssl_context=httpx.create_ssl_context(),
             max_connections=_MOST_CONNECTIONS,
             keepalive_expiry=_KEPT_ALIVE,
-            network_backend=_CheckedBackend(tuple(private_networks)),
+            network_backend=_AddressCheckedBackend(tuple(private_networks)),
         )
 
 
-class _CheckedBackend(httpcore.AsyncNetworkBackend):
+class _AddressCheckedBackend(httpcore.AsyncNetworkBackend):
     """Resolves a host once, and connects to an address that was checked."""
 
     def __init__(self, private_networks: tuple[Network, ...]) -> None:
@@ -76,8 +76,8 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first allowed address of a host that accepts the connection."""
-        addresses = await _resolve(host, port)
-        allowed = [address for address in addresses if is_allowed(address, self._networks)]
+        addresses = await _resolve_host(host, port)
+        allowed = [address for address in addresses if is_address_allowed(address, self._networks)]
         if not allowed:
             raise PermanentError(
                 f"{host} has no public address, and the worker's http_networks do not contain"
@@ -96,7 +96,7 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-async def _resolve(host: str, port: int) -> list[Address]:
+async def _resolve_host(host: str, port: int) -> list[Address]:
     loop = asyncio.get_running_loop()
     try:
         rows = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -105,9 +105,9 @@ async def _resolve(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
 
 
-def is_allowed(address: Address, private_networks: Iterable[Network]) -> bool:
+def is_address_allowed(address: Address, private_networks: Iterable[Network]) -> bool:
     """Return whether an address is public or in one of the networks."""
-    plain = _unwrap(address)
+    plain = _unwrap_ipv4(address)
     if any(plain in network for network in private_networks):
         return True
     if any(plain in network for network in _INTERNAL):
@@ -115,7 +115,7 @@ def is_allowed(address: Address, private_networks: Iterable[Network]) -> bool:
     return plain.is_global and not plain.is_multicast
 
 
-def _unwrap(address: Address) -> Address:
+def _unwrap_ipv4(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address stands for, or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address

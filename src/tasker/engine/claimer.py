@@ -13,9 +13,9 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
-from tasker.engine.background import Background
+from tasker.engine.background import BackgroundTasks
 from tasker.engine.executor import Executor
-from tasker.engine.failure import error_text
+from tasker.engine.failure import serialize_exception
 from tasker.engine.lease import WorkerLease
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
@@ -47,11 +47,11 @@ _PATIENCE = 0.2  #: seconds that a claim may wait here for a slot
 _POSTPONED = timedelta(seconds=30)  #: until a task that cannot be read here is tried again
 
 
-class Fetched(NamedTuple):
+class FetchedInputs(NamedTuple):
     """The inputs of an attempt at its start."""
 
     task: CachedTask
-    queue_paused: bool  #: see `Executor.start`
+    queue_paused: bool  #: see `Executor.start_attempt`
 
 
 class Claimer:
@@ -77,7 +77,7 @@ class Claimer:
         cache: TaskCache,
         executor: Executor,
         settler: Settler,
-        background: Background,
+        background: BackgroundTasks,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -104,14 +104,14 @@ class Claimer:
         self._slots.changed.set()
         self._woken.set()
 
-    def claim_within(self, seconds: float) -> None:
+    def schedule_claim(self, seconds: float) -> None:
         """Claim again at that time: a step that failed here will be due."""
         self._retry_due = min(self._retry_due, time.monotonic() + seconds)
         if self._retry_due < self._wake_at:
             self._woken.set()
 
     @property
-    def relaxed_settlements(self) -> int:
+    def relaxed_settlement_count(self) -> int:
         """Number of settlements so far that a crash of the database server may have undone."""
         return self._settler.relaxed
 
@@ -119,14 +119,14 @@ class Claimer:
         """Compare the claims with the store's if there were this many such settlements."""
         if relaxed_settlements > self._verified:
             self._verified = relaxed_settlements
-            self.check_claims()
+            self.request_claim_check()
 
-    def check_claims(self) -> None:
+    def request_claim_check(self) -> None:
         """Compare the claims with the store's."""
         self._uncertain = True
         self.wake()
 
-    def forget_tasks(self) -> None:
+    def clear_task_cache(self) -> None:
         """Forget results that other workers may replace."""
         self._cache.clear()
 
@@ -136,13 +136,13 @@ class Claimer:
         self._slots.close()
         if self._overdue is not None:
             self._overdue.cancel()
-        if withdrawn := self._executor.withdraw():
-            self._background.spawn(self._release(withdrawn))
+        if withdrawn := self._executor.withdraw_waiting_claims():
+            self._background.start_operation(self._release_claims(withdrawn))
         self.wake()
 
     def _slots_to_fill(self) -> int:
         """Return how many steps to claim: each settlement keeps a slot for a freed step."""
-        return self._slots.free - self._settler.waiting_count
+        return self._slots.free_count - self._settler.waiting_count
 
     # ----------------------------------------------------------------- claiming
 
@@ -152,10 +152,10 @@ class Claimer:
             self._woken.clear()
             try:
                 if self._uncertain:
-                    await self._recover_claims()
-                pause = await self._claim(self._slots_to_fill())
+                    await self._run_unknown_claims()
+                pause = await self._claim_steps(self._slots_to_fill())
             except StoreUnavailable:
-                await self.recover()
+                await self.recover_from_lost_reply()
             else:
                 if pause > 0:
                     await self._wait_for_work(pause)
@@ -179,31 +179,31 @@ class Claimer:
                     await self._slots.changed.wait()
         return False
 
-    async def _claim(self, limit: int) -> float:
+    async def _claim_steps(self, limit: int) -> float:
         """Claim; return how many seconds to wait before the next claim."""
         if limit <= 0:
             return 0
         worker = self._lease.id
-        self._slots.hold(limit)
+        self._slots.reserve_exactly(limit)
         try:
             if self._lease.serves_gated:
-                claims, next_due = await self._claim_of_both_kinds(worker, limit)
+                claims, next_due = await self._claim_with_and_without_limits(worker, limit)
             else:
                 claims, next_due = await self._store.claim(worker, limit)
         finally:
-            self._slots.drop(limit)
+            self._slots.release_reserved(limit)
         self._slots.backlog = len(claims) == limit
         if worker == self._lease.id and self._lease.holds:
-            self.accept(claims)
+            self.accept_claims(claims)
         else:  # claims of a lease that was lost during the call
-            await self._release(claims)
+            await self._release_claims(claims)
         since = time.monotonic() - self._lease.looked_at
         stale = since > (_NEW_QUEUES_BUSY if claims else _NEW_QUEUES)
-        if (stale and await self._lease.find_queues()) or self._slots.backlog:
+        if (stale and await self._lease.serve_new_queues()) or self._slots.backlog:
             return 0
-        return self._pause_length(next_due)
+        return self._seconds_until_next_claim(next_due)
 
-    async def _claim_of_both_kinds(self, worker: WorkerId, limit: int) -> ClaimResult:
+    async def _claim_with_and_without_limits(self, worker: WorkerId, limit: int) -> ClaimResult:
         """Claim steps without limits and steps under limits, alternating which come first."""
         calls = [self._store.claim, self._store.claim_gated]
         if self._gated_first:
@@ -216,7 +216,7 @@ class Claimer:
         times = [each for each in (next_due, also_due) if each is not None]
         return ClaimResult([*claims, *others], min(times, default=None))
 
-    def _pause_length(self, next_due: float | None) -> float:
+    def _seconds_until_next_claim(self, next_due: float | None) -> float:
         pause = self._settings.poll.total_seconds()
         if next_due is not None:
             pause = min(pause, next_due)
@@ -241,39 +241,39 @@ class Claimer:
             for wait in waits:
                 wait.cancel()
 
-    async def create(self, new: NewTask, roots: int) -> CreateTasksResult:
+    async def create_task_and_claim(self, new: NewTask, roots: int) -> CreateTasksResult:
         """Create a task, and claim as many of its `roots` as slots are free.
 
         A caller may stop waiting; returned claims still run.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._create(new, roots)))
+        return await asyncio.shield(asyncio.ensure_future(self._create_task_and_claim(new, roots)))
 
-    async def _create(self, new: NewTask, roots: int) -> CreateTasksResult:
+    async def _create_task_and_claim(self, new: NewTask, roots: int) -> CreateTasksResult:
         self._creating.add(new.id)
         try:
-            with self._slots.reserve(roots if self._lease.holds else 0) as reserved:
+            with self._slots.reserve_up_to(roots if self._lease.holds else 0) as reserved:
                 created = await self._store.create_tasks(
                     [new],
                     worker=self._lease.id,
                     claim_up_to=reserved,
                 )
             if created.claims:
-                await self._cache.remember(_task_input_of(new))
-                self.accept(created.claims)
+                await self._cache.add_created_task(_build_task_input(new))
+                self.accept_claims(created.claims)
         except BaseException:
-            self.check_claims()
+            self.request_claim_check()
             raise
         finally:
             self._creating.discard(new.id)
         return created
 
-    async def recover(self) -> None:
+    async def recover_from_lost_reply(self) -> None:
         """After a lost reply, wait for the store and search it for the claims."""
         self._uncertain = True
         await self._lease.wait_for_store()
         self.wake()
 
-    async def _recover_claims(self) -> None:
+    async def _run_unknown_claims(self) -> None:
         """Run claims that the store lists for this worker but that the worker does not know.
 
         Claims that the store does not list are void: after a crash of the database server, settled
@@ -281,11 +281,11 @@ class Claimer:
         """
         async with self._settler.paused():
             known, creating = self._held_attempt_keys(), set(self._creating)
-            mine, fetching = self._executor.held(), set(self._fetching)
+            mine, fetching = self._executor.held_claims(), set(self._fetching)
             self._uncertain = False  # before the look: replies may be lost during it
             held = await self._store.held(self._lease.id)
             listed = {claim.key for claim in held}
-            self._executor.revoke([claim for claim in mine if claim.key not in listed])
+            self._executor.revoke_claims([claim for claim in mine if claim.key not in listed])
             self._fetching -= fetching - listed
             known |= self._held_attempt_keys()
             creating |= self._creating
@@ -293,114 +293,116 @@ class Claimer:
                 claim for claim in held if claim.key not in known and claim.task_id not in creating
             ]
             for claim in recovered:  # its result, and those of later steps, may become others
-                self._cache.forget(claim.task_id)
-            self.accept(recovered)
+                self._cache.remove_task(claim.task_id)
+            self.accept_claims(recovered)
 
     def _held_attempt_keys(self) -> set[AttemptKey]:
-        return {*self._executor.keys(), *self._settler.keys(), *self._fetching}
+        return {*self._executor.attempt_keys(), *self._settler.unsettled_keys(), *self._fetching}
 
     # ---------------------------------------------------------------- accepting
 
-    def accept(self, claims: Sequence[Claim]) -> None:
+    def accept_claims(self, claims: Sequence[Claim]) -> None:
         """Run claims, immediately if all their inputs are cached, otherwise after fetching them."""
         if self._closed:
             if claims:
-                self._background.spawn(self._release(claims))
+                self._background.start_operation(self._release_claims(claims))
             return
         unknown: list[Claim] = []
         for claim in claims:
-            task = self._cache.task(claim)
+            task = self._cache.find_complete_task(claim)
             if task is None or (
                 (queues := task.compiled.handler_queues) is not None and claim.no in queues
             ):
                 unknown.append(claim)
             else:
-                self._executor.start(claim, task)
+                self._executor.start_attempt(claim, task)
         if unknown:
-            self._slots.hold(len(unknown))
+            self._slots.reserve_exactly(len(unknown))
             self._fetching.update(claim.key for claim in unknown)
-            self._background.spawn(self._fetch(unknown))
-        self._schedule_withdrawal()
+            self._background.start_operation(self._fetch_inputs(unknown))
+        self._schedule_late_release()
 
-    def _schedule_withdrawal(self) -> None:
-        if self._executor.waiting and self._overdue is None:
-            self._overdue = self._loop.call_later(_PATIENCE, self._withdraw_late, self._slots.begun)
+    def _schedule_late_release(self) -> None:
+        if self._executor.waiting_count and self._overdue is None:
+            self._overdue = self._loop.call_later(_PATIENCE, self._release_late, self._slots.begun)
 
-    def _withdraw_late(self, begun: int) -> None:
+    def _release_late(self, begun: int) -> None:
         """Release claims that would wait long for a slot because attempts have become slower."""
         self._overdue = None
         pace = self._slots.begun - begun  # as many began within _PATIENCE
-        if withdrawn := self._executor.withdraw(pace):
-            self._background.spawn(self._release(withdrawn))
-        self._schedule_withdrawal()
+        if withdrawn := self._executor.withdraw_waiting_claims(pace):
+            self._background.start_operation(self._release_claims(withdrawn))
+        self._schedule_late_release()
 
-    async def _fetch(self, claims: Sequence[Claim]) -> None:
+    async def _fetch_inputs(self, claims: Sequence[Claim]) -> None:
         try:
-            tasks = await self._fetch_known(claims)
+            tasks = await self._fetch_readable_inputs(claims)
         finally:
-            self._slots.drop(len(claims))
+            self._slots.release_reserved(len(claims))
             valid = {claim.key for claim in claims} & self._fetching  # others became void
             self._fetching -= valid
             self._slots.changed.set()
         if self._closed:
-            await self._release(claims)
+            await self._release_claims(claims)
             return
         for claim in claims:
             fetched = tasks.get(claim.key)
             if fetched is not None and claim.key in valid:  # None: pruned meanwhile
-                self._executor.start(claim, fetched.task, queue_paused=fetched.queue_paused)
-        self._schedule_withdrawal()
+                self._executor.start_attempt(claim, fetched.task, queue_paused=fetched.queue_paused)
+        self._schedule_late_release()
 
-    async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[AttemptKey, Fetched]:
+    async def _fetch_readable_inputs(
+        self, claims: Sequence[Claim]
+    ) -> Mapping[AttemptKey, FetchedInputs]:
         while True:
             try:
-                tasks = await self._cache.fetch(claims)
-                instances = await self._cache.fetch_instances(claims, tasks)
+                tasks = await self._cache.fetch_tasks(claims)
+                instances = await self._cache.fetch_instance_tasks(claims, tasks)
                 known = {
                     claim.key: instances.get(claim.key, tasks[claim.task_id])
                     for claim in claims
                     if claim.task_id in tasks
                 }
-                return await self._with_pauses(known)
+                return await self._add_queue_pauses(known)
             except StoreUnavailable:
-                await self.recover()
+                await self.recover_from_lost_reply()
             except TaskerError as error:
                 if len(claims) == 1:
                     await self._postpone_unreadable_task(claims[0], error)
                     return {}
                 half = len(claims) // 2
-                first = await self._fetch_known(claims[:half])
-                return {**first, **await self._fetch_known(claims[half:])}
+                first = await self._fetch_readable_inputs(claims[:half])
+                return {**first, **await self._fetch_readable_inputs(claims[half:])}
 
-    async def _with_pauses(
+    async def _add_queue_pauses(
         self, tasks: Mapping[AttemptKey, CachedTask]
-    ) -> dict[AttemptKey, Fetched]:
+    ) -> dict[AttemptKey, FetchedInputs]:
         """Find out which steps that the engine decides about have a handler with a paused queue."""
         queues = {key: _handler_queue(key, task) for key, task in tasks.items()}
         known = {queue for queue in queues.values() if queue is not None}
         paused = await self._store.paused_queues(known) if known else frozenset()
-        return {key: Fetched(task, queues[key] in paused) for key, task in tasks.items()}
+        return {key: FetchedInputs(task, queues[key] in paused) for key, task in tasks.items()}
 
     async def _postpone_unreadable_task(self, claim: Claim, error: TaskerError) -> None:
         """Leave a task that cannot be read here to others, or to a later release."""
         facts = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
         log.error("task_unreadable", extra={**facts, "error": str(error)})
-        outcome = retry_outcome(claim, error_text(error, retryable=True), _POSTPONED)
-        await self._settle([outcome])
+        outcome = retry_outcome(claim, serialize_exception(error, retryable=True), _POSTPONED)
+        await self._settle_unstarted([outcome])
 
-    async def _release(self, claims: Sequence[Claim]) -> None:
+    async def _release_claims(self, claims: Sequence[Claim]) -> None:
         """Release claims that arrived too late to be run here."""
         if claims:
-            await self._settle([released_outcome(claim) for claim in claims])
+            await self._settle_unstarted([released_outcome(claim) for claim in claims])
 
-    async def _settle(self, outcomes: Sequence[Outcome]) -> None:
+    async def _settle_unstarted(self, outcomes: Sequence[Outcome]) -> None:
         """Settle claims that did not start. If that fails, run those that the store still lists."""
         try:
             await self._store.settle(self._lease.id, outcomes)
         except StoreUnavailable as error:
             facts = {"attempts": len(outcomes), "error": str(error)}
             log.warning("claims_not_released", extra=facts)
-            self.check_claims()
+            self.request_claim_check()
 
 
 def _handler_queue(key: AttemptKey, task: CachedTask) -> PauseTarget | None:
@@ -410,7 +412,7 @@ def _handler_queue(key: AttemptKey, task: CachedTask) -> PauseTarget | None:
     return queues.get(key[1] if task.instance is None else task.instance.node)
 
 
-def _task_input_of(new: NewTask) -> TaskInput:
+def _build_task_input(new: NewTask) -> TaskInput:
     return TaskInput(
         new.id,
         new.template_id,

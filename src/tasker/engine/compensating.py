@@ -26,12 +26,12 @@ from tasker.model import (
 from tasker.store.protocol import COMPLETED_STEPS, WorkerStore
 
 
-async def compensate(attempt: EngineAttempt) -> Outcome:
+async def insert_compensating_steps(attempt: EngineAttempt) -> Outcome:
     """Insert the steps that undo completed steps."""
     compiled, store = attempt.cached.compiled, attempt.engine.store
     claim = attempt.claim
-    done = await _completed_steps(store, compiled.graph, claim.task_id)
-    steps = plan(compiled.graph, done)
+    done = await _load_completed_steps(store, compiled.graph, claim.task_id)
+    steps = plan_compensating_steps(compiled.graph, done)
     keep_going = compiled.template.compensation.keep_going
     for begin in range(0, len(steps), MOST_SPAWNED):
         part = steps[begin : begin + MOST_SPAWNED]
@@ -42,12 +42,12 @@ async def compensate(attempt: EngineAttempt) -> Outcome:
     return completed_outcome(claim, dumps({"steps": len(steps)}))
 
 
-async def gather(attempt: EngineAttempt) -> Outcome:
+async def run_gather_step(attempt: EngineAttempt) -> Outcome:
     """Complete a step that only waits for other steps."""
     return completed_outcome(attempt.claim, JsonText("null"))
 
 
-async def _completed_steps(
+async def _load_completed_steps(
     store: WorkerStore, graph: Graph, task_id: TaskId
 ) -> list[CompletedStep]:
     """Return the steps to undo and the steps that spawned them."""
@@ -70,78 +70,78 @@ async def _completed_steps(
 _Instance: TypeAlias = tuple[int, int]  #: the number of the spawner, and which of its instances
 
 
-class _Place(NamedTuple):
+class _InstanceNode(NamedTuple):
     """A node of the template in one instance of its body, or None: in the task itself."""
 
     instance: _Instance | None
     node: int
 
 
-class _Edges:
+class _CompletionOrder:
     """The order in which the steps of a task completed."""
 
     def __init__(self, graph: Graph, done: Sequence[CompletedStep]) -> None:
         self._graph = graph
-        self.numbers: dict[_Place, int] = {}
+        self.numbers: dict[_InstanceNode, int] = {}
         """The steps to undo, and the spawners and joins of instances, which may connect many of
         them."""
 
-        self.after: dict[_Place, list[_Place]] = {}
+        self.after: dict[_InstanceNode, list[_InstanceNode]] = {}
         undone = {*graph.layout.undone_nodes.values()}
         known = {step.no: step for step in done}
         instances: dict[_Instance, BodyNodes] = {}
         for step in done:
             if step.node in undone:
-                self.numbers[_Place(_instance_of(step), step.node)] = step.no
+                self.numbers[_InstanceNode(_find_instance(step), step.node)] = step.no
             here: CompletedStep | None = step
-            while here is not None and (instance := _instance_of(here)) is not None:
+            while here is not None and (instance := _find_instance(here)) is not None:
                 instances[instance] = graph.layout.bodies[graph.layout.spawner_around(here.node)]
                 here = known.get(instance[0])
-        self._connect(
+        self._add_edges(
             None, [no for no in graph.forward_nodes if not graph.layout.spawner_around(no)]
         )
         spawned: dict[int, list[int]] = {}
         for instance, body in sorted(instances.items()):
             spawned.setdefault(instance[0], []).append(instance[1])
-            self._connect(instance, body.nodes)
+            self._add_edges(instance, body.nodes)
         for spawner, numbers in spawned.items():
             maker = known.get(spawner)
-            around = None if maker is None else _instance_of(maker)
-            self._connect_body(instances[spawner, numbers[0]], spawner, around, numbers)
+            around = None if maker is None else _find_instance(maker)
+            self._add_body_edges(instances[spawner, numbers[0]], spawner, around, numbers)
 
-    def _connect(self, instance: _Instance | None, nodes: Sequence[int]) -> None:
+    def _add_edges(self, instance: _Instance | None, nodes: Sequence[int]) -> None:
         """Add the edges between the nodes of one body, or of the task."""
         inside = set(nodes)
         for node in nodes:
-            self.after.setdefault(_Place(instance, node), [])
+            self.after.setdefault(_InstanceNode(instance, node), [])
             for parent in self._graph.parents[node]:
                 if parent in inside:
-                    before = self.after.setdefault(_Place(instance, parent), [])
-                    before.append(_Place(instance, node))
+                    before = self.after.setdefault(_InstanceNode(instance, parent), [])
+                    before.append(_InstanceNode(instance, node))
 
-    def _connect_body(
+    def _add_body_edges(
         self, body: BodyNodes, spawner: int, around: _Instance | None, numbers: Sequence[int]
     ) -> None:
         """Add the edges from a spawner to its instances, and from these to its join."""
-        begin, end = _Place(around, body.spawner), _Place(around, body.join)
+        begin, end = _InstanceNode(around, body.spawner), _InstanceNode(around, body.join)
         self.numbers[begin], self.numbers[end] = spawner, spawner + body.join - body.spawner
         graph = self._graph
         first = [no for no in body.nodes if graph.parents[no] == (body.spawner,)]
         last = [no for no in body.nodes if graph.children[no] == (body.join,)]
         heads = numbers[:1] if isinstance(body.spawning, Repeat) else numbers
         tails = numbers[-1:] if isinstance(body.spawning, Repeat) else numbers
-        self.after[begin] += (_Place((spawner, one), no) for one in heads for no in first)
+        self.after[begin] += (_InstanceNode((spawner, one), no) for one in heads for no in first)
         for one in tails:
             for no in last:
-                self.after[_Place((spawner, one), no)].append(end)
+                self.after[_InstanceNode((spawner, one), no)].append(end)
         if isinstance(body.spawning, Repeat):
             for one, following in pairwise(numbers):
                 for no in last:
-                    self.after[_Place((spawner, one), no)] += (
-                        _Place((spawner, following), other) for other in first
+                    self.after[_InstanceNode((spawner, one), no)] += (
+                        _InstanceNode((spawner, following), other) for other in first
                     )
 
-    def in_order(self) -> list[_Place]:
+    def topological_order(self) -> list[_InstanceNode]:
         """Return all places in topological order."""
         waits = dict.fromkeys(self.after, 0)
         for following in self.after.values():
@@ -156,7 +156,7 @@ class _Edges:
         return order
 
 
-def plan(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
+def plan_compensating_steps(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
     """Return the steps that undo completed steps; a step comes before the steps that it waits for.
 
     Args:
@@ -166,14 +166,14 @@ def plan(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
     compensating = graph.layout.compensating
     if compensating is None:
         raise Misuse("no step of the template declares a compensation")
-    edges = _Edges(graph, done)
-    order = edges.in_order()
+    edges = _CompletionOrder(graph, done)
+    order = edges.topological_order()
     undoing = {undone: node for node, undone in compensating.undone.items()}
-    waits = _nearest(edges, order)
+    waits = _find_next_kept(edges, order)
     _remove_idle_gathers(waits, undoing)
     kept = [place for place in order if place in waits]
     index = {place: number for number, place in enumerate(kept)}
-    children: dict[_Place, list[int]] = {place: [] for place in kept}
+    children: dict[_InstanceNode, list[int]] = {place: [] for place in kept}
     for place in kept:
         for later in waits[place]:
             children[later].append(index[place])
@@ -189,20 +189,24 @@ def plan(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
     ]
 
 
-def _nearest(edges: _Edges, order: Sequence[_Place]) -> dict[_Place, dict[_Place, None]]:
+def _find_next_kept(
+    edges: _CompletionOrder, order: Sequence[_InstanceNode]
+) -> dict[_InstanceNode, dict[_InstanceNode, None]]:
     """Return, for each place that is kept, the next kept places after it."""
-    nearest: dict[_Place, dict[_Place, None]] = {}
+    nearest: dict[_InstanceNode, dict[_InstanceNode, None]] = {}
     for place in reversed(order):
-        next_kept: dict[_Place, None] = {}
+        next_kept: dict[_InstanceNode, None] = {}
         for later in edges.after[place]:
             next_kept |= {later: None} if later in edges.numbers else nearest[later]
         nearest[place] = next_kept
     return {place: kept for place, kept in nearest.items() if place in edges.numbers}
 
 
-def _remove_idle_gathers(waits: dict[_Place, dict[_Place, None]], undoing: dict[int, int]) -> None:
+def _remove_idle_gathers(
+    waits: dict[_InstanceNode, dict[_InstanceNode, None]], undoing: dict[int, int]
+) -> None:
     """Remove places that connect nothing: those with at most one step before or after them."""
-    before: dict[_Place, dict[_Place, None]] = {place: {} for place in waits}
+    before: dict[_InstanceNode, dict[_InstanceNode, None]] = {place: {} for place in waits}
     for place, following in waits.items():
         for one in following:
             before[one][place] = None
@@ -219,7 +223,7 @@ def _remove_idle_gathers(waits: dict[_Place, dict[_Place, None]], undoing: dict[
         del waits[gather], before[gather]
 
 
-def _instance_of(step: CompletedStep) -> _Instance | None:
+def _find_instance(step: CompletedStep) -> _Instance | None:
     if step.spawned_by is None or step.instance is None:
         return None
     return step.spawned_by, step.instance

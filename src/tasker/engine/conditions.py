@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker import codec
 from tasker.arrival import ParentOutcome, UnmetTriggerRule, check_trigger_rule, outgoing_edges
-from tasker.engine.engine_steps import results_read
+from tasker.engine.engine_steps import mask_of_read_results
 from tasker.errors import PermanentError
 from tasker.graph import Graph
 from tasker.model import TASK_NODE, Claim, JsonText, Outcome, StepStatus, StepType, skipped_outcome
@@ -21,7 +21,7 @@ _ARRIVED = {
 }
 
 
-class Condition:
+class RunCondition:
     """When one step of a template runs.
 
     Args:
@@ -34,23 +34,23 @@ class Condition:
         self._spec = graph.specs[no - 1]
         self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.awaited_parents(no)]
         self._when = None if self._spec.when is None else compile_expression(self._spec.when)
-        self.needs = results_read(self._when.paths if self._when else (), graph)
+        self.needs = mask_of_read_results(self._when.paths if self._when else (), graph)
         """Mask of the steps whose states and results the condition reads."""
 
         for parent in graph.awaited_parents(no):
             self.needs |= 1 << parent
 
-    def decide(self, claim: Claim, task: "CachedTask") -> Outcome | None:
+    def decide_outcome(self, claim: Claim, task: "CachedTask") -> Outcome | None:
         """Return the outcome of a step that does not run, or None if it runs.
 
         Raises:
             PermanentError: No parent succeeded where one must, and one of them failed.
             InvalidExpression: The condition has no value.
         """
-        arrived = [(spec.name, self._arrived(no, task)) for no, spec in self._parents]
+        arrived = [(spec.name, self._arrival_of_parent(no, task)) for no, spec in self._parents]
         verdict = check_trigger_rule(self._spec.trigger, arrived)
         if verdict is None and self._when is not None:
-            holds = self._when.is_true(task.names(self._when.paths))
+            holds = self._when.is_true(task.expression_values(self._when.paths))
             verdict = None if holds else UnmetTriggerRule(f"when: {self._when.text}")
         if verdict is None:
             return None
@@ -59,19 +59,19 @@ class Condition:
         reason = {"type": "Skipped", "message": verdict.reason, "code": "skipped"}
         return skipped_outcome(claim, codec.dumps(reason))
 
-    def _arrived(self, parent: int, task: "CachedTask") -> ParentOutcome:
-        state = task.state_of(parent)
+    def _arrival_of_parent(self, parent: int, task: "CachedTask") -> ParentOutcome:
+        state = task.step_state(parent)
         spec = task.compiled.graph.specs[parent - 1]
         if state.status is StepStatus.ERROR and spec.allow_failure:
             return ParentOutcome.ALLOWED
         if state.status is StepStatus.COMPLETE and spec.type is StepType.DECISION:
-            chosen = _chosen_in(None if state.result is None else codec.loads(state.result))
+            chosen = _read_choice(None if state.result is None else codec.loads(state.result))
             if chosen is not None and self._name not in chosen:
                 return ParentOutcome.NOT_CHOSEN
         return _ARRIVED.get(state.status, ParentOutcome.PENDING)
 
 
-class Choice:
+class ChildChoice:
     """Which children the success of a step reaches as a success.
 
     Args:
@@ -88,7 +88,7 @@ class Choice:
             if child != TASK_NODE
         }
 
-    def read(self, claim: Claim, result: JsonText) -> tuple[int, ...]:
+    def read_chosen_children(self, claim: Claim, result: JsonText) -> tuple[int, ...]:
         """Return the numbers of the chosen children; for a decision, read them from its result.
 
         Raises:
@@ -96,11 +96,11 @@ class Choice:
         """
         names = list(self._children)
         if self._spec.type is StepType.DECISION:
-            names = self._check(_chosen_in(codec.loads(result)))
+            names = self._check_chosen_names(_read_choice(codec.loads(result)))
         offset = claim.no - self._no  # in an instance, its steps are numbered alike
         return tuple(self._children[name] + offset for name in names)
 
-    def _check(self, chosen: list[Any] | None) -> list[str]:
+    def _check_chosen_names(self, chosen: list[Any] | None) -> list[str]:
         if chosen is None:
             raise PermanentError(
                 f"the handler of the decision {self._spec.name!r} must return Decision.choose(...)"
@@ -117,10 +117,10 @@ class Choice:
         return chosen
 
 
-def choices_of(graph: Graph) -> dict[int, Choice] | None:
+def compile_choices(graph: Graph) -> dict[int, ChildChoice] | None:
     """Return the choices of a template's steps, or None if every success reaches all children."""
     choices = {
-        no: Choice(graph, no)
+        no: ChildChoice(graph, no)
         for no, spec in enumerate(graph.specs, start=1)
         if spec.type is StepType.DECISION or _has_eager_child(graph, no)
     }
@@ -132,7 +132,7 @@ def _has_eager_child(graph: Graph, no: int) -> bool:
     return len(outgoing_edges(graph, no).children) > len(graph.children[no])
 
 
-def _chosen_in(result: Any) -> list[Any] | None:
+def _read_choice(result: Any) -> list[Any] | None:
     """Return the choice in a decision's result, or None if it makes no choice."""
     if not isinstance(result, dict):
         return None

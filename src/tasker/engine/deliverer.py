@@ -58,7 +58,7 @@ Receive = Callable[[Event], Awaitable[DeliveryResult]]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class DeliveryTarget:
     """The destination of one subscription's events."""
 
     name: str
@@ -66,7 +66,7 @@ class Target:
     first_delay: float
 
 
-class Deliverer:
+class EventDeliverer:
     """Delivers the events of this worker's subscriptions and of webhooks.
 
     Args:
@@ -102,17 +102,17 @@ class Deliverer:
         self._shared = [each for each in bound if not each[1].every_process]
         self._local = [each for each in bound if each[1].every_process]
         self._sender: WebhookSender | None = None  #: opened for the first webhook
-        self._targets: dict[SubscriptionId, Target] = {}
-        self._webhooks: dict[SubscriptionId, Target] = {}
+        self._targets: dict[SubscriptionId, DeliveryTarget] = {}
+        self._webhooks: dict[SubscriptionId, DeliveryTarget] = {}
         self._renew_at = self._look_at = 0.0
         self._running: set[asyncio.Task[None]] = set()
         self._outcomes: list[DeliveryOutcome] = []
         self._ended = asyncio.Event()
         self._seen: dict[EventNo, None] = {}
         self._newest = EventNo(0)
-        _require_namespaces(subscribers, spaces)
+        _require_subscriber_namespaces(subscribers, spaces)
 
-    async def subscribe(self) -> None:
+    async def store_subscriptions(self) -> None:
         """Store the subscriptions of this worker's subscribers. Raises Misuse."""
         new = [
             NewSubscription(namespace=namespace, name=each.name, events=each.events)
@@ -121,8 +121,8 @@ class Deliverer:
         if new:
             ids = await self._store.subscribe(new, self._worker)
             for subscription, (_, subscriber) in zip(ids, self._shared, strict=True):
-                self._targets[subscription] = Target(
-                    subscriber.name, self._caller(subscriber), _FIRST_DELAY
+                self._targets[subscription] = DeliveryTarget(
+                    subscriber.name, self._make_subscriber_receiver(subscriber), _FIRST_DELAY
                 )
         self._renew_at = time.monotonic() + RENEWAL
         if self._local and not self._newest:
@@ -134,23 +134,23 @@ class Deliverer:
         """Deliver until cancelled."""
         while True:
             try:
-                busy = await self._deliver()
+                busy = await self._deliver_due_events()
             except TaskerError as error:
                 log.warning("delivery_postponed", extra={"error": str(error)})
                 busy = False
             if not busy:
-                await self._wait()
+                await self._wait_for_deliveries()
 
     async def close(self) -> None:
         """Stop deliveries and record those that have ended; other workers repeat the rest."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._settle()
+        await self._record_ended_deliveries()
         if self._sender is not None:
             await self._sender.close()
 
-    async def _wait(self) -> None:
+    async def _wait_for_deliveries(self) -> None:
         """Wait for events of this worker, the end of a delivery, or the next search."""
         idle = not (self._targets or self._webhooks or self._local)
         waits = [asyncio.ensure_future(each.wait()) for each in (self._published, self._ended)]
@@ -164,12 +164,12 @@ class Deliverer:
         self._published.clear()
         self._ended.clear()
 
-    async def _deliver(self) -> bool:
+    async def _deliver_due_events(self) -> bool:
         """Record ended deliveries and start due ones; return whether more may be due."""
-        await self._settle()
+        await self._record_ended_deliveries()
         if time.monotonic() >= self._renew_at:
-            await self.subscribe()
-        await self._look_for_webhooks()
+            await self.store_subscriptions()
+        await self._load_webhooks()
         await self._deliver_locally()
         targets = {**self._targets, **self._webhooks}
         if not targets or len(self._running) >= MOST:
@@ -179,12 +179,14 @@ class Deliverer:
         lease = max(self._settings.subscriber_timeout, limit) + _SLACK
         claimed = await self._store.claim_deliveries(list(targets), MOST_OF_ONE, lease=lease)
         for pending in claimed:
-            task = asyncio.create_task(self._attempt(pending, targets[pending.subscription]))
+            task = asyncio.create_task(
+                self._attempt_delivery(pending, targets[pending.subscription])
+            )
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return bool(distributed or claimed)
 
-    async def _look_for_webhooks(self) -> None:
+    async def _load_webhooks(self) -> None:
         if not self._settings.webhooks or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK
@@ -192,7 +194,9 @@ class Deliverer:
         if endpoints and self._sender is None:
             self._sender = self._open_sender()
         self._webhooks = {
-            endpoint.id: Target(endpoint.name, self._poster(endpoint), _FIRST_DELAY_OF_WEBHOOK)
+            endpoint.id: DeliveryTarget(
+                endpoint.name, self._make_webhook_receiver(endpoint), _FIRST_DELAY_OF_WEBHOOK
+            )
             for endpoint in endpoints
         }
 
@@ -203,7 +207,7 @@ class Deliverer:
 
     # -- attempts
 
-    async def _attempt(self, pending: ClaimedDelivery, target: Target) -> None:
+    async def _attempt_delivery(self, pending: ClaimedDelivery, target: DeliveryTarget) -> None:
         began = time.monotonic()
         response = await target.receive(pending.event)
         ran_for = time.monotonic() - began
@@ -214,7 +218,7 @@ class Deliverer:
                 pending.attempt, pending.since, now, first=target.first_delay, limit=limit
             )
             status = DeliveryStatus.DEAD if delay < 0 else DeliveryStatus.PENDING
-            self._log_failure(pending, target, response, status)
+            self._log_delivery_failure(pending, target, response, status)
         delay = max(delay, response.retry_after)
         outcome = DeliveryOutcome(
             pending.id, pending.attempt, status, delay, ran_for, response.status, response.error
@@ -222,10 +226,10 @@ class Deliverer:
         self._outcomes.append(outcome)
         self._ended.set()
 
-    def _log_failure(
+    def _log_delivery_failure(
         self,
         pending: ClaimedDelivery,
-        target: Target,
+        target: DeliveryTarget,
         response: DeliveryResult,
         status: DeliveryStatus,
     ) -> None:
@@ -239,13 +243,13 @@ class Deliverer:
         level = logging.ERROR if dead else logging.WARNING
         log.log(level, "delivery_given_up" if dead else "delivery_failed", extra=facts)
 
-    async def _settle(self) -> None:
+    async def _record_ended_deliveries(self) -> None:
         """Record ended deliveries; if that fails, keep them for the next call."""
         if outcomes := self._outcomes[:]:
             await self._store.settle_deliveries(outcomes)
             del self._outcomes[: len(outcomes)]
 
-    def _caller(self, subscriber: Subscriber) -> Receive:
+    def _make_subscriber_receiver(self, subscriber: Subscriber) -> Receive:
         """Return a function that calls a subscriber."""
         limit = self._settings.subscriber_timeout.total_seconds()
 
@@ -266,7 +270,7 @@ class Deliverer:
 
         return call_subscriber
 
-    def _poster(self, endpoint: WebhookEndpoint) -> Receive:
+    def _make_webhook_receiver(self, endpoint: WebhookEndpoint) -> Receive:
         """Return a function that sends events to a webhook."""
 
         async def post_event(event: Event) -> DeliveryResult:
@@ -290,16 +294,16 @@ class Deliverer:
         for event in events:
             if event.no not in self._seen:
                 self._newest = max(self._newest, event.no)
-                await self._call_local(event)
+                await self._call_local_subscribers(event)
         self._seen = {event.no: None for event in events}
 
-    async def _call_local(self, event: Event) -> None:
+    async def _call_local_subscribers(self, event: Event) -> None:
         for namespace, subscriber in self._local:
             if namespace not in (event.namespace, EVERY_NAMESPACE):
                 continue
             if not matches_event_name(subscriber.events, event.name):
                 continue
-            response = await self._caller(subscriber)(event)
+            response = await self._make_subscriber_receiver(subscriber)(event)
             if response.error:
                 facts = {"subscription": subscriber.name, "event": event.id}
                 log.warning("delivery_failed", extra={**facts, "error": response.error})
@@ -329,7 +333,9 @@ async def _call_in_thread(function: Callable[[Event], object], event: Event) -> 
     await ended
 
 
-def _require_namespaces(subscribers: Iterable[Subscriber], namespaces: Sequence[str]) -> None:
+def _require_subscriber_namespaces(
+    subscribers: Iterable[Subscriber], namespaces: Sequence[str]
+) -> None:
     """Raise Misuse for a subscriber without a namespace in a worker that has none."""
     for subscriber in subscribers:
         if not subscriber.namespace and not namespaces:

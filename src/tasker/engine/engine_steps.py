@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from tasker import codec
 from tasker.client import LocalClient
 from tasker.graph import Graph
-from tasker.handlers import LiveAttempt, Services
+from tasker.handlers import AttemptServices, LiveAttempt
 from tasker.model import Claim, JsonText, Outcome, StepSpec, StepStatus
 from tasker.store.protocol import Store
 from tasker.template.expressions import Names, Path, compile_expression
@@ -33,7 +33,7 @@ class EngineServices(NamedTuple):
 
     store: Store
     client: LocalClient
-    handlers: Services  #: services of ordinary handlers
+    handlers: AttemptServices  #: services of ordinary handlers
 
 
 class EngineAttempt(LiveAttempt):
@@ -52,15 +52,15 @@ class EngineAttempt(LiveAttempt):
         self.engine = engine
 
     @property
-    def parents(self) -> Mapping[str, ParentState]:
+    def parent_states(self) -> Mapping[str, ParentState]:
         """The states and results of the step's parents, by name."""
         graph = self.cached.compiled.graph
         node = graph.numbers[self.spec.name]
-        return {graph.names[no - 1]: self.cached.state_of(no) for no in graph.parents[node]}
+        return {graph.names[no - 1]: self.cached.step_state(no) for no in graph.parents[node]}
 
-    def names(self, paths: Iterable[Path], **others: Any) -> Names:
+    def expression_values(self, paths: Iterable[Path], **others: Any) -> Names:
         """Return the values of an expression's names: `input`, `results`, and `others`."""
-        return self.cached.names(paths, **others)
+        return self.cached.expression_values(paths, **others)
 
 
 EngineHandler: TypeAlias = Callable[[EngineAttempt], Awaitable[Outcome]]
@@ -68,7 +68,7 @@ EngineHandler: TypeAlias = Callable[[EngineAttempt], Awaitable[Outcome]]
 handler."""
 
 
-class BuiltIn(NamedTuple):
+class BuiltInHandler(NamedTuple):
     """A handler of engine steps."""
 
     run: EngineHandler
@@ -77,15 +77,15 @@ class BuiltIn(NamedTuple):
     to."""
 
 
-class EnginePlan:
+class BuiltInPlan:
     """The call of a built-in handler for one step of a template."""
 
     is_async = True
     in_process = False
 
-    def __init__(self, built_in: BuiltIn, graph: Graph, spec: StepSpec) -> None:
-        paths = [path for text in built_in.expressions(spec) for path in _paths_of(text)]
-        self.needs = results_read(paths, graph)
+    def __init__(self, built_in: BuiltInHandler, graph: Graph, spec: StepSpec) -> None:
+        paths = [path for text in built_in.expressions(spec) for path in _parse_paths(text)]
+        self.needs = mask_of_read_results(paths, graph)
         """Mask of the steps whose results the handler reads in addition to its parents' results."""
 
         for no in graph.parents[graph.numbers[spec.name]]:
@@ -93,11 +93,11 @@ class EnginePlan:
         self.call: Callable[[Any], Awaitable[Outcome]] = built_in.run
 
 
-def _paths_of(text: str) -> tuple[Path, ...]:
+def _parse_paths(text: str) -> tuple[Path, ...]:
     return compile_expression(text).paths
 
 
-def results_read(paths: Iterable[Path], graph: Graph) -> int:
+def mask_of_read_results(paths: Iterable[Path], graph: Graph) -> int:
     """Return the mask of the steps whose results paths read: `results.NAME...`."""
     mask = 0
     for path in paths:
@@ -106,7 +106,7 @@ def results_read(paths: Iterable[Path], graph: Graph) -> int:
     return mask & ~1
 
 
-def read_names(
+def build_expression_values(
     paths: Iterable[Path], context: JsonText, results: Callable[[str], JsonText | None]
 ) -> dict[str, Any]:
     """Return `input` and `results` for an expression, with the results that its paths name."""

@@ -11,12 +11,12 @@ from random import Random
 from typing import Any
 
 from tasker.durations import human_duration
-from tasker.engine.engine_steps import EngineAttempt, EnginePlan, EngineServices
-from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of
-from tasker.engine.publishing import with_events
+from tasker.engine.engine_steps import BuiltInPlan, EngineAttempt, EngineServices
+from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of_exception
+from tasker.engine.publishing import finish_with_events
 from tasker.engine.reporting import Reporter
-from tasker.engine.runners import LoopRunner, ProcessRunner, Runner, ThreadRunner
-from tasker.engine.running import Running, StopReason
+from tasker.engine.runners import EventLoopRunner, HandlerRunner, ProcessRunner, ThreadRunner
+from tasker.engine.running import RunningAttempt, StopReason
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
@@ -30,8 +30,8 @@ from tasker.errors import (
     StepParked,
     StepReleased,
 )
-from tasker.handlers import LiveAttempt, Plan, Services
-from tasker.handlers.results import result_text
+from tasker.handlers import AttemptServices, CallPlan, LiveAttempt
+from tasker.handlers.results import serialize_result
 from tasker.model import (
     AttemptKey,
     Claim,
@@ -70,7 +70,7 @@ class Executor:
     def __init__(
         self,
         settings: WorkerSettings,
-        services: Services,
+        services: AttemptServices,
         slots: Slots,
         settler: Settler,
         reporter: Reporter,
@@ -79,7 +79,7 @@ class Executor:
         around: Around | None = None,
     ) -> None:
         self._engine = engine
-        self.running: dict[AttemptKey, Running] = {}
+        self.running: dict[AttemptKey, RunningAttempt] = {}
         self._waiting: deque[tuple[Claim, CachedTask, bool]] = deque()
         self._starting = False
         self._settings = settings
@@ -88,14 +88,14 @@ class Executor:
         self._settler = settler
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
-        self._in_loop = LoopRunner(self._end_attempt, around)
+        self._in_loop = EventLoopRunner(self._end_attempt, around)
         self._in_threads = ThreadRunner(settings.slots, self._end_attempt, around)
         self._in_processes = ProcessRunner(settings, self._end_attempt)
         self._rng = Random()
 
     # -------------------------------------------------------------------- starts
 
-    def start(self, claim: Claim, task: CachedTask, *, queue_paused: bool = False) -> None:
+    def start_attempt(self, claim: Claim, task: CachedTask, *, queue_paused: bool = False) -> None:
         """Start an attempt whose task and needed results are known, once a slot is free.
 
         Args:
@@ -105,12 +105,12 @@ class Executor:
                 handler's queue is paused.
         """
         if self._slots.taken < self._slots.total:
-            self._start_attempt(claim, task, queue_paused)
+            self._start_in_slot(claim, task, queue_paused)
         else:
             self._waiting.append((claim, task, queue_paused))
             self._slots.waiting += 1
 
-    def _start_waiting(self) -> None:
+    def _start_waiting_attempts(self) -> None:
         """Start attempts in slots that were released."""
         if self._starting:  # it is this loop whose attempt ended while it was started
             return
@@ -118,11 +118,11 @@ class Executor:
         try:
             while self._waiting and self._slots.taken < self._slots.total:
                 self._slots.waiting -= 1
-                self._start_attempt(*self._waiting.popleft())
+                self._start_in_slot(*self._waiting.popleft())
         finally:
             self._starting = False
 
-    def withdraw(self, keep: int = 0) -> list[Claim]:
+    def withdraw_waiting_claims(self, keep: int = 0) -> list[Claim]:
         """Remove and return the claims that wait for a slot, except the first `keep`."""
         claims = []
         while len(self._waiting) > keep:
@@ -131,30 +131,32 @@ class Executor:
         return claims
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many claims wait for a slot."""
         return len(self._waiting)
 
-    def keys(self) -> set[AttemptKey]:
+    def attempt_keys(self) -> set[AttemptKey]:
         """Return the attempts that run or wait for a slot in this worker."""
         return {*self.running, *(claim.key for claim, *_ in self._waiting)}
 
-    def _start_attempt(self, claim: Claim, task: CachedTask, queue_paused: bool) -> None:
+    def _start_in_slot(self, claim: Claim, task: CachedTask, queue_paused: bool) -> None:
         node = claim.no if task.instance is None else task.instance.node
-        spec = task.compiled.spec(node)
-        plan = task.compiled.plan(node)
-        if isinstance(plan, EnginePlan):
+        spec = task.compiled.step_spec(node)
+        plan = task.compiled.call_plan(node)
+        if isinstance(plan, BuiltInPlan):
             attempt: LiveAttempt = EngineAttempt(claim, task, spec, self._engine)
         else:
             attempt = LiveAttempt(claim, task.input, task.results, self._services)
         attempt.instance = task.instance
         if task.missed:
-            attempt.failures = task.failures()
-        running = Running(claim, node, task, spec, attempt)
+            attempt.failures = task.failed_step_errors()
+        running = RunningAttempt(claim, node, task, spec, attempt)
         self.running[running.key] = running
-        self._slots.take()
+        self._slots.occupy()
         self._reporter.report_start(running)
-        if task.compiled.conditions is not None and self._decide(running, plan, queue_paused):
+        if task.compiled.conditions is not None and self._end_if_not_runnable(
+            running, plan, queue_paused
+        ):
             return
         if isinstance(plan, Misuse):
             self._end_attempt(running, None, plan)
@@ -163,126 +165,130 @@ class Executor:
         timeout = spec.timeout or self._settings.attempt_timeout
         seconds = None if timeout is None else timeout.total_seconds()
         if seconds is not None:
-            running.timer = self._loop.call_later(seconds, self._time_out, running, seconds)
+            running.timer = self._loop.call_later(seconds, self._time_out_attempt, running, seconds)
         if spec.heartbeat_timeout is not None:
             running.attempt.heartbeat()
             self._schedule_heartbeat_check(running, spec.heartbeat_timeout.total_seconds())
-        if isinstance(plan, EnginePlan):
-            self._in_loop.start(running, plan, seconds)
+        if isinstance(plan, BuiltInPlan):
+            self._in_loop.start_handler(running, plan, seconds)
         else:
-            self._runner_for(plan).start(running, plan, seconds)
+            self._select_runner(plan).start_handler(running, plan, seconds)
 
-    def _decide(
-        self, running: Running, plan: Plan | EnginePlan | Misuse, queue_paused: bool
+    def _end_if_not_runnable(
+        self, running: RunningAttempt, plan: CallPlan | BuiltInPlan | Misuse, queue_paused: bool
     ) -> bool:
         """End the attempt if its step does not run, or not here; return whether it ended."""
         condition = (running.task.compiled.conditions or {}).get(running.node)
         if condition is None:
             return False
         try:
-            outcome = condition.decide(running.claim, running.task)
+            outcome = condition.decide_outcome(running.claim, running.task)
         except (Misuse, StepError) as error:
-            outcome = self._outcome_of(running, error)
+            outcome = self._error_outcome(running, error)
         limited = not running.claim.gated and running.node in running.task.compiled.gated
         if outcome is None and (limited or queue_paused or isinstance(plan, HandlerNotFound)):
             outcome = to_handler_outcome(running.claim)
         if outcome is None:
             return False
-        self._settle(running, outcome)
+        self._pass_to_settler(running, outcome)
         self._free_slot(running)
         return True
 
-    def _runner_for(self, plan: Plan | EnginePlan) -> Runner:
+    def _select_runner(self, plan: CallPlan | BuiltInPlan) -> HandlerRunner:
         if plan.in_process:
             return self._in_processes
         return self._in_loop if plan.is_async else self._in_threads
 
     # ---------------------------------------------------------------------- ends
 
-    def _end_attempt(self, running: Running, value: Any, error: BaseException | None) -> None:
+    def _end_attempt(
+        self, running: RunningAttempt, value: Any, error: BaseException | None
+    ) -> None:
         """Check the result of an attempt that was not interrupted, then settle it."""
         text = JsonText("")
         if type(value) is Outcome and not running.over:  # of a step that the engine runs itself
-            self._settle(running, value)
+            self._pass_to_settler(running, value)
         if error is None and not running.over:
             try:
-                text = self._result_text(running, value)
+                text = self._serialize_result(running, value)
                 schema = running.spec.result_schema
                 if schema is not None and self._settings.results is not SchemaMismatchAction.OFF:
                     check = partial(find_result_violations, *_template_and_step(running), text)
                     if not is_quick_to_check(schema, text):
-                        self._check_in_thread(running, text, check)
+                        self._check_result_in_thread(running, text, check)
                         return
-                    self._report_violations(running, check())
+                    self._report_schema_violations(running, check())
             except BaseException as refusal:  # not JSON, or an error of the value's own code
                 error = refusal
-        self._finish(running, text, error)
+        self._finish_attempt(running, text, error)
 
-    def _check_in_thread(
-        self, running: Running, text: JsonText, check: Callable[[], list[str]]
+    def _check_result_in_thread(
+        self, running: RunningAttempt, text: JsonText, check: Callable[[], list[str]]
     ) -> None:
         """Check a result that may take long, and finish the attempt after that."""
 
         def on_checked(ended: "asyncio.Future[list[str]]") -> None:
             error = None
             try:
-                self._report_violations(running, ended.result())
+                self._report_schema_violations(running, ended.result())
             except BaseException as refusal:
                 error = refusal
-            self._finish(running, text, error)
+            self._finish_attempt(running, text, error)
 
         self._loop.run_in_executor(None, check).add_done_callback(on_checked)
 
-    def _finish(self, running: Running, text: JsonText, error: BaseException | None) -> None:
+    def _finish_attempt(
+        self, running: RunningAttempt, text: JsonText, error: BaseException | None
+    ) -> None:
         """Decide the outcome of an attempt unless it is already decided, and free its slot."""
         if not running.over:
-            if parked := _wait_request(error):
-                self._park(running, parked)
+            if parked := _find_wait_request(error):
+                self._park_step(running, parked)
             elif error is None:
-                self._settle(running, self._success(running, text))
+                self._pass_to_settler(running, self._success_outcome(running, text))
             else:
-                self._settle(running, self._outcome_of(running, error))
+                self._pass_to_settler(running, self._error_outcome(running, error))
         self._free_slot(running)
 
-    def _success(self, running: Running, text: JsonText) -> Outcome:
+    def _success_outcome(self, running: RunningAttempt, text: JsonText) -> Outcome:
         """Return the outcome of an attempt with a result; a decision's result makes a choice."""
         outcome = completed_outcome(running.claim, text)
         choices = running.task.compiled.choices
         if choices is None or (choice := choices.get(running.node)) is None:
             return outcome
         try:
-            return outcome._replace(choice=choice.read(running.claim, text))
+            return outcome._replace(choice=choice.read_chosen_children(running.claim, text))
         except PermanentError as error:
-            return self._outcome_of(running, error)
+            return self._error_outcome(running, error)
 
-    def _outcome_of(self, running: Running, error: BaseException) -> Outcome:
-        return outcome_of(error, running.claim, running.spec, self._rng)
+    def _error_outcome(self, running: RunningAttempt, error: BaseException) -> Outcome:
+        return outcome_of_exception(error, running.claim, running.spec, self._rng)
 
-    def _free_slot(self, running: Running) -> None:
+    def _free_slot(self, running: RunningAttempt) -> None:
         """Free the slot of an attempt that is over."""
         if self.running.get(running.key) is running:  # else its step runs again, after a crash
             del self.running[running.key]
-        self._slots.give_back()
+        self._slots.vacate()
         if self._waiting:
-            self._start_waiting()
+            self._start_waiting_attempts()
 
-    def _park(self, running: Running, parked: StepParked) -> None:
+    def _park_step(self, running: RunningAttempt, parked: StepParked) -> None:
         """End an attempt whose step waits."""
         if isinstance(parked, StepReleased):
-            self._settle(running, released_outcome(running.claim))
+            self._pass_to_settler(running, released_outcome(running.claim))
         elif isinstance(parked, ParkedForTime):
-            self._settle(running, sleep_outcome(running.claim, parked.seconds))
+            self._pass_to_settler(running, sleep_outcome(running.claim, parked.seconds))
         else:
-            self._mark_over(running)
-            self._settler.park(running, parked)
+            self._mark_attempt_over(running)
+            self._settler.park_step(running, parked)
 
-    def _result_text(self, running: Running, value: Any) -> JsonText:
+    def _serialize_result(self, running: RunningAttempt, value: Any) -> JsonText:
         if running.plan is not None and running.plan.in_process:
             text: JsonText = value
             return text
-        return result_text(value, limit=self._settings.result_limit)
+        return serialize_result(value, limit=self._settings.result_limit)
 
-    def _report_violations(self, running: Running, problems: list[str]) -> None:
+    def _report_schema_violations(self, running: RunningAttempt, problems: list[str]) -> None:
         """Log a result that does not match its schema, or raise InvalidInput if enforced."""
         if not problems:
             return
@@ -292,49 +298,51 @@ class Executor:
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
         log.warning("result_schema_mismatch", extra={**facts, "problem": message})
 
-    def _mark_over(self, running: Running) -> None:
+    def _mark_attempt_over(self, running: RunningAttempt) -> None:
         running.over = True
         if running.timer is not None:
             running.timer.cancel()
         if running.watch is not None:
             running.watch.cancel()
 
-    def _settle(self, running: Running, outcome: Outcome) -> None:
-        self._mark_over(running)
-        finished = with_events(running, outcome, time.monotonic() - running.began)
+    def _pass_to_settler(self, running: RunningAttempt, outcome: Outcome) -> None:
+        self._mark_attempt_over(running)
+        finished = finish_with_events(running, outcome, time.monotonic() - running.began)
         instance = running.task.instance
         if (
             instance is not None
             and outcome.outcome is OutcomeCode.ERROR
             and running.task.compiled.fails_fast
         ):
-            self._settler.add_failure_of_instance(finished, instance)
-        elif outcome.outcome is OutcomeCode.ERROR and running.may_be_completed:
-            self._settler.settle_final_failure_of_external(finished)
+            self._settler.add_instance_failure(finished, instance)
+        elif outcome.outcome is OutcomeCode.ERROR and running.can_be_completed_externally:
+            self._settler.settle_external_failure(finished)
         else:
-            self._settler.add(finished)
+            self._settler.add_outcome(finished)
 
     # --------------------------------------------------------------- interruptions
 
-    def _time_out(self, running: Running, seconds: float) -> None:
+    def _time_out_attempt(self, running: RunningAttempt, seconds: float) -> None:
         if running.over:
             return
         error = AttemptTimeout(
             f"attempt {running.claim.attempt} took longer than {human_duration(seconds)}",
             code="timeout",
         )
-        self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
-        self._interrupt(running, StopReason.TIMEOUT)
+        self._pass_to_settler(
+            running, outcome_of_exception(error, running.claim, running.spec, self._rng)
+        )
+        self._interrupt_attempt(running, StopReason.TIMEOUT)
 
     def _schedule_heartbeat_check(
-        self, running: Running, pause: float, *, put_off: bool = False
+        self, running: RunningAttempt, pause: float, *, put_off: bool = False
     ) -> None:
         """Check after `pause` seconds whether the attempt sent a heartbeat."""
         when = self._loop.time() + pause
         look = self._check_heartbeat
         running.watch = self._loop.call_at(when, look, running, when, put_off)
 
-    def _check_heartbeat(self, running: Running, when: float, put_off: bool) -> None:
+    def _check_heartbeat(self, running: RunningAttempt, when: float, put_off: bool) -> None:
         allowed = running.spec.heartbeat_timeout
         if running.over or allowed is None:
             return
@@ -352,29 +360,31 @@ class Executor:
             f"attempt {running.claim.attempt} sent no heartbeat for {human_duration(seconds)}",
             code="heartbeat_timeout",
         )
-        self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
-        self._interrupt(running, StopReason.SILENT)
+        self._pass_to_settler(
+            running, outcome_of_exception(error, running.claim, running.spec, self._rng)
+        )
+        self._interrupt_attempt(running, StopReason.SILENT)
 
-    def _last_heartbeat(self, running: Running) -> float | None:
+    def _last_heartbeat(self, running: RunningAttempt) -> float | None:
         """Return the time of the last heartbeat; None while the attempt waits for a process."""
         if running.plan is not None and running.plan.in_process:
             return self._in_processes.last_heartbeat(running)
         return running.attempt.last_heartbeat
 
-    def revoke(self, claims: Sequence[Claim]) -> None:
+    def revoke_claims(self, claims: Sequence[Claim]) -> None:
         """Stop attempts that this worker lost; they are not settled."""
         if self._waiting:
-            self._drop_waiting({claim.key for claim in claims})
+            self._drop_waiting_claims({claim.key for claim in claims})
         for claim in claims:
             running = self.running.get(claim.key)
             if running is None or running.over:
                 continue
-            self._mark_over(running)
+            self._mark_attempt_over(running)
             ran_for = timedelta(seconds=time.monotonic() - running.began)
-            self._reporter.report_stop(running, ran_for)
-            self._interrupt(running, StopReason.REVOKED)
+            self._reporter.report_stopped_attempt(running, ran_for)
+            self._interrupt_attempt(running, StopReason.REVOKED)
 
-    def _drop_waiting(self, keys: set[AttemptKey]) -> None:
+    def _drop_waiting_claims(self, keys: set[AttemptKey]) -> None:
         """Drop claims that wait for a slot."""
         kept = [entry for entry in self._waiting if entry[0].key not in keys]
         self._slots.waiting -= len(self._waiting) - len(kept)
@@ -384,36 +394,36 @@ class Executor:
         """Stop all attempts, and release their steps to other workers."""
         for running in list(self.running.values()):
             if not running.over:
-                self._settle(running, released_outcome(running.claim))
-                self._interrupt(running, StopReason.SHUTDOWN)
+                self._pass_to_settler(running, released_outcome(running.claim))
+                self._interrupt_attempt(running, StopReason.SHUTDOWN)
 
-    def _interrupt(self, running: Running, reason: StopReason) -> None:
+    def _interrupt_attempt(self, running: RunningAttempt, reason: StopReason) -> None:
         """Make the attempt end: at its next await, at its next heartbeat, or with its process."""
         running.attempt.cancelled = reason
         if running.plan is not None:
-            self._runner_for(running.plan).interrupt(running)
+            self._select_runner(running.plan).interrupt_handler(running)
         if reason is not StopReason.SHUTDOWN:
-            self._loop.call_later(STUBBORN, self._log_lost_slot, running)
+            self._loop.call_later(STUBBORN, self._log_stuck_slot, running)
 
-    def _log_lost_slot(self, running: Running) -> None:
+    def _log_stuck_slot(self, running: RunningAttempt) -> None:
         """Log a slot that is occupied by a handler that does not stop."""
         if self.running.get(running.key) is running:
             lost = sum(other.over for other in self.running.values())
             facts = {**running.log_fields(), "slots_lost": lost, "slots": self._slots.total}
             log.warning("handler_does_not_stop", extra=facts)
 
-    def held(self) -> list[Claim]:
+    def held_claims(self) -> list[Claim]:
         """List the claims that are still to be settled."""
         running = [running.claim for running in self.running.values() if not running.over]
         return [*running, *(claim for claim, *_ in self._waiting)]
 
-    def current_attempt(self) -> Running | None:
+    def current_attempt(self) -> RunningAttempt | None:
         """Return the attempt whose code holds the event loop; callable from other threads."""
         return self._in_loop.current_attempt()
 
-    async def wait_interrupted(self, timeout: float) -> None:
+    async def wait_for_interrupted(self, timeout: float) -> None:
         """Wait until stopped async handlers have cleaned up, at most `timeout` seconds."""
-        await self._in_loop.wait_interrupted(timeout)
+        await self._in_loop.wait_for_interrupted(timeout)
 
     def close(self) -> None:
         """Release threads and processes, without waiting for sync handlers that still run."""
@@ -422,14 +432,14 @@ class Executor:
         self._in_processes.close()
 
 
-def _template_and_step(running: Running) -> tuple[str, StepSpec]:
+def _template_and_step(running: RunningAttempt) -> tuple[str, StepSpec]:
     return str(running.task.compiled.template.key), running.spec
 
 
-def _wait_request(error: BaseException | None) -> StepParked | None:
+def _find_wait_request(error: BaseException | None) -> StepParked | None:
     """Return the request to wait, alone or in a group."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            if parked := _wait_request(inner):
+            if parked := _find_wait_request(inner):
                 return parked
     return error if isinstance(error, StepParked) else None

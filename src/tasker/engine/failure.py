@@ -31,25 +31,27 @@ class LostLease(StepError):
     """The attempt's worker stopped renewing its lease."""
 
 
-def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) -> Outcome:
+def outcome_of_exception(
+    error: BaseException, claim: Claim, spec: StepSpec, rng: Random
+) -> Outcome:
     """Return the outcome of a failed attempt.
 
     PermanentError fails the step, as do errors that a retry cannot fix: a result without a JSON
     form, a handler that cannot be called. Other errors are retried as long as the step's policy
     allows. The policy may list errors that are treated the other way.
     """
-    return outcome_of_failure(
+    return retry_or_fail(
         claim,
         spec.retry,
         rng,
         names=retry.error_names(error),
         permanent=isinstance(error, PermanentError | Misuse),
-        requested=_requested_delay(error),
-        text=lambda retryable: error_text(error, retryable=retryable),
+        requested=_requested_retry_delay(error),
+        text=lambda retryable: serialize_exception(error, retryable=retryable),
     )
 
 
-def outcome_of_failure(
+def retry_or_fail(
     claim: Claim,
     policy: Retry,
     rng: Random,
@@ -79,31 +81,31 @@ def outcome_of_failure(
     return retry_outcome(claim, text(True), delay)
 
 
-def error_text(error: BaseException, *, retryable: bool) -> JsonText:
+def serialize_exception(error: BaseException, *, retryable: bool) -> JsonText:
     """Return an error as stores keep it: type, message, code, retryable, details, trace."""
     try:
-        return codec.dumps(_error_fields(error, retryable), what="error")
+        return codec.dumps(_exception_fields(error, retryable), what="error")
     except BaseException as trouble:  # the error's own code raises, or exits
         message = f"the error's text cannot be read: {type(trouble).__name__}"
         facts = {"type": type(error).__name__, "message": message, "retryable": retryable}
         return codec.dumps(facts)
 
 
-def _error_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
+def _exception_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
     code, trace = getattr(error, "code", None), None
     if not isinstance(error, StepError | Misuse):
         trace = "".join(_stack_trace(error).format())
-    return _stored_fields(
+    return _bound_error_fields(
         {"type": type(error).__name__, "message": str(error)},
         retryable=retryable,
         code=str(code) if code else None,
-        requested=_requested_delay(error),
+        requested=_requested_retry_delay(error),
         trace=trace,
         details=getattr(error, "details", None),
     )
 
 
-def stored_error(
+def serialize_error(
     facts: Mapping[str, str],
     *,
     retryable: bool,
@@ -122,13 +124,13 @@ def stored_error(
         trace: Its stack trace.
         details: Any value; if it has no JSON form, the reason is stored instead.
     """
-    stored = _stored_fields(
+    stored = _bound_error_fields(
         facts, retryable=retryable, code=code, requested=requested, trace=trace, details=details
     )
     return codec.dumps(stored, what="error")
 
 
-def _stored_fields(
+def _bound_error_fields(
     facts: Mapping[str, str],
     *,
     retryable: bool,
@@ -165,16 +167,16 @@ def _stack_trace(error: BaseException) -> traceback.TracebackException:
     return trace
 
 
-def _requested_delay(error: BaseException) -> timedelta | None:
+def _requested_retry_delay(error: BaseException) -> timedelta | None:
     """Return the delay that a handler requested, or None if it is not a duration."""
     requested = error.retry_after if isinstance(error, RetryableError) else None
     return requested if isinstance(requested, timedelta) else None
 
 
-def lost_attempt_error(worker: str) -> JsonText:
+def build_lost_attempt_error(worker: str) -> JsonText:
     """Return the stored error of an attempt whose worker was lost."""
     lost = LostLease(f"worker {worker} stopped renewing its lease", code="lease_lost")
-    return error_text(lost, retryable=True)
+    return serialize_exception(lost, retryable=True)
 
 
 def _last_lines(text: str, most: int) -> str:

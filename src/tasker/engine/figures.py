@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tasker import codec
 from tasker.analytics.figures import MinuteFigures
-from tasker.engine.running import Finished
+from tasker.engine.running import FinishedAttempt
 from tasker.engine.task_cache import CachedTask
 from tasker.model import OutcomeCode, TaskEnd, TaskId, TaskStatus
 from tasker.store.protocol import Store
@@ -34,7 +34,7 @@ class FigureCounter:
         self._store = store
         self._counted: dict[tuple[int, int], list[float]] = {}
 
-    def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
+    def count_settlement(self, batch: Sequence[FinishedAttempt], refused: Collection[int]) -> None:
         """Count the outcomes of a settlement."""
         minute = int(time.time() // 60)
         last, counted = -1, None
@@ -44,33 +44,35 @@ class FigureCounter:
                 continue
             template = finished.running.task.input.template_id
             if counted is None or template != last:
-                last, counted = template, self._of(minute, template)
+                last, counted = template, self._counts_of_minute(minute, template)
             counted[kind] += 1
 
-    def count(self, template: int, outcome: OutcomeCode) -> None:
+    def count_remote_outcome(self, template: int, outcome: OutcomeCode) -> None:
         """Count an outcome of a remote worker."""
         if (kind := _KINDS[outcome]) is not None:
-            self._of(int(time.time() // 60), template)[kind] += 1
+            self._counts_of_minute(int(time.time() // 60), template)[kind] += 1
 
-    def ended(self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
+    def count_ended_tasks(
+        self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]
+    ) -> None:
         """Count ended tasks whose template is known here."""
         now = time.time()
         for task_id, status in ended:
             task, kind = tasks.get(task_id), _ENDS.get(status)
             if task is None or kind is None:
                 continue
-            counted = self._of(int(now // 60), task.input.template_id)
+            counted = self._counts_of_minute(int(now // 60), task.input.template_id)
             counted[kind] += 1
             counted[_SECONDS] += max(0.0, now - codec.task_id_timestamp(task_id))
 
-    def _of(self, minute: int, template: int) -> list[float]:
+    def _counts_of_minute(self, minute: int, template: int) -> list[float]:
         key = (minute, template)
         counted = self._counted.get(key)
         if counted is None:
             counted = self._counted[key] = [0, 0, 0, 0, 0, 0.0]
         return counted
 
-    async def write(self) -> None:
+    async def write_counts(self) -> None:
         """Append the figures to the store, or keep them for the next call if it is unavailable."""
         counted, self._counted = self._counted, {}
         if not counted:

@@ -20,9 +20,9 @@ class _Mallinfo(ctypes.Structure):
     ]
 
 
-def free_bytes() -> int:
+def free_heap_bytes() -> int:
     """Return how many bytes are free in the heap of the C library; 0 if it is not glibc >= 2.33."""
-    library = _glibc()
+    library = _load_glibc()
     return 0 if library is None else int(library.mallinfo2().fordblks)
 
 
@@ -37,19 +37,21 @@ class HeapTrimmer:
         self._resident = 0  #: bytes after the last time
 
     @property
-    def due(self) -> bool:
+    def should_trim(self) -> bool:
         """Whether trimming is worth its time: some milliseconds per 100 MB."""
-        return resident_bytes() > self._resident + MOST_FREE and free_bytes() > MOST_FREE
+        return (
+            resident_memory_bytes() > self._resident + MOST_FREE and free_heap_bytes() > MOST_FREE
+        )
 
     def trim(self) -> None:
         """Return free pages to the system."""
-        library = _glibc()
+        library = _load_glibc()
         if library is not None:
             library.malloc_trim(0)
-        self._resident = resident_bytes()
+        self._resident = resident_memory_bytes()
 
 
-def resident_bytes() -> int:
+def resident_memory_bytes() -> int:
     """Return the bytes of memory that this process occupies; 0 if the system does not show it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -59,7 +61,7 @@ def resident_bytes() -> int:
 
 
 @cache
-def _glibc() -> ctypes.CDLL | None:
+def _load_glibc() -> ctypes.CDLL | None:
     try:
         library = ctypes.CDLL(None)
         library.mallinfo2.restype = _Mallinfo

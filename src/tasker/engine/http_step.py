@@ -14,7 +14,7 @@ import httpx
 
 from tasker import codec
 from tasker.durations import human_duration
-from tasker.engine.checked_transport import Network, open_checked_client
+from tasker.engine.checked_transport import Network, open_address_checked_client
 from tasker.errors import InvalidExpression, PermanentError
 from tasker.handlers import AsyncContext
 from tasker.handlers.http import check_response, connection_error, idempotency_headers
@@ -30,7 +30,7 @@ _DROPPED = frozenset({"set-cookie", "connection", "keep-alive", "transfer-encodi
 ReadPolicy: TypeAlias = Callable[[str], Awaitable[NamespacePolicy | None]]
 
 
-class HttpStep:
+class HttpStepHandler:
     """The built-in handler of `http:` steps.
 
     Args:
@@ -41,7 +41,7 @@ class HttpStep:
     def __init__(self, read_policy: ReadPolicy, private_networks: Iterable[Network] = ()) -> None:
         self._read_policy = read_policy
         self._policies: dict[str, tuple[float, NamespacePolicy | None]] = {}
-        self._client = open_checked_client(private_networks)
+        self._client = open_address_checked_client(private_networks)
 
     async def call(self, ctx: AsyncContext) -> dict[str, Json]:
         """Send the request of a step, and return the response's status, headers and body.
@@ -54,7 +54,9 @@ class HttpStep:
         call = ctx._facts.spec.http
         if call is None:
             raise PermanentError("the step declares no http call", code="HTTP_INVALID_REQUEST")
-        answer = await self._send(self._build_request(call, ctx), call, ctx.namespace)
+        answer = await self._send_with_redirects(
+            self._build_request(call, ctx), call, ctx.namespace
+        )
         response = check_response(answer.response, classify=call.classify)
         if answer.is_cut:
             raise PermanentError(
@@ -65,7 +67,7 @@ class HttpStep:
             "headers": {
                 name: value for name, value in response.headers.items() if name not in _DROPPED
             },
-            "body": _read_body(response),
+            "body": _decode_body(response),
         }
 
     async def close(self) -> None:
@@ -103,7 +105,9 @@ class HttpStep:
                 f"cannot call {url[:200]!r}: {error}", code="HTTP_INVALID_REQUEST"
             ) from None
 
-    async def _send(self, request: httpx.Request, call: HttpCall, namespace: str) -> "_Answer":
+    async def _send_with_redirects(
+        self, request: httpx.Request, call: HttpCall, namespace: str
+    ) -> "_ReadResponse":
         """Send a request and follow redirects to the same host."""
         shown = f"{request.method} {request.url.copy_with(query=None)}"
         first = parse_url_host(str(request.url))
@@ -111,7 +115,7 @@ class HttpStep:
         try:
             async with asyncio.timeout(seconds):
                 for _ in range(MOST_REDIRECTS + 1):
-                    await self._require_allowed(first, namespace)
+                    await self._require_host_allowed(first, namespace)
                     answer, redirected = await self._send_once(request)
                     if redirected is None:
                         return answer
@@ -130,18 +134,20 @@ class HttpStep:
             f"{shown} was redirected more than {MOST_REDIRECTS} times", code="HTTP_REDIRECT"
         )
 
-    async def _send_once(self, request: httpx.Request) -> tuple["_Answer", httpx.Request | None]:
+    async def _send_once(
+        self, request: httpx.Request
+    ) -> tuple["_ReadResponse", httpx.Request | None]:
         """Send one request; return its response and, if it is redirected, the next request."""
         streamed = await self._client.send(request, stream=True)
         try:
-            return await _read_answer(streamed), streamed.next_request
+            return await _read_response(streamed), streamed.next_request
         finally:
             await streamed.aclose()
 
     # -- policies
 
-    async def _require_allowed(self, host: UrlHost, namespace: str) -> None:
-        policy = await self._policy(namespace)
+    async def _require_host_allowed(self, host: UrlHost, namespace: str) -> None:
+        policy = await self._load_policy(namespace)
         if policy is None or not policy.allows_http(host.name, host.port):
             listed = ", ".join(policy.http_hosts) if policy else ""
             raise PermanentError(
@@ -150,7 +156,7 @@ class HttpStep:
                 code="HTTP_HOST_NOT_ALLOWED",
             )
 
-    async def _policy(self, namespace: str) -> NamespacePolicy | None:
+    async def _load_policy(self, namespace: str) -> NamespacePolicy | None:
         read, policy = self._policies.get(namespace, (0.0, None))
         if not read or time.monotonic() - read >= _FRESH:
             policy = await self._read_policy(namespace)
@@ -158,14 +164,14 @@ class HttpStep:
         return policy
 
 
-class _Answer(NamedTuple):
+class _ReadResponse(NamedTuple):
     """A response whose body was read."""
 
     response: httpx.Response
     is_cut: bool  #: whether the body is longer than `MOST_BYTES`
 
 
-async def _read_answer(streamed: httpx.Response) -> _Answer:
+async def _read_response(streamed: httpx.Response) -> _ReadResponse:
     """Read the body of a response, no further than its limit."""
     encoding = streamed.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":  # none was accepted, and small bodies can decode to huge ones
@@ -187,7 +193,7 @@ async def _read_answer(streamed: httpx.Response) -> _Answer:
         request=streamed.request,
         extensions={"reason_phrase": streamed.extensions.get("reason_phrase", b"")},
     )
-    return _Answer(response, cut)
+    return _ReadResponse(response, cut)
 
 
 def _encode_body(body: Json) -> tuple[bytes | None, str]:
@@ -207,7 +213,7 @@ def _encode_body(body: Json) -> tuple[bytes | None, str]:
     return content, kind
 
 
-def _read_body(response: httpx.Response) -> Json:
+def _decode_body(response: httpx.Response) -> Json:
     """Return the body as JSON if its type says so, else as text; None if it is empty.
 
     Raises:

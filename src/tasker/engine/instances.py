@@ -2,12 +2,14 @@
 
 from functools import partial
 
-from tasker.handlers.instances import InstanceReader, Joined
+from tasker.handlers.instances import InstanceReader, JoinedStep
 from tasker.model import TaskId
 from tasker.store.protocol import WorkerStore
 
 
-def reader_of(store: WorkerStore, task_id: TaskId, joined: Joined, join_no: int) -> InstanceReader:
+def make_instance_reader(
+    store: WorkerStore, task_id: TaskId, joined: JoinedStep, join_no: int
+) -> InstanceReader:
     """Return a reader of the results of the instances that a join of a task has."""
     return InstanceReader(
         joined,

@@ -17,14 +17,14 @@ from typing import NamedTuple
 from tasker import retry
 from tasker.client.bulk import LocalBulk
 from tasker.engine import process
-from tasker.engine.failure import lost_attempt_error
+from tasker.engine.failure import build_lost_attempt_error
 from tasker.engine.figures import FigureCounter
 from tasker.engine.heap import HeapTrimmer
 from tasker.engine.lease import WorkerLease
-from tasker.engine.publishing import events_of_failure
+from tasker.engine.publishing import compute_failure_events
 from tasker.engine.reporting import Reporter
 from tasker.engine.scheduler import Scheduler
-from tasker.engine.spawning import cancel_beside
+from tasker.engine.spawning import cancel_sibling_instances
 from tasker.engine.task_cache import CachedTask, CompiledTemplate, TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import (
@@ -66,7 +66,7 @@ SWEPT = 100  #: a sweep that ended this many tasks may have left others
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template is unreadable here
 
 
-class Duty(NamedTuple):
+class PeriodicDuty(NamedTuple):
     """A periodic duty."""
 
     name: str
@@ -118,47 +118,47 @@ class Janitor:
         self._bulk = bulk
         period = min(PERIOD, lease_time.total_seconds())
         self.duties = [
-            Duty("expire", period, self.expire),
-            Duty("fail_unclaimed", period, self.fail_unclaimed),
-            Duty("sweep", period, self.sweep),
-            Duty("admit_waiting", period, self.admit_waiting),
-            Duty("start_scheduled", period, scheduler.start_due),
-            Duty("handle_bulk", period, self.handle_bulk),
-            Duty("end_late_waits", period, self.end_late_waits),
-            Duty("escalate", ESCALATING, self.escalate),
-            Duty("cancel_orphaned_tasks", ORPHANS, self.cancel_orphaned_tasks),
-            Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
-            Duty("prune", PRUNING, self.prune),
-            Duty("prune_events", PRUNING, self.prune_events),
-            Duty("prune_step_logs", PRUNING, self.prune_step_logs),
-            Duty("prune_bulks", PRUNING, self.prune_bulks),
-            Duty("write_figures", FIGURING, figures.write),
-            Duty("tend_figures", TENDING, store.tend_figures),
-            Duty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved),
-            Duty("trim_heap", TRIMMING, self.trim_heap),
+            PeriodicDuty("expire", period, self.settle_lost_attempts),
+            PeriodicDuty("fail_unclaimed", period, self.fail_unclaimed_steps),
+            PeriodicDuty("sweep", period, self.sweep_tasks),
+            PeriodicDuty("admit_waiting", period, self.admit_waiting_tasks),
+            PeriodicDuty("start_scheduled", period, scheduler.create_due_tasks),
+            PeriodicDuty("handle_bulk", period, self.run_bulk_operations),
+            PeriodicDuty("end_late_waits", period, self.end_timed_out_waits),
+            PeriodicDuty("escalate", ESCALATING, self.escalate_approvals),
+            PeriodicDuty("cancel_orphaned_tasks", ORPHANS, self.cancel_orphaned_tasks),
+            PeriodicDuty("broadcasts", BROADCASTING, self.maintain_broadcasts),
+            PeriodicDuty("prune", PRUNING, self.prune_tasks),
+            PeriodicDuty("prune_events", PRUNING, self.prune_events),
+            PeriodicDuty("prune_step_logs", PRUNING, self.prune_step_logs),
+            PeriodicDuty("prune_bulks", PRUNING, self.prune_bulk_operations),
+            PeriodicDuty("write_figures", FIGURING, figures.write_counts),
+            PeriodicDuty("tend_figures", TENDING, store.tend_figures),
+            PeriodicDuty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved_steps),
+            PeriodicDuty("trim_heap", TRIMMING, self.trim_heap),
         ]
 
-    async def repeat(self, duty: Duty) -> None:
+    async def repeat_duty(self, duty: PeriodicDuty) -> None:
         """Perform a duty at its interval until cancelled."""
         while True:
-            await self._perform(duty)
+            await self._perform_duty(duty)
             await asyncio.sleep(duty.period * (0.8 + 0.4 * self._rng.random()))
 
-    async def _perform(self, duty: Duty) -> None:
+    async def _perform_duty(self, duty: PeriodicDuty) -> None:
         try:
             await duty.perform()
         except StoreUnavailable as error:
             log.warning("duty_failed", extra={"duty": duty.name, "error": str(error)})
 
-    async def sweep(self) -> None:
+    async def sweep_tasks(self) -> None:
         """End tasks past their deadline, and failed ones whose remaining steps cannot run."""
         many = SWEPT
         while many >= SWEPT:
             ended = await self._store.sweep()
-            await self._report_ended(ended)
+            await self._report_ended_tasks(ended)
             many = len(ended)
 
-    async def fail_unclaimed(self) -> None:
+    async def fail_unclaimed_steps(self) -> None:
         """Fail steps that no worker claimed within their `queue_timeout`."""
         many = MOST
         while many >= MOST:
@@ -166,13 +166,13 @@ class Janitor:
             many = len(failed.steps)
             for task_id, step in failed.steps:
                 log.warning("queue_timeout", extra={"task_id": task_id, "step": step})
-            await self._report_ended(failed.ended)
+            await self._report_ended_tasks(failed.ended)
 
-    async def admit_waiting(self) -> None:
+    async def admit_waiting_tasks(self) -> None:
         """Start tasks that waited for the end of other tasks."""
         await self._store.admit_waiting(MOST)
 
-    async def admit_after_ends(self) -> None:
+    async def admit_as_tasks_end(self) -> None:
         """Until cancelled, start tasks as soon as the tasks that they wait for end in this process.
 
         `admit_waiting` starts tasks if those that they wait for end elsewhere.
@@ -187,17 +187,17 @@ class Janitor:
             except StoreUnavailable as error:
                 log.warning("duty_failed", extra={"duty": "admit_after_ends", "error": str(error)})
 
-    async def handle_bulk(self) -> None:
+    async def run_bulk_operations(self) -> None:
         """Handle the tasks of operations on many tasks, while any runs."""
         while (delay := await self._bulk.execute_next_batch()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
             await asyncio.sleep(min(delay, BULK_PERIOD))
 
-    async def escalate(self) -> None:
+    async def escalate_approvals(self) -> None:
         """Escalate approvals that were not decided in time."""
         while await self._store.escalate_approvals(MOST) >= MOST:
             pass
 
-    async def end_late_waits(self) -> None:
+    async def end_timed_out_waits(self) -> None:
         """End waits that have timed out."""
         while await self._store.end_late_waits(MOST) == MOST:
             pass
@@ -207,14 +207,14 @@ class Janitor:
         while await self._store.cancel_orphaned_tasks(MOST) == MOST:
             pass
 
-    async def keep_broadcasts(self) -> None:
+    async def maintain_broadcasts(self) -> None:
         """Complete broadcasts whose sender died, and delete old ones."""
         while await self._store.deliver_broadcasts(PRUNED) == PRUNED:
             pass
         while await self._store.prune_broadcasts(MOST) == MOST:
             pass
 
-    async def expire(self) -> None:
+    async def settle_lost_attempts(self) -> None:
         """Settle attempts whose worker's lease expired, or whose process on this machine ended."""
         await self._retire_gone_workers()
         many = MOST
@@ -224,33 +224,33 @@ class Janitor:
             if expired:
                 workers = sorted({attempt.worker for attempt in expired})
                 log.warning("leases_expired", extra={"workers": workers, "attempts": many})
-                templates = [await self._template_of(attempt) for attempt in expired]
-                outcomes = [*map(self._outcome_of_lost, expired, templates)]
-                await self._cancel_beside_failures(outcomes, templates)
-                await self._fail_external(expired, outcomes, templates)
-                events = await self._events_of_lost(expired, outcomes, templates)
+                templates = [await self._load_template(attempt) for attempt in expired]
+                outcomes = [*map(self._lost_attempt_outcome, expired, templates)]
+                await self._cancel_siblings_of_failures(outcomes, templates)
+                await self._fail_external_steps(expired, outcomes, templates)
+                events = await self._lost_attempt_events(expired, outcomes, templates)
                 settled = await self._store.settle(self._lease.id, outcomes, events=events)
                 for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True)):
                     if compiled is not None and index not in settled.refused:
-                        name = compiled.spec(expired[index].node).name
+                        name = compiled.step_spec(expired[index].node).name
                         self._reporter.report_lost_attempt(outcome, compiled.template, name)
-                await self._report_ended(settled.ended)
+                await self._report_ended_tasks(settled.ended)
 
     async def _retire_gone_workers(self) -> None:
         """End the leases of workers on this machine whose process has ended."""
         if not (machine := process.machine_id()):
             return
         for worker in await self._store.neighbour_workers(machine):
-            if process.is_gone(worker.pid, worker.pid_started):
+            if process.has_process_ended(worker.pid, worker.pid_started):
                 log.warning("worker_gone", extra={"worker": worker.name, "pid": worker.pid})
                 await self._store.retire_worker(worker.id)
 
     async def trim_heap(self) -> None:
         """Return unused memory of large tasks to the system."""
-        if self._heap.due:
+        if self._heap.should_trim:
             await asyncio.to_thread(self._heap.trim)
 
-    async def warn_of_unserved(self) -> None:
+    async def warn_of_unserved_steps(self) -> None:
         """Log a warning about steps in this worker's namespaces that no live worker can run."""
         queues = await self._store.unserved_queues(WAITS_LONG, MOST_QUEUES)
         ours = [
@@ -263,7 +263,7 @@ class Janitor:
             extra = {**facts, "due_s": round(seconds), "reason": reason}
             log.warning("steps_without_worker", extra=extra)
 
-    async def prune(self) -> None:
+    async def prune_tasks(self) -> None:
         """Delete tasks after their retention period, pausing as long as each deletion takes."""
         kept = self._retention
         before = None if kept is None else datetime.now(UTC) - kept
@@ -292,22 +292,22 @@ class Janitor:
             many = await self._store.prune_logs(before, limit=LOGS_PRUNED)
             await asyncio.sleep(time.monotonic() - began)
 
-    async def prune_bulks(self) -> None:
+    async def prune_bulk_operations(self) -> None:
         """Delete operations on many tasks after their retention period."""
         await self._store.prune_bulks(datetime.now(UTC) - BULKS_KEPT)
 
-    async def _report_ended(self, ended: Sequence[TaskEnd]) -> None:
+    async def _report_ended_tasks(self, ended: Sequence[TaskEnd]) -> None:
         if ended:
             tasks: Mapping[TaskId, CachedTask] = {}
             try:
-                tasks = await self._cache.tasks(task_id for task_id, _ in ended)
+                tasks = await self._cache.load_tasks(task_id for task_id, _ in ended)
             except TaskerError as error:  # the tasks have ended, and are reported without templates
                 log.error("template_unreadable", extra={"error": str(error)})
             for task_id, _ in ended:
-                self._cache.forget(task_id)
+                self._cache.remove_task(task_id)
             self._reporter.report_ended_tasks(ended, tasks)
 
-    async def _cancel_beside_failures(
+    async def _cancel_siblings_of_failures(
         self, outcomes: Sequence[Outcome], templates: Sequence[CompiledTemplate | None]
     ) -> None:
         """Cancel the other instances of permanently failed ones, if their step declares it."""
@@ -315,17 +315,19 @@ class Janitor:
             if (
                 outcome.outcome is OutcomeCode.ERROR
                 and compiled is not None
-                and compiled.is_instance(outcome.no)
+                and compiled.is_instance_step(outcome.no)
                 and compiled.fails_fast
             ):
                 claim = Claim(outcome.task_id, outcome.no, outcome.attempt, 0)
-                tasks = await self._cache.fetch([claim])
-                views = await self._cache.fetch_instances([claim], tasks)
+                tasks = await self._cache.fetch_tasks([claim])
+                views = await self._cache.fetch_instance_tasks([claim], tasks)
                 for view in views.values():
                     if view.instance is not None:
-                        await cancel_beside(self._store, view.compiled, claim, view.instance)
+                        await cancel_sibling_instances(
+                            self._store, view.compiled, claim, view.instance
+                        )
 
-    async def _fail_external(
+    async def _fail_external_steps(
         self,
         expired: Sequence[ExpiredAttempt],
         outcomes: list[Outcome],
@@ -339,23 +341,23 @@ class Janitor:
             outcome = outcomes[index]
             if outcome.outcome is not OutcomeCode.ERROR or compiled is None:
                 continue
-            spec = compiled.spec(attempt.node)
+            spec = compiled.step_spec(attempt.node)
             if spec.external is None or attempt.lost_attempts >= MOST_LOST:
                 continue
-            events = await self._events_of_lost([attempt], [outcome], [compiled])
+            events = await self._lost_attempt_events([attempt], [outcome], [compiled])
             settled = await self._store.fail_external(outcome, events)
             if settled is None:
-                text = lost_attempt_error(attempt.worker)
+                text = build_lost_attempt_error(attempt.worker)
                 outcomes[index] = lost_outcome(attempt.claim, text, timedelta(0))
             elif not settled.refused:  # the settlement of the others will refuse it
                 self._reporter.report_lost_attempt(outcome, compiled.template, spec.name)
-                await self._report_ended(settled.ended)
+                await self._report_ended_tasks(settled.ended)
 
-    def _outcome_of_lost(
+    def _lost_attempt_outcome(
         self, expired: ExpiredAttempt, compiled: CompiledTemplate | None
     ) -> Outcome:
-        policy = _UNKNOWN if compiled is None else compiled.spec(expired.node).retry
-        text = lost_attempt_error(expired.worker)
+        policy = _UNKNOWN if compiled is None else compiled.step_spec(expired.node).retry
+        text = build_lost_attempt_error(expired.worker)
         losses = expired.lost_attempts + 1
         if not policy.retryable or losses >= MOST_LOST:
             return failed_outcome(expired.claim, text)
@@ -363,7 +365,7 @@ class Janitor:
             expired.claim, text, retry.next_attempt_delay(losses, policy, self._rng)
         )
 
-    async def _events_of_lost(
+    async def _lost_attempt_events(
         self,
         expired: Sequence[ExpiredAttempt],
         outcomes: Sequence[Outcome],
@@ -371,26 +373,26 @@ class Janitor:
     ) -> list[NewEvent]:
         """Return the events that steps publish with lost attempts."""
         publishing = [
-            (index, outcome, compiled.spec(expired[index].node))
+            (index, outcome, compiled.step_spec(expired[index].node))
             for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True))
-            if compiled is not None and compiled.spec(expired[index].node).events
+            if compiled is not None and compiled.step_spec(expired[index].node).events
         ]
         if not publishing:
             return []
-        tasks = await self._cache.tasks(outcome.task_id for _, outcome, _ in publishing)
+        tasks = await self._cache.load_tasks(outcome.task_id for _, outcome, _ in publishing)
         return [
             NewEvent(
                 index, expired[index].template_id, spec.name, task.correlation_id, *event, None
             )
             for index, outcome, spec in publishing
             for task in (tasks[outcome.task_id].input,)
-            for event in events_of_failure(spec, outcome, task.context)
+            for event in compute_failure_events(spec, outcome, task.context)
         ]
 
-    async def _template_of(self, expired: ExpiredAttempt) -> CompiledTemplate | None:
+    async def _load_template(self, expired: ExpiredAttempt) -> CompiledTemplate | None:
         """Return an attempt's compiled template, or None if it cannot be read."""
         try:
-            return await self._cache.template(expired.template_id)
+            return await self._cache.load_template(expired.template_id)
         except StoreUnavailable:
             raise
         except TaskerError as error:  # only a later release can read the template

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from tasker.engine.process import this_process
+from tasker.engine.process import describe_this_process
 from tasker.engine.repeated import RepeatedWarning
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
@@ -32,28 +32,28 @@ RENEWALS = 3  #: renewals per lease duration
 class ClaimHolder(Protocol):
     """Holds claims under a lease; implemented by the executor."""
 
-    def held(self) -> Sequence[Claim]:
+    def held_claims(self) -> Sequence[Claim]:
         """List the claims that have not been settled."""
         ...
 
-    def revoke(self, claims: Sequence[Claim]) -> None:
+    def revoke_claims(self, claims: Sequence[Claim]) -> None:
         """Stop attempts whose claims this worker has lost."""
         ...
 
 
-class Claims(Protocol):
+class LeasedClaimer(Protocol):
     """Claims under a lease; implemented by the claimer."""
 
     def wake(self) -> None:
         """End the current wait."""
         ...
 
-    def forget_tasks(self) -> None:
+    def clear_task_cache(self) -> None:
         """Forget results that other workers may replace."""
         ...
 
     @property
-    def relaxed_settlements(self) -> int:
+    def relaxed_settlement_count(self) -> int:
         """Number of settlements so far that a crash of the database server may have undone."""
         ...
 
@@ -102,31 +102,31 @@ class WorkerLease:
         self._newest = NO_QUEUE  #: of all queues, served or not
         self._until = 0.0
 
-    async def open(self) -> None:
+    async def open_lease(self) -> None:
         """Open a lease, and determine the queues that this worker serves."""
         began = time.monotonic()
-        handlers = [ENGINE] if self._engine_only else await self._handler_names()
+        handlers = [ENGINE] if self._engine_only else await self._list_handler_names()
         self.id = await self._store.register_worker(
             self._name,
             lease=self._settings.lease,
             slots=self._settings.slots,
             handlers=handlers,
-            process=this_process(self._settings.labels),
+            process=describe_this_process(self._settings.labels),
         )
         self.ids = (self.id, *self.ids[:1])
         self._until = began + self._settings.lease.total_seconds()
         self.served, self._newest, self._engine_queues_at = [], NO_QUEUE, -_ENGINE_QUEUES_INTERVAL
         self.serves_gated = False
-        await self.find_queues()
+        await self.serve_new_queues()
         self.holds = True
 
-    async def _handler_names(self) -> list[str]:
+    async def _list_handler_names(self) -> list[str]:
         """List the registered handlers and others that steps of registered templates call."""
-        names = set(self._handlers.names())
+        names = set(self._handlers.registered_names())
         for queue in await self._store.queues():
-            handler = self._handlers.find(queue.handler, queue.namespace)
+            handler = self._handlers.find_handler(queue.handler, queue.namespace)
             is_plain = handler is not None and not self._handlers.is_registered(handler)
-            if is_plain and self._serves(queue):
+            if is_plain and self._serves_queue(queue):
                 names.add(queue.handler)
         return sorted(names)
 
@@ -135,7 +135,7 @@ class WorkerLease:
         named = {namespace, EVERY_NAMESPACE} & self._namespaces
         return bool(named) or self._handlers.serves_namespace(namespace)
 
-    async def find_queues(self) -> bool:
+    async def serve_new_queues(self) -> bool:
         """Serve new queues, and return whether there were any."""
         self.looked_at = time.monotonic()
         if self._engine_only:
@@ -144,7 +144,7 @@ class WorkerLease:
                 await self._store.serve_unserved_engine_queues(self.id)
             return False
         new = await self._store.queues(after=self._newest)
-        served = [queue for queue in new if self._serves(queue)]
+        served = [queue for queue in new if self._serves_queue(queue)]
         if served:
             await self._store.serve_queues(self.id, [queue.base for queue in served])
             self.served += served
@@ -153,14 +153,14 @@ class WorkerLease:
             self._newest = new[-1].base
         return bool(served)
 
-    def _serves(self, queue: Queue) -> bool:
+    def _serves_queue(self, queue: Queue) -> bool:
         if queue.handler == ENGINE:
             return self.serves_namespace(queue.namespace)
         requirement = WorkerRequirement.parse(queue.requirement)
-        handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
+        handler = self._handlers.find_handler(queue.handler, queue.namespace, requirement.version)
         return handler is not None and set(requirement.labels) <= self._labels
 
-    async def maintain(self, holder: ClaimHolder, claimer: Claims) -> None:
+    async def maintain(self, holder: ClaimHolder, claimer: LeasedClaimer) -> None:
         """Renew the lease until cancelled. If it is lost, revoke all claims and register again.
 
         Args:
@@ -170,49 +170,49 @@ class WorkerLease:
         while True:
             await self._renew_until_lost(holder, claimer)
             self.holds = False
-            held = holder.held()
+            held = holder.held_claims()
             log.error("lease_lost", extra={"worker": self._name, "held": len(held)})
-            holder.revoke(held)
-            claimer.forget_tasks()
-            await self._announce_again()
+            holder.revoke_claims(held)
+            claimer.clear_task_cache()
+            await self._register_again()
             claimer.wake()
 
-    async def _renew_until_lost(self, holder: ClaimHolder, claimer: Claims) -> None:
+    async def _renew_until_lost(self, holder: ClaimHolder, claimer: LeasedClaimer) -> None:
         pause = self._settings.lease.total_seconds() / RENEWALS
         failing = RepeatedWarning(log, "lease_renewal_failed")
         while True:
             await self._store.wait_for_revocation(pause)
-            began, relaxed = time.monotonic(), claimer.relaxed_settlements
+            began, relaxed = time.monotonic(), claimer.relaxed_settlement_count
             try:
                 revoked = await self._store.renew(
-                    self.id, holder.held(), lease=self._settings.lease
+                    self.id, holder.held_claims(), lease=self._settings.lease
                 )
             except LeaseLost:
                 return
             except StoreUnavailable as error:
                 left = self._until - time.monotonic()
-                failing.note(worker=self._name, left_s=round(left, 1), error=str(error))
+                failing.note_failure(worker=self._name, left_s=round(left, 1), error=str(error))
                 if left <= 0:
                     return  # other workers may have taken over by now
                 await asyncio.sleep(min(pause, 1.0))
             else:
-                failing.end()
+                failing.note_success()
                 self._until = began + self._settings.lease.total_seconds()
                 if revoked:
-                    holder.revoke(revoked)
+                    holder.revoke_claims(revoked)
                 claimer.verify_claims(relaxed)  # those that were not undone by now are durable
 
-    async def _announce_again(self) -> None:
+    async def _register_again(self) -> None:
         failing = RepeatedWarning(log, "worker_registration_failed")
         while True:
             try:
-                await self.open()
+                await self.open_lease()
                 return
             except StoreUnavailable as error:
-                failing.note(worker=self._name, error=str(error))
+                failing.note_failure(worker=self._name, error=str(error))
                 await asyncio.sleep(0.5)
 
-    async def retire(self) -> None:
+    async def end_lease(self) -> None:
         """Release the claims that the store still lists, and end the lease."""
         self.holds = False
         try:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 from tasker.redact import MASK, redact_passwords
 
 if TYPE_CHECKING:
-    from tasker.engine.running import Running
+    from tasker.engine.running import RunningAttempt
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _HARMLESS = frozenset({bool, int, float, type(None)})
 _SECRET = re.compile(r"passw|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 
-current_attempt: ContextVar["Running | None"] = ContextVar("tasker_attempt", default=None)
+current_attempt: ContextVar["RunningAttempt | None"] = ContextVar("tasker_attempt", default=None)
 """The attempt for which the current code runs; log records and spans refer to it."""
 
 
-class AttemptFilter(logging.Filter):
+class AttemptLogFilter(logging.Filter):
     """Adds `task_id`, `template`, `step`, `attempt` and `correlation_id` to log records.
 
     Add it to a log handler, which sees the records of all loggers, including those of libraries:
-    `handler.addFilter(AttemptFilter())`. It never drops a record, ignores records outside of an
+    `handler.addFilter(AttemptLogFilter())`. It never drops a record, ignores records outside of an
     attempt, and never overwrites a field. Workers do not install it, because the program configures
     logging.
     """
@@ -39,12 +39,12 @@ class AttemptFilter(logging.Filter):
         return True
 
 
-def extra_fields_of(record: logging.LogRecord) -> dict[str, Any]:
+def read_extra_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the `extra` fields of a record, without secrets."""
-    return without_secrets(vars(record))
+    return filter_log_fields(vars(record))
 
 
-def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
+def filter_log_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of log records, except Python's own, without secrets."""
     fields: dict[str, Any] = {}
     for name, value in values.items():  # runs for every record; most values pass unchanged
@@ -57,13 +57,13 @@ def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
         ):
             fields[name] = value
         else:
-            fields[name] = _hide_secrets(name, value)
+            fields[name] = _hide_nested_secrets(name, value)
     return fields
 
 
 def hide_secrets(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of a log record received as JSON, without secrets."""
-    return {name: _hide_secrets(name, value) for name, value in fields.items()}
+    return {name: _hide_nested_secrets(name, value) for name, value in fields.items()}
 
 
 @lru_cache(maxsize=1024)
@@ -72,15 +72,15 @@ def _is_secret(name: str) -> bool:
     return _SECRET.search(name) is not None
 
 
-def _hide_secrets(name: str, value: Any) -> Any:
+def _hide_nested_secrets(name: str, value: Any) -> Any:
     if _is_secret(name):
         return MASK
     if isinstance(value, str):
         return redact_passwords(_summarize_error(value) if name == "error" else value)
     if isinstance(value, Mapping):
-        return {key: _hide_secrets(str(key), inner) for key, inner in value.items()}
+        return {key: _hide_nested_secrets(str(key), inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_hide_secrets(name, inner) for inner in value]
+        return [_hide_nested_secrets(name, inner) for inner in value]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return str(value)
     return value
@@ -97,7 +97,7 @@ def _summarize_error(text: str) -> str:
         return text
 
 
-class FallbackHandler(logging.Handler):
+class FallbackLogHandler(logging.Handler):
     """Writes warnings with their fields to stderr in programs that have not configured logging.
 
     Python's own fallback writes only the event's name.
@@ -109,8 +109,8 @@ class FallbackHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if logging.getLogger().handlers:
             return
-        fields = "".join(f" {name}={value}" for name, value in extra_fields_of(record).items())
+        fields = "".join(f" {name}={value}" for name, value in read_extra_fields(record).items())
         print(f"tasker: {redact_passwords(record.getMessage())} {fields}", file=sys.stderr)
 
 
-logging.getLogger("tasker").addHandler(FallbackHandler())
+logging.getLogger("tasker").addHandler(FallbackLogHandler())

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Protocol
 
 from tasker.engine.reporting import Reporter
-from tasker.engine.running import Running
+from tasker.engine.running import RunningAttempt
 
 
 class CurrentAttemptSource(Protocol):
     """Knows which attempt occupies the event loop; implemented by the executor."""
 
-    def current_attempt(self) -> Running | None:
+    def current_attempt(self) -> RunningAttempt | None:
         """Return the attempt whose code occupies the event loop."""
         ...
 
@@ -36,10 +36,10 @@ class LoopMonitor:
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
         self._ticked_at = time.monotonic()  #: time of the loop's last iteration
-        self._timer = self._loop.call_soon(self._tick)
-        threading.Thread(target=self._watch, name="tasker-loop-monitor", daemon=True).start()
+        self._timer = self._loop.call_soon(self._record_loop_tick)
+        threading.Thread(target=self._watch_loop, name="tasker-loop-monitor", daemon=True).start()
 
-    def stalled_for(self) -> timedelta:
+    def blocked_duration(self) -> timedelta:
         """Return how long the loop has been blocked; 0 after `stop`. Callable from any thread."""
         if self._stopped.is_set():
             return timedelta(0)
@@ -51,15 +51,15 @@ class LoopMonitor:
         self._stopped.set()
         self._timer.cancel()
 
-    def _tick(self) -> None:
+    def _record_loop_tick(self) -> None:
         self._ticked_at = time.monotonic()
-        self._timer = self._loop.call_later(self._limit / 2, self._tick)
+        self._timer = self._loop.call_later(self._limit / 2, self._record_loop_tick)
 
-    def _watch(self) -> None:
+    def _watch_loop(self) -> None:
         reported = 0.0
         while not self._stopped.wait(self._limit / 2):
-            ticked_at, behind = self._ticked_at, self.stalled_for()
+            ticked_at, behind = self._ticked_at, self.blocked_duration()
             if behind.total_seconds() > self._limit and ticked_at != reported:
                 reported = ticked_at
                 event = self._reporter.report_blocked_loop(self._executor.current_attempt(), behind)
-                self._loop.call_soon_threadsafe(self._reporter.emit, event)
+                self._loop.call_soon_threadsafe(self._reporter.notify_observers, event)

@@ -18,12 +18,12 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SELF = Path("/proc/self")
 
 
-def this_process(labels: Mapping[str, str]) -> WorkerRegistration:
+def describe_this_process(labels: Mapping[str, str]) -> WorkerRegistration:
     """Describe this process for the store."""
     return WorkerRegistration(
         host=socket.gethostname(),
         pid=os.getpid(),
-        pid_started=(_start_time(os.getpid()) or 0) if machine_id() else 0,
+        pid_started=(_process_start_time(os.getpid()) or 0) if machine_id() else 0,
         machine=machine_id(),
         labels=labels,
     )
@@ -46,21 +46,21 @@ def machine_id() -> str:
     return sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def is_gone(pid: int, started: int) -> bool:
+def has_process_ended(pid: int, started: int) -> bool:
     """Return whether the process with this id and start time on this machine has ended.
 
     A later process may have the same id, but not the same start time. A process that cannot be
     inspected, for example because it belongs to another user, counts as running.
     """
     try:
-        return _start_time(pid) != started
+        return _process_start_time(pid) != started
     except FileNotFoundError:
-        return not _exists(pid)  # `/proc` may hide the processes of other users
+        return not _process_exists(pid)  # `/proc` may hide the processes of other users
     except OSError:
         return False
 
 
-def _start_time(pid: int) -> int | None:
+def _process_start_time(pid: int) -> int | None:
     """Return the start time of a process, in clock ticks since boot, or None if it is dead.
 
     Raises:
@@ -72,7 +72,7 @@ def _start_time(pid: int) -> int | None:
     return None if state in "ZX" else started
 
 
-def _exists(pid: int) -> bool:
+def _process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

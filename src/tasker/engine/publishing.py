@@ -3,27 +3,29 @@
 import logging
 from collections.abc import Sequence
 
-from tasker.engine.failure import error_text
-from tasker.engine.running import Finished, Running
+from tasker.engine.failure import serialize_exception
+from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.model import Claim, JsonText, Outcome, OutcomeCode, StepSpec, failed_outcome
 from tasker.template.published_events import PublishedEvent, build_published_events
 
 log = logging.getLogger("tasker.worker")
 
 
-def with_events(running: Running, outcome: Outcome, ran_for: float) -> Finished:
+def finish_with_events(
+    running: RunningAttempt, outcome: Outcome, ran_for: float
+) -> FinishedAttempt:
     """Return an ended attempt with the events that its step publishes.
 
     An invalid event fails the step permanently, which may publish other events.
     """
     if not running.spec.events:
-        return Finished(running, outcome, ran_for)
+        return FinishedAttempt(running, outcome, ran_for)
     context = running.task.input.context
-    outcome, events = outcome_with_events(running.claim, running.spec, outcome, context)
-    return Finished(running, outcome, ran_for, events)
+    outcome, events = compute_outcome_and_events(running.claim, running.spec, outcome, context)
+    return FinishedAttempt(running, outcome, ran_for, events)
 
 
-def outcome_with_events(
+def compute_outcome_and_events(
     claim: Claim, spec: StepSpec, outcome: Outcome, context: JsonText
 ) -> tuple[Outcome, Sequence[PublishedEvent]]:
     """Return the outcome of an attempt and the events of its step.
@@ -32,15 +34,15 @@ def outcome_with_events(
     """
     events, invalid = build_published_events(spec, outcome, context)
     if invalid is not None and outcome.outcome is not OutcomeCode.ERROR:
-        outcome = failed_outcome(claim, error_text(invalid, retryable=False))
-        return outcome_with_events(claim, spec, outcome, context)
+        outcome = failed_outcome(claim, serialize_exception(invalid, retryable=False))
+        return compute_outcome_and_events(claim, spec, outcome, context)
     if invalid is not None:
         facts = {"task_id": claim.task_id, "step": spec.name, "error": str(invalid)}
         log.error("event_invalid", extra=facts)
     return outcome, events
 
 
-def events_of_failure(
+def compute_failure_events(
     spec: StepSpec, outcome: Outcome, context: JsonText
 ) -> Sequence[PublishedEvent]:
     """Return the valid events of an attempt whose failure another process settles; log an invalid

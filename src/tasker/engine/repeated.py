@@ -26,7 +26,7 @@ class RepeatedWarning:
         self._pause = _FIRST_PAUSE
         self._next = float("-inf")
 
-    def note(self, **facts: object) -> None:
+    def note_failure(self, **facts: object) -> None:
         """Note a failure."""
         now = self._clock()
         if now >= self._next:
@@ -34,6 +34,6 @@ class RepeatedWarning:
             self._next = now + self._pause
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
-    def end(self) -> None:
+    def note_success(self) -> None:
         """Note a success: the next failure is logged at once."""
         self._pause, self._next = _FIRST_PAUSE, float("-inf")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasker.client.waiting import TaskEndWaiter
 from tasker.engine.figures import FigureCounter
-from tasker.engine.running import Finished, Running
+from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.engine.step_logs import StepLogs
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import ParkedForTask, StepParked
@@ -67,33 +67,37 @@ class Reporter:
         """Ended tasks for whose places other tasks may wait; None if this process admits no waiting
         tasks."""
 
-    def report_start(self, running: Running) -> None:
+    def report_start(self, running: RunningAttempt) -> None:
         """Report the start of an attempt."""
         if self.observers:
             queued, parked = running.claim.queued_and_parked
-            self.emit(StepStarted(**running.log_fields(), queued_for=queued, parked_for=parked))
+            self.notify_observers(
+                StepStarted(**running.log_fields(), queued_for=queued, parked_for=parked)
+            )
 
-    def report_settlements(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
+    def report_settlements(
+        self, batch: Sequence[FinishedAttempt], refused: Collection[int]
+    ) -> None:
         """Report a settlement; `refused` contains the indexes of late outcomes."""
         if self._figures is not None:
-            self._figures.settled(batch, refused)
+            self._figures.count_settlement(batch, refused)
         if self._logs is not None and self._logs.held:
-            self._logs.settled(batch, refused)
+            self._logs.keep_failed_records(batch, refused)
         if not (self.observers or refused or log.isEnabledFor(logging.WARNING)):
             return
         for index, finished in enumerate(batch):
             if index in refused:
-                self.report_refusal(finished.running)
+                self.report_refused_settlement(finished.running)
             elif self.observers or finished.outcome.error is not None:
                 self._report_outcome(finished)
 
-    def _report_outcome(self, finished: Finished) -> None:
+    def _report_outcome(self, finished: FinishedAttempt) -> None:
         outcome = ATTEMPT_OUTCOMES[finished.outcome.outcome]
         if outcome is AttemptOutcome.PARKED:
             self.report_wait(finished.running, None, timedelta(seconds=finished.ran_for))
             return
         if finished.outcome.error is not None:
-            self._log(
+            self._log_event(
                 logging.WARNING if outcome is AttemptOutcome.ERROR else logging.INFO,
                 "step_skipped" if outcome is AttemptOutcome.SKIPPED else "attempt_failed",
                 **finished.running.log_fields(),
@@ -102,7 +106,7 @@ class Reporter:
                 error=finished.outcome.error,
             )
         if self.observers:
-            self.emit(
+            self.notify_observers(
                 StepSettled(
                     **finished.running.log_fields(),
                     outcome=outcome,
@@ -112,37 +116,41 @@ class Reporter:
                 )
             )
 
-    def count(self, template: int, outcome: OutcomeCode) -> None:
+    def count_remote_outcome(self, template: int, outcome: OutcomeCode) -> None:
         """Count an outcome of a remote worker."""
         if self._figures is not None:
-            self._figures.count(template, outcome)
+            self._figures.count_remote_outcome(template, outcome)
 
-    def report_refusal(self, running: Running) -> None:
+    def report_refused_settlement(self, running: RunningAttempt) -> None:
         """Report an attempt whose settlement was refused."""
-        self._log(logging.WARNING, "settle_refused", **running.log_fields())
-        self.emit(SettlementRejected(**running.log_fields()))
+        self._log_event(logging.WARNING, "settle_refused", **running.log_fields())
+        self.notify_observers(SettlementRejected(**running.log_fields()))
 
-    def report_stop(self, running: Running, ran_for: timedelta) -> None:
+    def report_stopped_attempt(self, running: RunningAttempt, ran_for: timedelta) -> None:
         """Report an attempt that ended without an outcome from this worker."""
         if self._logs is not None and self._logs.held:
-            self._logs.ended(running.attempt, failed=True)
+            self._logs.keep_or_drop_records(running.attempt, failed=True)
         if self.observers:
-            self.emit(AttemptStopped(**running.log_fields(), ran_for=ran_for))
+            self.notify_observers(AttemptStopped(**running.log_fields(), ran_for=ran_for))
 
-    def report_unsettled(self, finished: Finished) -> None:
+    def report_unconfirmed_attempt(self, finished: FinishedAttempt) -> None:
         """Report an attempt whose settlement received no reply and is not repeated."""
-        self.report_stop(finished.running, timedelta(seconds=finished.ran_for))
+        self.report_stopped_attempt(finished.running, timedelta(seconds=finished.ran_for))
 
-    def report_wait(self, running: Running, parked: StepParked | None, ran_for: timedelta) -> None:
+    def report_wait(
+        self, running: RunningAttempt, parked: StepParked | None, ran_for: timedelta
+    ) -> None:
         """Report a step that waits for `parked`; None: for a time or a completion."""
         awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
         waits = step_waits(parked)
-        self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for, waits=waits))
+        self.notify_observers(
+            StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for, waits=waits)
+        )
 
     def report_lost_attempt(self, outcome: Outcome, template: Template, step: str) -> None:
         """Report an attempt whose worker's lease has expired."""
         if self.observers:
-            self.emit(
+            self.notify_observers(
                 AttemptLost(
                     outcome.task_id,
                     template.key,
@@ -158,7 +166,7 @@ class Reporter:
     ) -> None:
         """Report ended tasks, with their template and input if known."""
         if self._figures is not None:
-            self._figures.ended(ended, tasks)
+            self._figures.count_ended_tasks(ended, tasks)
         for task_id, status in ended:
             self._task_ends.wake_callers_of(task_id)
             task = tasks.get(task_id)
@@ -166,19 +174,21 @@ class Reporter:
             if self.freed is not None and task is not None and task.compiled.bounds_open_tasks:
                 self.freed.put_nowait(task_id)
             if status is TaskStatus.ERROR:
-                self._log(logging.WARNING, "task_failed", task_id=task_id, template=template)
+                self._log_event(logging.WARNING, "task_failed", task_id=task_id, template=template)
             if self.observers:
                 task_input = None if task is None else task.input
-                self.emit(TaskEnded.for_end_now(task_id, status, template, task_input))
+                self.notify_observers(TaskEnded.for_end_now(task_id, status, template, task_input))
 
-    def report_blocked_loop(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
+    def report_blocked_loop(
+        self, running: RunningAttempt | None, blocked_for: timedelta
+    ) -> LoopBlocked:
         """Log the handler that blocks the loop, and return the notice. Callable from any thread."""
         which = running.log_fields() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
-        self._log(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
+        self._log_event(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
         return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
 
-    def emit(self, notice: Notice) -> None:
+    def notify_observers(self, notice: Notice) -> None:
         """Call the observers; an error in one affects neither the worker nor other observers."""
         for observer in self.observers:
             try:
@@ -186,5 +196,5 @@ class Reporter:
             except Exception:  # observers may raise anything
                 log.exception("observer_failed", extra={"notice": type(notice).__name__})
 
-    def _log(self, level: int, event: str, **extra: Any) -> None:
+    def _log_event(self, level: int, event: str, **extra: Any) -> None:
         log.log(level, event, extra={**extra, "worker": self._worker})

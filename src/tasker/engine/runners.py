@@ -16,12 +16,12 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from tasker.codec import loads
-from tasker.engine.engine_steps import EnginePlan
+from tasker.engine.engine_steps import BuiltInPlan
 from tasker.engine.logs import current_attempt
-from tasker.engine.running import Running
+from tasker.engine.running import RunningAttempt
 from tasker.errors import InvalidSettings, RetryableError
-from tasker.handlers import Plan
-from tasker.handlers.subprocess import begin_process, run_in_subprocess
+from tasker.handlers import CallPlan
+from tasker.handlers.subprocess import initialize_child_process, run_in_subprocess
 from tasker.model import ENGINE, JsonText
 from tasker.notices import Around, AttemptSpan
 from tasker.settings import StepLogMode, WorkerSettings
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 
 _LATE_LOGS = 2.0  #: seconds in which log records of a handler in a process may arrive after its end
 
-Ended: TypeAlias = Callable[[Running, Any, BaseException | None], None]
+Ended: TypeAlias = Callable[[RunningAttempt, Any, BaseException | None], None]
 """Function called on the event loop once for each started attempt, with the attempt's value or
 error."""
 
 
-class Runner(Protocol):
+class HandlerRunner(Protocol):
     """Calls handlers of one kind."""
 
-    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+    def start_handler(self, running: RunningAttempt, plan: CallPlan, timeout: float | None) -> None:
         """Call the handler of an attempt. `timeout`, in seconds, is enforced by the executor."""
         ...
 
-    def interrupt(self, running: Running) -> None:
+    def interrupt_handler(self, running: RunningAttempt) -> None:
         """Stop the handler, if its kind supports that."""
         ...
 
 
-class LoopRunner:
+class EventLoopRunner:
     """Runs async handlers as tasks of the event loop."""
 
     def __init__(self, ended: Ended, around: Around | None) -> None:
@@ -56,34 +56,36 @@ class LoopRunner:
         self._around = around
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  #: no attempt runs in the context of its task's creator
-        self._tasks: dict[Running, asyncio.Task[None]] = {}
+        self._tasks: dict[RunningAttempt, asyncio.Task[None]] = {}
 
-    def start(self, running: Running, plan: Plan | EnginePlan, timeout: float | None) -> None:
+    def start_handler(
+        self, running: RunningAttempt, plan: CallPlan | BuiltInPlan, timeout: float | None
+    ) -> None:
         self._tasks[running] = self._loop.create_task(
-            self._run(running, plan), context=self._context.copy()
+            self._run_handler(running, plan), context=self._context.copy()
         )
 
-    async def _run(self, running: Running, plan: Plan | EnginePlan) -> None:
+    async def _run_handler(self, running: RunningAttempt, plan: CallPlan | BuiltInPlan) -> None:
         current_attempt.set(running)
         value, error = None, None
         try:
             if self._around is None:
                 value = await plan.call(running.attempt)
             else:
-                with self._around(_span_of(running, plan)):
+                with self._around(_build_attempt_span(running, plan)):
                     value = await plan.call(running.attempt)
         except asyncio.CancelledError as cancelled:
-            error = _self_cancelled(cancelled)
+            error = _self_cancellation_error(cancelled)
         except BaseException as raised:  # including KeyboardInterrupt, which belongs to the attempt
             error = raised
         del self._tasks[running]
         self._ended(running, value, error)
 
-    def interrupt(self, running: Running) -> None:
+    def interrupt_handler(self, running: RunningAttempt) -> None:
         if (task := self._tasks.get(running)) is not None:
             task.cancel()
 
-    def current_attempt(self) -> Running | None:
+    def current_attempt(self) -> RunningAttempt | None:
         """Return the attempt whose code occupies the event loop. Callable from any thread."""
         current = asyncio.current_task(self._loop)
         for running, task in list(self._tasks.items()):
@@ -91,7 +93,7 @@ class LoopRunner:
                 return running
         return None
 
-    async def wait_interrupted(self, timeout: float) -> None:
+    async def wait_for_interrupted(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for handlers to clean up."""
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=timeout)
@@ -99,13 +101,13 @@ class LoopRunner:
     def close(self) -> None:
         """Abandon handlers that ignore their cancellation."""
         for task in list(self._tasks.values()):
-            _abandon(task)
+            _abandon_task(task)
 
 
-class CallResult(NamedTuple):
+class ThreadCallResult(NamedTuple):
     """The result or error of a handler call in a thread."""
 
-    running: Running
+    running: RunningAttempt
     value: Any
     error: BaseException | None
 
@@ -127,13 +129,13 @@ class ThreadRunner:
         self._ended = ended
         self._around = around
         self._loop = asyncio.get_running_loop()
-        self._calls: SimpleQueue[tuple[Running, Plan] | None] = SimpleQueue()
-        self._returned: deque[CallResult] = deque()
+        self._calls: SimpleQueue[tuple[RunningAttempt, CallPlan] | None] = SimpleQueue()
+        self._returned: deque[ThreadCallResult] = deque()
         self._woken = False
         self._threads = 0
         self._waiting = 0
 
-    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+    def start_handler(self, running: RunningAttempt, plan: CallPlan, timeout: float | None) -> None:
         if self._waiting <= 0 and self._threads < self._max_threads:
             self._threads += 1
             self._waiting += 1
@@ -142,7 +144,7 @@ class ThreadRunner:
         self._waiting -= 1
         self._calls.put((running, plan))
 
-    def interrupt(self, running: Running) -> None:
+    def interrupt_handler(self, running: RunningAttempt) -> None:
         """Do nothing, since a handler in a thread can only stop itself, at a heartbeat."""
 
     def close(self) -> None:
@@ -154,9 +156,9 @@ class ThreadRunner:
         while (item := self._calls.get()) is not None:
             running, plan = item
             try:
-                returned = CallResult(running, self._call(running, plan), None)
+                returned = ThreadCallResult(running, self._call_handler(running, plan), None)
             except BaseException as error:  # it belongs to the attempt
-                returned = CallResult(running, None, error)
+                returned = ThreadCallResult(running, None, error)
             self._returned.append(returned)
             del item, running, plan, returned
             if not self._woken:
@@ -166,12 +168,12 @@ class ThreadRunner:
                 except RuntimeError:  # the loop is closed
                     return
 
-    def _call(self, running: Running, plan: Plan) -> Any:
+    def _call_handler(self, running: RunningAttempt, plan: CallPlan) -> Any:
         token = current_attempt.set(running)
         try:
             if self._around is None:
                 return plan.call(running.attempt)
-            with self._around(_span_of(running, plan)):
+            with self._around(_build_attempt_span(running, plan)):
                 return plan.call(running.attempt)
         finally:
             current_attempt.reset(token)
@@ -191,14 +193,14 @@ class ProcessRunner:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._pool: ProcessPool | None = None
-        self._futures: dict[Running, Future[JsonText]] = {}
-        self._running_of: dict[tuple[Any, ...], Running] = {}  #: by its key
+        self._futures: dict[RunningAttempt, Future[JsonText]] = {}
+        self._running_of: dict[tuple[Any, ...], RunningAttempt] = {}  #: by its key
         self._log_writer: Connection | None = None  #: kept open for processes to come
         self._heartbeats: MutableSequence[float] = []  #: shared with the processes
-        self._heartbeat_slots: dict[Running, int] = {}  #: indexes into `_heartbeats`
+        self._heartbeat_slots: dict[RunningAttempt, int] = {}  #: indexes into `_heartbeats`
         self._free_heartbeat_slots = list(range(settings.slots))
 
-    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+    def start_handler(self, running: RunningAttempt, plan: CallPlan, timeout: float | None) -> None:
         needed = {no: text for no, text in running.task.results.items() if plan.needs >> no & 1}
         limit = self._settings.result_limit
         try:
@@ -207,7 +209,7 @@ class ProcessRunner:
             future = pool.schedule(
                 run_in_subprocess,
                 args=[
-                    *(plan.packed, running.claim, running.task.input, needed, limit, slot),
+                    *(plan.pickled_plan, running.claim, running.task.input, needed, limit, slot),
                     *(running.task.instance, dict(running.attempt.failures)),
                 ],
                 timeout=timeout + 1 if timeout else None,
@@ -219,7 +221,7 @@ class ProcessRunner:
         self._futures[running] = future
         self._running_of[running.key] = running
         future.add_done_callback(
-            lambda done: self._loop.call_soon_threadsafe(self._on_done, running, done)
+            lambda done: self._loop.call_soon_threadsafe(self._on_handler_done, running, done)
         )
 
     def _open_pool(self) -> "ProcessPool":
@@ -241,7 +243,7 @@ class ProcessRunner:
         return ProcessPool(
             max_workers=self._settings.processes or multiprocessing.cpu_count(),
             context=context,
-            initializer=begin_process,
+            initializer=initialize_child_process,
             initargs=[self._heartbeats, writer],
         )
 
@@ -254,14 +256,14 @@ class ProcessRunner:
                 if running is not None:
                     kept = loads(fields) if fields else {}
                     services = running.attempt.services
-                    services.keep_log(running.attempt, level, source, message, kept)
+                    services.append_log(running.attempt, level, source, message, kept)
 
-    def last_heartbeat(self, running: Running) -> float | None:
+    def last_heartbeat(self, running: RunningAttempt) -> float | None:
         """Return the monotonic time of the last heartbeat, or None before the handler starts."""
         slot = self._heartbeat_slots.get(running)
         return None if slot is None else self._heartbeats[slot] or None
 
-    def _reserve_heartbeat_slot(self, running: Running) -> int | None:
+    def _reserve_heartbeat_slot(self, running: RunningAttempt) -> int | None:
         """Reserve a slot for heartbeats, or return None if the step requires none."""
         if running.spec.heartbeat_timeout is None:
             return None
@@ -269,11 +271,11 @@ class ProcessRunner:
         self._heartbeats[slot] = 0.0
         return slot
 
-    def _release_heartbeat_slot(self, running: Running) -> None:
+    def _release_heartbeat_slot(self, running: RunningAttempt) -> None:
         if (slot := self._heartbeat_slots.pop(running, None)) is not None:
             self._free_heartbeat_slots.append(slot)
 
-    def _on_done(self, running: Running, future: "Future[JsonText]") -> None:
+    def _on_handler_done(self, running: RunningAttempt, future: "Future[JsonText]") -> None:
         del self._futures[running]
         self._loop.call_later(_LATE_LOGS, self._running_of.pop, running.key, None)
         self._release_heartbeat_slot(running)
@@ -281,12 +283,12 @@ class ProcessRunner:
         try:
             value = future.result()
         except FutureCancelled as cancelled:
-            error = _self_cancelled(cancelled)
+            error = _self_cancellation_error(cancelled)
         except BaseException as raised:  # sys.exit too: it belongs to the attempt
             error = raised
         self._ended(running, value, error)
 
-    def interrupt(self, running: Running) -> None:
+    def interrupt_handler(self, running: RunningAttempt) -> None:
         if (future := self._futures.get(running)) is not None:
             future.cancel()
 
@@ -299,16 +301,16 @@ class ProcessRunner:
             self._log_writer.close()
 
 
-def _span_of(running: Running, plan: Plan | EnginePlan) -> AttemptSpan:
+def _build_attempt_span(running: RunningAttempt, plan: CallPlan | BuiltInPlan) -> AttemptSpan:
     task, claim = running.task.input, running.claim
     handler, function = ENGINE, None
-    if isinstance(plan, Plan):
+    if isinstance(plan, CallPlan):
         spec = plan.facts.spec
         handler, function = spec.handler, plan.handler.qualified_name(spec.method)
     return AttemptSpan(
         claim.task_id,
         running.task.compiled.key,
-        running.name,
+        running.step_name,
         claim.attempt,
         task.correlation_id,
         task.trace,
@@ -318,7 +320,7 @@ def _span_of(running: Running, plan: Plan | EnginePlan) -> AttemptSpan:
     )
 
 
-def _abandon(task: "asyncio.Task[None]") -> None:
+def _abandon_task(task: "asyncio.Task[None]") -> None:
     """Close a handler that ignores its cancellation, which would keep the loop alive."""
     with suppress(RuntimeError, ValueError):  # it ignores this too, or is running at this moment
         if isinstance(coroutine := task.get_coro(), CoroutineType):
@@ -329,7 +331,7 @@ def _abandon(task: "asyncio.Task[None]") -> None:
     task.cancel()
 
 
-def _self_cancelled(error: BaseException) -> BaseException:
+def _self_cancellation_error(error: BaseException) -> BaseException:
     """Return the error for a handler that cancelled itself or something it awaited."""
     return RetryableError(
         f"the handler was cancelled from within: {str(error) or 'CancelledError'}"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tasker.engine.engine_steps import EnginePlan
+from tasker.engine.engine_steps import BuiltInPlan
 from tasker.engine.task_cache import CachedTask
-from tasker.handlers import LiveAttempt, Plan
+from tasker.handlers import CallPlan, LiveAttempt
 from tasker.model import AttemptKey, Claim, Outcome, StepSpec
 from tasker.template.published_events import PublishedEvent
 
@@ -22,7 +22,7 @@ class StopReason(StrEnum):
     SHUTDOWN = "the worker is shutting down"
 
 
-class Running:
+class RunningAttempt:
     """An attempt while it runs."""
 
     __slots__ = (
@@ -49,19 +49,19 @@ class Running:
         self.spec = spec
         self.attempt = attempt
         self.began = time.monotonic()
-        self.plan: Plan | EnginePlan | None = None  #: None: its handler cannot be called
+        self.plan: CallPlan | BuiltInPlan | None = None  #: None: its handler cannot be called
         self.timer: asyncio.TimerHandle | None = None  #: timer of the step's `timeout_seconds`
         self.watch: asyncio.TimerHandle | None = None  #: timer of the step's `heartbeat_timeout`
         self.over = False  #: the outcome is decided; the attempt only occupies its slot
 
     @property
-    def name(self) -> str:
+    def step_name(self) -> str:
         """The name of the step. The name of an instance includes its number."""
         instance = self.task.instance
         return self.spec.name if instance is None else instance.name
 
     @property
-    def may_be_completed(self) -> bool:
+    def can_be_completed_externally(self) -> bool:
         """Whether another system may complete the step although the attempt failed."""
         return self.spec.external is not None and not self.attempt.completed
 
@@ -70,16 +70,16 @@ class Running:
         return {
             "task_id": self.claim.task_id,
             "template": self.task.compiled.key,
-            "step": self.name,
+            "step": self.step_name,
             "attempt": self.claim.attempt,
             "correlation_id": self.task.input.correlation_id,
         }
 
 
-class Finished(NamedTuple):
+class FinishedAttempt(NamedTuple):
     """An ended attempt and its outcome."""
 
-    running: Running
+    running: RunningAttempt
     outcome: Outcome
     ran_for: float  #: seconds
     events: Sequence[PublishedEvent] = ()

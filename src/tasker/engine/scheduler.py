@@ -10,13 +10,13 @@ from tasker.engine.reporting import Reporter
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.notices import TickHandled
 from tasker.schedules.model import (
-    Advance,
     DueSchedule,
+    ScheduleAdvance,
     ScheduledTask,
     TickOutcome,
     TickRecord,
 )
-from tasker.schedules.planning import Plan, plan
+from tasker.schedules.planning import TickPlan, plan_ticks
 from tasker.store.protocol import AuditNote, Store
 
 log = logging.getLogger("tasker.worker")
@@ -39,19 +39,19 @@ class Scheduler:
         self._client = client
         self._reporter = reporter
 
-    async def start_due(self) -> None:
+    async def create_due_tasks(self) -> None:
         """Handle the ticks of all schedules that are due."""
         while due := await self._store.due_schedules(AT_ONCE):
-            handled = [await self.advance(each) for each in due]
+            handled = [await self.advance_schedule(each) for each in due]
             if not any(handled):  # other processes handle them
                 return
 
-    async def advance(self, due: DueSchedule) -> bool:
+    async def advance_schedule(self, due: DueSchedule) -> bool:
         """Handle the ticks of a schedule; return False if another process does."""
-        stored, planned = due.stored, plan(due)
-        tasks, failures = await self._prepare(due, planned.starts)
+        stored, planned = due.stored, plan_ticks(due)
+        tasks, failures = await self._prepare_tasks(due, planned.starts)
         records = [*planned.records, *failures]
-        advance = Advance(
+        advance = ScheduleAdvance(
             tasks=tasks,
             cancel=planned.cancel and bool(tasks),
             taken=planned.taken,
@@ -72,10 +72,10 @@ class Scheduler:
             return False
         if advanced is None:
             return False
-        self._report(due, planned, tasks, records)
+        self._report_ticks(due, planned, tasks, records)
         return True
 
-    async def _prepare(
+    async def _prepare_tasks(
         self, due: DueSchedule, ticks: Sequence[datetime]
     ) -> tuple[list[ScheduledTask], list[TickRecord]]:
         """Return the tasks of ticks, and records of those whose task cannot be created."""
@@ -99,19 +99,21 @@ class Scheduler:
                 )
         return tasks, failures
 
-    def _report(
+    def _report_ticks(
         self,
         due: DueSchedule,
-        planned: Plan,
+        planned: TickPlan,
         tasks: Sequence[ScheduledTask],
         records: Sequence[TickRecord],
     ) -> None:
         namespace, name = due.stored.namespace, due.stored.name
         for tick, _ in tasks:
-            self._reporter.emit(TickHandled(namespace, name, tick, "created", due.now - tick))
+            self._reporter.notify_observers(
+                TickHandled(namespace, name, tick, "created", due.now - tick)
+            )
         for record in records:
             late = due.now - record.first
-            self._reporter.emit(
+            self._reporter.notify_observers(
                 TickHandled(namespace, name, record.first, record.outcome.value, late)
             )
             if record.outcome is TickOutcome.MISSED:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from tasker.client import AttemptOrigin, Client, LocalClient, SyncClient
 from tasker.completions import COMPLETE, hash_token
 from tasker.durable import DurableCall, NewDurableCall
-from tasker.engine.call_recorder import CallRecorder
-from tasker.engine.instances import reader_of
+from tasker.engine.call_recorder import DurableCallRecorder
+from tasker.engine.instances import make_instance_reader
 from tasker.engine.step_logs import StepLogs
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
-from tasker.handlers.instances import Joined, Page
+from tasker.handlers.instances import JoinedStep, Page
 from tasker.model import JsonText, NewInstances, SpawnedSteps
 from tasker.store.protocol import Store
 from tasker.waits import NewWait
@@ -44,7 +44,7 @@ class HandlerServices:
         self._public_url = public_url.rstrip("/")
         self.clock = store.clock
         self._client = client
-        self._recorder = CallRecorder(store)
+        self._recorder = DurableCallRecorder(store)
         self._loop = asyncio.get_running_loop()
 
     def client(self, attempt: LiveAttempt) -> Client:
@@ -58,7 +58,7 @@ class HandlerServices:
     def sync_client(self, attempt: LiveAttempt) -> SyncClient:
         return SyncClient(self.client(attempt), self._loop)
 
-    def keep_log(
+    def append_log(
         self,
         attempt: LiveAttempt,
         level: int,
@@ -67,9 +67,9 @@ class HandlerServices:
         fields: Mapping[str, Any],
     ) -> None:
         if self._logs is not None:
-            self._logs.add(attempt, level, source, message, fields)
+            self._logs.add_record(attempt, level, source, message, fields)
 
-    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         if self._logs is not None:
             self._logs.add_printed(attempt, stream, text)
 
@@ -82,21 +82,21 @@ class HandlerServices:
                 "the checkpoint was rejected: another attempt has taken over the step"
             )
 
-    async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
+    async def load_durable_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
         return await self._store.load_calls(attempt.claim)
 
-    async def record_call(self, call: NewDurableCall) -> float:
+    async def record_durable_call(self, call: NewDurableCall) -> float:
         return await self._recorder.record(call)
 
-    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return await self._store.receive(attempt.claim, wait)
 
-    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         token = secrets.token_urlsafe(32)
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
         return await self._store.open_completion(attempt.claim, hash_token(token))
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
         spawned = await self._store.spawn(attempt.claim, new)
         if spawned is None:
             raise AttemptCancelled(
@@ -104,9 +104,13 @@ class HandlerServices:
             )
         return spawned
 
-    def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
-        join_no = joined.join_no(attempt.instance)
-        return reader_of(self._store, attempt.claim.task_id, joined, join_no).pages()
+    def read_instance_results(
+        self, attempt: LiveAttempt, joined: JoinedStep
+    ) -> AsyncIterator[Page]:
+        join_no = joined.join_number(attempt.instance)
+        return make_instance_reader(
+            self._store, attempt.claim.task_id, joined, join_no
+        ).iterate_pages()
 
     def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

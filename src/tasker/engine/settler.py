@@ -10,14 +10,14 @@ from datetime import timedelta
 from itertools import chain
 from typing import Protocol
 
-from tasker.engine.background import Background
-from tasker.engine.failure import error_text
+from tasker.engine.background import BackgroundTasks
+from tasker.engine.failure import serialize_exception
 from tasker.engine.lease import WorkerLease
-from tasker.engine.publishing import with_events
+from tasker.engine.publishing import finish_with_events
 from tasker.engine.reporting import Reporter
-from tasker.engine.running import Finished, Running
+from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.engine.slots import Slots
-from tasker.engine.spawning import cancel_beside
+from tasker.engine.spawning import cancel_sibling_instances
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import (
     Misuse,
@@ -49,11 +49,11 @@ BYTES = 8 << 20  #: of results in one settlement, where it has more than one out
 class FreedStepConsumer(Protocol):
     """Takes the steps that settlements free: the claimer."""
 
-    def accept(self, claims: Sequence[Claim]) -> None:
+    def accept_claims(self, claims: Sequence[Claim]) -> None:
         """Run claims."""
         ...
 
-    def claim_within(self, seconds: float) -> None:
+    def schedule_claim(self, seconds: float) -> None:
         """Claim again at that time: a step that failed or sleeps will be due."""
         ...
 
@@ -61,11 +61,11 @@ class FreedStepConsumer(Protocol):
         """Claim again: limits may let more steps through."""
         ...
 
-    def check_claims(self) -> None:
+    def request_claim_check(self) -> None:
         """Compare the claims with the store's."""
         ...
 
-    async def recover(self) -> None:
+    async def recover_from_lost_reply(self) -> None:
         """Wait for the store after a lost reply."""
         ...
 
@@ -93,7 +93,7 @@ class Settler:
         slots: Slots,
         cache: TaskCache,
         reporter: Reporter,
-        background: Background,
+        background: BackgroundTasks,
     ) -> None:
         self.published = asyncio.Event()
         """Set when a settlement has stored events."""
@@ -109,19 +109,19 @@ class Settler:
         self._background = background
         self._claimer: FreedStepConsumer
         self._turns = asyncio.Semaphore(SETTLEMENTS)
-        self._batches: dict[int, list[Finished]] = {}  #: those being settled
+        self._batches: dict[int, list[FinishedAttempt]] = {}  #: those being settled
         self._large = sys.maxsize  #: outcomes in a settlement that begins during another
-        self._pending: list[Finished] = []
+        self._pending: list[FinishedAttempt] = []
         self._parking: set[AttemptKey] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def pass_freed_steps_to(self, claimer: FreedStepConsumer) -> None:
+    def set_freed_step_consumer(self, claimer: FreedStepConsumer) -> None:
         """Set the receiver of freed steps, the only path back in the engine."""
         self._claimer = claimer
 
-    def add(self, finished: Finished) -> None:
+    def add_outcome(self, finished: FinishedAttempt) -> None:
         """Accept an outcome, to be settled soon."""
         if not self._pending:
             self._idle.clear()
@@ -145,12 +145,12 @@ class Settler:
                 await self._wake.wait()
                 self._wake.clear()
             self._batches[number] = batch = self._next_batch()
-            await self._settle(batch)
+            await self._settle_batch(batch)
             del self._batches[number]
             if not self._pending and not self._batches:
                 self._idle.set()
 
-    def _next_batch(self) -> list[Finished]:
+    def _next_batch(self) -> list[FinishedAttempt]:
         """Take outcomes for a settlement: while the store settles them, the other steps run."""
         capacity = self._slots.capacity
         if capacity < LARGE:
@@ -170,7 +170,7 @@ class Settler:
         """Number of outcomes that wait for a settlement."""
         return len(self._pending)
 
-    def keys(self) -> set[AttemptKey]:
+    def unsettled_keys(self) -> set[AttemptKey]:
         """Return the attempts that ended here but are perhaps not settled yet."""
         lists = (*self._batches.values(), self._pending)
         unsettled = (finished.outcome.key for finished in chain(*lists))
@@ -186,17 +186,17 @@ class Settler:
 
     # ------------------------------------------------------------------- settling
 
-    async def _settle(self, batch: list[Finished]) -> None:
+    async def _settle_batch(self, batch: list[FinishedAttempt]) -> None:
         while batch:
             try:
                 async with self._turns:
-                    most = _steps_to_free(batch) if self._lease.holds else 0
+                    most = _count_freeable_steps(batch) if self._lease.holds else 0
                     gated = any(finished.running.claim.gated for finished in batch)
                     relaxed = not gated and all(
                         finished.running.task.compiled.relaxed for finished in batch
                     )
-                    events = _events_of(batch)
-                    with self._slots.reserve(most) as reserved:
+                    events = _collect_events(batch)
+                    with self._slots.reserve_up_to(most) as reserved:
                         settled = await self._store.settle(
                             self._lease.id,
                             [finished.outcome for finished in batch],
@@ -208,33 +208,35 @@ class Settler:
                     if events:
                         self.published.set()
                     self.relaxed += relaxed
-                    self._after_settlement(batch, settled)
+                    self._handle_settled_batch(batch, settled)
                     if gated:
                         self._claimer.wake()
                     return
             except StoreUnavailable:
-                await self._claimer.recover()
+                await self._claimer.recover_from_lost_reply()
                 batch = await self._find_unconfirmed(batch)
             except StoreError as error:
-                await self._isolate(batch, error)
+                await self._isolate_invalid_outcome(batch, error)
                 return
 
-    def _after_settlement(self, batch: Sequence[Finished], settled: SettleResult) -> None:
+    def _handle_settled_batch(
+        self, batch: Sequence[FinishedAttempt], settled: SettleResult
+    ) -> None:
         refused = set(settled.refused)
         for index, (_, outcome, *_) in enumerate(batch):
             if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
                 self._cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome in (OutcomeCode.RETRY, OutcomeCode.PARKED):
-                self._claimer.claim_within(outcome.delay)
+                self._claimer.schedule_claim(outcome.delay)
         self._reporter.report_settlements(batch, refused)
         if settled.ended:
             tasks = {finished.outcome.task_id: finished.running.task for finished in batch}
             for task_id, _ in settled.ended:
-                self._cache.forget(task_id)
+                self._cache.remove_task(task_id)
             self._reporter.report_ended_tasks(settled.ended, tasks)
-        self._claimer.accept(settled.claims)
+        self._claimer.accept_claims(settled.claims)
 
-    async def _find_unconfirmed(self, batch: list[Finished]) -> list[Finished]:
+    async def _find_unconfirmed(self, batch: list[FinishedAttempt]) -> list[FinishedAttempt]:
         """After a lost reply, return the outcomes that the store does not have.
 
         A step that is no longer in progress was settled by the call whose reply was lost, or
@@ -248,88 +250,94 @@ class Settler:
                     for claim in await self._store.held(worker)
                 }
             except StoreUnavailable:
-                await self._claimer.recover()
+                await self._claimer.recover_from_lost_reply()
             else:
-                self._claimer.check_claims()  # a remote worker's poll ended with the look
+                self._claimer.request_claim_check()  # a remote worker's poll ended with the look
                 for finished in batch:
                     if finished.outcome.key not in held:
-                        self._reporter.report_unsettled(finished)
+                        self._reporter.report_unconfirmed_attempt(finished)
                 return [finished for finished in batch if finished.outcome.key in held]
 
-    async def _isolate(self, batch: list[Finished], error: StoreError) -> None:
+    async def _isolate_invalid_outcome(
+        self, batch: list[FinishedAttempt], error: StoreError
+    ) -> None:
         """Find the outcome that cannot be stored, and settle the others."""
         if len(batch) > 1:
             half = len(batch) // 2
-            await self._settle(batch[:half])
-            await self._settle(batch[half:])
+            await self._settle_batch(batch[:half])
+            await self._settle_batch(batch[half:])
             return
         only = batch[0]
         if only.outcome.outcome == OutcomeCode.ERROR:
             raise error  # even an error's text cannot be stored: the store is broken
-        text = error_text(Misuse(f"the result could not be stored: {error}"), retryable=False)
+        text = serialize_exception(
+            Misuse(f"the result could not be stored: {error}"), retryable=False
+        )
         refused = failed_outcome(only.running.claim, text)
-        await self._settle([with_events(only.running, refused, only.ran_for)])
+        await self._settle_batch([finish_with_events(only.running, refused, only.ran_for)])
 
     # -------------------------------------------------------------------- parking
 
-    def add_failure_of_instance(self, finished: Finished, instance: InstanceInput) -> None:
+    def add_instance_failure(self, finished: FinishedAttempt, instance: InstanceInput) -> None:
         """Accept the failure of an instance; first cancel the others if the step declares it."""
         self._parking.add(finished.running.key)
-        self._background.spawn(self._fail_instance(finished, instance))
+        self._background.start_operation(self._fail_instance(finished, instance))
 
-    async def _fail_instance(self, finished: Finished, instance: InstanceInput) -> None:
+    async def _fail_instance(self, finished: FinishedAttempt, instance: InstanceInput) -> None:
         running, cancelled = finished.running, False
         try:
             while not cancelled:
                 try:
                     compiled = running.task.compiled
-                    await cancel_beside(self._store, compiled, running.claim, instance)
+                    await cancel_sibling_instances(self._store, compiled, running.claim, instance)
                     cancelled = True
                 except StoreUnavailable:
-                    await self._claimer.recover()
-            self.add(finished)
+                    await self._claimer.recover_from_lost_reply()
+            self.add_outcome(finished)
         finally:
             self._parking.discard(running.key)
 
-    def settle_final_failure_of_external(self, finished: Finished) -> None:
+    def settle_external_failure(self, finished: FinishedAttempt) -> None:
         """Settle the final failure of an external step, unless a completion came first."""
         self._parking.add(finished.running.key)
-        self._background.spawn(self._fail_external(finished))
+        self._background.start_operation(self._settle_external_failure(finished))
 
-    async def _fail_external(self, finished: Finished) -> None:
+    async def _settle_external_failure(self, finished: FinishedAttempt) -> None:
         running = finished.running
         try:
             while True:
                 try:
-                    events = _events_of([finished])
+                    events = _collect_events([finished])
                     settled = await self._store.fail_external(finished.outcome, events)
                     break
                 except StoreUnavailable:
-                    await self._claimer.recover()
+                    await self._claimer.recover_from_lost_reply()
                     if not await self._find_unconfirmed([finished]):
                         return
             if settled is None:  # the next attempt uses the completion
-                self.add(Finished(running, released_outcome(running.claim), finished.ran_for))
+                self.add_outcome(
+                    FinishedAttempt(running, released_outcome(running.claim), finished.ran_for)
+                )
                 return
             if events:
                 self.published.set()
-            self._after_settlement([finished], settled)
+            self._handle_settled_batch([finished], settled)
             if running.claim.gated:
                 self._claimer.wake()
         finally:
             self._parking.discard(running.key)
 
-    def park(self, running: Running, parked: StepParked) -> None:
+    def park_step(self, running: RunningAttempt, parked: StepParked) -> None:
         """Let an attempt's step wait."""
         self._parking.add(running.key)
-        self._background.spawn(self._park(running, parked))
+        self._background.start_operation(self._park_step(running, parked))
 
-    async def _park(self, running: Running, parked: StepParked) -> None:
+    async def _park_step(self, running: RunningAttempt, parked: StepParked) -> None:
         try:
-            held = await self._park_in_store(running.claim, parked)
+            held = await self._park_with_retries(running.claim, parked)
         except WaitCycle as error:
-            outcome = failed_outcome(running.claim, error_text(error, retryable=False))
-            self.add(with_events(running, outcome, time.monotonic() - running.began))
+            outcome = failed_outcome(running.claim, serialize_exception(error, retryable=False))
+            self.add_outcome(finish_with_events(running, outcome, time.monotonic() - running.began))
             return
         finally:
             self._parking.discard(running.key)
@@ -337,21 +345,21 @@ class Settler:
             ran_for = timedelta(seconds=time.monotonic() - running.began)
             self._reporter.report_wait(running, parked, ran_for)
         else:
-            self._reporter.report_refusal(running)
+            self._reporter.report_refused_settlement(running)
 
-    async def _park_in_store(self, claim: Claim, parked: StepParked) -> bool:
+    async def _park_with_retries(self, claim: Claim, parked: StepParked) -> bool:
         uncertain = False
         while True:
             try:
-                held = await park_in_store(self._store, claim, parked)
+                held = await park_step_in_store(self._store, claim, parked)
             except StoreUnavailable:
-                await self._claimer.recover()
+                await self._claimer.recover_from_lost_reply()
                 uncertain = True
             else:
                 return held or uncertain
 
 
-async def park_in_store(store: WorkerStore, claim: Claim, parked: StepParked) -> bool:
+async def park_step_in_store(store: WorkerStore, claim: Claim, parked: StepParked) -> bool:
     """Let a step wait for a task or an arrival; return False if the attempt is over.
 
     Raises: WaitCycle, StoreUnavailable.
@@ -363,7 +371,7 @@ async def park_in_store(store: WorkerStore, claim: Claim, parked: StepParked) ->
     raise TypeError(f"unknown wait: {parked!r}")
 
 
-def _batch_size(waiting: Sequence[Finished], most: int) -> int:
+def _batch_size(waiting: Sequence[FinishedAttempt], most: int) -> int:
     """Return how many of the waiting outcomes to settle at once, at most `most`."""
     size = 0
     for count, finished in enumerate(waiting[:most]):
@@ -375,7 +383,7 @@ def _batch_size(waiting: Sequence[Finished], most: int) -> int:
     return min(len(waiting), most)
 
 
-def _events_of(batch: Sequence[Finished]) -> list[NewEvent]:
+def _collect_events(batch: Sequence[FinishedAttempt]) -> list[NewEvent]:
     """Return the events of the outcomes of a settlement."""
     return [
         NewEvent(
@@ -391,7 +399,7 @@ def _events_of(batch: Sequence[Finished]) -> list[NewEvent]:
     ]
 
 
-def _steps_to_free(batch: Sequence[Finished]) -> int:
+def _count_freeable_steps(batch: Sequence[FinishedAttempt]) -> int:
     """Return how many steps a settlement may free."""
     return sum(
         finished.running.task.compiled.fan_out[finished.running.node]

@@ -54,34 +54,34 @@ class Slots:
         return self.total + self._ahead
 
     @property
-    def free(self) -> int:
+    def free_count(self) -> int:
         """How many more steps may be claimed."""
         if self._closed:
             return 0
         return self.capacity - self.taken - self.waiting - self._reserved
 
-    def take(self) -> None:
+    def occupy(self) -> None:
         """Occupy a slot; an attempt starts."""
         self.taken += 1
         self.begun += 1
 
-    def give_back(self) -> None:
+    def vacate(self) -> None:
         """Free the slot of an attempt that ended."""
         self.taken -= 1
         self._ended += 1
         self.changed.set()
         self.given_back.set()
 
-    def hold(self, count: int) -> None:
+    def reserve_exactly(self, count: int) -> None:
         """Reserve `count` slots until `drop`."""
         self._reserved += count
 
-    def drop(self, count: int) -> None:
+    def release_reserved(self, count: int) -> None:
         """Free slots that `hold` reserved."""
         self._reserved -= count
 
     @contextmanager
-    def reserve(self, most: int) -> Iterator[int]:
+    def reserve_up_to(self, most: int) -> Iterator[int]:
         """Reserve up to `most` slots for the steps that a store call may free; yield how many.
 
         With a backlog, every eighth of these steps goes to its queue instead, so older steps and
@@ -90,7 +90,7 @@ class Slots:
         left = 0
         if self.backlog:
             left, self._offered = divmod(self._offered + most, _FAIR)
-        count = max(0, min(self.free, most - left))
+        count = max(0, min(self.free_count, most - left))
         self._reserved += count
         try:
             yield count

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from tasker import limits
 from tasker.codec import dumps, loads
 from tasker.engine.engine_steps import EngineAttempt
-from tasker.engine.instances import reader_of
+from tasker.engine.instances import make_instance_reader
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
-from tasker.handlers.instances import InstanceInput, InstanceReader, joined_of
+from tasker.handlers.instances import InstanceInput, InstanceReader, describe_joined_step
 from tasker.layout import BodyNodes, EngineStepKind
 from tasker.model import (
     MOST_SPAWNED,
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from tasker.engine.task_cache import CompiledTemplate
 
 
-async def spawn(attempt: EngineAttempt) -> Outcome:
+async def spawn_instances(attempt: EngineAttempt) -> Outcome:
     """Insert the instances of a step. This is the handler of spawners."""
     graph = attempt.cached.compiled.graph
     body = graph.layout.bodies[graph.numbers[attempt.spec.name]]
     given = None
     if not isinstance(body.spawning, Repeat):  # whose condition is for the end of an iteration
-        given = _expression_of(body).evaluate(_names(attempt, body))
-    count, items = _items_of(body, given)
+        given = _spawn_expression(body).evaluate(_expression_values(attempt, body))
+    count, items = _count_and_inputs(body, given)
     offset = attempt.claim.no - body.spawner
     part = max(MOST_SPAWNED // body.size, 1)
     for begin in range(0, count, part):
@@ -49,7 +49,7 @@ async def spawn(attempt: EngineAttempt) -> Outcome:
         new = NewInstances(
             "", body.join + offset, attempt.claim.no, body.spawner, count, begin, texts
         )
-        await _insert(attempt, new)
+        await _insert_instances(attempt, new)
     return completed_outcome(attempt.claim, dumps({"instances": count}))
 
 
@@ -60,7 +60,7 @@ async def end_iteration(attempt: EngineAttempt) -> Outcome:
     loop, name = body.spawning, body.spec.name
     if not isinstance(loop, Repeat) or instance is None:
         raise Misuse(f"step {attempt.spec.name!r} is not part of a loop")
-    ends = _expression_of(body).is_true(_names(attempt, body))
+    ends = _spawn_expression(body).is_true(_expression_values(attempt, body))
     if not ends:
         iteration = int(loads(instance.items["iteration"])) + 1
         if iteration >= loop.max:
@@ -68,29 +68,29 @@ async def end_iteration(attempt: EngineAttempt) -> Outcome:
                 f"{loop.until!r} was still false after {loop.max:,} iterations of {name!r}",
                 code="REPEAT_EXHAUSTED",
             )
-        join_no = instance.number(body.join, graph.layout.spawner_around(body.join))
+        join_no = instance.step_number(body.join, graph.layout.spawner_around(body.join))
         every = loop.every.total_seconds()
         items = [dumps(iteration)]
-        await _insert(
+        await _insert_instances(
             attempt,
             NewInstances("", join_no, instance.spawned_by, body.spawner, 1, 0, items, every),
         )
     return completed_outcome(attempt.claim, dumps(ends))
 
 
-async def _insert(attempt: EngineAttempt, new: NewInstances) -> None:
+async def _insert_instances(attempt: EngineAttempt, new: NewInstances) -> None:
     if attempt.cancelled or await attempt.engine.store.spawn(attempt.claim, new) is None:
         raise AttemptCancelled("another attempt has taken over the step")
 
 
-async def join(attempt: EngineAttempt) -> Outcome:
+async def join_instances(attempt: EngineAttempt) -> Outcome:
     """Compute the result of a step with instances. Raises PermanentError if too many failed."""
     graph, store = attempt.cached.compiled.graph, attempt.engine.store
     body = graph.layout.bodies_by_join[graph.numbers[attempt.spec.name]]
     task_id, join_no = attempt.claim.task_id, attempt.claim.no
-    reader = reader_of(store, task_id, joined_of(graph, body), join_no)
+    reader = make_instance_reader(store, task_id, describe_joined_step(graph, body), join_no)
     if isinstance(body.spawning, Repeat):
-        return completed_outcome(attempt.claim, await reader.last() or JsonText("null"))
+        return completed_outcome(attempt.claim, await reader.read_last_result() or JsonText("null"))
     spawns = await store.spawns(task_id, join_no)
     count, failed = sum(spawn.instances for spawn in spawns), 0
     if body.tolerates_failures:
@@ -98,14 +98,14 @@ async def join(attempt: EngineAttempt) -> Outcome:
             failed += await store.count_failed_instances(each)
         _require_few_failures(body.spec, count, failed)
     if body.spec.collect is CollectMode.LIST and body.spec.reduce is None:
-        results = await _collect(reader, count)
+        results = await _collect_results(reader, count)
         if results is not None:
             return completed_outcome(attempt.claim, results)
     summary = {"count": count, "succeeded": count - failed, "failed": failed}
     return completed_outcome(attempt.claim, dumps(summary))
 
 
-async def cancel_beside(
+async def cancel_sibling_instances(
     store: WorkerStore, compiled: "CompiledTemplate", claim: Claim, instance: InstanceInput
 ) -> None:
     """Cancel instances that have not started if another one fails and the step declares it.
@@ -118,22 +118,22 @@ async def cancel_beside(
         if body.tolerates_failures:
             return
         if body.spec.on_failure.policy is InstanceFailurePolicy.FAIL_FAST:
-            join_no = instance.number(body.join, layout.spawner_around(body.join))
+            join_no = instance.step_number(body.join, layout.spawner_around(body.join))
             for each in await store.spawns(claim.task_id, join_no):
                 await store.cancel_instances(each)
 
 
-def expressions(spec: StepSpec) -> Iterable[str]:
+def list_spawn_expressions(spec: StepSpec) -> Iterable[str]:
     """Yield the expression of a spawner or check."""
     if spec.spawning is not None and (
         spec.method == EngineStepKind.CHECK or not isinstance(spec.spawning, Repeat)
     ):
-        yield _text_of(spec.spawning)
+        yield _expression_text(spec.spawning)
 
 
-def _names(attempt: EngineAttempt, body: BodyNodes) -> Mapping[str, Json]:
+def _expression_values(attempt: EngineAttempt, body: BodyNodes) -> Mapping[str, Json]:
     """Return the values of the names of a step's expression."""
-    names = attempt.names(_expression_of(body).paths)
+    names = attempt.expression_values(_spawn_expression(body).paths)
     results = names["results"]
     if body.check_node is None or body.spec.steps or not isinstance(results, Mapping):
         return names
@@ -142,37 +142,37 @@ def _names(attempt: EngineAttempt, body: BodyNodes) -> Mapping[str, Json]:
     return {**names, "results": {**results, body.spec.name: own}}
 
 
-def _expression_of(body: BodyNodes) -> Expression:
-    return compile_expression(_text_of(body.spawning))
+def _spawn_expression(body: BodyNodes) -> Expression:
+    return compile_expression(_expression_text(body.spawning))
 
 
-def _text_of(spawning: Spawning) -> str:
+def _expression_text(spawning: Spawning) -> str:
     match spawning:
         case Map(over=text) | Batch(total=text) | Repeat(until=text):
             return text
 
 
-def _items_of(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonText]]:
+def _count_and_inputs(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonText]]:
     """Return the number of instances and the inputs of each."""
     spawning, name = body.spawning, body.spec.name
     match spawning:
         case Map(over=over):
             if not isinstance(given, list | tuple):
                 raise PermanentError(
-                    f"step {name!r} cannot map over {over}: it is {_kind(given)}, not a list",
+                    f"step {name!r} cannot map over {over}: it is {_type_name(given)}, not a list",
                     code="NOT_A_LIST",
                 )
-            _require_count(name, len(given))
+            _require_instance_limit(name, len(given))
             if over.endswith(BATCHES):
-                _require_cursors(name, given)
+                _require_disjoint_cursors(name, given)
             return len(given), (dumps(item, what="an item") for item in given)
         case Batch(total=total):
             if isinstance(given, float) and given.is_integer():
                 given = int(given)
             if isinstance(given, bool) or not isinstance(given, int) or given < 0:
                 raise PermanentError(
-                    f"step {name!r} cannot divide {total} into batches: it is {_kind(given)}, not "
-                    "a non-negative integer",
+                    f"step {name!r} cannot divide {total} into batches: it is {_type_name(given)},"
+                    " not a non-negative integer",
                     code="NOT_A_NUMBER",
                 )
             size = max(spawning.size, -(-given // (spawning.max_instances or limits.INSTANCES)))
@@ -185,7 +185,7 @@ def _items_of(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonText]]:
             return 1, iter([JsonText("0")])
 
 
-def _require_cursors(step: str, batches: Sequence[Json]) -> None:
+def _require_disjoint_cursors(step: str, batches: Sequence[Json]) -> None:
     """Raise PermanentError if batches of an earlier system overlap or run backwards.
 
     Cursors that are not numbers have no known order.
@@ -193,7 +193,7 @@ def _require_cursors(step: str, batches: Sequence[Json]) -> None:
     last: float | None = None
     for no, batch in enumerate(batches):
         if not isinstance(batch, Mapping):
-            raise _invalid_cursor(step, no, f"it is {_kind(batch)}, not an object")
+            raise _invalid_cursor(step, no, f"it is {_type_name(batch)}, not an object")
         start, end = batch.get("start_cursor"), batch.get("end_cursor")
         if not isinstance(start, int | float) or not isinstance(end, int | float):
             continue
@@ -212,7 +212,7 @@ def _invalid_cursor(step: str, no: int, problem: str) -> PermanentError:
     )
 
 
-def _require_count(step: str, count: int) -> None:
+def _require_instance_limit(step: str, count: int) -> None:
     if count > limits.INSTANCES:
         raise PermanentError(
             f"step {step!r} may have at most {limits.INSTANCES:,} instances, not {count:,}",
@@ -220,7 +220,7 @@ def _require_count(step: str, count: int) -> None:
         )
 
 
-def _kind(value: Json) -> str:
+def _type_name(value: Json) -> str:
     if value is None:
         return "null"
     if isinstance(value, Mapping):
@@ -241,14 +241,14 @@ def _require_few_failures(spec: StepSpec, count: int, failed: int) -> None:
         )
 
 
-async def _collect(reader: InstanceReader, count: int) -> JsonText | None:
+async def _collect_results(reader: InstanceReader, count: int) -> JsonText | None:
     """Return the results of all instances; None if there are too many or they are too large for a
     list."""
     if count > limits.COLLECTED:
         return None
     texts: list[str] = []
     size = 0
-    async for page in reader.pages():
+    async for page in reader.iterate_pages():
         texts += (text or "null" for text in page)
         size += sum(map(len, texts[-len(page) :])) if page else 0
         if size > limits.COLLECTED_BYTES:

@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from tasker.engine.logs import current_attempt, without_secrets
-from tasker.engine.running import Finished, Running
+from tasker.engine.logs import current_attempt, filter_log_fields
+from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.errors import StoreUnavailable
 from tasker.handlers import LiveAttempt
 from tasker.handlers.attempt import PROGRESS
-from tasker.handlers.output import release_output, share_output
+from tasker.handlers.output import restore_output, tee_output
 from tasker.limits import LOG_ATTEMPT_CHARACTERS, LOG_CHARACTERS, LOG_RECORDS
 from tasker.model import AttemptKey, OutcomeCode
 from tasker.redact import redact_passwords
@@ -59,22 +59,22 @@ class StepLogs:
         """Attempts whose records are only kept if they fail."""
 
     @property
-    def is_off(self) -> bool:
+    def is_disabled(self) -> bool:
         """Whether nothing is kept."""
         return self._mode is StepLogMode.OFF
 
-    def start(self) -> None:
+    def start_capturing_output(self) -> None:
         """Start to collect printed output."""
         self._loop = asyncio.get_running_loop()
-        if not self.is_off:
-            share_output(_printed)
+        if not self.is_disabled:
+            tee_output(_keep_printed_text)
 
-    def stop(self) -> None:
+    def stop_capturing_output(self) -> None:
         """Stop collecting printed output."""
-        if not self.is_off:
-            release_output()
+        if not self.is_disabled:
+            restore_output()
 
-    def add(
+    def add_record(
         self,
         attempt: LiveAttempt,
         level: int,
@@ -84,29 +84,29 @@ class StepLogs:
     ) -> None:
         """Keep a record of an attempt; of progress reports in quick succession, only the last is
         kept."""
-        if self.is_off:
+        if self.is_disabled:
             return
         moment = self._store.clock.now().timestamp()
-        text = encode_log_fields(without_secrets(fields)) if fields else None
+        text = encode_log_fields(filter_log_fields(fields)) if fields else None
         message = redact_passwords(message[:LOG_CHARACTERS])
         with self._lock:
             if source == PROGRESS:
-                attempt.own_log().progress = (message, moment, text)
-                self._finish_later(attempt)
+                attempt.get_log().progress = (message, moment, text)
+                self._mark_unfinished(attempt)
             else:
-                self._add(attempt, level, source, message, moment, text)
+                self._add_record(attempt, level, source, message, moment, text)
 
-    def _finish_later(self, attempt: LiveAttempt) -> None:
+    def _mark_unfinished(self, attempt: LiveAttempt) -> None:
         """Keep the last line or report of an attempt with the next records, or when it ends."""
         self._unfinished[attempt] = None
         if self._mode is StepLogMode.ERRORS:
             self.held[attempt] = None
         self._wake_writer()
 
-    def _add(
+    def _add_record(
         self, attempt: LiveAttempt, level: int, source: str, message: str, at: float, fields: Any
     ) -> None:
-        own = attempt.own_log()
+        own = attempt.get_log()
         if own.is_full:
             return
         if own.records >= LOG_RECORDS or own.characters + len(message) > LOG_ATTEMPT_CHARACTERS:
@@ -129,20 +129,20 @@ class StepLogs:
         if self._mode is StepLogMode.ERRORS and not own.is_released:
             own.held.append(record)
             self.held[attempt] = None
-            self._count_held(1)
+            self._limit_held_records(1)
         else:
-            self._append(record)
+            self._append_record(record)
 
-    def _count_held(self, more: int) -> None:
+    def _limit_held_records(self, more: int) -> None:
         """Count held records; if there are too many, drop those of the oldest attempts."""
         self._held_records += more
         while self._held_records > MOST_PENDING:
-            oldest = next(iter(self.held)).own_log()
+            oldest = next(iter(self.held)).get_log()
             del self.held[next(iter(self.held))]
             self._held_records -= len(oldest.held)
             oldest.held.clear()
 
-    def _append(self, record: NewLogRecord) -> None:
+    def _append_record(self, record: NewLogRecord) -> None:
         if len(self._pending) >= MOST_PENDING:
             self._dropped += 1
             return
@@ -156,20 +156,22 @@ class StepLogs:
 
     def add_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         """Keep the lines that an attempt printed; an unfinished line is kept when it ends."""
-        if self.is_off or attempt.own_log().emitting:
+        if self.is_disabled or attempt.get_log().emitting:
             return
         with self._lock:
-            lines = attempt.own_log().lines(stream, text)
-            if attempt.own_log().unfinished:
-                self._finish_later(attempt)
+            lines = attempt.get_log().take_complete_lines(stream, text)
+            if attempt.get_log().has_unfinished_line:
+                self._mark_unfinished(attempt)
         for line in lines:
-            self.add(attempt, logging.INFO, stream, line, {})
+            self.add_record(attempt, logging.INFO, stream, line, {})
 
-    def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
+    def keep_failed_records(
+        self, batch: Sequence[FinishedAttempt], refused: Collection[int]
+    ) -> None:
         """Keep the records of attempts that failed and drop those of others."""
         for index, finished in enumerate(batch):
             failed = index in refused or finished.outcome.outcome in FAILED
-            self.ended(finished.running.attempt, failed=failed)
+            self.keep_or_drop_records(finished.running.attempt, failed=failed)
 
     async def write_before_outcomes(self, failed: Mapping[AttemptKey, bool]) -> None:
         """Store the records of attempts that are about to end, if they must be kept.
@@ -181,24 +183,24 @@ class StepLogs:
             StoreUnavailable: The rest is kept for the next call.
         """
         for attempt in [one for one in self.held if one.claim.key in failed]:
-            self.ended(attempt, failed=failed[attempt.claim.key])
+            self.keep_or_drop_records(attempt, failed=failed[attempt.claim.key])
         if self._pending or self._unfinished or self._writing.locked():
-            await self.write()
+            await self.write_records()
 
-    def ended(self, attempt: LiveAttempt, *, failed: bool) -> None:
+    def keep_or_drop_records(self, attempt: LiveAttempt, *, failed: bool) -> None:
         """Keep the held records of an attempt if it failed; drop them otherwise."""
         if attempt not in self.held:
             return
         if attempt in self._unfinished:
-            self._finish([attempt])
+            self._finish_partial_lines([attempt])
         with self._lock:
             del self.held[attempt]
-            own = attempt.own_log()
+            own = attempt.get_log()
             self._held_records -= len(own.held)
             own.is_released = failed
             if failed:
                 for record in own.held:
-                    self._append(record)
+                    self._append_record(record)
             own.held.clear()
 
     async def run(self) -> None:
@@ -208,18 +210,18 @@ class StepLogs:
             await asyncio.sleep(_PAUSE)
             self._wake.clear()
             try:
-                await self.write()
+                await self.write_records()
             except StoreUnavailable as error:
                 log.warning("step_logs_delayed", extra={"error": str(error)})
                 self._wake.set()
 
-    async def write(self) -> None:
+    async def write_records(self) -> None:
         """Store the records kept so far.
 
         Raises:
             StoreUnavailable: The rest is kept for the next call.
         """
-        self._finish([*self._unfinished])
+        self._finish_partial_lines([*self._unfinished])
         async with self._writing:  # what another call has taken is stored too when this one returns
             while self._pending:
                 await self._write_batch()
@@ -237,27 +239,29 @@ class StepLogs:
                 self._pending.extendleft(reversed(batch))
             raise
 
-    def _finish(self, attempts: Sequence[LiveAttempt]) -> None:
+    def _finish_partial_lines(self, attempts: Sequence[LiveAttempt]) -> None:
         """Keep the unfinished printed lines and progress reports of attempts."""
         with self._lock:
             for attempt in attempts:
                 self._unfinished.pop(attempt, None)
-            rests = [(one, *rest) for one in attempts for rest in one.own_log().rest()]
+            rests = [
+                (one, *rest) for one in attempts for rest in one.get_log().take_unfinished_lines()
+            ]
             for attempt in attempts:
-                if (report := attempt.own_log().progress) is not None:
-                    attempt.own_log().progress = None
-                    self._add(attempt, logging.INFO, PROGRESS, *report)
+                if (report := attempt.get_log().progress) is not None:
+                    attempt.get_log().progress = None
+                    self._add_record(attempt, logging.INFO, PROGRESS, *report)
         for attempt, stream, line in rests:
-            self.add(attempt, logging.INFO, stream, line, {})
+            self.add_record(attempt, logging.INFO, stream, line, {})
 
 
-def _printed(stream: str, text: str) -> None:
+def _keep_printed_text(stream: str, text: str) -> None:
     running = current_attempt.get()
     if running is not None:
-        running.attempt.services.keep_printed(running.attempt, stream, text)
+        running.attempt.services.append_printed(running.attempt, stream, text)
 
 
-class _StepHandler(logging.Handler):
+class _StepLogHandler(logging.Handler):
     """Keeps the records of `tasker.step` with the attempt in which they are created.
 
     It then passes them on itself instead of by propagation, so output of the program's log handlers
@@ -265,14 +269,14 @@ class _StepHandler(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        running: Running | None = current_attempt.get()
+        running: RunningAttempt | None = current_attempt.get()
         if running is None or "task_id" in vars(record):  # else `ctx.logger` has kept it
             _TASKER_LOGGER.callHandlers(record)
             return
         attempt = running.attempt
         message = format_log_message(record.msg, record.args, record.exc_info)
-        attempt.services.keep_log(attempt, record.levelno, record.name, message, vars(record))
-        own = attempt.own_log()
+        attempt.services.append_log(attempt, record.levelno, record.name, message, vars(record))
+        own = attempt.get_log()
         own.emitting = True
         try:
             _TASKER_LOGGER.callHandlers(record)
@@ -281,5 +285,5 @@ class _StepHandler(logging.Handler):
 
 
 _TASKER_LOGGER = logging.getLogger("tasker")
-STEP_LOGGER.addHandler(_StepHandler())
+STEP_LOGGER.addHandler(_StepLogHandler())
 STEP_LOGGER.propagate = False  # the handler does it

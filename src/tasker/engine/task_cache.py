@@ -9,12 +9,12 @@ from weakref import WeakValueDictionary
 from tasker import codec
 from tasker.arrival import conditional_steps, handler_queue
 from tasker.bounded_cache import BoundedCache
-from tasker.engine.built_in import built_in_plan
-from tasker.engine.conditions import Condition, choices_of
-from tasker.engine.engine_steps import EnginePlan, ParentState, read_names
+from tasker.engine.built_in import compile_built_in_plan
+from tasker.engine.conditions import RunCondition, compile_choices
+from tasker.engine.engine_steps import BuiltInPlan, ParentState, build_expression_values
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph, numbers_in_mask
-from tasker.handlers import Handlers, Plan
+from tasker.handlers import CallPlan, Handlers
 from tasker.handlers.instances import InstanceInput
 from tasker.layout import fill_name_pattern, instance_input_names
 from tasker.model import (
@@ -59,7 +59,7 @@ class CompiledTemplate:
         self.graph = Graph(template)
         #: steps that the engine decides about before they run; None: it has none
         self.conditions = {
-            no: Condition(self.graph, no) for no in conditional_steps(self.graph)
+            no: RunCondition(self.graph, no) for no in conditional_steps(self.graph)
         } or None
         #: those of them that are under limits
         self.gated = {
@@ -69,11 +69,11 @@ class CompiledTemplate:
         self.handler_queues = {
             no: PauseTarget.of_queue(template.namespace, handler)
             for no in self.conditions or ()
-            if (handler := self.spec(no).handler) != ENGINE and no not in self.gated
+            if (handler := self.step_spec(no).handler) != ENGINE and no not in self.gated
         } or None
         self.bounds_open_tasks = template.concurrency is not None
         #: decisions, and steps with an eager child; None: it has none
-        self.choices = choices_of(self.graph) if self.conditions else None
+        self.choices = compile_choices(self.graph) if self.conditions else None
         self.fails_fast = any(
             body.spec.on_failure.policy is InstanceFailurePolicy.FAIL_FAST
             for body in self.graph.layout.bodies.values()
@@ -87,17 +87,17 @@ class CompiledTemplate:
         ]
         self._handlers = handlers
         self._labels = labels
-        self._plans: dict[int, Plan | EnginePlan | Misuse] = {}
+        self._plans: dict[int, CallPlan | BuiltInPlan | Misuse] = {}
         self._needs: dict[int, int] = {}  #: of the steps in `_plans`
 
-    def spec(self, no: int) -> StepSpec:
+    def step_spec(self, no: int) -> StepSpec:
         return self.graph.specs[no - 1]
 
-    def is_instance(self, no: int) -> bool:
+    def is_instance_step(self, no: int) -> bool:
         """Return whether a task's step was created at run time: no node has its number."""
         return no > len(self.graph.specs)
 
-    def plan(self, no: int) -> Plan | EnginePlan | Misuse:
+    def call_plan(self, no: int) -> CallPlan | BuiltInPlan | Misuse:
         """Return the plan for calling a step's handler, or the reason why it cannot be called."""
         plan = self._plans.get(no)
         if plan is None:
@@ -105,32 +105,32 @@ class CompiledTemplate:
                 oldest = next(iter(self._plans))
                 del self._plans[oldest]
                 self._needs.pop(oldest, None)
-            plan = self._plans[no] = self._compile(self.spec(no))
+            plan = self._plans[no] = self._compile_call_plan(self.step_spec(no))
         return plan
 
-    def needs(self, no: int) -> int | None:
+    def needed_results_mask(self, no: int) -> int | None:
         """Return the mask of the steps whose results are read before step `no` runs.
 
         None: the step was created at run time.
         """
         needs = self._needs.get(no)
         if needs is None:
-            if self.is_instance(no):
+            if self.is_instance_step(no):
                 return None
-            plan = self.plan(no)
+            plan = self.call_plan(no)
             needs = 0 if isinstance(plan, Misuse) else plan.needs
             if self.conditions is not None and (condition := self.conditions.get(no)):
                 needs |= condition.needs
             self._needs[no] = needs
         return needs
 
-    def _compile(self, spec: StepSpec) -> Plan | EnginePlan | Misuse:
+    def _compile_call_plan(self, spec: StepSpec) -> CallPlan | BuiltInPlan | Misuse:
         if spec.handler == ENGINE:
-            return built_in_plan(self.graph, spec)
+            return compile_built_in_plan(self.graph, spec)
         if not spec.requires.items() <= self._labels.items():
             return HandlerNotFound(f"this worker lacks the labels that {spec.name!r} requires")
         try:
-            plan = self._handlers.plan(self.template, self.graph, spec)
+            plan = self._handlers.compile_call_plan(self.template, self.graph, spec)
         except Misuse as error:
             return error.with_traceback(None)  # whose frames would keep this template
         except Exception as error:  # caused by the handler, for example by unreadable annotations
@@ -167,14 +167,14 @@ class CachedTask:
         self.size += grown
         return grown
 
-    def note_missed(self, no: int, state: ParentState) -> None:
+    def record_unsuccessful_step(self, no: int, state: ParentState) -> None:
         """Record how a step ended without success. Failures are read again for each attempt."""
         self.missed[no] = state
         self.results[no] = None
         if state.status is StepStatus.SKIPPED:
             self.known |= 1 << no
 
-    def state_of(self, no: int) -> ParentState:
+    def step_state(self, no: int) -> ParentState:
         """Return how a step ended, if that was read."""
         if state := self.missed.get(no):
             return state
@@ -182,7 +182,7 @@ class CachedTask:
             return ParentState(StepStatus.COMPLETE, self.results[no])
         return ParentState(StepStatus.PENDING)
 
-    def failures(self) -> dict[int, JsonText]:
+    def failed_step_errors(self) -> dict[int, JsonText]:
         """Return the errors of the steps that failed, by number."""
         return {
             no: state.error
@@ -190,15 +190,15 @@ class CachedTask:
             if state.status is StepStatus.ERROR and state.error is not None
         }
 
-    def names(self, paths: Iterable[Path], **others: Any) -> dict[str, Any]:
+    def expression_values(self, paths: Iterable[Path], **others: Any) -> dict[str, Any]:
         """Return the values of an expression's names: `input`, `results`, and `others`."""
         numbers = self.compiled.graph.numbers
-        read = read_names(
+        read = build_expression_values(
             paths, self.input.context, lambda name: self.results.get(numbers.get(name, 0))
         )
         return {**read, **others}
 
-    def with_results(self, mask: int) -> "CachedTask":
+    def copy_with_results(self, mask: int) -> "CachedTask":
         """Return a copy with only the results of a mask of steps."""
         copy = CachedTask(self.input, self.compiled)
         for no in numbers_in_mask(mask & self.known):
@@ -217,10 +217,10 @@ class CachedInstance(CachedTask):
         super().__init__(task.input, task.compiled)
         self.instance = instance
 
-    def names(self, paths: Iterable[Path], **others: Any) -> dict[str, Any]:
+    def expression_values(self, paths: Iterable[Path], **others: Any) -> dict[str, Any]:
         items = self.instance.items.items() if self.instance else ()
         given = {name: codec.loads(text) for name, text in items}
-        return super().names(paths, **given, **others)
+        return super().expression_values(paths, **given, **others)
 
 
 class TaskCache:
@@ -252,49 +252,52 @@ class TaskCache:
         #: tasks that were removed, and that attempts still refer to
         self._removed: WeakValueDictionary[TaskId, CachedTask] = WeakValueDictionary()
 
-    def task(self, claim: Claim) -> CachedTask | None:
+    def find_complete_task(self, claim: Claim) -> CachedTask | None:
         """Return a claim's task, or None unless everything that its handler needs is cached."""
         task = self._tasks.get(claim.task_id) or self._removed.get(claim.task_id)
         if task is None:
             return None
-        needs = task.compiled.needs(claim.no)
+        needs = task.compiled.needed_results_mask(claim.no)
         if needs is None or needs & ~task.known:
             return None
         return task if claim.task_id in self._tasks else self._keep_needed_results(task, needs)
 
     def _keep_needed_results(self, removed: CachedTask, needs: int) -> CachedTask:
         """Cache the needed results of a removed task that attempts still refer to."""
-        task = removed.with_results(needs)
-        self._add(task)
-        self._shrink()
+        task = removed.copy_with_results(needs)
+        self._insert_task(task)
+        self._evict_oldest()
         return task
 
-    async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
+    async def fetch_tasks(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
         """Return the tasks of claims, after reading what is missing in at most two statements.
 
         Tasks that the store does not have are omitted.
         """
-        tasks = await self._fetch_tasks({claim.task_id for claim in claims})
+        tasks = await self._fetch_missing_tasks({claim.task_id for claim in claims})
         missing: dict[TaskId, int] = {}
         for claim in claims:
             task = tasks.get(claim.task_id)
-            if task is not None and (needs := task.compiled.needs(claim.no)) is not None:
+            if (
+                task is not None
+                and (needs := task.compiled.needed_results_mask(claim.no)) is not None
+            ):
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | needs & ~task.known
         wanted = {task_id: list(numbers_in_mask(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
-                self._note(tasks[row.task_id], row)
-        self._shrink()
+                self._record_row(tasks[row.task_id], row)
+        self._evict_oldest()
         return tasks
 
-    def _note(self, task: CachedTask, row: StepResult) -> None:
+    def _record_row(self, task: CachedTask, row: StepResult) -> None:
         """Store how a step of the template ended."""
         size = task.size
-        _note_result(task, row.no, row)
+        _record_step_end(task, row.no, row)
         if self._tasks.get(task.input.task_id) is task:
             self._size += task.size - size
 
-    async def fetch_instances(
+    async def fetch_instance_tasks(
         self, claims: Sequence[Claim], tasks: Mapping[TaskId, CachedTask]
     ) -> dict[AttemptKey, CachedTask]:
         """Return the tasks of those claims whose steps were created at run time.
@@ -306,22 +309,22 @@ class TaskCache:
         made = [
             claim
             for claim in claims
-            if (task := tasks.get(claim.task_id)) and task.compiled.is_instance(claim.no)
+            if (task := tasks.get(claim.task_id)) and task.compiled.is_instance_step(claim.no)
         ]
         if not made:
             return {}
         rows = {
             (row.task_id, row.no): row
-            for row in await self._store.load_runtime_steps(_numbers(made))
+            for row in await self._store.load_runtime_steps(_group_step_numbers(made))
         }
         instances = [
-            (claim, tasks[claim.task_id], _instance_input(claim, tasks[claim.task_id], rows))
+            (claim, tasks[claim.task_id], _build_instance_input(claim, tasks[claim.task_id], rows))
             for claim in made
             if (claim.task_id, claim.no) in rows
         ]
         wanted: dict[TaskId, set[int]] = {}
         for claim, task, instance in instances:
-            for node, no in _needed(task.compiled, instance):
+            for node, no in _list_needed_results(task.compiled, instance):
                 if node != no or not task.known >> no & 1:
                     wanted.setdefault(claim.task_id, set()).add(no)
         results: dict[tuple[TaskId, int], StepResult] = {}
@@ -329,71 +332,71 @@ class TaskCache:
             numbers = {task_id: sorted(nos) for task_id, nos in wanted.items()}
             for row in await self._store.load_results(numbers):
                 results[row.task_id, row.no] = row
-                if not tasks[row.task_id].compiled.is_instance(row.no):
-                    self._note(tasks[row.task_id], row)
+                if not tasks[row.task_id].compiled.is_instance_step(row.no):
+                    self._record_row(tasks[row.task_id], row)
         views: dict[AttemptKey, CachedTask] = {}
         for claim, task, instance in instances:
             views[claim.key] = view = CachedInstance(task, instance)
-            for node, no in _needed(task.compiled, instance):
+            for node, no in _list_needed_results(task.compiled, instance):
                 ended = results.get((claim.task_id, no))
                 if ended is not None:
-                    _note_result(view, node, ended)
+                    _record_step_end(view, node, ended)
                 elif node == no and task.known >> no & 1:
                     view.add_result(node, task.results.get(no))
                     if no in task.missed:
                         view.missed[node] = task.missed[no]
-        self._shrink()
+        self._evict_oldest()
         return views
 
-    async def _fetch_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
-        tasks = {task_id: task for task_id in ids if (task := self._find(task_id))}
+    async def _fetch_missing_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
+        tasks = {task_id: task for task_id in ids if (task := self._find_task(task_id))}
         unknown = sorted(ids - tasks.keys())
         if unknown:
             for given in await self._load_tasks(unknown):
-                compiled = await self.template(given.template_id)
+                compiled = await self.load_template(given.template_id)
                 tasks[given.task_id] = self._add_task(given, compiled)
         return tasks
 
     async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
         return await self._store.load_task_inputs(ids)
 
-    async def tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
+    async def load_tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
         """Return the tasks that are cached or stored."""
-        tasks = await self._fetch_tasks(set(ids))
-        self._shrink()
+        tasks = await self._fetch_missing_tasks(set(ids))
+        self._evict_oldest()
         return tasks
 
-    async def template(self, template_id: TemplateId) -> CompiledTemplate:
+    async def load_template(self, template_id: TemplateId) -> CompiledTemplate:
         """Return a template compiled for this worker."""
         compiled = self._templates.get(template_id)
         if compiled is None:
             stored = await self._store.template_by_id(template_id)
             template = stored.template.for_environment(self._environment)
-            compiled = self._compile(template)
+            compiled = self._compile_template(template)
             self._templates.put(template_id, compiled, len(compiled.graph.specs))
         return compiled
 
-    def _compile(self, template: Template) -> CompiledTemplate:
+    def _compile_template(self, template: Template) -> CompiledTemplate:
         return CompiledTemplate(template, self._handlers, self._labels)
 
-    async def remember(self, task: TaskInput) -> None:
+    async def add_created_task(self, task: TaskInput) -> None:
         """Store the input of a task that was created in this process."""
-        self._add_task(task, await self.template(task.template_id))
-        self._shrink()
+        self._add_task(task, await self.load_template(task.template_id))
+        self._evict_oldest()
 
     def add_result(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         """Store a result that later steps may need."""
-        task = self._find(task_id)
-        if task is None or task.compiled.is_instance(no):
+        task = self._find_task(task_id)
+        if task is None or task.compiled.is_instance_step(no):
             return
         self._add_result(task, no, result)
         if result is not None and len(result) > self._limit // _SHARE:
-            self.forget(task_id)  # else it would push out all other tasks
+            self.remove_task(task_id)  # else it would push out all other tasks
             self._removed[task_id] = task
         else:
-            self._shrink()
+            self._evict_oldest()
 
-    def forget(self, task_id: TaskId) -> None:
+    def remove_task(self, task_id: TaskId) -> None:
         """Remove an ended task."""
         task = self._tasks.pop(task_id, None)
         if task is not None:
@@ -411,13 +414,13 @@ class TaskCache:
         kept = self._tasks.get(task.task_id)
         if kept is None:
             kept = CachedTask(task, compiled)
-            self._add(kept)
+            self._insert_task(kept)
         return kept
 
-    def _find(self, task_id: TaskId) -> CachedTask | None:
+    def _find_task(self, task_id: TaskId) -> CachedTask | None:
         return self._tasks.get(task_id) or self._removed.get(task_id)
 
-    def _add(self, task: CachedTask) -> None:
+    def _insert_task(self, task: CachedTask) -> None:
         self._tasks[task.input.task_id] = task
         self._size += task.size
 
@@ -426,7 +429,7 @@ class TaskCache:
         if self._tasks.get(task.input.task_id) is task:
             self._size += grown
 
-    def _shrink(self) -> None:
+    def _evict_oldest(self) -> None:
         """Remove the oldest tasks; attempts keep their values."""
         while self._size > self._limit and self._tasks:
             task_id, oldest = self._tasks.popitem(last=False)
@@ -434,7 +437,7 @@ class TaskCache:
             self._removed[task_id] = oldest
 
 
-def _numbers(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
+def _group_step_numbers(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
     """Return the numbers of claimed steps, by task."""
     numbers: dict[TaskId, list[int]] = {}
     for claim in claims:
@@ -442,7 +445,7 @@ def _numbers(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
     return numbers
 
 
-def _instance_input(
+def _build_instance_input(
     claim: Claim, task: CachedTask, rows: Mapping[tuple[TaskId, int], RuntimeStep]
 ) -> InstanceInput:
     """Return the inputs of a claimed instance, including those of the instances around it."""
@@ -475,16 +478,18 @@ def _instance_input(
     )
 
 
-def _note_result(task: CachedTask, node: int, row: StepResult) -> None:
+def _record_step_end(task: CachedTask, node: int, row: StepResult) -> None:
     """Store how the step for node `node` of the template ended."""
     if row.state in (StatusCode.ERROR, StatusCode.SKIPPED):
-        task.note_missed(node, ParentState(STEP_STATUSES[row.state], None, row.error))
+        task.record_unsuccessful_step(node, ParentState(STEP_STATUSES[row.state], None, row.error))
     else:
         task.missed.pop(node, None)
         task.add_result(node, row.result)
 
 
-def _needed(compiled: CompiledTemplate, instance: InstanceInput) -> Iterator[tuple[int, int]]:
+def _list_needed_results(
+    compiled: CompiledTemplate, instance: InstanceInput
+) -> Iterator[tuple[int, int]]:
     """Yield the nodes whose results are read for an instance and the numbers of their steps."""
-    for node in numbers_in_mask(compiled.needs(instance.node) or 0):
-        yield node, instance.number(node, compiled.graph.layout.spawner_around(node))
+    for node in numbers_in_mask(compiled.needed_results_mask(instance.node) or 0):
+        yield node, instance.step_number(node, compiled.graph.layout.spawner_around(node))

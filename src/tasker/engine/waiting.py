@@ -23,18 +23,18 @@ from tasker.template.waits import expressions_of_engine_step
 from tasker.waits import Arrival
 
 
-async def wait(attempt: EngineAttempt) -> Outcome:
+async def run_wait_step(attempt: EngineAttempt) -> Outcome:
     """Complete a step when its wait has ended. This is the handler of `wait`."""
-    awaited, calls = attempt.spec.wait, _calls(attempt)
+    awaited, calls = attempt.spec.wait, _open_durable_calls(attempt)
     if awaited is None:
         raise Misuse(f"step {attempt.spec.name!r} does not wait for anything")
     if not awaited.signals:
-        until = None if awaited.until is None else _instant(attempt, awaited.until)
+        until = None if awaited.until is None else _parse_instant(attempt, awaited.until)
         await calls.sleep(awaited.delay, until, None)
         return completed_outcome(attempt.claim, dumps(None))
-    arrival = await _arrival(attempt, calls, awaited)
+    arrival = await _await_arrival(attempt, calls, awaited)
     if not arrival.timed_out:
-        return completed_outcome(attempt.claim, dumps(_result_of(arrival, awaited)))
+        return completed_outcome(attempt.claim, dumps(_arrival_result(arrival, awaited)))
     names = " or ".join(signal.name for signal in awaited.signals)
     message = f"signal {names} did not arrive in time"
     if awaited.on_timeout is TimeoutAction.FAIL:
@@ -45,13 +45,13 @@ async def wait(attempt: EngineAttempt) -> Outcome:
     return completed_outcome(attempt.claim, dumps(None))
 
 
-async def run_task(attempt: EngineAttempt) -> Outcome:
+async def run_task_step(attempt: EngineAttempt) -> Outcome:
     """Complete a step with the result of the task that it runs. This is the handler of `task`."""
     child = attempt.spec.task
     if child is None:
         raise Misuse(f"step {attempt.spec.name!r} does not run a task")
-    context = render_body(child.context, _names(attempt))
-    result = await _calls(attempt).run_task(
+    context = render_body(child.context, _expression_values(attempt))
+    result = await _open_durable_calls(attempt).run_task(
         child.template,
         context,
         None,
@@ -62,17 +62,17 @@ async def run_task(attempt: EngineAttempt) -> Outcome:
     return completed_outcome(attempt.claim, dumps(result, what="the result"))
 
 
-async def _arrival(attempt: EngineAttempt, calls: DurableCalls, awaited: WaitSpec) -> Arrival:
-    signals = [_signal(attempt, signal) for signal in awaited.signals]
+async def _await_arrival(attempt: EngineAttempt, calls: DurableCalls, awaited: WaitSpec) -> Arrival:
+    signals = [_resolve_signal(attempt, signal) for signal in awaited.signals]
     kind = DurableCallKind.WAIT_ANY if awaited.any_of else DurableCallKind.WAIT_SIGNAL
-    wait = calls.begin_wait(kind, None, signals, awaited.timeout, "continue")
-    return await calls.arrival(wait, "continue")
+    wait = calls.build_wait(kind, None, signals, awaited.timeout, "continue")
+    return await calls.wait_for_arrival(wait, "continue")
 
 
-def _signal(attempt: EngineAttempt, signal: AwaitedSignal) -> Signal:
+def _resolve_signal(attempt: EngineAttempt, signal: AwaitedSignal) -> Signal:
     if signal.key is None:
         return Signal(signal.name)
-    key = compile_expression(signal.key).evaluate(_names(attempt))
+    key = compile_expression(signal.key).evaluate(_expression_values(attempt))
     if isinstance(key, bool) or not isinstance(key, str | int | float) or key == "":
         raise PermanentError(
             f"the key {signal.key!r} of signal {signal.name!r} must be a string or a number,"
@@ -82,8 +82,8 @@ def _signal(attempt: EngineAttempt, signal: AwaitedSignal) -> Signal:
     return Signal(signal.name, str(key))
 
 
-def _instant(attempt: EngineAttempt, text: str) -> datetime:
-    value = compile_expression(text).evaluate(_names(attempt))
+def _parse_instant(attempt: EngineAttempt, text: str) -> datetime:
+    value = compile_expression(text).evaluate(_expression_values(attempt))
     try:
         until = datetime.fromisoformat(value if isinstance(value, str) else "")
         if until.tzinfo is not None:
@@ -97,7 +97,7 @@ def _instant(attempt: EngineAttempt, text: str) -> datetime:
     )
 
 
-def _result_of(arrival: Arrival, awaited: WaitSpec) -> Json:
+def _arrival_result(arrival: Arrival, awaited: WaitSpec) -> Json:
     if not awaited.any_of:
         payload: Json = arrival.payload
         return payload
@@ -111,15 +111,15 @@ def _result_of(arrival: Arrival, awaited: WaitSpec) -> Json:
     }
 
 
-def _calls(attempt: EngineAttempt) -> DurableCalls:
+def _open_durable_calls(attempt: EngineAttempt) -> DurableCalls:
     spec, template = attempt.spec, attempt.cached.compiled.template
     return DurableCalls(attempt, spec.name, template.namespace, spec.retry.attempt_limit)
 
 
-def _names(attempt: EngineAttempt) -> dict[str, Json]:
+def _expression_values(attempt: EngineAttempt) -> dict[str, Json]:
     paths: Iterable[Path] = (
         path
         for text in expressions_of_engine_step(attempt.spec)
         for path in compile_expression(text).paths
     )
-    return dict(attempt.names(paths))
+    return dict(attempt.expression_values(paths))

@@ -17,7 +17,7 @@ import orjson
 import tasker
 from tasker import limits
 from tasker.durations import human_duration
-from tasker.engine.checked_transport import Network, open_checked_client
+from tasker.engine.checked_transport import Network, open_address_checked_client
 from tasker.errors import PermanentError
 from tasker.events import (
     WEBHOOK_TIMEOUT,
@@ -40,18 +40,18 @@ class WebhookSender:
     """
 
     def __init__(self, private_networks: Iterable[Network] = ()) -> None:
-        self._client = open_checked_client(private_networks)
+        self._client = open_address_checked_client(private_networks)
 
     async def send(self, endpoint: WebhookEndpoint, event: Event) -> DeliveryResult:
         """Send one event. Redirects are not followed, and the response's body is not read."""
         try:
-            body = event_body(event, endpoint.include)
+            body = serialize_event(event, endpoint.include)
             async with asyncio.timeout(WEBHOOK_TIMEOUT):
                 request = self._client.build_request(
                     "POST",
                     endpoint.url,
                     content=body,
-                    headers=signed_headers(endpoint.secret, event.id, int(time.time()), body),
+                    headers=build_signed_headers(endpoint.secret, event.id, int(time.time()), body),
                 )
                 response = await self._client.send(request, stream=True)
                 await response.aclose()
@@ -72,7 +72,7 @@ class WebhookSender:
         return DeliveryResult(
             response.status_code,
             f"the response has the status {response.status_code}",
-            _retry_after(response),
+            _parse_retry_after(response),
         )
 
     async def close(self) -> None:
@@ -80,19 +80,19 @@ class WebhookSender:
         await self._client.aclose()
 
 
-def event_body(event: Event, include: Iterable[str] = _OPTIONAL) -> bytes:
+def serialize_event(event: Event, include: Iterable[str] = _OPTIONAL) -> bytes:
     """Return an event as JSON with all its fields, but `context` and `result` only if included.
 
     These two are omitted if they would make the body too large.
     """
     left_out = _OPTIONAL - set(include)
-    body = orjson.dumps(_document(event, left_out))
+    body = orjson.dumps(_event_document(event, left_out))
     if len(body) > limits.WEBHOOK_BYTES:
-        body = orjson.dumps(_document(event, _OPTIONAL))
+        body = orjson.dumps(_event_document(event, _OPTIONAL))
     return body
 
 
-def _document(event: Event, left_out: Iterable[str]) -> dict[str, Json]:
+def _event_document(event: Event, left_out: Iterable[str]) -> dict[str, Json]:
     document = asdict(event)
     document["outcome"] = event.outcome.value
     document["at"] = event.at.isoformat()
@@ -101,7 +101,9 @@ def _document(event: Event, left_out: Iterable[str]) -> dict[str, Json]:
     return document
 
 
-def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+def build_signed_headers(
+    secret: str, message_id: str, timestamp: int, body: bytes
+) -> dict[str, str]:
     """Return the headers of a request, with its signature."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.new(decode_webhook_secret(secret), signed, hashlib.sha256).digest()
@@ -114,7 +116,7 @@ def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes) ->
     }
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _parse_retry_after(response: httpx.Response) -> float:
     """Return the seconds of a `Retry-After` header; dates are ignored."""
     written = response.headers.get("Retry-After", "")
     return min(float(written), _MOST_RETRY_AFTER) if written.isdecimal() else 0.0

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tasker.client import LocalClient
-from tasker.engine.background import Background
+from tasker.engine.background import BackgroundTasks
 from tasker.engine.claimer import Claimer
-from tasker.engine.deliverer import Deliverer
+from tasker.engine.deliverer import EventDeliverer
 from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
 from tasker.engine.figures import FigureCounter
@@ -37,7 +37,7 @@ from tasker.errors import (
 )
 from tasker.graph import Graph
 from tasker.handlers import Handlers
-from tasker.handlers.check import undeclared_inputs
+from tasker.handlers.check import find_undeclared_inputs
 from tasker.layout import steps_with_handlers
 from tasker.model import (
     HTTP_HANDLER,
@@ -54,7 +54,7 @@ from tasker.store.protocol import Store
 from tasker.suggest import suggest_allowed
 
 if TYPE_CHECKING:
-    from tasker.engine.http_step import HttpStep
+    from tasker.engine.http_step import HttpStepHandler
 
 log = logging.getLogger("tasker.worker")
 
@@ -77,7 +77,7 @@ class Worker:
 
     Args:
         store: An open store.
-        handlers: Modules, functions, workflows, ...; see `Handlers.of`.
+        handlers: Modules, functions, workflows, ...; see `Handlers.collect`.
         templates: Templates to register at the start, in addition to those of workflows among the
             handlers. Each of their steps must have a handler, unless `partial` is set.
         namespaces: Namespaces whose templates may call handlers that none of the given templates
@@ -125,9 +125,9 @@ class Worker:
             self.name, observers, self.client.task_end_waiter, self._figures, self._logs
         )
         self.observers = self._reporter.observers
-        given, namespaces = Handlers.of(*handlers), frozenset(namespaces)
+        given, namespaces = Handlers.collect(*handlers), frozenset(namespaces)
         self._templates = (*templates, *given.templates())
-        self.handlers = given.bind(self._templates, namespaces)
+        self.handlers = given.bind_to_namespaces(self._templates, namespaces)
         if not self._templates and self.handlers.are_all_unbound():
             raise Misuse(_BOUND_NOWHERE)
         self._http = self._open_http_step() if self.settings.http else None
@@ -140,7 +140,7 @@ class Worker:
         self._replace = replace
         self._partial = partial
         self._around = around
-        self._background = Background(self.name)
+        self._background = BackgroundTasks(self.name)
         self._slots = Slots(self.settings.slots)
         self._cache = self._make_cache()
         named = {*namespaces, *(template.namespace for template in self._templates)}
@@ -150,7 +150,7 @@ class Worker:
         self._settler = Settler(
             store, self._lease, self._slots, self._cache, self._reporter, self._background
         )
-        self._deliverer = Deliverer(
+        self._deliverer = EventDeliverer(
             store,
             self.name,
             self.handlers.subscribers,
@@ -193,22 +193,24 @@ class Worker:
         url = self.settings.public_url or ""
         return HandlerServices(self.store, self.client, url, self._logs)
 
-    def _loops(self, executor: Executor, claimer: Claimer) -> dict[str, Coroutine[Any, Any, None]]:
+    def _background_loops(
+        self, executor: Executor, claimer: Claimer
+    ) -> dict[str, Coroutine[Any, Any, None]]:
         """Return the coroutine that runs until the worker stops."""
         return {
             "settle": self._settler.run(),
             "lease": self._lease.maintain(executor, claimer),
-            **{duty.name: self._janitor.repeat(duty) for duty in self._janitor.duties},
-            "admit_after_ends": self._janitor.admit_after_ends(),
+            **{duty.name: self._janitor.repeat_duty(duty) for duty in self._janitor.duties},
+            "admit_after_ends": self._janitor.admit_as_tasks_end(),
             "claim": claimer.run(),
             "deliver": self._deliverer.run(),
             "logs": self._logs.run(),
         }
 
-    def _open_http_step(self) -> "HttpStep":
-        from tasker.engine.http_step import HttpStep
+    def _open_http_step(self) -> "HttpStepHandler":
+        from tasker.engine.http_step import HttpStepHandler
 
-        return HttpStep(self.store.policy, self.settings.http_networks)
+        return HttpStepHandler(self.store.policy, self.settings.http_networks)
 
     @property
     def id(self) -> WorkerId:
@@ -228,7 +230,7 @@ class Worker:
 
         If not, other workers have taken over the steps, so a restart loses nothing.
         """
-        return self._monitor is None or self._monitor.stalled_for() <= self.settings.lease
+        return self._monitor is None or self._monitor.blocked_duration() <= self.settings.lease
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self.run(), name=f"worker {self.name}")
@@ -294,12 +296,12 @@ class Worker:
             StoreUnavailable: The store cannot be reached at the start.
         """
         try:
-            await self._register()
+            await self._register_templates()
         except (Misuse, TaskRegistrationError, HttpHostNotAllowed) as error:
             raise error.with_traceback(None) from None  # the caller's mistake, not the store's
-        await self._lease.open()
-        await self._subscribe()
-        self._warn_of_unbound()
+        await self._lease.open_lease()
+        await self._store_subscriptions()
+        self._warn_of_unbound_handlers()
         self._warn_of_unknown_environment()
         await self._warn_of_other_versions()
         services = self._make_services()
@@ -322,12 +324,12 @@ class Worker:
             self._settler,
             self._background,
         )
-        self._settler.pass_freed_steps_to(claimer)
-        self._logs.start()
+        self._settler.set_freed_step_consumer(claimer)
+        self._logs.start_capturing_output()
         self._monitor = LoopMonitor(self.settings.blocked_after, executor, self._reporter)
-        for name, loop in self._loops(executor, claimer).items():
-            self._background.start(name, loop)
-        self._background.start("failure", self._stop_on_failure())
+        for name, loop in self._background_loops(executor, claimer).items():
+            self._background.start_loop(name, loop)
+        self._background.start_loop("failure", self._stop_on_failure())
         self._started.set()
         facts = {"worker": self.name, "slots": self.settings.slots}
         log.info("worker_started", extra={**facts, "queues": len(self._lease.served)})
@@ -336,7 +338,7 @@ class Worker:
             await self._await_running_attempts()
         finally:
             await self._shut_down(executor, claimer)
-            self._logs.stop()
+            self._logs.stop_capturing_output()
             self._monitor.stop()
         if self._background.failure is not None:
             raise self._background.failure
@@ -371,19 +373,19 @@ class Worker:
         claimer.close()
         executor.shutdown()
         try:
-            await executor.wait_interrupted(timeout=_CLEANUP)
+            await executor.wait_for_interrupted(timeout=_CLEANUP)
             async with asyncio.timeout(_FLUSH):
-                await self._flush()
+                await self._settle_and_end_lease()
         except Exception as error:  # the claims expire with the lease
             facts = {"worker": self.name, "error": str(error) or type(error).__name__}
             log.warning("shutdown_incomplete", extra=facts)
         finally:
-            self._background.cancel()
+            self._background.cancel_all()
             executor.close()
             if self._http is not None:
                 await self._http.close()
 
-    async def _flush(self) -> None:
+    async def _settle_and_end_lease(self) -> None:
         """Settle or release all claims, and end the lease."""
         loops = self._background
         await asyncio.wait({loops["claim"]}, timeout=1.0)  # it releases claims that still arrive
@@ -393,20 +395,20 @@ class Worker:
         await self._stop_delivering()
         loops["lease"].cancel()
         await asyncio.wait({loops["lease"]})  # a pending renewal would revive the lease
-        await self._lease.retire()
+        await self._lease.end_lease()
 
-    async def _subscribe(self) -> None:
-        await self._deliverer.subscribe()
+    async def _store_subscriptions(self) -> None:
+        await self._deliverer.store_subscriptions()
 
     async def _stop_delivering(self) -> None:
         """Stop deliveries and write the figures."""
         self._background["deliver"].cancel()
         await self._deliverer.close()
         with suppress(StoreUnavailable):
-            await self._figures.write()
-            await self._logs.write()
+            await self._figures.write_counts()
+            await self._logs.write_records()
 
-    async def _register(self) -> None:
+    async def _register_templates(self) -> None:
         """Register the templates, and check that their steps match the handlers."""
         self._check_handlers()
         client = self.client.acting_as(self.name)
@@ -419,9 +421,9 @@ class Worker:
         for template in {each.full_name: each for each in self._templates}.values():
             graph = Graph(template)
             for spec in steps_with_handlers(template.steps):
-                if self.handlers.plan(template, graph, spec) is None:
+                if self.handlers.compile_call_plan(template, graph, spec) is None:
                     self._report_missing_handler(template, spec)
-            if problems := undeclared_inputs(template, self.handlers):
+            if problems := find_undeclared_inputs(template, self.handlers):
                 lines = "\n".join(str(problem) for problem in problems)
                 raise Misuse(f"the handlers do not match {template.full_name}:\n{lines}")
 
@@ -442,9 +444,9 @@ class Worker:
         facts = {"template": template.full_name, "step": spec.name, "reason": str(missing)}
         log.warning("step_without_handler", extra=facts)
 
-    def _warn_of_unbound(self) -> None:
+    def _warn_of_unbound_handlers(self) -> None:
         """Log a warning about handlers that are not bound to any namespace, so never called."""
-        if unbound := [handler.name for handler in self.handlers.unbound()]:
+        if unbound := [handler.name for handler in self.handlers.unbound_handlers()]:
             hint = (
                 "no template given to this worker calls them; --namespace allows a namespace's"
                 " templates to call them"
@@ -464,7 +466,7 @@ class Worker:
     async def _warn_of_other_versions(self) -> None:
         """Log a warning about open tasks that require other code versions than this worker has."""
         for template_id, tasks in (await self.store.count_open_tasks(_MOST_COUNTED)).items():
-            template = (await self._cache.template(template_id)).template
+            template = (await self._cache.load_template(template_id)).template
             lacking = await asyncio.to_thread(self._steps_of_other_versions, template)
             if lacking:
                 facts = {
@@ -484,12 +486,12 @@ class Worker:
 
     def _has_other_version(self, template: Template, spec: StepSpec) -> bool:
         """Return whether a step's handler is here, but not in the required version."""
-        find, namespace = self.handlers.find, template.namespace
+        find, namespace = self.handlers.find_handler, template.namespace
         required = find(spec.handler, namespace, spec.handler_version)
         return required is None and find(spec.handler, namespace) is not None
 
-    async def create(self, new: NewTask, roots: int) -> CreateTasksResult:
+    async def create_task_and_claim(self, new: NewTask, roots: int) -> CreateTasksResult:
         """Create a task, and claim as many of its `roots` as there are free slots."""
         if self._claimer is None:
             return await self.store.create_tasks([new])
-        return await self._claimer.create(new, roots)
+        return await self._claimer.create_task_and_claim(new, roots)

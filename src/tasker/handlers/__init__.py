@@ -1,8 +1,13 @@
 """Handlers: declaring, finding and calling them."""
 
-from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
-from tasker.handlers.binding import Plan, compile_plan
-from tasker.handlers.check import check, check_assumed_inputs, result_schemas, unused_handlers
+from tasker.handlers.attempt import AttemptServices, LiveAttempt, StepProperties, UpstreamSteps
+from tasker.handlers.binding import CallPlan, compile_call_plan
+from tasker.handlers.check import (
+    check_template,
+    derive_result_schemas,
+    find_assumed_inputs,
+    find_unused_handlers,
+)
 from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
 from tasker.handlers.registry import Handlers
@@ -12,26 +17,26 @@ from tasker.handlers.target import Handler
 
 __all__ = [
     "AsyncContext",
+    "AttemptServices",
+    "CallPlan",
     "Config",
     "Context",
     "Handler",
     "Handlers",
     "Input",
     "LiveAttempt",
-    "Plan",
     "Result",
-    "Services",
-    "StepFacts",
     "StepHandler",
+    "StepProperties",
     "Subscriber",
     "SyncContext",
-    "Upstream",
-    "check",
-    "check_assumed_inputs",
-    "compile_plan",
+    "UpstreamSteps",
+    "check_template",
+    "compile_call_plan",
+    "derive_result_schemas",
+    "find_assumed_inputs",
+    "find_unused_handlers",
     "handler",
     "on_event",
-    "result_schemas",
     "run_in_subprocess",
-    "unused_handlers",
 ]

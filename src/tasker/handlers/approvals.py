@@ -9,7 +9,7 @@ from tasker.codec import dumps, new_task_id
 from tasker.durable import DurableCallKind
 from tasker.durations import Duration
 from tasker.errors import InvalidInput, PermanentError
-from tasker.handlers.durable import DurableCalls, require_short
+from tasker.handlers.durable import DurableCalls, require_valid_duration
 from tasker.limits import ARRIVAL_BYTES
 from tasker.model import JsonObject, WaitKind, parse_duration_argument
 from tasker.template.schema import find_schema_fault
@@ -17,7 +17,7 @@ from tasker.waits import TIMED_OUT, AwaitedArrival, NewWait, ParkedForArrival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ApprovalQuestion:
     """The question of `ctx.wait_approval`, and its assignees."""
 
     assignees: Sequence[str]
@@ -28,8 +28,8 @@ class Question:
     escalate_to: Sequence[str]
 
 
-async def ask(
-    calls: DurableCalls, question: Question, *, namespace: str, call_name: str | None
+async def wait_for_approval(
+    calls: DurableCalls, question: ApprovalQuestion, *, namespace: str, call_name: str | None
 ) -> Decision | None:
     """Return the decision of an approval; None if it timed out.
 
@@ -39,12 +39,12 @@ async def ask(
         DurableCallConflict: This attempt already made a call with that name.
         InvalidInput: The question is invalid.
     """
-    approval = _new_approval(question)
-    timeout = _seconds(question.timeout, "timeout")
-    name = calls.begin(DurableCallKind.WAIT_APPROVAL, call_name)
-    record = await calls.recorded(DurableCallKind.WAIT_APPROVAL, name)
+    approval = _build_approval(question)
+    timeout = _to_seconds(question.timeout, "timeout")
+    name = calls.name_call(DurableCallKind.WAIT_APPROVAL, call_name)
+    record = await calls.load_record(DurableCallKind.WAIT_APPROVAL, name)
     if record is None:
-        calls.require_space()
+        calls.require_record_space()
         awaited = AwaitedArrival(WaitKind.APPROVAL, name, namespace=namespace)
         raise ParkedForArrival(
             NewWait(name, DurableCallKind.WAIT_APPROVAL, (awaited,), timeout, approval=approval)
@@ -55,7 +55,7 @@ async def ask(
     return decision
 
 
-def _new_approval(question: Question) -> NewApproval:
+def _build_approval(question: ApprovalQuestion) -> NewApproval:
     """Check a question, and return its approval. Raises InvalidInput."""
     if question.on_timeout not in ("fail", "continue"):
         raise InvalidInput(
@@ -73,14 +73,14 @@ def _new_approval(question: Question) -> NewApproval:
         new_task_id(),
         dumps(schema, what="the form", limit=ARRIVAL_BYTES),
         list(question.assignees),
-        _seconds(question.escalate_after, "escalate_after"),
+        _to_seconds(question.escalate_after, "escalate_after"),
         list(question.escalate_to),
     )
 
 
-def _seconds(value: Duration | None, name: str) -> float | None:
+def _to_seconds(value: Duration | None, name: str) -> float | None:
     if value is None:
         return None
     seconds = parse_duration_argument(value, name).total_seconds()
-    require_short(seconds, name)
+    require_valid_duration(seconds, name)
     return seconds

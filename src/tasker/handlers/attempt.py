@@ -1,8 +1,8 @@
 """The inputs and services of an attempt; supplied by a worker, or by tests.
 
-- `StepFacts`, once per step of a template: constant properties, created when a plan is compiled;
+- `StepProperties`, once per step of a template: constants, created when a plan is compiled;
 - `LiveAttempt`, once per attempt: the claim, the task's input, the results of earlier steps;
-- `Services`, once per worker: storing checkpoints, and a client that creates other tasks.
+- `AttemptServices`, once per worker: storing checkpoints, and a client that creates other tasks.
 """
 
 import time
@@ -18,7 +18,7 @@ from tasker.handlers.instances import (
     NO_SURROUNDINGS,
     EnclosingInstances,
     InstanceInput,
-    Joined,
+    JoinedStep,
     Page,
 )
 from tasker.limits import LOG_CHARACTERS
@@ -42,7 +42,7 @@ T = TypeVar("T")
 NO_FAILURES: Mapping[int, JsonText] = MappingProxyType({})
 
 
-class Services(Protocol):
+class AttemptServices(Protocol):
     """Services of a worker for its attempts. Callable from any thread."""
 
     @property
@@ -58,7 +58,7 @@ class Services(Protocol):
         """Return the same client for handlers in threads: its methods block."""
         ...
 
-    def keep_log(
+    def append_log(
         self,
         attempt: "LiveAttempt",
         level: int,
@@ -77,7 +77,7 @@ class Services(Protocol):
         """
         ...
 
-    def keep_printed(self, attempt: "LiveAttempt", stream: str, text: str) -> None:
+    def append_printed(self, attempt: "LiveAttempt", stream: str, text: str) -> None:
         """Keep what the attempt wrote to `stdout` or `stderr`."""
         ...
 
@@ -88,11 +88,11 @@ class Services(Protocol):
         """
         ...
 
-    async def load_calls(self, attempt: "LiveAttempt") -> Sequence[DurableCall]:
+    async def load_durable_calls(self, attempt: "LiveAttempt") -> Sequence[DurableCall]:
         """Return the durable calls that earlier attempts of the step recorded."""
         ...
 
-    async def record_call(self, call: NewDurableCall) -> float:
+    async def record_durable_call(self, call: NewDurableCall) -> float:
         """Store a durable call; return the seconds until the end of a sleep, else 0.
 
         Raises:
@@ -100,15 +100,15 @@ class Services(Protocol):
         """
         ...
 
-    async def receive(self, attempt: "LiveAttempt", wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, attempt: "LiveAttempt", wait: NewWait) -> DurableCall | None:
         """Record and return the first arrival for a wait; None: nothing has arrived."""
         ...
 
-    async def open_completion(self, attempt: "LiveAttempt") -> DurableCall | None:
+    async def create_completion_url(self, attempt: "LiveAttempt") -> DurableCall | None:
         """Create the URL at which another system completes the step, or return its completion."""
         ...
 
-    async def spawn(self, attempt: "LiveAttempt", new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: "LiveAttempt", new: NewInstances) -> SpawnedSteps:
         """Insert instances of a step.
 
         Raises:
@@ -116,7 +116,9 @@ class Services(Protocol):
         """
         ...
 
-    def pages(self, attempt: "LiveAttempt", joined: Joined) -> AsyncIterator[Page]:
+    def read_instance_results(
+        self, attempt: "LiveAttempt", joined: JoinedStep
+    ) -> AsyncIterator[Page]:
         """Yield the results of the instances of an earlier step."""
         ...
 
@@ -148,7 +150,7 @@ class AttemptLog:
         JSON."""
         self._lines: dict[str, str] = {}
 
-    def lines(self, stream: str, text: str) -> list[str]:
+    def take_complete_lines(self, stream: str, text: str) -> list[str]:
         """Return the lines that end in a newly printed string."""
         *ended, rest = (self._lines.pop(stream, "") + text).split("\n")
         if len(rest) > LOG_CHARACTERS:
@@ -158,11 +160,11 @@ class AttemptLog:
         return [line for line in ended if line.strip()]
 
     @property
-    def unfinished(self) -> bool:
+    def has_unfinished_line(self) -> bool:
         """Whether a printed line is unfinished."""
         return bool(self._lines)
 
-    def rest(self) -> list[tuple[str, str]]:
+    def take_unfinished_lines(self) -> list[tuple[str, str]]:
         """Return the streams with unfinished lines, and finish these lines."""
         lines, self._lines = self._lines, {}
         return [(stream, line) for stream, line in lines.items() if line.strip()]
@@ -201,7 +203,7 @@ class LiveAttempt:
         claim: Claim,
         task: TaskInput,
         results: Mapping[int, JsonText | None],
-        services: Services,
+        services: AttemptServices,
     ) -> None:
         self.claim = claim
         self.completion_url = ""
@@ -223,7 +225,7 @@ class LiveAttempt:
         """The reason why the attempt must stop, which the engine sets; "" while the attempt may
         continue."""
 
-    def own_log(self) -> AttemptLog:
+    def get_log(self) -> AttemptLog:
         """Return what the attempt has logged and printed so far."""
         try:
             return self.log
@@ -242,7 +244,7 @@ class AncestorMasks(Protocol):
     def __getitem__(self, no: int, /) -> int: ...
 
 
-class Upstream(Mapping[str, int]):
+class UpstreamSteps(Mapping[str, int]):
     """The steps before one step: their numbers by name, in the template's order."""
 
     __slots__ = ("_ancestor_bits", "_ancestors", "_names", "_no", "_numbers")
@@ -257,7 +259,7 @@ class Upstream(Mapping[str, int]):
         self._ancestor_bits: int | None = None
 
     @classmethod
-    def of_step(cls, graph: Graph, no: int) -> "Upstream":
+    def for_step(cls, graph: Graph, no: int) -> "UpstreamSteps":
         """Return the ancestors of step `no` of `graph`.
 
         A step that undoes an instance reads the instance's result under the name of the step with
@@ -271,7 +273,7 @@ class Upstream(Mapping[str, int]):
         return cls({**graph.numbers, name: undone}, names, graph.ancestors, no)
 
     @classmethod
-    def with_numbers(cls, numbers: Mapping[str, int]) -> "Upstream":
+    def from_numbers(cls, numbers: Mapping[str, int]) -> "UpstreamSteps":
         """Create an instance for steps with these numbers, each >= 1."""
         names = [""] * max(numbers.values(), default=0)
         for name, no in numbers.items():
@@ -279,12 +281,12 @@ class Upstream(Mapping[str, int]):
         return cls(numbers, tuple(names), {0: sum(1 << no for no in numbers.values())}, 0)
 
     @classmethod
-    def with_names(cls, *names: str) -> "Upstream":
+    def from_names(cls, *names: str) -> "UpstreamSteps":
         """Create an instance for steps with these names, numbered from 1 in this order."""
-        return cls.with_numbers({name: no for no, name in enumerate(names, start=1)})
+        return cls.from_numbers({name: no for no, name in enumerate(names, start=1)})
 
     @property
-    def ancestor_bits(self) -> int:
+    def ancestor_mask(self) -> int:
         """Bit n is set if step n is an ancestor. Computed on first use, because few handlers need
         it."""
         if self._ancestor_bits is None:
@@ -293,23 +295,23 @@ class Upstream(Mapping[str, int]):
 
     def __getitem__(self, name: str) -> int:
         no = self._numbers[name]
-        if not self.ancestor_bits >> no & 1:
+        if not self.ancestor_mask >> no & 1:
             raise KeyError(name)
         return no
 
     def __iter__(self) -> Iterator[str]:
-        return (self._names[no - 1] for no in numbers_in_mask(self.ancestor_bits))
+        return (self._names[no - 1] for no in numbers_in_mask(self.ancestor_mask))
 
     def __len__(self) -> int:
-        return self.ancestor_bits.bit_count()
+        return self.ancestor_mask.bit_count()
 
 
-class StepFacts(NamedTuple):
+class StepProperties(NamedTuple):
     """Properties shared by all attempts of one step of one template."""
 
     template: TemplateName
     spec: StepSpec
-    upstream: Upstream
+    upstream: UpstreamSteps
     config: JsonText  #: `spec.config` as JSON, so each attempt gets its own copy
     logger: str  #: name of the logger: the handler's module
     blocking: bool  #: whether the handler is sync, and so runs in a thread

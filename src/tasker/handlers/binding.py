@@ -11,16 +11,16 @@ from pydantic_core import ErrorDetails
 
 from tasker.codec import dumps, loads
 from tasker.errors import Misuse, PermanentError
-from tasker.handlers.attempt import LiveAttempt, StepFacts, Upstream
-from tasker.handlers.context import AsyncContext, SyncContext, as_json_object
+from tasker.handlers.attempt import LiveAttempt, StepProperties, UpstreamSteps
+from tasker.handlers.context import AsyncContext, SyncContext, object_or_empty
 from tasker.handlers.decorators import Config, Input, Result
-from tasker.handlers.external import external_call
+from tasker.handlers.external import wrap_external_call
 from tasker.handlers.instances import (
     NO_SURROUNDINGS,
     EnclosingInstances,
     Instances,
     ItemMarker,
-    Joined,
+    JoinedStep,
 )
 from tasker.handlers.signature import Parameter, Validate
 from tasker.handlers.target import Handler
@@ -31,7 +31,7 @@ from tasker.validation import describe_validation_error
 _MISSING: Any = inspect.Parameter.empty
 
 
-class Plan:
+class CallPlan:
     """A compiled call of one handler for one step.
 
     `call(attempt)` fills the handler's parameters and calls it. It returns the step's result, or an
@@ -39,7 +39,7 @@ class Plan:
     and PermanentError if a parameter cannot be filled (`MISSING_INPUT`, `INVALID_RESULT`, ...).
     """
 
-    def __init__(self, handler: Handler, facts: StepFacts) -> None:
+    def __init__(self, handler: Handler, facts: StepProperties) -> None:
         """Compile the plan.
 
         Raises:
@@ -54,23 +54,23 @@ class Plan:
             )
         except Misuse as error:
             raise Misuse(f"step {facts.spec.name!r} of {facts.template}: {error}") from error
-        self.needs: int = self._needed_steps()
+        self.needs: int = self._needed_steps_mask()
         """Mask of the steps whose results the handler reads; the engine fetches these."""
 
         self.is_async: bool = not facts.blocking
         self.in_process: bool = handler.process
-        self.call: Callable[[LiveAttempt], Any] = _make_call(
+        self.call: Callable[[LiveAttempt], Any] = _make_call_function(
             handler.entry_point(facts.spec.method), facts, self.arguments
         )
         if facts.spec.external is not None:
-            self.call = external_call(self.call, facts, in_process=handler.process)
+            self.call = wrap_external_call(self.call, facts, in_process=handler.process)
 
     def __repr__(self) -> str:
         return f"<Plan {self.facts.template} {self.facts.spec.name}: {self.handler.name}>"
 
-    def _needed_steps(self) -> int:
+    def _needed_steps_mask(self) -> int:
         if any(argument.origin == "context" for argument in self.arguments):
-            return self.facts.upstream.ancestor_bits
+            return self.facts.upstream.ancestor_mask
         needed = 0
         for argument in self.arguments:
             if argument.origin == "result":
@@ -80,7 +80,7 @@ class Plan:
         return needed
 
     @cached_property
-    def packed(self) -> bytes:
+    def pickled_plan(self) -> bytes:
         """The plan in a form for a child process; see `tasker.handlers.subprocess`.
 
         Raises:
@@ -90,7 +90,7 @@ class Plan:
         before = {name: no for name, no in self.facts.upstream.items() if self.needs >> no & 1}
         return pickle.dumps(
             (
-                self.handler.reference,
+                self.handler.import_reference,
                 self.handler.name,
                 self.facts.template,
                 (spec.name, spec.method, spec.retry),
@@ -101,18 +101,18 @@ class Plan:
         )
 
 
-def compile_plan(
+def compile_call_plan(
     handler: Handler,
     spec: StepSpec,
     *,
-    upstream: Upstream,
+    upstream: UpstreamSteps,
     template: TemplateName,
     around: EnclosingInstances = NO_SURROUNDINGS,
-) -> Plan:
+) -> CallPlan:
     """Compile the call of `handler` for the step `spec` of `template`.
 
     Args:
-        handler: A handler from `Handlers.find`.
+        handler: A handler from `Handlers.find_handler`.
         spec: The step, including the overrides of the environment.
         upstream: The step's ancestors.
         template: The template's name, for contexts and error messages.
@@ -122,33 +122,33 @@ def compile_plan(
         Misuse: The handler's signature has a parameter that no step can fill.
     """
     config = dumps(spec.config, what=f"config of step {spec.name!r}")
-    return compile_plan_with_config(handler, spec, upstream, template, config, around)
+    return compile_call_plan_with_config(handler, spec, upstream, template, config, around)
 
 
-def compile_plan_with_config(
+def compile_call_plan_with_config(
     handler: Handler,
     spec: StepSpec,
-    upstream: Upstream,
+    upstream: UpstreamSteps,
     template: TemplateName,
     config: JsonText,
     around: EnclosingInstances = NO_SURROUNDINGS,
-) -> Plan:
+) -> CallPlan:
     """Compile a plan whose configuration is already JSON text."""
     blocking = not handler.is_async(spec.method)
-    facts = StepFacts(template, spec, upstream, config, handler.module, blocking, around)
-    return Plan(handler, facts)
+    facts = StepProperties(template, spec, upstream, config, handler.module, blocking, around)
+    return CallPlan(handler, facts)
 
 
 # ------------------------------------------------------------------ binding parameters
 
 
-class Argument(NamedTuple):
+class ParameterSource(NamedTuple):
     """The source of a parameter of a step's handler."""
 
     parameter: Parameter
     origin: str  #: context, input, result, config, item or instances
     key: Any
-    """The step's number for a result, a `Joined` for instances, or a key; None means the whole
+    """The step's number for a result, a `JoinedStep` for instances, or a key; None means the whole
     input."""
 
     label: str  #: the key or step, for error messages
@@ -156,11 +156,11 @@ class Argument(NamedTuple):
 
 def bind_parameter(
     parameter: Parameter,
-    upstream: Upstream,
+    upstream: UpstreamSteps,
     *,
     handler: Handler,
     around: EnclosingInstances = NO_SURROUNDINGS,
-) -> Argument:
+) -> ParameterSource:
     """Return the source of a parameter of `handler` in a step with the ancestors `upstream`.
 
     Raises:
@@ -176,28 +176,30 @@ def bind_parameter(
                     f'{handler}: parameter {parameter.name!r} asks for Result("{step}"), but that'
                     f" step is not an ancestor of this one{did_you_mean(step, upstream)}"
                 )
-            return Argument(parameter, "result", upstream[step], step)
+            return ParameterSource(parameter, "result", upstream[step], step)
         case Input(key):
-            return Argument(parameter, "input", key, key or "")
+            return ParameterSource(parameter, "input", key, key or "")
         case Config(key):
-            return Argument(parameter, "config", key, key)
+            return ParameterSource(parameter, "config", key, key)
         case ItemMarker():
             if not around.items:
                 raise Misuse(
                     f"{handler}: parameter {parameter.name!r} is an Item, but the step is not part"
                     " of a map"
                 )
-            return Argument(parameter, "item", around.items[0], around.items[0])
+            return ParameterSource(parameter, "item", around.items[0], around.items[0])
     if parameter.takes_context:
-        return Argument(parameter, "context", None, "")
+        return ParameterSource(parameter, "context", None, "")
     if parameter.name in around.items:
-        return Argument(parameter, "item", parameter.name, parameter.name)
+        return ParameterSource(parameter, "item", parameter.name, parameter.name)
     if parameter.name in upstream:
-        return Argument(parameter, "result", upstream[parameter.name], parameter.name)
-    return Argument(parameter, "input", parameter.name, parameter.name)
+        return ParameterSource(parameter, "result", upstream[parameter.name], parameter.name)
+    return ParameterSource(parameter, "input", parameter.name, parameter.name)
 
 
-def _bind_instances(parameter: Parameter, handler: Handler, around: EnclosingInstances) -> Argument:
+def _bind_instances(
+    parameter: Parameter, handler: Handler, around: EnclosingInstances
+) -> ParameterSource:
     source = parameter.source
     name = source.step if isinstance(source, Result) else parameter.name
     joined = around.joined.get(name)
@@ -206,27 +208,27 @@ def _bind_instances(parameter: Parameter, handler: Handler, around: EnclosingIns
             f"{handler}: parameter {parameter.name!r} asks for the instances of {name!r}, but no"
             f" earlier step of that name has instances{did_you_mean(name, around.joined)}"
         )
-    return Argument(parameter, "instances", joined, name)
+    return ParameterSource(parameter, "instances", joined, name)
 
 
 # ---------------------------------------------------------------------------- the call
 
 
-def _make_call(
-    entry: Callable[..., Any], facts: StepFacts, arguments: Collection[Argument]
+def _make_call_function(
+    entry: Callable[..., Any], facts: StepProperties, arguments: Collection[ParameterSource]
 ) -> Callable[[LiveAttempt], Any]:
     """Return the fastest call function for these arguments."""
     if not arguments:
         return lambda attempt: entry()
     if [argument.origin for argument in arguments] == ["context"]:
         name = next(argument.parameter.name for argument in arguments)
-        context = _context_class(facts)
+        context = _select_context_class(facts)
         return lambda attempt: entry(**{name: context(facts, attempt)})
-    fill = _make_filler(facts, arguments)
+    fill = _make_argument_filler(facts, arguments)
     return lambda attempt: entry(**fill(attempt))
 
 
-def _context_class(facts: StepFacts) -> type[AsyncContext | SyncContext]:
+def _select_context_class(facts: StepProperties) -> type[AsyncContext | SyncContext]:
     return SyncContext if facts.blocking else AsyncContext
 
 
@@ -237,11 +239,11 @@ class _KeyedParameter(NamedTuple):
     key: Any
     validate: Validate | None
     default: Any
-    argument: Argument
+    argument: ParameterSource
 
 
-def _make_filler(
-    facts: StepFacts, arguments: Collection[Argument]
+def _make_argument_filler(
+    facts: StepProperties, arguments: Collection[ParameterSource]
 ) -> Callable[[LiveAttempt], dict[str, Any]]:
     """Return the function that fills the parameters of one attempt."""
 
@@ -254,7 +256,7 @@ def _make_filler(
             if arg.origin == origin
         ]
 
-    context = _context_class(facts)
+    context = _select_context_class(facts)
     contexts, inputs, results, config = (
         keyed_parameters("context"),
         keyed_parameters("input"),
@@ -268,50 +270,55 @@ def _make_filler(
         for wanted in contexts:
             filled[wanted.name] = context(facts, attempt)
         if inputs:
-            _fill_keys(filled, inputs, loads(attempt.task.context), facts)
+            _fill_parameters_by_key(filled, inputs, loads(attempt.task.context), facts)
         if results:
-            _fill_results(filled, results, attempt.results, facts)
+            _fill_result_parameters(filled, results, attempt.results, facts)
         if config:
-            _fill_keys(filled, config, loads(facts.config), facts)
+            _fill_parameters_by_key(filled, config, loads(facts.config), facts)
         if items:
             texts = attempt.instance.items if attempt.instance else {}
             values = {each.key: loads(texts[each.key]) for each in items if each.key in texts}
-            _fill_keys(filled, items, values, facts)
+            _fill_parameters_by_key(filled, items, values, facts)
         for each in instances:
-            filled[each.name] = instances_of(attempt, each.key, each.validate)
+            filled[each.name] = read_instances(attempt, each.key, each.validate)
         return filled
 
     return fill_arguments
 
 
-def instances_of(attempt: LiveAttempt, joined: Joined, validate: Validate | None) -> Instances[Any]:
+def read_instances(
+    attempt: LiveAttempt, joined: JoinedStep, validate: Validate | None
+) -> Instances[Any]:
     """Return the results of the instances of an earlier step."""
     services, text = attempt.services, attempt.results.get(joined.join)
-    value, pages = None if text is None else loads(text), partial(services.pages, attempt, joined)
+    value, pages = (
+        None if text is None else loads(text),
+        partial(services.read_instance_results, attempt, joined),
+    )
     return Instances(value, pages, services.run_blocking, validate)
 
 
-def _fill_keys(
-    filled: dict[str, Any], wanted: list[_KeyedParameter], given: Any, facts: StepFacts
+def _fill_parameters_by_key(
+    filled: dict[str, Any], wanted: list[_KeyedParameter], given: Any, facts: StepProperties
 ) -> None:
-    by_key = given if type(given) is dict else as_json_object(given)
+    by_key = given if type(given) is dict else object_or_empty(given)
     for name, key, validate, default, argument in wanted:
         value = given if key is None else by_key.get(key, default)
         if value is _MISSING:
-            raise _missing_error(argument, by_key, facts)
+            raise _missing_argument_error(argument, by_key, facts)
         if validate is not None and value is not default:
             try:
                 value = validate(value)
             except ValidationError as error:
-                raise _invalid_error(argument, error, facts) from None
+                raise _invalid_argument_error(argument, error, facts) from None
         filled[name] = value
 
 
-def _fill_results(
+def _fill_result_parameters(
     filled: dict[str, Any],
     wanted: list[_KeyedParameter],
     given: Mapping[int, JsonText | None],
-    facts: StepFacts,
+    facts: StepProperties,
 ) -> None:
     for name, no, validate, default, argument in wanted:
         text = given.get(no)
@@ -327,15 +334,17 @@ def _fill_results(
                 value = validate(value)
             except ValidationError as error:
                 if text is None:
-                    raise _missing_error(argument, (), facts) from None
-                raise _invalid_error(argument, error, facts) from None
+                    raise _missing_argument_error(argument, (), facts) from None
+                raise _invalid_argument_error(argument, error, facts) from None
         filled[name] = value
 
 
 # ------------------------------------------------------------------------------ errors
 
 
-def _missing_error(argument: Argument, known: Iterable[str], facts: StepFacts) -> PermanentError:
+def _missing_argument_error(
+    argument: ParameterSource, known: Iterable[str], facts: StepProperties
+) -> PermanentError:
     name, label = argument.parameter.name, argument.label
     if argument.origin == "result":
         reason = f"step {label!r} has no result: it was skipped, or resolved without one"
@@ -356,12 +365,14 @@ def _missing_error(argument: Argument, known: Iterable[str], facts: StepFacts) -
     )
 
 
-def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts) -> PermanentError:
+def _invalid_argument_error(
+    argument: ParameterSource, error: ValidationError, facts: StepProperties
+) -> PermanentError:
     name, label = argument.parameter.name, argument.label
     errors = error.errors(include_url=False, include_input=False)
     root = f"$.{label}" if label and argument.origin != "result" else "$"
     problems: list[Json] = [
-        {"path": _json_path(root, each), "problem": describe_validation_error(each)}
+        {"path": _format_json_path(root, each), "problem": describe_validation_error(each)}
         for each in errors
     ]
     source = {
@@ -370,7 +381,7 @@ def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts)
         "item": "the item of this instance",
     }.get(argument.origin, f"the result of step {label!r}")
     shown = "; ".join(
-        f"{_json_path(root, each)}: {describe_validation_error(each)}" for each in errors[:5]
+        f"{_format_json_path(root, each)}: {describe_validation_error(each)}" for each in errors[:5]
     )
     more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
     return PermanentError(
@@ -385,7 +396,7 @@ def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts)
     )
 
 
-def _json_path(root: str, problem: ErrorDetails) -> str:
+def _format_json_path(root: str, problem: ErrorDetails) -> str:
     return root + "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
     )

@@ -19,10 +19,16 @@ from tasker.codec import dumps, loads
 from tasker.durable import DurableCall, DurableCallKind
 from tasker.durations import Duration
 from tasker.errors import AttemptCancelled, Misuse, PermanentError, StepReleased
-from tasker.handlers.approvals import Question, ask
-from tasker.handlers.attempt import PROGRESS, LiveAttempt, StepFacts
-from tasker.handlers.durable import DurableCalls, OnTimeout, RetryOfChild, Signal, value_of
-from tasker.handlers.instances import Cursor, new_instances
+from tasker.handlers.approvals import ApprovalQuestion, wait_for_approval
+from tasker.handlers.attempt import PROGRESS, LiveAttempt, StepProperties
+from tasker.handlers.durable import (
+    DurableCalls,
+    OnTimeout,
+    RetryOfChild,
+    Signal,
+    decode_recorded_value,
+)
+from tasker.handlers.instances import Cursor, plan_new_instances
 from tasker.model import (
     JsonObject,
     JsonText,
@@ -65,7 +71,7 @@ class Context:
     _results: "Results"
     _logger: "StepLogger"
 
-    def __init__(self, facts: StepFacts, attempt: LiveAttempt) -> None:
+    def __init__(self, facts: StepProperties, attempt: LiveAttempt) -> None:
         self._facts = facts
         self._attempt = attempt
         self._checkpoint = attempt.claim.checkpoint
@@ -161,7 +167,7 @@ class Context:
         try:
             return self._input
         except AttributeError:
-            self._input = as_json_object(loads(self._attempt.task.context))
+            self._input = object_or_empty(loads(self._attempt.task.context))
             return self._input
 
     def get_input(self, key: str) -> Any:
@@ -184,7 +190,7 @@ class Context:
     def item(self) -> Any:
         """The element for which this instance of a `map` runs; None if it is not part of a map."""
         items = self._facts.around.items
-        return self._item(items[0]) if items else None
+        return self._instance_input(items[0]) if items else None
 
     @property
     def cursor(self) -> Cursor:
@@ -193,7 +199,7 @@ class Context:
         Raises:
             Misuse: The step is not part of a batch.
         """
-        value = self._item("cursor")
+        value = self._instance_input("cursor")
         if value is None:
             raise Misuse(f"step {self.step!r} has no cursor: it is not part of a batch")
         return Cursor(value["start"], value["end"])
@@ -203,9 +209,9 @@ class Context:
         """The inputs of the instances that this step is part of, by name: elements of maps, ranges
         of batches, numbers of iterations.
         """
-        return {name: self._item(name) for name in self._facts.around.items}
+        return {name: self._instance_input(name) for name in self._facts.around.items}
 
-    def _item(self, name: str) -> Any:
+    def _instance_input(self, name: str) -> Any:
         instance = self._attempt.instance
         text = None if instance is None else instance.items.get(name)
         return None if text is None else loads(text)
@@ -216,7 +222,7 @@ class Context:
         try:
             return self._config
         except AttributeError:
-            self._config = as_json_object(loads(self._facts.config))
+            self._config = object_or_empty(loads(self._facts.config))
             return self._config
 
     def get_config(self, key: str) -> Any:
@@ -243,7 +249,7 @@ class Context:
         """
         no = self._facts.upstream.get(step)
         if no is None:
-            raise _not_upstream_error(self._facts, step)
+            raise _not_an_ancestor_error(self._facts, step)
         text = self._attempt.failures.get(no)
         return None if text is None else TaskFailure.of_error(step, loads(text))
 
@@ -330,7 +336,7 @@ class Context:
         """
         self.heartbeat()
         fraction = min(max(float(fraction), 0.0), 1.0)
-        self._attempt.services.keep_log(
+        self._attempt.services.append_log(
             self._attempt, logging.INFO, PROGRESS, message, {"fraction": fraction}
         )
 
@@ -359,8 +365,8 @@ class Context:
             InvalidInput: An item has no JSON form.
             TooLarge: An item is too large.
         """
-        key = self._durable_calls.begin(DurableCallKind.SPAWN, name)
-        yield from new_instances(self._attempt.instance, self._facts.around, step, items, key)
+        key = self._durable_calls.name_call(DurableCallKind.SPAWN, name)
+        yield from plan_new_instances(self._attempt.instance, self._facts.around, step, items, key)
 
     def _save_checkpoint(self, value: Any) -> "Future[None]":
         """Start storing a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
@@ -413,8 +419,8 @@ class AsyncContext(Context):
         """
         spawned = None
         for new in self._new_instances(step, items, name):
-            spawned = await self._attempt.services.spawn(self._attempt, new)
-            require_same_number(new, spawned)
+            spawned = await self._attempt.services.spawn_instances(self._attempt, new)
+            require_same_instance_count(new, spawned)
         return 0 if spawned is None else spawned.first_instance
 
     async def hand_back(self, checkpoint: Any) -> NoReturn:
@@ -474,16 +480,18 @@ class AsyncContext(Context):
             TooManyDurableCalls: The step has 1,000 records.
         """
         calls = self._durable_calls
-        calls.begin(DurableCallKind.ONCE, name)
+        calls.name_call(DurableCallKind.ONCE, name)
         if not calls.loaded:
-            await calls.load()
-        record = calls.find(DurableCallKind.ONCE, name)
+            await calls.load_records()
+        record = calls.find_record(DurableCallKind.ONCE, name)
         if record is None:
             value = function(*args, **options)
             if isawaitable(value):
                 value = await value
-            record = await calls.record(DurableCallKind.ONCE, name, calls.dump(name, value))
-        return value_of(record)
+            record = await calls.record_call(
+                DurableCallKind.ONCE, name, calls.serialize_value(name, value)
+            )
+        return decode_recorded_value(record)
 
     async def sleep(
         self,
@@ -535,10 +543,10 @@ class AsyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: An argument is invalid.
         """
-        wait = self._durable_calls.begin_wait(
+        wait = self._durable_calls.build_wait(
             DurableCallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
-        arrival = await self._durable_calls.arrival(wait, on_timeout)
+        arrival = await self._durable_calls.wait_for_arrival(wait, on_timeout)
         return arrival.payload
 
     async def wait_any(
@@ -564,10 +572,10 @@ class AsyncContext(Context):
             InvalidInput: An argument is invalid.
         """
         named = [Signal(each) if isinstance(each, str) else each for each in signals]
-        wait = self._durable_calls.begin_wait(
+        wait = self._durable_calls.build_wait(
             DurableCallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
-        return await self._durable_calls.arrival(wait, on_timeout)
+        return await self._durable_calls.wait_for_arrival(wait, on_timeout)
 
     async def wait_approval(
         self,
@@ -602,7 +610,7 @@ class AsyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: An argument is invalid.
         """
-        question = Question(
+        question = ApprovalQuestion(
             assignees=assignees,
             form=form,
             timeout=timeout,
@@ -611,7 +619,7 @@ class AsyncContext(Context):
             escalate_to=escalate_to,
         )
         calls, namespace = self._durable_calls, self.namespace
-        work = ask(calls, question, namespace=namespace, call_name=call_name)
+        work = wait_for_approval(calls, question, namespace=namespace, call_name=call_name)
         return await work
 
     async def run_task(
@@ -678,8 +686,8 @@ class SyncContext(Context):
         """Add instances to a `map` that this step is part of: see `AsyncContext.spawn`."""
         spawned, services = None, self._attempt.services
         for new in self._new_instances(step, items, name):
-            spawned = services.run_blocking(services.spawn(self._attempt, new))
-            require_same_number(new, spawned)
+            spawned = services.run_blocking(services.spawn_instances(self._attempt, new))
+            require_same_instance_count(new, spawned)
         return 0 if spawned is None else spawned.first_instance
 
     def hand_back(self, checkpoint: Any) -> NoReturn:
@@ -732,14 +740,14 @@ class SyncContext(Context):
             TooManyDurableCalls: The step has 1,000 records.
         """
         calls = self._durable_calls
-        calls.begin(DurableCallKind.ONCE, name)
-        record = self._find_call(DurableCallKind.ONCE, name)
+        calls.name_call(DurableCallKind.ONCE, name)
+        record = self._find_durable_call(DurableCallKind.ONCE, name)
         if record is None:
-            text = calls.dump(name, function(*args, **options))
+            text = calls.serialize_value(name, function(*args, **options))
             record = self._attempt.services.run_blocking(
-                calls.record(DurableCallKind.ONCE, name, text)
+                calls.record_call(DurableCallKind.ONCE, name, text)
             )
-        return value_of(record)
+        return decode_recorded_value(record)
 
     def sleep(
         self,
@@ -791,10 +799,12 @@ class SyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: An argument is invalid.
         """
-        wait = self._durable_calls.begin_wait(
+        wait = self._durable_calls.build_wait(
             DurableCallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
-        arrival = self._attempt.services.run_blocking(self._durable_calls.arrival(wait, on_timeout))
+        arrival = self._attempt.services.run_blocking(
+            self._durable_calls.wait_for_arrival(wait, on_timeout)
+        )
         return arrival.payload
 
     def wait_any(
@@ -820,10 +830,12 @@ class SyncContext(Context):
             InvalidInput: An argument is invalid.
         """
         named = [Signal(each) if isinstance(each, str) else each for each in signals]
-        wait = self._durable_calls.begin_wait(
+        wait = self._durable_calls.build_wait(
             DurableCallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
-        return self._attempt.services.run_blocking(self._durable_calls.arrival(wait, on_timeout))
+        return self._attempt.services.run_blocking(
+            self._durable_calls.wait_for_arrival(wait, on_timeout)
+        )
 
     def wait_approval(
         self,
@@ -858,7 +870,7 @@ class SyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: An argument is invalid.
         """
-        question = Question(
+        question = ApprovalQuestion(
             assignees=assignees,
             form=form,
             timeout=timeout,
@@ -867,7 +879,7 @@ class SyncContext(Context):
             escalate_to=escalate_to,
         )
         calls, namespace = self._durable_calls, self.namespace
-        work = ask(calls, question, namespace=namespace, call_name=call_name)
+        work = wait_for_approval(calls, question, namespace=namespace, call_name=call_name)
         return self._attempt.services.run_blocking(work)
 
     def run_task(
@@ -909,11 +921,11 @@ class SyncContext(Context):
         )
         return self._attempt.services.run_blocking(work)
 
-    def _find_call(self, kind: DurableCallKind, name: str) -> DurableCall | None:
+    def _find_durable_call(self, kind: DurableCallKind, name: str) -> DurableCall | None:
         calls = self._durable_calls
         if not calls.loaded:
-            self._attempt.services.run_blocking(calls.load())
-        return calls.find(kind, name)
+            self._attempt.services.run_blocking(calls.load_records())
+        return calls.find_record(kind, name)
 
 
 class Results(Mapping[str, Any]):
@@ -925,7 +937,7 @@ class Results(Mapping[str, Any]):
 
     __slots__ = ("_facts", "_texts", "_values")
 
-    def __init__(self, facts: StepFacts, texts: Mapping[int, JsonText | None]) -> None:
+    def __init__(self, facts: StepProperties, texts: Mapping[int, JsonText | None]) -> None:
         self._facts = facts
         self._texts = texts
         self._values: dict[str, Any] = {}
@@ -934,7 +946,7 @@ class Results(Mapping[str, Any]):
         if step not in self._values:
             no = self._facts.upstream.get(step)
             if no is None:
-                raise _not_upstream_error(self._facts, step)
+                raise _not_an_ancestor_error(self._facts, step)
             text = self._texts.get(no)
             self._values[step] = None if text is None else loads(text)
         return self._values[step]
@@ -952,7 +964,7 @@ class Results(Mapping[str, Any]):
         return len(self._facts.upstream)
 
 
-def _not_upstream_error(facts: StepFacts, step: str) -> PermanentError:
+def _not_an_ancestor_error(facts: StepProperties, step: str) -> PermanentError:
     before = list(facts.upstream)
     shown = ", ".join(before[:10]) + (", ..." if len(before) > 10 else "")
     return PermanentError(
@@ -984,9 +996,9 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
             return
         attempt, message = self._attempt, format_log_message(msg, args, kwargs.get("exc_info"))
         fields = kwargs.get("extra") or {}
-        attempt.services.keep_log(attempt, level, self.logger.name, message, fields)
+        attempt.services.append_log(attempt, level, self.logger.name, message, fields)
         if enabled:
-            own = attempt.own_log()
+            own = attempt.get_log()
             own.emitting = True
             try:
                 stacklevel = kwargs.pop("stacklevel", 1) + 1
@@ -999,7 +1011,7 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
-def require_same_number(new: NewInstances, spawned: SpawnedSteps) -> None:
+def require_same_instance_count(new: NewInstances, spawned: SpawnedSteps) -> None:
     """Raise PermanentError if an earlier attempt spawned a different number of instances."""
     if spawned.instances != new.instances:
         raise PermanentError(
@@ -1010,6 +1022,6 @@ def require_same_number(new: NewInstances, spawned: SpawnedSteps) -> None:
         )
 
 
-def as_json_object(value: Any) -> dict[str, Any]:
+def object_or_empty(value: Any) -> dict[str, Any]:
     """Return a decoded JSON object, or an empty one for any other value."""
     return value if isinstance(value, dict) else {}

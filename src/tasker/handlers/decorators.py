@@ -95,7 +95,7 @@ class StepHandler:
         return PermanentError(message, code=code, details=metadata)
 
 
-class Registration(NamedTuple):
+class HandlerRegistration(NamedTuple):
     """A name under which code is available to templates."""
 
     name: str
@@ -111,17 +111,17 @@ class Registration(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class HandlerMark:
     """The registrations that `@handler` attaches to its target."""
 
-    registrations: tuple[Registration, ...] = ()
+    registrations: tuple[HandlerRegistration, ...] = ()
     process: bool = False
 
 
-def mark_of(target: object) -> Mark | None:
+def find_handler_mark(target: object) -> HandlerMark | None:
     """Return the registrations of `@handler` on `target` itself; classes do not inherit them."""
     mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
-    return mark if isinstance(mark, Mark) else None
+    return mark if isinstance(mark, HandlerMark) else None
 
 
 def normalize_handler_name(name: str) -> str:
@@ -183,19 +183,19 @@ def handler(
         versions.parse(version)
 
     def mark_handler(target: Any) -> Any:
-        _refuse_unmarkable(target, process)
-        earlier = mark_of(target) or Mark()
-        own = Registration(
+        _require_markable(target, process)
+        earlier = find_handler_mark(target) or HandlerMark()
+        own = HandlerRegistration(
             normalize_handler_name(name or "") or default_handler_name(target), version, namespace
         )
         others = (other for other in earlier.registrations if other != own)
-        setattr(target, _ATTRIBUTE, Mark((own, *others), process or earlier.process))
+        setattr(target, _ATTRIBUTE, HandlerMark((own, *others), process or earlier.process))
         return target
 
     return mark_handler if target is None else mark_handler(target)
 
 
-def _refuse_unmarkable(target: Any, process: bool) -> None:
+def _require_markable(target: Any, process: bool) -> None:
     if not (inspect.isfunction(target) or inspect.isclass(target)):
         raise Misuse(
             f"@handler can only mark functions and classes, not type {type(target).__name__}"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tasker.client import Client, TaskOptions
 
 
-class Timer(TypedDict, total=False):
+class SleepEnd(TypedDict, total=False):
     """The end of a sleep, in one of two forms."""
 
     delay: float  #: seconds from its beginning
@@ -85,7 +85,7 @@ class DurableCalls:
         self.loaded = attempt.claim.attempt == 1
         """Whether the records of earlier attempts are known."""
 
-    def begin(self, kind: DurableCallKind, name: str | None) -> str:
+    def name_call(self, kind: DurableCallKind, name: str | None) -> str:
         """Return the name of a call: `name`, or its kind and number in the order of calls.
 
         Raises:
@@ -113,15 +113,15 @@ class DurableCalls:
         self._kinds[name] = kind
         return name
 
-    async def load(self) -> None:
+    async def load_records(self) -> None:
         """Read the records of earlier attempts."""
-        calls = await self._attempt.services.load_calls(self._attempt)
+        calls = await self._attempt.services.load_durable_calls(self._attempt)
         if not self.loaded:  # concurrent calls of a handler read them at the same time
             self.loaded = True
             self._records = {call.name: call for call in calls}
             self._size = sum(len((call.value or "").encode()) for call in calls)
 
-    def find(self, kind: DurableCallKind, name: str) -> DurableCall | None:
+    def find_record(self, kind: DurableCallKind, name: str) -> DurableCall | None:
         """Return the record of a call, or None if no attempt has completed it. Call `load` first.
 
         Raises:
@@ -136,25 +136,27 @@ class DurableCalls:
             )
         return record
 
-    def timer(self, delay: Duration | None, until: datetime | None) -> Timer:
+    def sleep_end(self, delay: Duration | None, until: datetime | None) -> SleepEnd:
         """Return the end of a sleep. Raises InvalidInput."""
         if until is None and delay is not None:
             seconds = parse_duration_argument(delay, "delay").total_seconds()
-            require_short(seconds, "delay")
+            require_valid_duration(seconds, "delay")
             return {"delay": seconds}
         if until is None or delay is not None:
             raise InvalidInput("a sleep needs either a delay or `until`")
         if until.tzinfo is None:
             raise InvalidInput(f"until must have a time zone, not {until!r}", path="$.until")
-        require_short((until - self._attempt.services.clock.now()).total_seconds(), "until")
+        require_valid_duration(
+            (until - self._attempt.services.clock.now()).total_seconds(), "until"
+        )
         return {"until": until}
 
-    def require_space(self) -> None:
+    def require_record_space(self) -> None:
         """Raise TooManyDurableCalls if the step has the maximum number of records."""
         if len(self._records) >= DURABLE_CALLS:
             raise TooManyDurableCalls(self._step)
 
-    def dump(self, name: str, value: Any) -> JsonText:
+    def serialize_value(self, name: str, value: Any) -> JsonText:
         """Return a call's value as JSON text, within the limits of a step.
 
         Raises:
@@ -163,15 +165,15 @@ class DurableCalls:
             TooManyDurableCalls: The step has the maximum number of records.
         """
         text = dumps(value, what=f"the result of the durable call {name!r}")
-        self.require_space()
+        self.require_record_space()
         if (size := self._size + len(text.encode())) > DURABLE_CALL_BYTES:
             raise TooLarge(
                 f"the data of the durable calls of step {self._step!r}", size, DURABLE_CALL_BYTES
             )
         return text
 
-    async def record(
-        self, kind: DurableCallKind, name: str, text: JsonText, **timer: Unpack[Timer]
+    async def record_call(
+        self, kind: DurableCallKind, name: str, text: JsonText, **timer: Unpack[SleepEnd]
     ) -> DurableCall:
         """Store a completed call, and return its record once it is durable.
 
@@ -186,47 +188,47 @@ class DurableCalls:
         """
         claim = self._attempt.claim
         call = NewDurableCall(*claim.key, name, kind, text, **timer)
-        remaining = await self._attempt.services.record_call(call)
+        remaining = await self._attempt.services.record_durable_call(call)
         record = DurableCall(name, kind, text, remaining)
         self._records[name] = record
         self._size += len(text.encode())
         return record
 
-    async def recorded(self, kind: DurableCallKind, name: str) -> DurableCall | None:
+    async def load_record(self, kind: DurableCallKind, name: str) -> DurableCall | None:
         """Read the records of earlier attempts if necessary, and return the record of a call, or
         None."""
         if not self.loaded:
-            await self.load()
-        return self.find(kind, name)
+            await self.load_records()
+        return self.find_record(kind, name)
 
     async def sleep(
         self, delay: Duration | None, until: datetime | None, call_name: str | None
     ) -> None:
         """Start a sleep, or return if it is over: see `AsyncContext.sleep`."""
-        timer = self.timer(delay, until)
-        name = self.begin(DurableCallKind.SLEEP, call_name)
-        record = await self.recorded(DurableCallKind.SLEEP, name)
+        timer = self.sleep_end(delay, until)
+        name = self.name_call(DurableCallKind.SLEEP, call_name)
+        record = await self.load_record(DurableCallKind.SLEEP, name)
         if record is None:
-            text = self.dump(name, None)
-            record = await self.record(DurableCallKind.SLEEP, name, text, **timer)
+            text = self.serialize_value(name, None)
+            record = await self.record_call(DurableCallKind.SLEEP, name, text, **timer)
         if record.remaining > 0:
             raise ParkedForTime(record.remaining)
 
-    async def arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
+    async def wait_for_arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
         """Return the arrival that ended a wait.
 
         Raises:
             ParkedForArrival: Nothing has arrived yet.
             PermanentError: The wait timed out, and `on_timeout` is "fail".
         """
-        record = await self.recorded(wait.kind, wait.call)
+        record = await self.load_record(wait.kind, wait.call)
         if record is None:
-            self.require_space()
-            wait = self.with_numbers(wait)
-            record = await self._attempt.services.receive(self._attempt, wait)
+            self.require_record_space()
+            wait = self.add_broadcast_numbers(wait)
+            record = await self._attempt.services.receive_arrival(self._attempt, wait)
             if record is None:
                 raise ParkedForArrival(wait)
-            self.keep(record)
+            self.add_record(record)
         arrival = decode_arrival(record.value or TIMED_OUT)
         if arrival.timed_out and on_timeout == "fail":
             names = " or ".join(dict.fromkeys(awaited.name for awaited in wait.awaited))
@@ -244,20 +246,22 @@ class DurableCalls:
         detached: bool,
     ) -> Any:
         """Run a child task: see `AsyncContext.run_task`."""
-        name = self.begin(DurableCallKind.RUN_TASK, call_name)
-        record = await self.recorded(DurableCallKind.RUN_TASK, name)
+        name = self.name_call(DurableCallKind.RUN_TASK, call_name)
+        record = await self.load_record(DurableCallKind.RUN_TASK, name)
         if record is None:
-            self.require_space()
+            self.require_record_space()
             claim, client = self._attempt.claim, self._attempt.services.client(self._attempt)
-            key = key_of_child(claim, name)
+            key = child_idempotency_key(claim, name)
             given: TaskOptions = {"idempotency_key": key, "attached": not detached, **options}
             task = await client.create_task(template, context, **given)
             if not task.ended:
                 raise ParkedForTask(task.id)
             if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED):
                 await self._retry_child(client, task, name, retry)
-            record = await self.record(DurableCallKind.RUN_TASK, name, self.dump(name, task.result))
-        value = value_of(record)
+            record = await self.record_call(
+                DurableCallKind.RUN_TASK, name, self.serialize_value(name, task.result)
+            )
+        value = decode_recorded_value(record)
         return template.read_result(value) if isinstance(template, TypedTemplate) else value
 
     async def _retry_child(
@@ -267,14 +271,16 @@ class DurableCalls:
         if retry == "child" and task.status is TaskStatus.ERROR:
             for number in range(1, self._max_attempts):
                 again = f"{name} retry {number}"
-                if self.find(DurableCallKind.RUN_TASK, again) is None:
+                if self.find_record(DurableCallKind.RUN_TASK, again) is None:
                     await client.retry(task.id, reason="retried by the step that waits for it")
-                    await self.record(DurableCallKind.RUN_TASK, again, self.dump(again, task.id))
+                    await self.record_call(
+                        DurableCallKind.RUN_TASK, again, self.serialize_value(again, task.id)
+                    )
                     raise ParkedForTask(task.id)
         failure = TaskFailed(task)
         raise PermanentError(str(failure), code=failure.code, details=failure.details)
 
-    def begin_wait(
+    def build_wait(
         self,
         kind: DurableCallKind,
         call_name: str | None,
@@ -299,7 +305,7 @@ class DurableCalls:
         seconds = None
         if timeout is not None:
             seconds = parse_duration_argument(timeout, "timeout").total_seconds()
-            require_short(seconds, "timeout")
+            require_valid_duration(seconds, "timeout")
         awaited = []
         for signal in signals:
             check_arrival_names(name=signal.name, key=signal.key)
@@ -308,9 +314,9 @@ class DurableCalls:
                 awaited.append(
                     AwaitedArrival(WaitKind.BROADCAST, signal.name, signal.key, self._namespace)
                 )
-        return NewWait(self.begin(kind, call_name), kind, tuple(awaited), seconds)
+        return NewWait(self.name_call(kind, call_name), kind, tuple(awaited), seconds)
 
-    def with_numbers(self, wait: NewWait) -> NewWait:
+    def add_broadcast_numbers(self, wait: NewWait) -> NewWait:
         """Return a wait with the number of the last broadcast that the step has received."""
         if all(awaited.kind is not WaitKind.BROADCAST for awaited in wait.awaited):
             return wait
@@ -329,13 +335,13 @@ class DurableCalls:
             awaited=tuple(awaited._replace(after=last_number(awaited)) for awaited in wait.awaited)
         )
 
-    def keep(self, record: DurableCall) -> None:
+    def add_record(self, record: DurableCall) -> None:
         """Add a record that the store created."""
         self._records[record.name] = record
         self._size += len((record.value or "").encode())
 
 
-def require_short(seconds: float, name: str) -> None:
+def require_valid_duration(seconds: float, name: str) -> None:
     """Raise InvalidInput if a wait is too long."""
     if seconds > WAIT:
         raise InvalidInput(
@@ -344,11 +350,11 @@ def require_short(seconds: float, name: str) -> None:
         )
 
 
-def value_of(record: DurableCall) -> Any:
+def decode_recorded_value(record: DurableCall) -> Any:
     """Return the value of a record."""
     return None if record.value is None else loads(record.value)
 
 
-def key_of_child(claim: Claim, call: str) -> str:
+def child_idempotency_key(claim: Claim, call: str) -> str:
     """Return the idempotency key of the task that a durable call of a step creates."""
     return f"{claim.task_id}:{claim.no}:{call}"

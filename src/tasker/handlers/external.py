@@ -9,14 +9,14 @@ from tasker.codec import dumps
 from tasker.completions import CALL, decode_completion
 from tasker.durable import DurableCall, DurableCallKind
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
-from tasker.handlers.attempt import LiveAttempt, StepFacts
+from tasker.handlers.attempt import LiveAttempt, StepProperties
 from tasker.model import ExternalSpec, TimeoutAction, WaitKind
 from tasker.waits import AwaitedArrival, NewWait, ParkedForArrival
 
 Call = Callable[[LiveAttempt], Any]
 
 
-def external_call(call: Call, facts: StepFacts, *, in_process: bool) -> Call:
+def wrap_external_call(call: Call, facts: StepProperties, *, in_process: bool) -> Call:
     """Return the call of a handler whose step is completed by another system.
 
     The handler's return value becomes the step's checkpoint. A completion that arrived before or
@@ -38,8 +38,8 @@ def external_call(call: Call, facts: StepFacts, *, in_process: bool) -> Call:
 
 async def _call_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := await services.open_completion(attempt)) is not None:
-        return _outcome(completion, external, attempt)
+    if (completion := await services.create_completion_url(attempt)) is not None:
+        return _read_completion(completion, external, attempt)
     try:
         value = call(attempt)
         if inspect.isawaitable(value):
@@ -47,49 +47,49 @@ async def _call_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) 
     except AttemptCancelled:
         raise
     except Exception:
-        if (completion := await _find(attempt)) is None:
+        if (completion := await _find_completion(attempt)) is None:
             raise
-        return _outcome(completion, external, attempt)
+        return _read_completion(completion, external, attempt)
     text = dumps(value, what="the result")
     await asyncio.wrap_future(services.save_checkpoint(attempt, text))
-    raise ParkedForArrival(completion_wait(external))
+    raise ParkedForArrival(build_completion_wait(external))
 
 
 def _call_blocking(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := services.run_blocking(services.open_completion(attempt))) is not None:
-        return _outcome(completion, external, attempt)
+    if (completion := services.run_blocking(services.create_completion_url(attempt))) is not None:
+        return _read_completion(completion, external, attempt)
     try:
         value = call(attempt)
     except AttemptCancelled:
         raise
     except Exception:
-        if (completion := services.run_blocking(_find(attempt))) is None:
+        if (completion := services.run_blocking(_find_completion(attempt))) is None:
             raise
-        return _outcome(completion, external, attempt)
+        return _read_completion(completion, external, attempt)
     services.save_checkpoint(attempt, dumps(value, what="the result")).result()
-    raise ParkedForArrival(completion_wait(external))
+    raise ParkedForArrival(build_completion_wait(external))
 
 
-async def _find(attempt: LiveAttempt) -> DurableCall | None:
-    calls = await attempt.services.load_calls(attempt)
+async def _find_completion(attempt: LiveAttempt) -> DurableCall | None:
+    calls = await attempt.services.load_durable_calls(attempt)
     return next((call for call in calls if call.kind is DurableCallKind.EXTERNAL), None)
 
 
-def completion_wait(external: ExternalSpec) -> NewWait:
+def build_completion_wait(external: ExternalSpec) -> NewWait:
     """Return the wait for the completion of a step whose handler has returned."""
     timeout = None if external.timeout is None else external.timeout.total_seconds()
     awaited = AwaitedArrival(WaitKind.EXTERNAL, CALL)
     return NewWait(CALL, DurableCallKind.EXTERNAL, (awaited,), timeout)
 
 
-def _outcome(completion: DurableCall, external: ExternalSpec, attempt: LiveAttempt) -> Any:
+def _read_completion(completion: DurableCall, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     """Return the result in a completion, or raise its error."""
     attempt.completed = True
-    return result_of_completion(completion, external)
+    return read_completion_result(completion, external)
 
 
-def result_of_completion(completion: DurableCall, external: ExternalSpec) -> Any:
+def read_completion_result(completion: DurableCall, external: ExternalSpec) -> Any:
     """Return the result in a completion. Raises PermanentError if it is an error or too late."""
     try:
         return decode_completion(completion.value)

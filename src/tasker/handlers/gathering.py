@@ -10,14 +10,20 @@ from typing import Any, Protocol, TypeGuard
 
 from tasker.errors import HandlerImportError, Misuse
 from tasker.handlers.decorators import (
-    Registration,
+    HandlerRegistration,
     StepHandler,
     default_handler_name,
-    mark_of,
+    find_handler_mark,
     normalize_handler_name,
 )
-from tasker.handlers.importing import ModuleOrigin, import_all, locate_modules, origin_of, root_of
-from tasker.handlers.subscribers import Subscriber, subscriber_of
+from tasker.handlers.importing import (
+    ModuleOrigin,
+    find_module_origin,
+    find_reload_roots,
+    import_with_submodules,
+    locate_modules,
+)
+from tasker.handlers.subscribers import Subscriber, find_subscriber
 from tasker.handlers.target import Handler
 from tasker.model import Template
 
@@ -49,17 +55,17 @@ class HandlerCollector:
         self.subscribers: list[Subscriber] = []
         self._namespace = ""  #: namespace of the source being read, if it names one
 
-    def add(self, source: object) -> None:
-        """Add the handlers of one source: see `Handlers.of`."""
+    def add_source(self, source: object) -> None:
+        """Add the handlers of one source: see `Handlers.collect`."""
         functions = getattr(source, "functions", None)
-        if (subscriber := subscriber_of(source)) is not None:
-            self.subscribe(subscriber)
+        if (subscriber := find_subscriber(source)) is not None:
+            self.add_subscriber(subscriber)
         elif _is_workflow(source):
             self._add_workflow(source)
         elif isinstance(source, ModuleType):
-            self._add_modules(origin_of(source), source.__name__)
+            self._add_modules(find_module_origin(source), source.__name__)
         elif isinstance(source, str | Path):
-            self._add_located(source)
+            self._add_path_or_module(source)
         elif isinstance(source, Mapping):
             self._add_named(source)
         elif isinstance(functions, Mapping) and not isinstance(source, type):
@@ -72,7 +78,7 @@ class HandlerCollector:
                 " functions, classes or workflows"
             )
 
-    def register(self, handler: Handler) -> None:
+    def add_handler(self, handler: Handler) -> None:
         """Add one handler under its name.
 
         Raises:
@@ -91,7 +97,7 @@ class HandlerCollector:
             )
         there.append(handler)
 
-    def subscribe(self, subscriber: Subscriber) -> None:
+    def add_subscriber(self, subscriber: Subscriber) -> None:
         """Add one subscriber.
 
         Raises:
@@ -110,7 +116,7 @@ class HandlerCollector:
                 )
         self.subscribers.append(subscriber)
 
-    def register_by_path(self, handler: Handler) -> None:
+    def add_handler_by_path(self, handler: Handler) -> None:
         """Add one handler under its dotted path."""
         there = self.others.setdefault(handler.name, [])
         there[:] = [
@@ -120,7 +126,7 @@ class HandlerCollector:
         ]
         there.append(handler)
 
-    def _add_located(self, source: str | Path) -> None:
+    def _add_path_or_module(self, source: str | Path) -> None:
         self._namespace, place = split_namespace(source)
         for origin in locate_modules(place):
             self._add_modules(origin, place)
@@ -131,13 +137,13 @@ class HandlerCollector:
             return
         self.workflows.append(workflow)
         for name, target in workflow.functions.items():
-            code = Registration(name, workflow.version, self._namespace, workflow.serves)
-            self.register(Handler(code, target))
+            code = HandlerRegistration(name, workflow.version, self._namespace, workflow.serves)
+            self.add_handler(Handler(code, target))
 
     def _add_modules(self, origin: ModuleOrigin, source: object) -> None:
-        for module in import_all(origin, source=source):
+        for module in import_with_submodules(origin, source=source):
             self._add_members(module)
-            self.roots |= root_of(module)
+            self.roots |= find_reload_roots(module)
 
     def _add_named(self, source: Mapping[Any, Any]) -> None:
         for name, target in source.items():
@@ -145,16 +151,18 @@ class HandlerCollector:
                 raise Misuse(f"{name!r} cannot be the name of a handler")
             if not callable(target) and not callable(getattr(target, "call", None)):
                 raise Misuse(f"{name!r} cannot be a handler: {target!r} is not callable")
-            self.register(Handler(normalize_handler_name(name), target))
+            self.add_handler(Handler(normalize_handler_name(name), target))
 
     def _add_target(self, target: Any) -> None:
-        mark = mark_of(target)
-        for each in mark.registrations if mark else (Registration(default_handler_name(target)),):
+        mark = find_handler_mark(target)
+        for each in (
+            mark.registrations if mark else (HandlerRegistration(default_handler_name(target)),)
+        ):
             if "<" in each.name:
                 raise Misuse(f'{target!r} has no name; give it one: {{"name": ...}}')
             bound = each._replace(namespace=each.namespace or self._namespace)
-            self.register(Handler(bound, target))
-        self._register_target_by_path(target)
+            self.add_handler(Handler(bound, target))
+        self._add_target_by_path(target)
 
     def _add_members(self, module: ModuleType) -> None:
         for name, target in list(vars(module).items()):
@@ -163,14 +171,14 @@ class HandlerCollector:
             if not issubclass(type(target), FunctionType | type):
                 continue
             here = target.__module__ == module.__name__
-            if (subscriber := subscriber_of(target)) is not None:
-                self.subscribe(subscriber)
-            elif mark_of(target) is not None or (here and _is_step_handler(target)):
+            if (subscriber := find_subscriber(target)) is not None:
+                self.add_subscriber(subscriber)
+            elif find_handler_mark(target) is not None or (here and _is_step_handler(target)):
                 self._add_target(target)
             elif here and not name.startswith("_") and _could_be_handler(target):
-                self._register_target_by_path(target)
+                self._add_target_by_path(target)
 
-    def _register_target_by_path(self, target: object) -> None:
+    def _add_target_by_path(self, target: object) -> None:
         """Add a function or class under its dotted path, with the namespace and version of its
         registration.
         """
@@ -178,10 +186,10 @@ class HandlerCollector:
         if qualname is None or "<" in qualname:
             return
         path = f"{getattr(target, '__module__', '')}.{qualname}"
-        mark = mark_of(target)
-        for each in mark.registrations if mark else (Registration(path),):
+        mark = find_handler_mark(target)
+        for each in mark.registrations if mark else (HandlerRegistration(path),):
             namespace = each.namespace or self._namespace
-            self.register_by_path(Handler(each._replace(name=path, namespace=namespace), target))
+            self.add_handler_by_path(Handler(each._replace(name=path, namespace=namespace), target))
 
 
 def split_namespace(source: str | Path) -> tuple[str, str | Path]:
@@ -193,7 +201,7 @@ def split_namespace(source: str | Path) -> tuple[str, str | Path]:
     return "", source
 
 
-def imported_modules(source: object) -> list[ModuleType]:
+def list_imported_modules(source: object) -> list[ModuleType]:
     """List the modules of a source that are already imported."""
     if isinstance(source, ModuleType):
         return [source]

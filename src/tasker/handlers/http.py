@@ -46,29 +46,30 @@ def check_response(
         PermanentError: Any other status. The code is `HTTP_<status>`.
     """
     status = response.status_code
-    if status in accept or _contains(classify.success, status):
+    if status in accept or _contains_status(classify.success, status):
         return response
-    if _contains(classify.permanent, status):
-        _raise_for(response, retryable=False)
-    if _contains(classify.retryable, status):
-        _raise_for(response, retryable=True)
+    if _contains_status(classify.permanent, status):
+        _raise_status_error(response, retryable=False)
+    if _contains_status(classify.retryable, status):
+        _raise_status_error(response, retryable=True)
     if not response.is_success:
-        _raise_for(response, retryable=_contains(_RETRYABLE, status))
+        _raise_status_error(response, retryable=_contains_status(_RETRYABLE, status))
     return response
 
 
-def _contains(ranges: Iterable[StatusRange], status: int) -> bool:
+def _contains_status(ranges: Iterable[StatusRange], status: int) -> bool:
     return any(low <= status <= high for low, high in ranges)
 
 
-def _raise_for(response: httpx.Response, *, retryable: bool) -> NoReturn:
+def _raise_status_error(response: httpx.Response, *, retryable: bool) -> NoReturn:
     status = response.status_code
-    reason = _reason(response)
-    message = f"{_request_line(response)} returned {status} {response.reason_phrase}".rstrip() + (
-        f": {reason}" if reason else ""
+    reason = _read_error_message(response)
+    message = (
+        f"{_describe_request(response)} returned {status} {response.reason_phrase}".rstrip()
+        + (f": {reason}" if reason else "")
     )
     code = f"HTTP_{status}"
-    details: JsonObject = {"status": status, "body": _text_of(response)[:_EXCERPT]}
+    details: JsonObject = {"status": status, "body": _read_text(response)[:_EXCERPT]}
     if not retryable:
         raise PermanentError(message, code=code, details=details)
     try:
@@ -78,7 +79,7 @@ def _raise_for(response: httpx.Response, *, retryable: bool) -> NoReturn:
     raise RetryableError(message, code=code, details=details, retry_after=delay)
 
 
-def _request_line(response: httpx.Response) -> str:
+def _describe_request(response: httpx.Response) -> str:
     """Return the method and the URL of a request, without its query, which may hold secrets."""
     try:
         request = response.request
@@ -87,7 +88,7 @@ def _request_line(response: httpx.Response) -> str:
     return f"{request.method} {request.url.copy_with(query=None, userinfo=b'')}"
 
 
-def _reason(response: httpx.Response) -> str:
+def _read_error_message(response: httpx.Response) -> str:
     """Return the message in the body of an error response, or ""."""
     try:
         body = response.json()
@@ -102,7 +103,7 @@ def _reason(response: httpx.Response) -> str:
     return ""
 
 
-def _text_of(response: httpx.Response) -> str:
+def _read_text(response: httpx.Response) -> str:
     return response.text.replace("\0", "")
 
 
@@ -129,7 +130,7 @@ def idempotency_headers(
     return {IDEMPOTENCY_KEY: context.idempotency_key, **headers}
 
 
-class _ApiSettings(StepHandler):
+class _ApiHandlerSettings(StepHandler):
     """Declarations of both base classes."""
 
     base_url: ClassVar[str] = ""
@@ -145,7 +146,7 @@ class _ApiSettings(StepHandler):
     """Statuses whose effects differ from the default effects."""
 
 
-class ApiHandler(_ApiSettings):
+class ApiHandler(_ApiHandlerSettings):
     """Base class of `async` handlers that call an HTTP API.
 
     All instances of a class share a pool of connections. Requests contain the step's idempotency
@@ -220,7 +221,7 @@ class ApiHandler(_ApiSettings):
         return await self.request(context, "DELETE", path, **options)
 
 
-class SyncApiHandler(_ApiSettings):
+class SyncApiHandler(_ApiHandlerSettings):
     """`ApiHandler` for handlers that are not `async`: its methods block the handler's thread."""
 
     _clients: ClassVar[dict[type["SyncApiHandler"], httpx.Client]] = {}

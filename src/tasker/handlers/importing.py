@@ -53,7 +53,7 @@ def _import_file(origin: ModuleOrigin) -> ModuleType:
     return module
 
 
-def origin_of(module: ModuleType) -> ModuleOrigin:
+def find_module_origin(module: ModuleType) -> ModuleOrigin:
     """Return the origin from which another process can import `module`."""
     name, file = module.__name__, getattr(module, "__file__", None)
     if file is None or name == "__main__":
@@ -68,7 +68,7 @@ def origin_of(module: ModuleType) -> ModuleOrigin:
 # ------------------------------------------------------------------ locating sources
 
 
-def is_path(source: str) -> bool:
+def is_path_source(source: str) -> bool:
     """Return whether a source given as text is a file or directory rather than a module name."""
     return bool(source) and (
         source.endswith((".py", *_TEMPLATES))
@@ -87,13 +87,13 @@ def locate_modules(source: str | Path) -> list[ModuleOrigin]:
     Raises:
         HandlerImportError: The source does not exist.
     """
-    if isinstance(source, str) and not is_path(source):
-        return [_origin_of_name(source)]
+    if isinstance(source, str) and not is_path_source(source):
+        return [_find_origin_by_name(source)]
     path = Path(source).resolve()
     if path.is_dir():
         if (path / "__init__.py").exists():
             return [_package_origin(path / "__init__.py")]
-        files = sorted(file for file in path.glob("*.py") if not _is_skipped(file.stem))
+        files = sorted(file for file in path.glob("*.py") if not _is_skipped_module(file.stem))
         if not files:
             raise HandlerImportError(f"{source} has no handlers: it contains no .py files")
         return [_single_file_origin(file) for file in files]
@@ -112,7 +112,7 @@ def locate_modules(source: str | Path) -> list[ModuleOrigin]:
     ]
 
 
-def _origin_of_name(name: str) -> ModuleOrigin:
+def _find_origin_by_name(name: str) -> ModuleOrigin:
     if not all(part.isidentifier() for part in name.split(".")):
         raise HandlerImportError(f"{name!r} is neither the name of a module nor a path that exists")
     top = name.partition(".")[0]
@@ -136,25 +136,25 @@ def _single_file_origin(file: Path) -> ModuleOrigin:
     """Return the origin of a file outside packages, named by its stem if that name is free."""
     name, root = file.stem.replace("-", "_").replace(".", "_"), str(file.parent)
     taken = sys.modules.get(name)
-    same = taken is not None and _file_of(taken) == file
+    same = taken is not None and _module_file(taken) == file
     if not same and (taken is not None or name in sys.stdlib_module_names):
         name = f"{name}_{zlib.crc32(str(file).encode()):08x}"
     return ModuleOrigin(name, str(file), root)
 
 
-def _file_of(module: ModuleType) -> Path | None:
+def _module_file(module: ModuleType) -> Path | None:
     file = getattr(module, "__file__", None)
     return Path(file).resolve() if file else None
 
 
-def _is_skipped(name: str) -> bool:
+def _is_skipped_module(name: str) -> bool:
     return name.startswith(("_", "test_")) or name in _SKIPPED
 
 
 # ----------------------------------------------------------------------- importing
 
 
-def import_all(origin: ModuleOrigin, *, source: object) -> list[ModuleType]:
+def import_with_submodules(origin: ModuleOrigin, *, source: object) -> list[ModuleType]:
     """Import a module. If it is a package, import all of its modules except tests and private ones.
 
     Args:
@@ -165,15 +165,15 @@ def import_all(origin: ModuleOrigin, *, source: object) -> list[ModuleType]:
         HandlerImportError: A module cannot be imported; the message has the file, line and reason.
     """
     module = _import_origin(origin, source)
-    return [module, *_submodules(module, source)]
+    return [module, *_import_submodules(module, source)]
 
 
-def _submodules(package: ModuleType, source: object) -> Iterator[ModuleType]:
+def _import_submodules(package: ModuleType, source: object) -> Iterator[ModuleType]:
     for entry in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
-        if not _is_skipped(entry.name.rpartition(".")[2]):
+        if not _is_skipped_module(entry.name.rpartition(".")[2]):
             module = _import_origin(ModuleOrigin(entry.name), source)
             yield module
-            yield from _submodules(module, source)
+            yield from _import_submodules(module, source)
 
 
 def _import_origin(origin: ModuleOrigin, source: object) -> ModuleType:
@@ -184,10 +184,10 @@ def _import_origin(origin: ModuleOrigin, source: object) -> ModuleType:
         _close_coroutines(error)
         raise HandlerImportError(reason) from error
     expected = _allowed_origins(origin)
-    if expected is not None and _file_of(module) not in expected:
+    if expected is not None and _module_file(module) not in expected:
         raise HandlerImportError(
             f"cannot import {source} as module {origin.name!r}: that name already refers to"
-            f" {display_path(_file_of(module))}"
+            f" {display_path(_module_file(module))}"
         )
     return module
 
@@ -208,7 +208,7 @@ def _import_error_reason(origin: ModuleOrigin, source: object, error: BaseExcept
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
         return f"module {absent!r} not found (needed by the handlers from {source})"
     if isinstance(error, InvalidTemplate):  # its problems include the location
-        return f"{_join_problems(error)} (while importing handlers from {source})"
+        return f"{_join_error_lines(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:
         where, what = _format_position(error.filename, error.lineno, error.offset), error.msg
     else:
@@ -226,7 +226,7 @@ def _describe_error(error: BaseException) -> str:
     return str(error)
 
 
-def _join_problems(error: InvalidTemplate) -> str:
+def _join_error_lines(error: InvalidTemplate) -> str:
     return "; ".join(
         str(replace(problem, file=display_path(Path(problem.file))) if problem.file else problem)
         for problem in error.problems
@@ -274,23 +274,23 @@ def display_path(path: Path | None) -> str:
 # ------------------------------------------------------------------------ reloading
 
 
-def root_of(module: ModuleType) -> set[Path]:
+def find_reload_roots(module: ModuleType) -> set[Path]:
     """Return the directory whose modules are reloaded with `module`: its package's or its own."""
-    file = _file_of(module)
+    file = _module_file(module)
     if file is None or module.__name__ == "__main__":
         return set()
     levels = module.__name__.count(".") + (file.name == "__init__.py")
     return {file.parents[max(levels - 1, 0)]}
 
 
-def files_under(roots: set[Path]) -> dict[str, Path]:
+def find_imported_files(roots: set[Path]) -> dict[str, Path]:
     """Return the files of the imported modules below `roots`, by module name.
 
     Installed packages, Tasker itself and the main program are excluded.
     """
     modules = {}
     for name, module in list(sys.modules.items()):
-        file = _file_of(module)
+        file = _module_file(module)
         if (
             file is not None
             and name != "__main__"
@@ -302,7 +302,7 @@ def files_under(roots: set[Path]) -> dict[str, Path]:
     return modules
 
 
-class ForgottenModules:
+class UnloadedModules:
     """Modules removed from `sys.modules` to be imported again.
 
     As a context manager: if the block fails, the previous modules are restored.

@@ -44,12 +44,12 @@ class InstanceInput(NamedTuple):
     items: Mapping[str, JsonText]  #: by name, with those of the instances around it
     offsets: Mapping[int, int]  #: from the numbers of nodes to those of steps, by scope
 
-    def number(self, node: int, scope: int) -> int:
+    def step_number(self, node: int, scope: int) -> int:
         """Return the number of the step that this instance has for node `node` of the template."""
         return node + self.offsets.get(scope, 0)
 
 
-class Joined(NamedTuple):
+class JoinedStep(NamedTuple):
     """A step with instances whose results a later step can read."""
 
     step: str
@@ -57,9 +57,9 @@ class Joined(NamedTuple):
     scope: int  #: of the join
     sinks: tuple[tuple[str, int], ...]  #: last steps of the body, and their places in it
 
-    def join_no(self, instance: InstanceInput | None) -> int:
+    def join_number(self, instance: InstanceInput | None) -> int:
         """Return the number of the join in the task, as seen from an instance."""
-        return instance.number(self.join, self.scope) if instance else self.join
+        return instance.step_number(self.join, self.scope) if instance else self.join
 
 
 class EnclosingInstances(NamedTuple):
@@ -71,14 +71,14 @@ class EnclosingInstances(NamedTuple):
     bodies: Mapping[str, BodyNodes] = {}
     """The bodies that the step is part of, by the name of the step that has the body."""
 
-    joined: Mapping[str, Joined] = {}
+    joined: Mapping[str, JoinedStep] = {}
     """Earlier steps with instances whose results the step may read, by name."""
 
     scopes: Mapping[int, int] = {}
     """The scopes of the nodes in bodies."""
 
     @classmethod
-    def of_step(cls, graph: Graph, no: int) -> "EnclosingInstances":
+    def for_step(cls, graph: Graph, no: int) -> "EnclosingInstances":
         """Return the instances around step `no` of `graph`."""
         layout = graph.layout
         if not layout.bodies:
@@ -93,7 +93,7 @@ class EnclosingInstances(NamedTuple):
             scope = layout.spawner_around(scope)
         before = graph.ancestors[no]
         joined = {
-            body.spec.name: joined_of(graph, body)
+            body.spec.name: describe_joined_step(graph, body)
             for body in layout.bodies.values()
             if before >> body.join & 1
         }
@@ -104,7 +104,7 @@ class EnclosingInstances(NamedTuple):
 NO_SURROUNDINGS = EnclosingInstances()
 
 
-def joined_of(graph: Graph, body: BodyNodes) -> Joined:
+def describe_joined_step(graph: Graph, body: BodyNodes) -> JoinedStep:
     """Return how the results of a body's instances are read."""
     sinks = tuple(
         (graph.specs[no - 1].name, no - body.first)
@@ -115,10 +115,10 @@ def joined_of(graph: Graph, body: BodyNodes) -> Joined:
         sinks = tuple(
             (graph.specs[no - 1].name, no - body.first) for no in graph.parents[body.check_node]
         )
-    return Joined(body.spec.name, body.join, graph.layout.spawner_around(body.join), sinks)
+    return JoinedStep(body.spec.name, body.join, graph.layout.spawner_around(body.join), sinks)
 
 
-def new_instances(
+def plan_new_instances(
     instance: InstanceInput | None, around: EnclosingInstances, step: str, items: Any, key: str
 ) -> Iterator[NewInstances]:
     """Yield, in several parts, the instances that a handler adds to the map around its step.
@@ -145,8 +145,8 @@ def new_instances(
         part = items[begin : begin + most]
         yield NewInstances(
             key,
-            instance.number(body.join, scope),
-            instance.number(body.spawner, scope),
+            instance.step_number(body.join, scope),
+            instance.step_number(body.spawner, scope),
             body.spawner,
             len(items),
             begin,
@@ -170,7 +170,7 @@ class InstanceReader:
 
     def __init__(
         self,
-        joined: Joined,
+        joined: JoinedStep,
         join_no: int,
         spawns: Callable[[int], Coroutine[Any, Any, Sequence[StoredSpawn]]],
         load: Callable[[Sequence[int]], Coroutine[Any, Any, Sequence[StepResult]]],
@@ -180,38 +180,40 @@ class InstanceReader:
         self._spawns = spawns
         self._load = load
 
-    async def pages(self) -> AsyncIterator[Page]:
+    async def iterate_pages(self) -> AsyncIterator[Page]:
         """Yield the results of all instances."""
         for spawn in await self._spawns(self._join_no):
             for begin in range(0, spawn.instances, PAGE):
                 count = min(PAGE, spawn.instances - begin)
-                yield await self._page(spawn, begin, count)
+                yield await self._read_page_of_spawn(spawn, begin, count)
 
-    async def page(self, begin: int, most: int) -> Page:
+    async def read_page(self, begin: int, most: int) -> Page:
         """Return the results of up to `most` instances from instance `begin`; empty if it does not
         exist."""
         for spawn in await self._spawns(self._join_no):
             if spawn.contains_instance(begin):
                 place = begin - spawn.first_instance
-                return await self._page(spawn, place, min(most, spawn.instances - place))
+                return await self._read_page_of_spawn(
+                    spawn, place, min(most, spawn.instances - place)
+                )
         return ()
 
-    async def last(self) -> JsonText | None:
+    async def read_last_result(self) -> JsonText | None:
         """Return the result of the last instance."""
         *_, spawn = await self._spawns(self._join_no)
-        return (await self._page(spawn, spawn.instances - 1, 1))[0]
+        return (await self._read_page_of_spawn(spawn, spawn.instances - 1, 1))[0]
 
-    async def _page(self, spawn: StoredSpawn, begin: int, count: int) -> Page:
+    async def _read_page_of_spawn(self, spawn: StoredSpawn, begin: int, count: int) -> Page:
         sinks = self._joined.sinks
         firsts = [spawn.first_no + place * spawn.size for place in range(begin, begin + count)]
         rows = await self._load([first + place for first in firsts for _, place in sinks])
         results = {row.no: row.result for row in rows}
         if len(sinks) == 1:
             return [results.get(first + sinks[0][1]) for first in firsts]
-        return [_combined(results, first, sinks) for first in firsts]
+        return [_combine_sink_results(results, first, sinks) for first in firsts]
 
 
-def _combined(
+def _combine_sink_results(
     results: Mapping[int, JsonText | None], first: int, sinks: Sequence[tuple[str, int]]
 ) -> JsonText | None:
     """Return the results of an instance's last steps by name; None if it did not succeed."""
@@ -248,30 +250,30 @@ class Instances(Generic[T]):
     async def __aiter__(self) -> AsyncIterator[T]:
         if isinstance(self._value, Sequence):
             for each in self._value:
-                yield self._converted(each)
+                yield self._validate_result(each)
             return
         async for page in self._pages():
             for text in page:
-                yield self._converted(None if text is None else loads(text))
+                yield self._validate_result(None if text is None else loads(text))
 
     def __iter__(self) -> Iterator[T]:
         if isinstance(self._value, Sequence):
-            yield from map(self._converted, self._value)
+            yield from map(self._validate_result, self._value)
             return
         pages = self._pages()
-        while (page := self._run_blocking(_next_page(pages))) is not None:
+        while (page := self._run_blocking(_read_next_page(pages))) is not None:
             for text in page:
-                yield self._converted(None if text is None else loads(text))
+                yield self._validate_result(None if text is None else loads(text))
 
-    def _converted(self, value: Any) -> Any:
+    def _validate_result(self, value: Any) -> Any:
         return value if self._validate is None or value is None else self._validate(value)
 
 
-async def _next_page(pages: AsyncIterator[Page]) -> Page | None:
+async def _read_next_page(pages: AsyncIterator[Page]) -> Page | None:
     return await anext(pages, None)
 
 
-def element_of(annotation: Any) -> Any:
+def instances_element_type(annotation: Any) -> Any:
     """Return `T` of `Instances[T]`, Any of `Instances`; None if it is another type."""
     if annotation is Instances:
         return Any

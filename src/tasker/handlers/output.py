@@ -8,7 +8,7 @@ Printed = Callable[[str, str], None]
 """Function called with the name of a stream and the text that was written to it."""
 
 
-class SharedStream:
+class TeeStream:
     """A standard stream that also passes its text to a function."""
 
     def __init__(self, stream: TextIO, name: str, printed: Printed) -> None:
@@ -29,11 +29,11 @@ class SharedStream:
         return getattr(self.stream, name)
 
 
-_shared: list[SharedStream] = []
+_shared: list[TeeStream] = []
 _users: list[Printed] = []
 
 
-def share_output(printed: Printed) -> None:
+def tee_output(printed: Printed) -> None:
     """Also pass what is written to `sys.stdout` and `sys.stderr` to a function.
 
     A second call before `release_output` has no further effect.
@@ -41,12 +41,12 @@ def share_output(printed: Printed) -> None:
     _users.append(printed)
     if len(_users) == 1:
         for name in ("stdout", "stderr"):
-            shared = SharedStream(getattr(sys, name), name, printed)
+            shared = TeeStream(getattr(sys, name), name, printed)
             _shared.append(shared)
             setattr(sys, name, shared)
 
 
-def release_output() -> None:
+def restore_output() -> None:
     """Restore the streams once for each call of `share_output`, unless others replaced them."""
     _users.pop()
     if not _users:

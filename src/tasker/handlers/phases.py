@@ -45,15 +45,15 @@ class FourPhaseHandler(StepHandler, ABC):
     async def call(self, context: AsyncContext) -> Any:
         """Run the phases."""
         outcome = await context.once(EXECUTED, self._execute_once, context)
-        return await _settled(self.record(context, outcome))
+        return await _await_if_needed(self.record(context, outcome))
 
     async def _execute_once(self, context: AsyncContext) -> Any:
         try:
-            request = await _settled(self.extract(context))
+            request = await _await_if_needed(self.extract(context))
         except Exception as error:
             _fail_permanently(error)
-        response = await _settled(self.execute(context, request))
-        return await _settled(self.check(context, response))
+        response = await _await_if_needed(self.execute(context, request))
+        return await _await_if_needed(self.check(context, response))
 
 
 class SyncFourPhaseHandler(StepHandler, ABC):
@@ -87,7 +87,7 @@ class SyncFourPhaseHandler(StepHandler, ABC):
         return self.check(context, self.execute(context, request))
 
 
-async def _settled(value: Any) -> Any:
+async def _await_if_needed(value: Any) -> Any:
     return await value if isawaitable(value) else value
 
 

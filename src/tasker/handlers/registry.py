@@ -8,11 +8,11 @@ from types import MappingProxyType
 from tasker import versions
 from tasker.errors import HandlerNotFound
 from tasker.graph import Graph
-from tasker.handlers.attempt import Upstream
-from tasker.handlers.binding import Plan, compile_plan
+from tasker.handlers.attempt import UpstreamSteps
+from tasker.handlers.binding import CallPlan, compile_call_plan
 from tasker.handlers.decorators import normalize_handler_name
-from tasker.handlers.gathering import HandlerCollector, WorkflowSource, imported_modules
-from tasker.handlers.importing import ForgottenModules, files_under, root_of
+from tasker.handlers.gathering import HandlerCollector, WorkflowSource, list_imported_modules
+from tasker.handlers.importing import UnloadedModules, find_imported_files, find_reload_roots
 from tasker.handlers.instances import EnclosingInstances
 from tasker.handlers.subscribers import Subscriber
 from tasker.handlers.target import Handler
@@ -46,9 +46,9 @@ class Handlers:
         workflows: Iterable[WorkflowSource] = (),
         subscribers: Iterable[Subscriber] = (),
     ) -> None:
-        """Create the set; use `Handlers.of` instead."""
-        self._registered = _freeze(registered)
-        self._others = _freeze(others)  #: by dotted path
+        """Create the set; use `Handlers.collect` instead."""
+        self._registered = _freeze_groups(registered)
+        self._others = _freeze_groups(others)  #: by dotted path
         self._roots = frozenset(roots)
         self._workflows = tuple(workflows)
         self.subscribers = tuple(subscribers)
@@ -60,10 +60,10 @@ class Handlers:
         bare: dict[str, list[Handler]] = {}
         for path, group in self._others.items():
             bare.setdefault(path.rpartition(".")[2], []).extend(group)
-        self._bare = _freeze(bare)
+        self._bare = _freeze_groups(bare)
 
     @classmethod
-    def of(cls, *sources: object, reload: bool = False) -> "Handlers":
+    def collect(cls, *sources: object, reload: bool = False) -> "Handlers":
         """Gather handlers.
 
         Args:
@@ -81,18 +81,18 @@ class Handlers:
             Misuse: A source is of an unsupported kind.
         """
         if reload:
-            imported = [module for source in sources for module in imported_modules(source)]
-            roots = {root for module in imported for root in root_of(module)}
-            with ForgottenModules(set(files_under(roots))):
-                return cls.of(*sources)
+            imported = [module for source in sources for module in list_imported_modules(source)]
+            roots = {root for module in imported for root in find_reload_roots(module)}
+            with UnloadedModules(set(find_imported_files(roots))):
+                return cls.collect(*sources)
         if len(sources) == 1 and isinstance(sources[0], Handlers):
             return sources[0]
         gathering = HandlerCollector()
         for source in sources:
             if isinstance(source, Handlers):
-                source._add_to(gathering)
+                source._add_to_collector(gathering)
             else:
-                gathering.add(source)
+                gathering.add_source(source)
         return cls(
             gathering.registered,
             gathering.others,
@@ -101,19 +101,21 @@ class Handlers:
             gathering.subscribers,
         )
 
-    def _add_to(self, gathering: HandlerCollector) -> None:
-        for handler in self.describe():
-            gathering.register(handler)
-        for handler in _all_handlers(self._others):
-            gathering.register_by_path(handler)
+    def _add_to_collector(self, gathering: HandlerCollector) -> None:
+        for handler in self.list_registered():
+            gathering.add_handler(handler)
+        for handler in _iterate_handlers(self._others):
+            gathering.add_handler_by_path(handler)
         for subscriber in self.subscribers:
-            gathering.subscribe(subscriber)
+            gathering.add_subscriber(subscriber)
         gathering.roots |= self._roots
         gathering.workflows += [each for each in self._workflows if each not in gathering.workflows]
 
     # -- binding
 
-    def bind(self, templates: Iterable[Template], namespaces: Iterable[str]) -> "Handlers":
+    def bind_to_namespaces(
+        self, templates: Iterable[Template], namespaces: Iterable[str]
+    ) -> "Handlers":
         """Return these handlers, each bound to the namespaces that may call it.
 
         A handler with its own namespace is bound to that namespace. A handler that templates refer
@@ -130,26 +132,26 @@ class Handlers:
         for template in templates:
             for spec in steps_with_handlers(template.steps):
                 name, namespace = spec.handler, template.namespace
-                handler = general.find(name, namespace, spec.handler_version)
-                handler = handler or general.find(name, namespace)
-                for version in general._versions(handler):
+                handler = general.find_handler(name, namespace, spec.handler_version)
+                handler = handler or general.find_handler(name, namespace)
+                for version in general._list_versions(handler):
                     named.setdefault(version, set()).add(template.namespace)
         rest = frozenset(namespaces)
         bound = copy.copy(general)
         bound._bound = {
             handler: frozenset(named.get(handler, rest))
-            for handler in (*_all_handlers(self._registered), *_all_handlers(self._others))
+            for handler in (*_iterate_handlers(self._registered), *_iterate_handlers(self._others))
         }
         return bound
 
-    def _versions(self, handler: Handler | None) -> Sequence[Handler]:
+    def _list_versions(self, handler: Handler | None) -> Sequence[Handler]:
         """List a handler and its other versions."""
         if handler is None:
             return ()
         group = self._registered.get(handler.name, ())
         return group if handler in group else self._others.get(handler.name, ())
 
-    def namespaces(self, handler: Handler) -> frozenset[str]:
+    def bound_namespaces(self, handler: Handler) -> frozenset[str]:
         """Return the namespaces that a handler is bound to; `*` means all."""
         if handler.registration.namespace:
             return frozenset([handler.registration.namespace])
@@ -157,20 +159,26 @@ class Handlers:
             return frozenset([EVERY_NAMESPACE])
         return self._bound.get(handler, frozenset())
 
-    def unbound(self) -> tuple[Handler, ...]:
+    def unbound_handlers(self) -> tuple[Handler, ...]:
         """List the registered handlers that are not bound to any namespace under any of their
         names."""
-        bound = {id(handler.target) for handler in self.describe() if self.namespaces(handler)}
-        return tuple(handler for handler in self.describe() if id(handler.target) not in bound)
+        bound = {
+            id(handler.target)
+            for handler in self.list_registered()
+            if self.bound_namespaces(handler)
+        }
+        return tuple(
+            handler for handler in self.list_registered() if id(handler.target) not in bound
+        )
 
     def are_all_unbound(self) -> bool:
         """Whether there are handlers but none is bound to a namespace."""
-        handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
-        return bool(handlers) and not any(map(self.namespaces, handlers))
+        handlers = [*_iterate_handlers(self._registered), *_iterate_handlers(self._others)]
+        return bool(handlers) and not any(map(self.bound_namespaces, handlers))
 
     def serves_namespace(self, namespace: str) -> bool:
         """Return whether any handler is bound to a namespace, whether or not templates call it."""
-        handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
+        handlers = [*_iterate_handlers(self._registered), *_iterate_handlers(self._others)]
         return any(self._is_bound_to(handler, namespace) for handler in handlers)
 
     def with_built_in(
@@ -186,16 +194,18 @@ class Handlers:
         """
         handler = Handler(name, target)
         spaces = {*namespaces, *(template.namespace for template in templates)}
-        spaces.update(*map(self.namespaces, _all_handlers(self._registered)))
+        spaces.update(*map(self.bound_namespaces, _iterate_handlers(self._registered)))
         extended = copy.copy(self)
-        extended._registered = _freeze({**self._registered, name: (handler,)})
+        extended._registered = _freeze_groups({**self._registered, name: (handler,)})
         if self._bound is not None:
             extended._bound = {**self._bound, handler: frozenset(spaces)}
         return extended
 
     # -- finding
 
-    def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
+    def find_handler(
+        self, name: str, namespace: str | None = None, version: str = ""
+    ) -> Handler | None:
         """Find the handler that a template calls `name`.
 
         Handlers bound to the namespace take precedence over general ones. The exact version takes
@@ -230,7 +240,7 @@ class Handlers:
         return None
 
     def _is_bound_to(self, handler: Handler, namespace: str | None) -> bool:
-        bound = self.namespaces(handler)
+        bound = self.bound_namespaces(handler)
         return namespace is None or namespace in bound or EVERY_NAMESPACE in bound
 
     def _versions_of_only_match(self, name: str, namespace: str | None) -> Sequence[Handler]:
@@ -238,22 +248,24 @@ class Handlers:
         group = [each for each in self._bare.get(name, ()) if self._is_bound_to(each, namespace)]
         return group if len({handler.name for handler in group}) == 1 else ()
 
-    def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
+    def compile_call_plan(
+        self, template: Template, graph: Graph, spec: StepSpec
+    ) -> CallPlan | None:
         """Compile the plan of a step, or return None if it has no handler here.
 
         Raises:
             Misuse: The handler has a parameter that this step cannot fill.
         """
-        handler = self.find(spec.handler, template.namespace, spec.handler_version)
+        handler = self.find_handler(spec.handler, template.namespace, spec.handler_version)
         if handler is None:
             return None
         no = graph.numbers[spec.name]
-        return compile_plan(
+        return compile_call_plan(
             handler,
             spec,
-            upstream=Upstream.of_step(graph, no),
+            upstream=UpstreamSteps.for_step(graph, no),
             template=template.key,
-            around=EnclosingInstances.of_step(graph, no),
+            around=EnclosingInstances.for_step(graph, no),
         )
 
     def not_found_error(
@@ -263,12 +275,12 @@ class Handlers:
         name = normalize_handler_name(name)
         if name == HTTP_HANDLER:
             return HandlerNotFound(NO_HTTP_WORKER)
-        if offered := self._versions_offered(name, namespace):
+        if offered := self._list_offered_versions(name, namespace):
             return HandlerNotFound(
                 f"version {version} of handler {name!r} is required, but only"
                 f" {', '.join(offered)} is available here"
             )
-        if bound := self._namespaces_of(name):
+        if bound := self._list_namespaces_with(name):
             return HandlerNotFound(
                 f"handler {name!r} is not bound to namespace {namespace!r}, only to"
                 f" {', '.join(sorted(bound))}"
@@ -284,7 +296,7 @@ class Handlers:
         of = f" (namespace {namespace})" if namespace else ""
         hint = did_you_mean(name, known)
         if not hint:
-            names = self.names()
+            names = self.registered_names()
             some = [*names[:5], "..."] if len(names) > 5 else names
             hint = f"; registered: {', '.join(some) or 'none'}"
         return HandlerNotFound(f"handler {name!r}{of} not found{hint}")
@@ -298,23 +310,23 @@ class Handlers:
     def _handler_groups(self) -> tuple[_Groups, ...]:
         return self._registered, self._others
 
-    def _versions_offered(self, name: str, namespace: str | None) -> list[str]:
+    def _list_offered_versions(self, name: str, namespace: str | None) -> list[str]:
         return sorted(
             handler.registration.version or "no version"
             for handler in self._handlers_named(name, namespace)
             if self._is_bound_to(handler, namespace)
         )
 
-    def _namespaces_of(self, name: str) -> set[str]:
+    def _list_namespaces_with(self, name: str) -> set[str]:
         return {
             namespace
             for handler in (*self._handlers_named(name), *self._bare.get(name, ()))
-            for namespace in self.namespaces(handler) - {EVERY_NAMESPACE}
+            for namespace in self.bound_namespaces(handler) - {EVERY_NAMESPACE}
         }
 
     # -- listing
 
-    def undecorated(self, templates: Iterable[Template]) -> frozenset[str]:
+    def undecorated_handler_names(self, templates: Iterable[Template]) -> frozenset[str]:
         """Return the names by which steps of `templates` find handlers that are not registered."""
         called = {
             (normalize_handler_name(spec.handler), template.namespace, spec.handler_version)
@@ -324,18 +336,18 @@ class Handlers:
         return frozenset(
             call[0]
             for call in called
-            if (handler := self.find(*call)) is not None and not self.is_registered(handler)
+            if (handler := self.find_handler(*call)) is not None and not self.is_registered(handler)
         )
 
     def is_registered(self, handler: Handler) -> bool:
         """Return whether a handler was found by a registered name, not as a function or class."""
         return handler.name in self._registered
 
-    def names(self) -> tuple[str, ...]:
+    def registered_names(self) -> tuple[str, ...]:
         """Return the registered names, sorted."""
         return tuple(sorted(self._registered))
 
-    def named(self) -> Iterator[tuple[str, Handler]]:
+    def iterate_with_names(self) -> Iterator[tuple[str, Handler]]:
         """Yield all handlers with each name by which templates find them."""
         for group in (self._registered, self._others, self._bare):
             for name, handlers in group.items():
@@ -343,9 +355,11 @@ class Handlers:
                     for handler in handlers:
                         yield name, handler
 
-    def describe(self) -> tuple[Handler, ...]:
+    def list_registered(self) -> tuple[Handler, ...]:
         """Return the registered handlers by name; a handler with two names appears twice."""
-        return tuple(handler for name in self.names() for handler in self._registered[name])
+        return tuple(
+            handler for name in self.registered_names() for handler in self._registered[name]
+        )
 
     def templates(self) -> tuple[Template, ...]:
         """Return the templates of the workflows among the sources.
@@ -355,30 +369,30 @@ class Handlers:
         """
         return tuple(workflow.template for workflow in self._workflows)
 
-    def files(self) -> frozenset[Path]:
+    def watched_files(self) -> frozenset[Path]:
         """Return the files whose change requires a reload: those of the sources and their
         neighbours.
         """
-        return frozenset(files_under(set(self._roots)).values())
+        return frozenset(find_imported_files(set(self._roots)).values())
 
     def __len__(self) -> int:
         return sum(map(len, self._registered.values()))
 
     def __iter__(self) -> Iterator[Handler]:
-        return iter(self.describe())
+        return iter(self.list_registered())
 
     def __contains__(self, name: str) -> bool:
-        return self.find(name) is not None
+        return self.find_handler(name) is not None
 
     def __repr__(self) -> str:
-        return f"<Handlers {', '.join(self.names()) or 'none registered'}>"
+        return f"<Handlers {', '.join(self.registered_names()) or 'none registered'}>"
 
 
-def _freeze(groups: _Groups) -> _Groups:
+def _freeze_groups(groups: _Groups) -> _Groups:
     return MappingProxyType({name: tuple(group) for name, group in groups.items() if group})
 
 
-def _all_handlers(groups: _Groups) -> Iterator[Handler]:
+def _iterate_handlers(groups: _Groups) -> Iterator[Handler]:
     return (handler for group in groups.values() for handler in group)
 
 

@@ -7,7 +7,7 @@ from tasker.errors import InvalidInput, StepError
 from tasker.model import JsonText
 
 
-def result_text(value: Any, *, limit: int) -> JsonText:
+def serialize_result(value: Any, *, limit: int) -> JsonText:
     """Return what a handler returned as JSON text.
 
     Args:

@@ -15,7 +15,7 @@ from pydantic.errors import (
     PydanticUserError,
 )
 
-from tasker.handlers.signature import adapter_of
+from tasker.handlers.signature import build_type_adapter
 from tasker.template.expressions import json_type_name
 
 Schema = Mapping[str, Any]
@@ -24,19 +24,19 @@ _KINDS = frozenset({"null", "boolean", "number", "string", "array", "object"})
 _DEEPEST = 8
 
 
-def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> Schema:
+def json_schema_of_type(annotation: Any, mode: Literal["validation", "serialization"]) -> Schema:
     """Return the JSON Schema of a type, for validation or serialization; {} if it has none."""
     if annotation is Any or annotation is object:
         return {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return adapter_of(annotation).json_schema(mode=mode)
+            return build_type_adapter(annotation).json_schema(mode=mode)
     except (PydanticUserError, PydanticUndefinedAnnotation, PydanticInvalidForJsonSchema):
         return {}
 
 
-def find_disagreement(given: Schema, wanted: Schema) -> str | None:
+def find_schema_contradiction(given: Schema, wanted: Schema) -> str | None:
     """Return the reason why a value that matches `given` cannot match `wanted`.
 
     Returns:
@@ -60,7 +60,7 @@ class _SchemaPart:
     def subschema(self, part: Any) -> "_SchemaPart":
         return _SchemaPart(self.whole, part)
 
-    def types(self) -> frozenset[str]:
+    def allowed_types(self) -> frozenset[str]:
         """Return the types that the schema allows; integers count as numbers."""
         part = self.part
         named = part.get("type")
@@ -73,15 +73,17 @@ class _SchemaPart:
             return frozenset(json_type_name(value) for value in part["enum"])
         for key in ("anyOf", "oneOf"):
             if key in part:
-                return frozenset().union(*(self.subschema(each).types() for each in part[key]))
+                return frozenset().union(
+                    *(self.subschema(each).allowed_types() for each in part[key])
+                )
         return _KINDS
 
-    def types_text(self) -> str:
+    def describe_types(self) -> str:
         """Return the types as text: "integer", "string or null"."""
         named = self.part.get("type")
         if isinstance(named, str):
             return named
-        return " or ".join(sorted(self.types(), key=lambda kind: (kind == "null", kind)))
+        return " or ".join(sorted(self.allowed_types(), key=lambda kind: (kind == "null", kind)))
 
     @property
     def properties(self) -> Schema:
@@ -89,7 +91,7 @@ class _SchemaPart:
         return properties if isinstance(properties, Mapping) else {}
 
     @property
-    def lists_all(self) -> bool:
+    def lists_all_properties(self) -> bool:
         """Return whether the schema lists all properties that a value may have."""
         return bool(self.properties) and not (
             self.part.get("additionalProperties") or self.part.get("patternProperties")
@@ -97,8 +99,8 @@ class _SchemaPart:
 
 
 def _find_difference(given: _SchemaPart, wanted: _SchemaPart, path: str, depth: int) -> str | None:
-    if not given.types() & wanted.types():
-        return f"{path} is {given.types_text()}, not {wanted.types_text()}"
+    if not given.allowed_types() & wanted.allowed_types():
+        return f"{path} is {given.describe_types()}, not {wanted.describe_types()}"
     if depth == _DEEPEST:
         return None
     return _find_object_difference(given, wanted, path, depth) or _find_array_difference(
@@ -110,7 +112,7 @@ def _find_object_difference(
     given: _SchemaPart, wanted: _SchemaPart, path: str, depth: int
 ) -> str | None:
     for name in wanted.part.get("required", ()):
-        if given.lists_all and name not in given.properties:
+        if given.lists_all_properties and name not in given.properties:
             return f"{path} has no {name!r}, which is required"
     for name, part in wanted.properties.items():
         if name in given.properties:

@@ -13,7 +13,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from tasker.errors import Misuse
 from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, Source
-from tasker.handlers.instances import ItemMarker, element_of
+from tasker.handlers.instances import ItemMarker, instances_element_type
 from tasker.model import Json, JsonObject
 
 _CONTEXT_NAMES = ("context", "ctx")
@@ -37,7 +37,7 @@ class Parameter:
     element: Any = None  #: `T` of `Instances[T]`; None: of another type
 
     @property
-    def required(self) -> bool:
+    def is_required(self) -> bool:
         return self.default is inspect.Parameter.empty
 
 
@@ -63,7 +63,7 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
         Misuse: A parameter cannot be filled; the message has the reason.
     """
     try:
-        signature = _signature(function)
+        signature = _inspect_signature(function)
     except (ValueError, TypeError):
         raise Misuse(f"{what} has no readable signature; write it as `def`") from None
     names = _AnnotationNames(function)
@@ -73,18 +73,18 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
     )
 
 
-def return_annotation(function: Callable[..., Any]) -> Any:
+def read_return_annotation(function: Callable[..., Any]) -> Any:
     """Return the return annotation of `function`, or Any if it is absent or cannot be resolved."""
     try:
-        annotation = _signature(function).return_annotation
+        annotation = _inspect_signature(function).return_annotation
         if annotation is inspect.Signature.empty:
             return Any
-        return _AnnotationNames(function).resolve(annotation, "")
+        return _AnnotationNames(function).resolve_annotation(annotation, "")
     except (Misuse, ValueError, TypeError):
         return Any
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
+def _inspect_signature(function: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(function)
     except NameError:  # from Python 3.14 on, annotations are evaluated on access
@@ -97,7 +97,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 def _read_parameter(
     parameter: inspect.Parameter, names: "_AnnotationNames", what: object
 ) -> Parameter:
-    _check_kind(parameter, what)
+    _check_parameter_kind(parameter, what)
     if isinstance(parameter.default, Source) or parameter.default in (Result, Input, Config):
         raise Misuse(
             f"{what} has a marker as its default; write"
@@ -112,9 +112,9 @@ def _read_parameter(
             validate=None,
             default=parameter.default,
         )
-    annotation, source = _split_marker(names.resolve(parameter.annotation, what), what)
-    takes_context = source is None and _is_context(annotation)
-    element = element_of(annotation)
+    annotation, source = _split_marker(names.resolve_annotation(parameter.annotation, what), what)
+    takes_context = source is None and _is_context_type(annotation)
+    element = instances_element_type(annotation)
     return Parameter(
         name=parameter.name,
         annotation=annotation,
@@ -122,13 +122,13 @@ def _read_parameter(
         takes_context=takes_context,
         validate=None
         if takes_context
-        else _validator(annotation if element is None else element, what),
+        else _make_validator(annotation if element is None else element, what),
         default=parameter.default,
         element=element,
     )
 
 
-def _check_kind(parameter: inspect.Parameter, what: object) -> None:
+def _check_parameter_kind(parameter: inspect.Parameter, what: object) -> None:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise Misuse(
             f"{what} takes variadic arguments (`{parameter}`), but parameters are filled by"
@@ -154,7 +154,7 @@ def _split_marker(annotation: Any, what: object) -> tuple[Any, Source | ItemMark
     return (Annotated[(kept, *rest)] if rest else kept), (sources[0] if sources else None)
 
 
-def _is_context(annotation: Any) -> bool:
+def _is_context_type(annotation: Any) -> bool:
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (typing.Union, types.UnionType):
@@ -162,11 +162,11 @@ def _is_context(annotation: Any) -> bool:
     return annotation in _CONTEXTS
 
 
-def _validator(annotation: Any, what: object) -> Validate | None:
+def _make_validator(annotation: Any, what: object) -> Validate | None:
     if annotation is Any or annotation is object:
         return None
     try:
-        return adapter_of(annotation).validator.validate_python
+        return build_type_adapter(annotation).validator.validate_python
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         reason = str(error).split("\n", 1)[0]
         raise Misuse(
@@ -175,7 +175,7 @@ def _validator(annotation: Any, what: object) -> Validate | None:
         ) from error
 
 
-def adapter_of(annotation: Any) -> TypeAdapter[Any]:
+def build_type_adapter(annotation: Any) -> TypeAdapter[Any]:
     """Return the fully built adapter of a type.
 
     Raises:
@@ -213,7 +213,7 @@ class _AnnotationNames:
             except ValueError:  # not filled yet
                 continue
 
-    def resolve(self, annotation: Any, what: object) -> Any:
+    def resolve_annotation(self, annotation: Any, what: object) -> Any:
         """Return the type of an annotation, which may be a string.
 
         Raises:

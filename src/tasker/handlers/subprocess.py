@@ -24,11 +24,11 @@ from tasker.clock import SystemClock
 from tasker.codec import DEFAULT_LIMIT, dumps
 from tasker.durable import DurableCall, NewDurableCall
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
-from tasker.handlers.attempt import LiveAttempt, Services, Upstream
-from tasker.handlers.binding import Plan, compile_plan_with_config
-from tasker.handlers.instances import InstanceInput, Joined, Page
-from tasker.handlers.output import share_output
-from tasker.handlers.results import result_text
+from tasker.handlers.attempt import AttemptServices, LiveAttempt, UpstreamSteps
+from tasker.handlers.binding import CallPlan, compile_call_plan_with_config
+from tasker.handlers.instances import InstanceInput, JoinedStep, Page
+from tasker.handlers.output import tee_output
+from tasker.handlers.results import serialize_result
 from tasker.handlers.target import Handler
 from tasker.model import (
     Claim,
@@ -57,7 +57,7 @@ _attempts: list[LiveAttempt] = []  #: the one that runs in this process
 _logs: list[Connection] = []  #: the pipe to the parent, for log records
 
 
-def begin_process(heartbeats: MutableSequence[float], logs: Connection | None) -> None:
+def initialize_child_process(heartbeats: MutableSequence[float], logs: Connection | None) -> None:
     """Store the objects shared with the parent; called when the child process starts.
 
     Args:
@@ -67,15 +67,15 @@ def begin_process(heartbeats: MutableSequence[float], logs: Connection | None) -
     _shared[:] = [heartbeats]
     if logs is not None:
         _logs[:] = [logs]
-        share_output(_printed)
+        tee_output(_send_printed)
 
 
-def _printed(stream: str, text: str) -> None:
+def _send_printed(stream: str, text: str) -> None:
     for attempt in _attempts:
-        attempt.services.keep_printed(attempt, stream, text)
+        attempt.services.append_printed(attempt, stream, text)
 
 
-class ChildAttempt(LiveAttempt):
+class ChildProcessAttempt(LiveAttempt):
     """An attempt whose heartbeats are visible to the parent process.
 
     Args:
@@ -89,7 +89,7 @@ class ChildAttempt(LiveAttempt):
         claim: Claim,
         task: TaskInput,
         results: Mapping[int, JsonText | None],
-        services: Services,
+        services: AttemptServices,
         heartbeat_slot: int,
     ) -> None:
         super().__init__(claim, task, results, services)
@@ -101,12 +101,12 @@ class ChildAttempt(LiveAttempt):
         )  # the same clock in all processes of a host
 
 
-class NoServices:
+class UnavailableServices:
     """Services of an attempt in a separate process; they all raise Misuse."""
 
     clock = SystemClock()
 
-    def keep_log(
+    def append_log(
         self,
         attempt: LiveAttempt,
         level: int,
@@ -117,12 +117,14 @@ class NoServices:
         """Send a record to the parent immediately, so killing the process loses none."""
         for pipe in _logs:
             with suppress(OSError):  # the parent is gone
-                os.write(pipe.fileno(), _line(attempt, level, source, message, fields))
+                os.write(
+                    pipe.fileno(), _serialize_log_record(attempt, level, source, message, fields)
+                )
 
-    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
-        if not attempt.own_log().emitting:
-            for line in attempt.own_log().lines(stream, text):
-                self.keep_log(attempt, logging.INFO, stream, line, {})
+    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+        if not attempt.get_log().emitting:
+            for line in attempt.get_log().take_complete_lines(stream, text):
+                self.append_log(attempt, logging.INFO, stream, line, {})
 
     def client(self, attempt: LiveAttempt) -> "Client":
         raise Misuse("a handler in a separate process has no client; use process=False")
@@ -133,22 +135,24 @@ class NoServices:
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         raise Misuse("a handler in a separate process cannot save checkpoints; use process=False")
 
-    async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
+    async def load_durable_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def record_call(self, call: NewDurableCall) -> float:
+    async def record_durable_call(self, call: NewDurableCall) -> float:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
         raise Misuse("a handler in a separate process cannot add instances; use process=False")
 
-    def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+    def read_instance_results(
+        self, attempt: LiveAttempt, joined: JoinedStep
+    ) -> AsyncIterator[Page]:
         raise Misuse(_NO_INSTANCES)
 
     def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
@@ -156,7 +160,7 @@ class NoServices:
         raise Misuse(_NO_DURABLE_CALLS)
 
 
-def _line(
+def _serialize_log_record(
     attempt: LiveAttempt, level: int, source: str, message: str, fields: Mapping[str, Any]
 ) -> bytes:
     """Return a record as JSON, short enough to be written atomically by several processes."""
@@ -182,10 +186,10 @@ def run_in_subprocess(
     """Call a handler in the child process, and return its result as JSON text.
 
     Args:
-        packed: The plan, as `Plan.packed`.
+        packed: The plan, as `CallPlan.pickled_plan`.
         claim: The attempt.
         task: The task's context and fields.
-        results: Results of the steps in `Plan.needs`, by number.
+        results: Results of the steps in `CallPlan.needs`, by number.
         limit: Maximum size of the result in bytes.
         heartbeat_slot: Index of its heartbeat in the shared memory, or None if heartbeats
             are not observed.
@@ -199,39 +203,41 @@ def run_in_subprocess(
     """
     try:
         if heartbeat_slot is None:
-            attempt = LiveAttempt(claim, task, results, NoServices())
+            attempt = LiveAttempt(claim, task, results, UnavailableServices())
         else:
-            attempt = ChildAttempt(claim, task, results, NoServices(), heartbeat_slot)
+            attempt = ChildProcessAttempt(
+                claim, task, results, UnavailableServices(), heartbeat_slot
+            )
             attempt.heartbeat()
         attempt.instance, attempt.failures = instance, failures
         _attempts[:] = [attempt]
         plan = _unpack_plan(packed)
         attempt.heartbeat()  # importing its module may have taken long
         value = plan.call(attempt)
-        return result_text(value, limit=limit)
+        return serialize_result(value, limit=limit)
     except BaseException as error:  # including sys.exit: it belongs to the attempt
-        portable = _picklable(error)
+        portable = _make_picklable(error)
         if portable is error:
             raise
         raise portable from error
     finally:
         for attempt in _attempts:
-            for stream, line in attempt.own_log().rest():
-                attempt.services.keep_log(attempt, logging.INFO, stream, line, {})
+            for stream, line in attempt.get_log().take_unfinished_lines():
+                attempt.services.append_log(attempt, logging.INFO, stream, line, {})
         _attempts.clear()
 
 
 @lru_cache(maxsize=1024)
-def _unpack_plan(packed: bytes) -> Plan:
+def _unpack_plan(packed: bytes) -> CallPlan:
     reference, name, template, (step, method, retry), before, config, around = pickle.loads(packed)  # noqa: S301 - from our own parent process
     spec = StepSpec(name=step, method=method, retry=retry)
-    upstream = Upstream.with_numbers(before)
-    return compile_plan_with_config(
-        Handler(name, reference.load()), spec, upstream, template, config, around
+    upstream = UpstreamSteps.from_numbers(before)
+    return compile_call_plan_with_config(
+        Handler(name, reference.import_target()), spec, upstream, template, config, around
     )
 
 
-def _picklable(error: BaseException) -> BaseException:
+def _make_picklable(error: BaseException) -> BaseException:
     """Return the error in a form that can be pickled, because others would break the pool."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line

@@ -71,7 +71,7 @@ def on_event(
     return mark_subscriber
 
 
-def subscriber_of(target: object) -> Subscriber | None:
+def find_subscriber(target: object) -> Subscriber | None:
     """Return the subscription that `@on_event` attached to a function."""
     mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
     return mark if isinstance(mark, Subscriber) else None

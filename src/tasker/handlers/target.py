@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 from tasker.errors import Misuse
 from tasker.handlers.context import AsyncContext, SyncContext
-from tasker.handlers.decorators import Registration, StepHandler, mark_of
-from tasker.handlers.importing import ModuleOrigin, display_path, origin_of
-from tasker.handlers.signature import Parameter, read_parameters, return_annotation
+from tasker.handlers.decorators import HandlerRegistration, StepHandler, find_handler_mark
+from tasker.handlers.importing import ModuleOrigin, display_path, find_module_origin
+from tasker.handlers.signature import Parameter, read_parameters, read_return_annotation
 
 
-class Reference(NamedTuple):
+class HandlerReference(NamedTuple):
     """A reference by which another process finds a handler."""
 
     origin: ModuleOrigin
     qualname: str
 
-    def load(self) -> Any:
+    def import_target(self) -> Any:
         """Import the module and return the function or class."""
         return functools.reduce(getattr, self.qualname.split("."), self.origin.load())
 
@@ -35,10 +35,10 @@ class Handler:
 
     __slots__ = ("_async", "_entries", "_parameters", "process", "registration", "target")
 
-    def __init__(self, registration: Registration | str, target: Any) -> None:
-        mark = mark_of(target)
+    def __init__(self, registration: HandlerRegistration | str, target: Any) -> None:
+        mark = find_handler_mark(target)
         if isinstance(registration, str):
-            registration = Registration(registration)
+            registration = HandlerRegistration(registration)
         self.registration = registration
         self.target = target
         self.process = mark is not None and mark.process
@@ -64,10 +64,10 @@ class Handler:
         """`function`, `class` or `object`."""
         if isinstance(self.target, type):
             return "class"
-        return "object" if self._has_call else "function"
+        return "object" if self._has_call_method else "function"
 
     @property
-    def _has_call(self) -> bool:
+    def _has_call_method(self) -> bool:
         return not inspect.isroutine(self.target) and callable(getattr(self.target, "call", None))
 
     @property
@@ -78,7 +78,7 @@ class Handler:
 
     def qualified_name(self, method: str | None = None) -> str:
         """Return the dotted name of its function, or of its class and the method that is called."""
-        source = _source_of(self.target)
+        source = _unwrap_target(self.target)
         name = f"{source.__module__}.{source.__qualname__}"
         return name if self.kind == "function" else f"{name}.{method or 'call'}"
 
@@ -86,7 +86,7 @@ class Handler:
     def file(self) -> Path | None:
         """The file that defines it, or None if unknown."""
         try:
-            file = inspect.getsourcefile(_source_of(self.target))
+            file = inspect.getsourcefile(_unwrap_target(self.target))
         except TypeError:
             return None
         return Path(file) if file else None
@@ -94,7 +94,7 @@ class Handler:
     @property
     def line(self) -> int | None:
         """The first line of its definition, from 1, or None if unknown."""
-        definition = _source_of(self.target)
+        definition = _unwrap_target(self.target)
         code = getattr(definition, "__code__", None)
         if code is not None:
             return int(code.co_firstlineno)
@@ -149,10 +149,10 @@ class Handler:
 
     def return_annotation(self, method: str | None = None) -> Any:
         """Return its return annotation, or Any without one."""
-        return return_annotation(self._signature_source(method))
+        return read_return_annotation(self._signature_source(method))
 
     @property
-    def reference(self) -> Reference:
+    def import_reference(self) -> HandlerReference:
         """The reference by which another process finds the handler.
 
         Raises:
@@ -168,7 +168,7 @@ class Handler:
                 f"{self} is marked `process=True`, but a separate process could not import it:"
                 " define it at the top level of a module"
             )
-        return Reference(origin_of(module), qualname)
+        return HandlerReference(find_module_origin(module), qualname)
 
     def _find_entry_point(self, method: str | None) -> Callable[..., Any]:
         if self.kind == "function":
@@ -228,7 +228,7 @@ class Handler:
             raise Misuse(f"{self} does not define call(self, context)")
         if method.startswith("_") or not (callable(plain) or hasattr(plain, "__func__")):
             raise Misuse(f"{self} has no method {method!r}")
-        if method != "call" and mark_of(getattr(plain, "__func__", plain)) is None:
+        if method != "call" and find_handler_mark(getattr(plain, "__func__", plain)) is None:
             raise Misuse(
                 f"{self} has a method {method!r}, but steps cannot call it:"
                 " mark it with @handler to allow that"
@@ -252,7 +252,7 @@ _NOBODY = object()
 """Placeholder to which a method is bound, so its signature has no `self`."""
 
 
-def _source_of(target: Any) -> Any:
+def _unwrap_target(target: Any) -> Any:
     """Return the function or class in the source, behind wrappers, partials and instances."""
     target = inspect.unwrap(target) if callable(target) else target
     while isinstance(target, functools.partial):

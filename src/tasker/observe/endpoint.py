@@ -15,7 +15,7 @@ from tasker.observe.metrics import Metrics
 MAX_CONNECTIONS = 32  #: maximum number of open connections; each has a thread
 
 
-class Health(Protocol):
+class WorkerHealth(Protocol):
     """The state of a worker, which other threads read."""
 
     @property
@@ -29,7 +29,7 @@ class Health(Protocol):
         ...
 
 
-class Endpoint:
+class ObservabilityEndpoint:
     """Serves requests in separate threads, so it responds even if the event loop is blocked.
 
     Args:
@@ -37,11 +37,11 @@ class Endpoint:
     """
 
     def __init__(self, metrics: Metrics) -> None:
-        self.worker: Health | None = None  #: None until created: live but not ready
+        self.worker: WorkerHealth | None = None  #: None until created: live but not ready
         self.metrics = metrics
 
     @contextmanager
-    def serving(self, address: str) -> Iterator[str]:
+    def serve(self, address: str) -> Iterator[str]:
         """Listen on an address while the block runs; yield the URL.
 
         Args:
@@ -50,7 +50,7 @@ class Endpoint:
         Raises:
             InvalidSettings: The address is invalid or in use.
         """
-        host, port = host_and_port(address)
+        host, port = parse_address(address)
         endpoint = self
 
         class RequestHandler(MetricsHandler):
@@ -76,7 +76,7 @@ class Endpoint:
                 self.end_headers()
                 self.wfile.write(body)
 
-        class AddressFamilyServer(_BoundedServer):
+        class AddressFamilyServer(_ConnectionLimitedServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
         try:
@@ -93,7 +93,7 @@ class Endpoint:
             thread.join()
 
 
-class _BoundedServer(ThreadingHTTPServer):
+class _ConnectionLimitedServer(ThreadingHTTPServer):
     """A server that closes its oldest connection when a new one exceeds the limit."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -115,7 +115,7 @@ class _BoundedServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
 
-def host_and_port(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
     """Parse an address such as `127.0.0.1:9100` or `[::1]:9100`. Raises InvalidSettings."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:

@@ -63,7 +63,7 @@ _TASK_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 3600, 21_600, 86
 _HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
-def forget_process(pid: int, directory: str) -> None:
+def remove_process_gauges(pid: int, directory: str) -> None:
     """Remove an ended process's gauges from merged metrics; its counters remain.
 
     Args:
@@ -89,11 +89,11 @@ class StoreGauge(Collector):
         self._values: Mapping[tuple[str, ...], float] = {}
         registry.register(self)
 
-    def set(self, value: float) -> None:
+    def set_value(self, value: float) -> None:
         """Set the value of a gauge without labels."""
         self._values = {(): value}
 
-    def set_all(self, values: Mapping[tuple[str, ...], float]) -> None:
+    def set_labelled_values(self, values: Mapping[tuple[str, ...], float]) -> None:
         """Set the values by labels; other labels have none from now on."""
         self._values = values
 
@@ -246,36 +246,36 @@ class Metrics:
             registry=self._store,
         )
 
-    def observe(self, notice: Notice) -> None:
+    def count_notice(self, notice: Notice) -> None:
         """Count a notice; for `Worker(observers=...)`."""
         for kind, template, seconds in phase_durations_of(notice):
-            series = self._series_of(self.step_seconds, template, last=_PHASES[kind])
+            series = self._find_series(self.step_seconds, template, last=_PHASES[kind])
             series.inc(max(seconds, 0.0))
         if isinstance(notice, StepStarted):
-            self._note_running(notice, 1)
+            self._change_running_count(notice, 1)
             queued = notice.queued_for.total_seconds()
-            self._series_of(self.queued_seconds, notice.template).observe(queued)
+            self._find_series(self.queued_seconds, notice.template).observe(queued)
         elif isinstance(notice, StepSettled):
             at = notice.template, notice.step
-            self._note_running(notice, -1)
-            self._series_of(self.attempts, *at, notice.outcome.value).inc()
-            self._series_of(self.attempt_seconds, *at).observe(notice.ran_for.total_seconds())
+            self._change_running_count(notice, -1)
+            self._find_series(self.attempts, *at, notice.outcome.value).inc()
+            self._find_series(self.attempt_seconds, *at).observe(notice.ran_for.total_seconds())
         elif isinstance(notice, StepWaiting):
-            self._note_running(notice, -1)
-            self._series_of(self.attempts, notice.template, notice.step, "parked").inc()
+            self._change_running_count(notice, -1)
+            self._find_series(self.attempts, notice.template, notice.step, "parked").inc()
         elif isinstance(notice, AttemptStopped):
             self.running.dec()
         elif isinstance(notice, AttemptLost):
             lost = AttemptOutcome.LOST.value
-            self._series_of(self.attempts, notice.template, notice.step, lost).inc()
+            self._find_series(self.attempts, notice.template, notice.step, lost).inc()
         elif isinstance(notice, SettlementRejected):
             self.running.dec()
             self.refused.inc()
         elif isinstance(notice, TaskEnded):
-            self._series_of(self.ended, notice.template, last=notice.status.value).inc()
+            self._find_series(self.ended, notice.template, last=notice.status.value).inc()
             if notice.took is not None:
                 took = notice.took.total_seconds()
-                self._series_of(self.task_seconds, notice.template).observe(took)
+                self._find_series(self.task_seconds, notice.template).observe(took)
         elif isinstance(notice, LoopBlocked):
             self.blocked.inc(notice.blocked_for.total_seconds())
         elif isinstance(notice, TickHandled):
@@ -288,7 +288,9 @@ class Metrics:
                 late = max(notice.late_by.total_seconds(), 0.0)
                 self.tick_seconds.labels(*schedule).observe(late)
 
-    def _note_running(self, notice: StepStarted | StepSettled | StepWaiting, by: int) -> None:
+    def _change_running_count(
+        self, notice: StepStarted | StepSettled | StepWaiting, by: int
+    ) -> None:
         if not notice.is_remote:
             self.running.inc(by)
 
@@ -296,9 +298,9 @@ class Metrics:
         """Count the new ones among tasks."""
         for task in tasks:
             if task.created:
-                self._series_of(self.created, task.template).inc()
+                self._find_series(self.created, task.template).inc()
 
-    def _series_of(
+    def _find_series(
         self, metric: M, template: TemplateName | None, step: str | None = None, last: str = ""
     ) -> M:
         """Return a metric's series of a template or step; `last` is the value of its last label."""
@@ -323,7 +325,7 @@ class Metrics:
         series[0].inc()
         series[1].observe(seconds)
 
-    def set_backlog(self, backlog: Iterable["HandlerBacklog"]) -> None:
+    def set_backlog_gauges(self, backlog: Iterable["HandlerBacklog"]) -> None:
         """Set the gauges of the store's steps."""
         steps: Counts[tuple[str, ...]] = Counts()
         for one in backlog:
@@ -333,17 +335,17 @@ class Metrics:
             )
             for state in ("due", "scheduled", "running", "paused"):
                 steps[*labels, state] += getattr(one, state)  # `other` is a sum
-        self.steps.set_all(steps)
+        self.steps.set_labelled_values(steps)
 
-    def set_workers(self, workers: Iterable["WorkerInfo"]) -> None:
+    def set_worker_gauges(self, workers: Iterable["WorkerInfo"]) -> None:
         """Set the gauges of the store's workers."""
         alive = [worker for worker in workers if worker.alive]
         running = sum(worker.running for worker in alive)
         free = max(sum(worker.slots for worker in alive) - running, 0)
-        self.workers.set(len(alive))
-        self.slots.set_all({("busy",): running, ("free",): free})
+        self.workers.set_value(len(alive))
+        self.slots.set_labelled_values({("busy",): running, ("free",): free})
 
-    def set_deliveries(self, subscriptions: Iterable["Subscription"], now: datetime) -> None:
+    def set_delivery_gauges(self, subscriptions: Iterable["Subscription"], now: datetime) -> None:
         """Set the gauges of events that are still to be delivered."""
         counts: Counts[tuple[str, ...]] = Counts()
         oldest: dict[tuple[str, ...], float] = {}
@@ -357,10 +359,10 @@ class Metrics:
             if one.oldest_pending is not None:
                 age = max((now - one.oldest_pending).total_seconds(), 0.0)
                 oldest[labels] = max(age, oldest.get(labels, 0.0))
-        self.deliveries.set_all(counts)
-        self.delivery_seconds.set_all(oldest)
+        self.deliveries.set_labelled_values(counts)
+        self.delivery_seconds.set_labelled_values(oldest)
 
-    def set_oldest_snapshot(self, oldest: "OldestSnapshot | None") -> None:
+    def set_oldest_snapshot_gauges(self, oldest: "OldestSnapshot | None") -> None:
         """Set the gauges of the store's oldest snapshot."""
         seconds: dict[tuple[str, ...], float] = {}
         transactions: dict[tuple[str, ...], float] = {}
@@ -369,18 +371,18 @@ class Metrics:
             transactions[holder] = oldest.transactions
             if oldest.age_seconds is not None:
                 seconds[holder] = oldest.age_seconds
-        self.snapshot_seconds.set_all(seconds)
-        self.snapshot_transactions.set_all(transactions)
+        self.snapshot_seconds.set_labelled_values(seconds)
+        self.snapshot_transactions.set_labelled_values(transactions)
 
-    def text(self) -> bytes:
+    def render_text(self) -> bytes:
         """Return all metrics in the Prometheus text format.
 
         If `PROMETHEUS_MULTIPROC_DIR` is set, the metrics of all processes that share this directory
         are added up.
         """
-        return generate_latest(self._of_processes()) + generate_latest(self._store)
+        return generate_latest(self._merge_processes()) + generate_latest(self._store)
 
-    def _of_processes(self) -> CollectorRegistry:
+    def _merge_processes(self) -> CollectorRegistry:
         directory = os.environ.get(SHARED)
         if directory is None:
             return self.registry

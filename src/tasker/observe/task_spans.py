@@ -28,7 +28,7 @@ class SpanIds(NamedTuple):
     span: int
 
     @classmethod
-    def of(cls, task_id: TaskId) -> "SpanIds":
+    def derive_from_task_id(cls, task_id: TaskId) -> "SpanIds":
         """Derive the ids with a digest, because samplers need random bits and task ids share a
         prefix.
         """
@@ -60,9 +60,12 @@ class TaskSpans:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    def context(self, task_id: TaskId, creator: Context) -> Context:
+    def task_span_context(self, task_id: TaskId, creator: Context) -> Context:
         """Return the context of a task's span, which is the parent of its attempts' spans."""
-        ids, above = SpanIds.of(task_id), trace.get_current_span(creator).get_span_context()
+        ids, above = (
+            SpanIds.derive_from_task_id(task_id),
+            trace.get_current_span(creator).get_span_context(),
+        )
         flags, trace_id = above.trace_flags, above.trace_id
         if not above.is_valid:
             trace_id = ids.trace
@@ -77,7 +80,7 @@ class TaskSpans:
     ) -> trace.Span:
         """Create the span of a task that ends now; the caller sets its status and ends it."""
         tracer = copy(self._tracer)
-        tracer.id_generator = _DerivedIdGenerator(SpanIds.of(task_id))
+        tracer.id_generator = _DerivedIdGenerator(SpanIds.derive_from_task_id(task_id))
         return tracer.start_span(
             name,
             context=creator,

@@ -47,21 +47,23 @@ class Tracing:
     def __init__(self) -> None:
         version = importlib.metadata.version("tasker-workflows")
         self._tracer = trace.get_tracer("tasker", version, schema_url=SCHEMA)
-        self._tasks = _task_spans(self._tracer)
+        self._tasks = _make_task_spans(self._tracer)
         meter = metrics.get_meter("tasker", version, schema_url=SCHEMA)
         self._attempts = meter.create_counter("tasker.attempts", unit="{attempt}")
         self._seconds = meter.create_histogram("tasker.attempt.duration", unit="s")
         self._times = meter.create_counter("tasker.step.time", unit="s")
 
     @contextmanager
-    def around(self, attempt: AttemptSpan) -> Iterator[None]:
+    def attempt_span(self, attempt: AttemptSpan) -> Iterator[None]:
         """Run an attempt inside a span; for `Worker(around=...)`."""
-        creator = _parent_context(attempt.trace)
+        creator = _parse_traceparent(attempt.trace)
         with self._tracer.start_as_current_span(
             f"{attempt.template.namespace}.{attempt.template.name}/{attempt.step}",
-            context=self._tasks.context(attempt.task_id, creator) if self._tasks else creator,
+            context=self._tasks.task_span_context(attempt.task_id, creator)
+            if self._tasks
+            else creator,
             kind=SpanKind.CONSUMER,
-            attributes=attempt_attributes(attempt),
+            attributes=attempt_span_attributes(attempt),
         ) as span:
             try:
                 yield
@@ -69,7 +71,7 @@ class Tracing:
                 span.set_attribute("error.type", error_type(error))
                 raise
 
-    def observe(self, notice: Notice) -> None:
+    def record_notice(self, notice: Notice) -> None:
         """Measure attempts, and create the spans of ended tasks; for `Worker(observers=...)`."""
         if isinstance(notice, TaskEnded):
             self._end_task_span(notice)
@@ -91,7 +93,7 @@ class Tracing:
         attributes = _span_attributes(notice.task_id, notice.template, notice.correlation_id)
         span = self._tasks.create_span(
             notice.task_id,
-            _parent_context(notice.trace),
+            _parse_traceparent(notice.trace),
             f"{notice.template.namespace}.{notice.template.name}",
             {**attributes, "tasker.status": notice.status.value},
         )
@@ -101,7 +103,7 @@ class Tracing:
         span.end()
 
 
-def _task_spans(tracer: trace.Tracer) -> "TaskSpans | None":
+def _make_task_spans(tracer: trace.Tracer) -> "TaskSpans | None":
     """Return the creator of task spans, or None if the tracer is not the SDK's."""
     try:
         from opentelemetry.sdk.trace import Tracer
@@ -123,7 +125,7 @@ def _span_attributes(
     }
 
 
-def attempt_attributes(attempt: AttemptSpan) -> dict[str, str | int | float]:
+def attempt_span_attributes(attempt: AttemptSpan) -> dict[str, str | int | float]:
     """Return the attributes of an attempt's span."""
     code = {} if attempt.function is None else {"code.function.name": attempt.function}
     return {
@@ -154,13 +156,13 @@ def error_type(error: Exception) -> str:
     return code or (name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}")
 
 
-def _parent_context(traceparent: str | None) -> Context:
+def _parse_traceparent(traceparent: str | None) -> Context:
     """Return the context of a traceparent, or an empty context without one."""
     carrier = {"traceparent": traceparent} if traceparent else {}
     return _PROPAGATOR.extract(carrier, context=Context())
 
 
-def set_up_export(service: str = "tasker") -> None:
+def set_up_otlp_export(service: str = "tasker") -> None:
     """Send spans and measurements by OTLP to the destination in the OTEL_* variables.
 
     Raises:

@@ -5,13 +5,13 @@ from typing import Any
 
 from tasker import codec
 from tasker.client import LocalClient
-from tasker.engine.instances import reader_of
+from tasker.engine.instances import make_instance_reader
 from tasker.engine.logs import hide_secrets
 from tasker.engine.services import HandlerServices
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
-from tasker.handlers.context import require_same_number
-from tasker.handlers.instances import PAGE, EnclosingInstances, new_instances
+from tasker.handlers.context import require_same_instance_count
+from tasker.handlers.instances import PAGE, EnclosingInstances, plan_new_instances
 from tasker.limits import INSTANCES, LOG_CHARACTERS, LOG_RECORDS
 from tasker.model import Claim
 from tasker.redact import redact_passwords
@@ -20,13 +20,13 @@ from tasker.remote.errors import InvalidRequest
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.serving import PAYLOAD, ServedStep
 from tasker.remote.steps import StepFinder
-from tasker.remote.waits import record_call, record_once, run_task
+from tasker.remote.waits import record_durable_call, record_once_result, run_child_task
 from tasker.step_logs import NewLogRecord, encode_log_fields, level_number
 from tasker.store.protocol import Store
 from tasker.template.document import template_to_document
 
 
-class RunningAttempts:
+class AttemptService:
     """Answers the calls of running attempts. Stored data is durable when a method returns.
 
     Args:
@@ -48,80 +48,95 @@ class RunningAttempts:
         self._services = services
         self._client = client
 
-    async def checkpoint(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+    async def save_checkpoint(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Store a checkpoint. Raises AttemptCancelled, InvalidInput, InvalidTicket, TooLarge."""
-        ticket = await self._finder.ticket(worker, body.get("ticket"))
-        if not await self.keep(ticket.claim, body.get("value")):
+        ticket = await self._finder.read_ticket(worker, body.get("ticket"))
+        if not await self.store_checkpoint(ticket.claim, body.get("value")):
             raise AttemptCancelled("the checkpoint was rejected: the attempt is over")
 
-    async def keep(self, claim: Claim, value: Any) -> bool:
+    async def store_checkpoint(self, claim: Claim, value: Any) -> bool:
         """Store a checkpoint; return False if the attempt is over."""
         return await self._store.checkpoint(claim, codec.dumps(value, what="the checkpoint"))
 
-    async def calls(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def list_durable_calls(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> dict[str, Any]:
         """Return the durable calls that a step has recorded."""
-        ticket = await self._finder.ticket(worker, body.get("ticket"))
+        ticket = await self._finder.read_ticket(worker, body.get("ticket"))
         return {
             "calls": [
                 {
                     "name": call.name,
                     "kind": call.kind,
-                    "value": None if call.value is None else fields.fragment(call.value),
+                    "value": None if call.value is None else fields.json_fragment(call.value),
                     "remaining_s": max(call.remaining, 0.0),
                 }
                 for call in await self._store.load_calls(ticket.claim)
             ]
         }
 
-    async def once(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+    async def record_once(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Record a durable call: see `record_once`."""
-        await record_once(await self._finder.running(worker, body), body, self._services())
+        await record_once_result(
+            await self._finder.find_running_step(worker, body), body, self._services()
+        )
 
-    async def record(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def record_durable_call(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> dict[str, Any]:
         """Record a durable call of any kind: see `record_call`."""
-        step = await self._finder.running(worker, body)
-        return {"remaining_s": await record_call(step, body, self._services())}
+        step = await self._finder.find_running_step(worker, body)
+        return {"remaining_s": await record_durable_call(step, body, self._services())}
 
-    async def run_task(self, worker: RegisteredWorker, body: fields.JsonBody) -> Mapping[str, Any]:
+    async def run_child_task(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> Mapping[str, Any]:
         """Run a child task: see `waits.run_task`."""
-        step = await self._finder.running(worker, body)
-        if not await self._finder.is_held(worker, step):
+        step = await self._finder.find_running_step(worker, body)
+        if not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the attempt is over")
         client = self._client.acting_as(worker.principal)  # the children's `created_by`
-        return await run_task(step, body, HandlerServices(self._store, client), self._store)
+        return await run_child_task(step, body, HandlerServices(self._store, client), self._store)
 
-    async def spawn(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def spawn_instances(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> dict[str, Any]:
         """Add instances to a map."""
-        return await self.add_instances(await self._finder.running(worker, body), body)
+        return await self.add_instances(await self._finder.find_running_step(worker, body), body)
 
     async def add_instances(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
         """Add instances to the map that a step is part of."""
         attempt = LiveAttempt(step.claim, step.task.input, {}, self._services())
-        spawned, key = None, fields.text(body, "call", most=200)
-        around = EnclosingInstances.of_step(step.task.compiled.graph, step.node)
-        target, items = fields.text(body, "step"), body.get("items")
-        for new in new_instances(step.task.instance, around, target, items, key):
+        spawned, key = None, fields.read_text(body, "call", most=200)
+        around = EnclosingInstances.for_step(step.task.compiled.graph, step.node)
+        target, items = fields.read_text(body, "step"), body.get("items")
+        for new in plan_new_instances(step.task.instance, around, target, items, key):
             if "begin" in body:  # the items are part of a longer list
-                begin = fields.integer(body, "begin", 0, INSTANCES)
-                total = fields.integer(body, "instances", 0, INSTANCES)
+                begin = fields.read_integer(body, "begin", 0, INSTANCES)
+                total = fields.read_integer(body, "instances", 0, INSTANCES)
                 part = new._replace(begin=begin + new.begin, instances=total)
             else:
                 part = new
-            spawned = await self._services().spawn(attempt, part)
-            require_same_number(part, spawned)
+            spawned = await self._services().spawn_instances(attempt, part)
+            require_same_instance_count(part, spawned)
         first = 0 if spawned is None else spawned.first_instance
         return {"first_instance": first, "instances": spawned.instances if spawned else 0}
 
-    async def instances(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def list_instance_results(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> dict[str, Any]:
         """Return results of the instances of an earlier step: a page of at most `PAGE`.
 
         Raises: AttemptCancelled, InvalidRequest, InvalidTicket.
         """
-        step = await self._finder.running(worker, body)
-        if not await self._finder.is_held(worker, step):
+        step = await self._finder.find_running_step(worker, body)
+        if not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the attempt is over")
-        name, begin = fields.text(body, "step"), fields.integer(body, "begin", 0, INSTANCES)
-        around = EnclosingInstances.of_step(step.task.compiled.graph, step.node)
+        name, begin = (
+            fields.read_text(body, "step"),
+            fields.read_integer(body, "begin", 0, INSTANCES),
+        )
+        around = EnclosingInstances.for_step(step.task.compiled.graph, step.node)
         joined = around.joined.get(name)
         if joined is None:
             raise InvalidRequest(
@@ -129,23 +144,23 @@ class RunningAttempts:
                 f" {', '.join(sorted(around.joined)) or 'no step'}, not of {name!r}",
                 path="$.step",
             )
-        join_no = joined.join_no(step.task.instance)
-        reader = reader_of(self._store, step.claim.task_id, joined, join_no)
+        join_no = joined.join_number(step.task.instance)
+        reader = make_instance_reader(self._store, step.claim.task_id, joined, join_no)
         results: list[Any] = []
         left = PAYLOAD
-        for text in await reader.page(begin, PAGE):
+        for text in await reader.read_page(begin, PAGE):
             left -= len(text or "")
             if left < 0 and results:
                 break
-            results.append(None if text is None else fields.fragment(text))
+            results.append(None if text is None else fields.json_fragment(text))
         return {"results": results}
 
-    async def progress(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+    async def log_progress(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Store the progress of an attempt, as a log record with the field `fraction`.
 
         Raises: AttemptCancelled, InvalidRequest, InvalidTicket.
         """
-        fraction = fields.number(body, "fraction", 0.0, 1.0)
+        fraction = fields.read_number(body, "fraction", 0.0, 1.0)
         line = {
             "number": body.get("number"),
             "at": self._store.clock.now().isoformat(),
@@ -153,25 +168,29 @@ class RunningAttempts:
             "source": "progress",
             "fields": {"fraction": fraction},
         }
-        await self._append(worker, body, [line])
+        await self._append_log_records(worker, body, [line])
 
-    async def logs(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+    async def append_logs(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Store log records of an attempt. Raises as `progress`."""
-        await self._append(worker, body, fields.objects(body, "lines", dict, most=LOG_RECORDS))
+        await self._append_log_records(
+            worker, body, fields.read_list(body, "lines", dict, most=LOG_RECORDS)
+        )
 
-    async def _append(
+    async def _append_log_records(
         self, worker: RegisteredWorker, body: fields.JsonBody, lines: Sequence[fields.JsonBody]
     ) -> None:
         """Store log records of an attempt that holds its claim."""
-        claim = (await self._finder.ticket(worker, body.get("ticket"))).claim
-        records = [_log_record(claim, line) for line in lines]
+        claim = (await self._finder.read_ticket(worker, body.get("ticket"))).claim
+        records = [_parse_log_record(claim, line) for line in lines]
         if not any(held.key == claim.key for held in await self._store.held(worker.id)):
             raise AttemptCancelled("the attempt is over")
         await self._store.append_logs(records)
 
-    async def template(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def read_template(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> dict[str, Any]:
         """Return the template of a step."""
-        step = await self._finder.running(worker, body)
+        step = await self._finder.find_running_step(worker, body)
         stored = await self._store.template_by_id(step.task.input.template_id)
         return {
             "template_id": step.task.input.template_id,
@@ -179,16 +198,16 @@ class RunningAttempts:
         }
 
 
-def _log_record(claim: Claim, line: fields.JsonBody) -> NewLogRecord:
+def _parse_log_record(claim: Claim, line: fields.JsonBody) -> NewLogRecord:
     message = line.get("message")
     if not isinstance(message, str):
         raise InvalidRequest("message must be a string", path="$.message")
     return NewLogRecord(
         *claim.key,
-        fields.integer(line, "number", 0, LOG_RECORDS),
-        fields.instant(line, "at").timestamp(),
-        level_number(fields.text(line, "level", "info")),
-        fields.text(line, "source", ""),
+        fields.read_integer(line, "number", 0, LOG_RECORDS),
+        fields.read_instant(line, "at").timestamp(),
+        level_number(fields.read_text(line, "level", "info")),
+        fields.read_text(line, "source", ""),
         redact_passwords(message[:LOG_CHARACTERS]),
-        encode_log_fields(hide_secrets(fields.mapping(line, "fields"))),
+        encode_log_fields(hide_secrets(fields.read_object(line, "fields"))),
     )

@@ -6,16 +6,16 @@ from typing import Any
 
 from tasker.completions import COMPLETE, hash_token
 from tasker.model import Claim
+from tasker.remote.outcomes import OutcomeEvaluator
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.reporting import RemoteReporter
-from tasker.remote.serving import ServedStep, steps_of
-from tasker.remote.settler import Consequences, DecidedOutcome, RemoteSettler
+from tasker.remote.serving import ServedStep, serialize_steps
+from tasker.remote.settler import DecidedOutcome, RemoteSettler, SettlementReport
 from tasker.remote.steps import StepFinder
-from tasker.remote.verdicts import Judge
 from tasker.store.protocol import Store
 
 
-class ClaimResponses:
+class ClaimResponseBuilder:
     """Builds the responses that hand claimed steps to remote workers.
 
     Args:
@@ -32,7 +32,7 @@ class ClaimResponses:
         store: Store,
         finder: StepFinder,
         settler: RemoteSettler,
-        judge: Judge,
+        judge: OutcomeEvaluator,
         public_url: str,
         reporter: RemoteReporter,
     ) -> None:
@@ -43,32 +43,34 @@ class ClaimResponses:
         self._public_url = public_url.rstrip("/")
         self._reporter = reporter
 
-    async def respond(
+    async def build_response(
         self, worker: RegisteredWorker, claims: Sequence[Claim], **others: Any
     ) -> dict[str, Any]:
         """Return the response that hands claims to a worker."""
-        steps = await self._serve(worker, claims) if claims else []
-        served = steps_of(worker, steps, await self._finder.tickets()) if steps else []
+        steps = await self._prepare_steps(worker, claims) if claims else []
+        served = serialize_steps(worker, steps, await self._finder.ticket_signer()) if steps else []
         for step in steps:
             self._reporter.report_start(step)
         return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
 
-    async def _serve(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> list[ServedStep]:
+    async def _prepare_steps(
+        self, worker: RegisteredWorker, claims: Sequence[Claim]
+    ) -> list[ServedStep]:
         """Return claimed steps with their tasks; steps that cannot be handed out are settled."""
         steps = []
-        for claim, task in zip(claims, await self._finder.tasks_of(worker, claims), strict=True):
+        for claim, task in zip(claims, await self._finder.find_tasks(worker, claims), strict=True):
             if task is None:
                 continue
             step = ServedStep(claim, task)
-            if task.compiled.spec(step.node).external is not None:
-                opened = await self._add_completion(worker, step)
+            if task.compiled.step_spec(step.node).external is not None:
+                opened = await self._add_completion_url(worker, step)
                 if opened is None:
                     continue
                 step = opened
             steps.append(step)
         return steps
 
-    async def _add_completion(
+    async def _add_completion_url(
         self, worker: RegisteredWorker, step: ServedStep
     ) -> ServedStep | None:
         """Return an external step with the URL of its completion; settle it if it is already
@@ -77,6 +79,8 @@ class ClaimResponses:
         completion = await self._store.open_completion(step.claim, hash_token(token))
         if completion is None:
             return step._replace(completion_url=f"{self._public_url}{COMPLETE}/{token}")
-        outcome = (await self._judge.of_completion(step, completion)).outcome
-        await self._settler.settle(worker, [DecidedOutcome(0, step, outcome)], 0, Consequences(1))
+        outcome = (await self._judge.evaluate_completion(step, completion)).outcome
+        await self._settler.settle(
+            worker, [DecidedOutcome(0, step, outcome)], 0, SettlementReport(1)
+        )
         return None

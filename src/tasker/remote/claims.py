@@ -6,19 +6,19 @@ from typing import Any
 from tasker.errors import AttemptCancelled, LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
-from tasker.remote.claim_responses import ClaimResponses
-from tasker.remote.errors import ClaimUnderWay
-from tasker.remote.polls import Polls
+from tasker.remote.claim_responses import ClaimResponseBuilder
+from tasker.remote.errors import ClaimInProgress
+from tasker.remote.polls import LongPolls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
-from tasker.remote.serving import ServedStep, payload_of
+from tasker.remote.serving import ServedStep, build_payload
 from tasker.remote.steps import StepFinder
 from tasker.store.protocol import Store
 
 WAIT = 25.0  #: longest wait of a claim, in seconds: less than common proxies allow
 
 
-class Claims:
+class ClaimService:
     """Claims steps for workers.
 
     Args:
@@ -31,9 +31,9 @@ class Claims:
     def __init__(
         self,
         store: Store,
-        polls: Polls,
+        polls: LongPolls,
         finder: StepFinder,
-        responses: ClaimResponses,
+        responses: ClaimResponseBuilder,
     ) -> None:
         self._store = store
         self._polls = polls
@@ -43,12 +43,12 @@ class Claims:
     async def claim(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Claim steps for a worker, waiting if none is due.
 
-        Raises: ClaimUnderWay, InvalidInput, LeaseLost.
+        Raises: ClaimInProgress, InvalidInput, LeaseLost.
         """
-        most = fields.integer(body, "max", 1, MOST_SLOTS)
-        wait = fields.seconds(body, "wait_s", WAIT, 0.0)
+        most = fields.read_integer(body, "max", 1, MOST_SLOTS)
+        wait = fields.read_seconds(body, "wait_s", WAIT, 0.0)
         if worker.is_claiming:
-            raise ClaimUnderWay("this worker already has a claim in progress")
+            raise ClaimInProgress("this worker already has a claim in progress")
         claims: Sequence[Claim] = ()
         worker.is_claiming = True
         try:
@@ -58,14 +58,14 @@ class Claims:
             worker.is_claiming = False
         if not worker.is_live:
             raise LeaseLost(f"the lease of worker {worker.id} has expired")
-        return await self._responses.respond(worker, claims)
+        return await self._responses.build_response(worker, claims)
 
-    async def payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def read_payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Return the values that a handler reads. Raises AttemptCancelled, InvalidTicket."""
-        ticket = await self._finder.ticket(worker, body.get("ticket"))
+        ticket = await self._finder.read_ticket(worker, body.get("ticket"))
         for claim in await self._store.held(worker.id):
             if claim.key == ticket.claim.key:
-                [task] = await self._finder.tasks_of(worker, [claim])
+                [task] = await self._finder.find_tasks(worker, [claim])
                 if task is not None:
-                    return payload_of(worker, ServedStep(claim, task))[0]
+                    return build_payload(worker, ServedStep(claim, task))[0]
         raise AttemptCancelled("the attempt is over")

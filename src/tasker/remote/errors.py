@@ -21,19 +21,19 @@ class UnknownWorker(TaskerError):
     code = "unknown_worker"
 
 
-class ProtocolUnsupported(InvalidInput):
+class UnsupportedProtocol(InvalidInput):
     """The worker uses a version of the protocol that this server does not support."""
 
     code = "protocol_unsupported"
 
 
-class ClaimUnderWay(Refused):
+class ClaimInProgress(Refused):
     """Another claim of the worker is in progress."""
 
     code = "claim_under_way"
 
 
-class Draining(TaskerError):
+class ServerDraining(TaskerError):
     """The server is shutting down."""
 
     code = "draining"

@@ -13,85 +13,89 @@ JsonBody = Mapping[str, Any]
 NAME = 255  #: characters of names
 
 
-def text(body: JsonBody, field: str, default: str | None = None, *, most: int = NAME) -> str:
+def read_text(body: JsonBody, field: str, default: str | None = None, *, most: int = NAME) -> str:
     """Return a string of up to `most` characters. Raises InvalidRequest."""
     value = body.get(field, default)
     if not isinstance(value, str) or not (value or default == "") or len(value) > most:
-        raise _invalid(field, f"must be a string of 1 to {most:,} characters")
+        raise _invalid_field_error(field, f"must be a string of 1 to {most:,} characters")
     if UNSTORABLE.search(value):
-        raise _invalid(field, "contains a NUL character or an unpaired surrogate")
+        raise _invalid_field_error(field, "contains a NUL character or an unpaired surrogate")
     return value
 
 
-def texts(body: JsonBody, field: str, *, most: int = 1_000) -> tuple[str, ...]:
+def read_texts(body: JsonBody, field: str, *, most: int = 1_000) -> tuple[str, ...]:
     """Return a list of strings; empty if it is absent. Raises InvalidRequest."""
-    values = objects(body, field, str, most=most)
+    values = read_list(body, field, str, most=most)
     if any(not 0 < len(value) <= NAME or UNSTORABLE.search(value) for value in values):
-        raise _invalid(field, f"must contain strings of 1 to {NAME} characters")
+        raise _invalid_field_error(field, f"must contain strings of 1 to {NAME} characters")
     return tuple(values)
 
 
-def objects(body: JsonBody, field: str, kind: type, *, most: int) -> Sequence[Any]:
+def read_list(body: JsonBody, field: str, kind: type, *, most: int) -> Sequence[Any]:
     """Return a list of values of a kind; empty if it is absent. Raises InvalidRequest."""
     values = body.get(field, ())
     if not isinstance(values, list | tuple) or len(values) > most:
-        raise _invalid(field, f"must be a list of at most {most:,} items")
+        raise _invalid_field_error(field, f"must be a list of at most {most:,} items")
     for value in values:
         if not isinstance(value, kind):
-            raise _invalid(field, f"must only have values of type {_KINDS[kind]}")
+            raise _invalid_field_error(field, f"must only have values of type {_KINDS[kind]}")
     return values
 
 
-def integer(body: JsonBody, field: str, least: int, most: int, default: int | None = None) -> int:
+def read_integer(
+    body: JsonBody, field: str, least: int, most: int, default: int | None = None
+) -> int:
     """Return an integer within bounds. Raises InvalidRequest."""
     value = body.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _invalid(field, f"must be an integer from {least:,} to {most:,}")
+        raise _invalid_field_error(field, f"must be an integer from {least:,} to {most:,}")
     return value
 
 
-def seconds(body: JsonBody, field: str, most: float, default: float | None = None) -> float:
+def read_seconds(body: JsonBody, field: str, most: float, default: float | None = None) -> float:
     """Return a number of seconds up to `most`. Raises InvalidRequest."""
     value = body.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise _invalid(field, f"must be a number of seconds from 0 to {most:,.0f}")
+        raise _invalid_field_error(field, f"must be a number of seconds from 0 to {most:,.0f}")
     return float(value)
 
 
-def number(body: JsonBody, field: str, least: float, most: float) -> float:
+def read_number(body: JsonBody, field: str, least: float, most: float) -> float:
     """Return a number within bounds. Raises InvalidRequest."""
     value = body.get(field)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise _invalid(field, f"must be a number from {least:g} to {most:g}")
+        raise _invalid_field_error(field, f"must be a number from {least:g} to {most:g}")
     return float(value)
 
 
-def instant(body: JsonBody, field: str) -> datetime:
+def read_instant(body: JsonBody, field: str) -> datetime:
     """Return an instant. Raises InvalidRequest."""
     try:
-        read = datetime.fromisoformat(text(body, field))
+        read = datetime.fromisoformat(read_text(body, field))
         year = read.astimezone(UTC).year
     except (ValueError, OverflowError):
         read, year = None, 0
     if read is None or read.tzinfo is None or not 1970 <= year <= 9000:
-        raise _invalid(field, "must be an instant with a time zone such as 2030-01-31T12:00:00Z")
+        raise _invalid_field_error(
+            field, "must be an instant with a time zone such as 2030-01-31T12:00:00Z"
+        )
     return read
 
 
-def mapping(body: JsonBody, field: str) -> JsonBody:
+def read_object(body: JsonBody, field: str) -> JsonBody:
     """Return an object; empty if it is absent. Raises InvalidRequest."""
     value = body.get(field, {})
     if not isinstance(value, dict):
-        raise _invalid(field, "must be an object")
+        raise _invalid_field_error(field, "must be an object")
     return value
 
 
-def fragment(text: str) -> orjson.Fragment:
+def json_fragment(text: str) -> orjson.Fragment:
     """Return stored JSON text as a value of a response, without parsing it."""
     return orjson.Fragment(text)
 
 
-def _invalid(field: str, message: str) -> InvalidRequest:
+def _invalid_field_error(field: str, message: str) -> InvalidRequest:
     return InvalidRequest(f"{field} {message}", path=f"$.{field}")
 
 

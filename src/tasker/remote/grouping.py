@@ -15,7 +15,7 @@ _MOST_BYTES = 8 << 20  #: results and errors of one group
 _MOST_CLAIMS = 10_000  #: of one group of renewals, and workers
 
 
-class _Waiting(NamedTuple):
+class _WaitingSettlement(NamedTuple):
     settlement: Settlement
     settled: "asyncio.Future[SettleResult]"
 
@@ -28,7 +28,7 @@ class _Waiting(NamedTuple):
             self.settled.set_exception(error)
 
 
-class SettlementGroups:
+class GroupSettler:
     """Settles the outcomes of all remote workers, one transaction at a time.
 
     Args:
@@ -37,7 +37,7 @@ class SettlementGroups:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_WaitingSettlement] = deque()
         self._settling: asyncio.Task[None] | None = None
 
     async def settle(self, settlement: Settlement) -> SettleResult:
@@ -47,22 +47,24 @@ class SettlementGroups:
 
         Raises: StoreError (one of the outcomes cannot be stored), StoreUnavailable.
         """
-        waiting = _Waiting(settlement, asyncio.get_running_loop().create_future())
+        waiting = _WaitingSettlement(settlement, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._settling is None:  # what arrives in this iteration of the event loop joins it
-            self._settling = asyncio.create_task(self._settle_all(), name="tasker-settlements")
+            self._settling = asyncio.create_task(
+                self._settle_until_empty(), name="tasker-settlements"
+            )
         return await waiting.settled
 
-    async def _settle_all(self) -> None:
+    async def _settle_until_empty(self) -> None:
         """Settle groups until no outcomes wait."""
         try:
-            while group := self._next_group():
+            while group := self._take_group():
                 await self._settle_group(group)
         finally:
             self._settling = None
 
-    def _next_group(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
+    def _take_group(self) -> list[_WaitingSettlement]:
+        group: list[_WaitingSettlement] = []
         outcomes = size = 0
         while self._waiting:
             given = self._waiting[0].settlement.outcomes
@@ -73,9 +75,9 @@ class SettlementGroups:
             group.append(self._waiting.popleft())
         return group
 
-    async def _settle_group(self, group: list[_Waiting]) -> None:
+    async def _settle_group(self, group: list[_WaitingSettlement]) -> None:
         if len(group) == 1:
-            await self._settle_waiting(group[0])
+            await self._settle_and_deliver(group[0])
             return
         try:
             settled = await self._store.settle_group([each.settlement for each in group])
@@ -84,25 +86,25 @@ class SettlementGroups:
                 waiting.fail(error)
         except Exception:  # one that cannot be stored does not affect the others
             for waiting in group:
-                await self._settle_waiting(waiting)
+                await self._settle_and_deliver(waiting)
         else:
             for waiting, each in zip(group, settled, strict=True):
                 waiting.succeed(each)
 
-    async def _settle_waiting(self, waiting: _Waiting) -> None:
+    async def _settle_and_deliver(self, waiting: _WaitingSettlement) -> None:
         try:
-            waiting.succeed(await self._settle_alone(waiting.settlement))
+            waiting.succeed(await self._settle_separately(waiting.settlement))
         except Exception as error:  # delivered to the waiting caller
             waiting.fail(error)
 
-    async def _settle_alone(self, settlement: Settlement) -> SettleResult:
+    async def _settle_separately(self, settlement: Settlement) -> SettleResult:
         worker, outcomes, claim_up_to, events, gated = settlement
         return await self._store.settle(
             worker, outcomes, claim_up_to=claim_up_to, events=events, gated=gated
         )
 
 
-class RenewalGroups:
+class GroupLeaseRenewer:
     """Renews the leases of all remote workers, one transaction at a time.
 
     Args:
@@ -113,7 +115,7 @@ class RenewalGroups:
     def __init__(self, store: Store, lease: timedelta) -> None:
         self._store = store
         self._lease = lease
-        self._waiting: dict[WorkerId, _Renewal] = {}
+        self._waiting: dict[WorkerId, _WaitingRenewal] = {}
         self._renewing: asyncio.Task[None] | None = None
 
     async def renew(self, worker: WorkerId, held: Sequence[Claim]) -> RenewedLease | None:
@@ -124,22 +126,22 @@ class RenewalGroups:
         renewal = self._waiting.get(worker)
         if renewal is None:
             renewed = asyncio.get_running_loop().create_future()
-            renewal = self._waiting[worker] = _Renewal([], renewed)
+            renewal = self._waiting[worker] = _WaitingRenewal([], renewed)
         renewal.held.extend(held)
         if self._renewing is None:  # what arrives in this iteration of the event loop joins it
-            self._renewing = asyncio.create_task(self._renew_all(), name="tasker-renewals")
+            self._renewing = asyncio.create_task(self._renew_until_empty(), name="tasker-renewals")
         return await asyncio.shield(renewal.renewed)
 
-    async def _renew_all(self) -> None:
+    async def _renew_until_empty(self) -> None:
         """Renew groups until nobody waits."""
         try:
             while self._waiting:
-                await self._renew_group(self._next_group())
+                await self._renew_group(self._take_group())
         finally:
             self._renewing = None
 
-    def _next_group(self) -> dict[WorkerId, "_Renewal"]:
-        group: dict[WorkerId, _Renewal] = {}
+    def _take_group(self) -> dict[WorkerId, "_WaitingRenewal"]:
+        group: dict[WorkerId, _WaitingRenewal] = {}
         left = _MOST_CLAIMS
         for worker, renewal in self._waiting.items():
             left -= 1 + len(renewal.held)
@@ -150,7 +152,7 @@ class RenewalGroups:
             del self._waiting[worker]
         return group
 
-    async def _renew_group(self, group: dict[WorkerId, "_Renewal"]) -> None:
+    async def _renew_group(self, group: dict[WorkerId, "_WaitingRenewal"]) -> None:
         held = {worker: renewal.held for worker, renewal in group.items()}
         try:
             renewed = await self._store.renew_group(held, lease=self._lease)
@@ -163,6 +165,6 @@ class RenewalGroups:
                 renewal.renewed.set_result(renewed.get(worker))
 
 
-class _Renewal(NamedTuple):
+class _WaitingRenewal(NamedTuple):
     held: list[Claim]
     renewed: "asyncio.Future[RenewedLease | None]"

@@ -8,9 +8,9 @@ from typing import Any
 from tasker.errors import LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
-from tasker.remote.claim_responses import ClaimResponses
-from tasker.remote.grouping import RenewalGroups
-from tasker.remote.polls import Polls
+from tasker.remote.claim_responses import ClaimResponseBuilder
+from tasker.remote.grouping import GroupLeaseRenewer
+from tasker.remote.polls import LongPolls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
 from tasker.remote.steps import StepFinder
@@ -21,7 +21,7 @@ RENEWALS = 3  #: renewals per lease
 _ENDS = 20  #: times within the longest wait at which long waits end
 
 
-class Leases:
+class LeaseService:
     """Renews leases.
 
     Args:
@@ -37,8 +37,8 @@ class Leases:
         self,
         store: Store,
         finder: StepFinder,
-        responses: ClaimResponses,
-        polls: Polls,
+        responses: ClaimResponseBuilder,
+        polls: LongPolls,
         lease: timedelta,
         closing: asyncio.Event,
     ) -> None:
@@ -52,17 +52,19 @@ class Leases:
 
         self._closing = closing
         self._revocation = Wakeups(store.wait_for_revocation)
-        self._renewals = RenewalGroups(store, lease)
+        self._renewals = GroupLeaseRenewer(store, lease)
 
     async def renew(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Wait until a claim may have been revoked, then renew the lease.
 
         Raises: InvalidRequest, LeaseLost.
         """
-        named = {claim.key: (claim, text) for claim, text in await self._read_held(worker, body)}
-        wait = fields.seconds(body, "wait_s", self.pause, 0.0)
+        named = {
+            claim.key: (claim, text) for claim, text in await self._read_held_claims(worker, body)
+        }
+        wait = fields.read_seconds(body, "wait_s", self.pause, 0.0)
         loop = asyncio.get_running_loop()
-        end = _end_of_wait(loop.time(), wait, self.pause)
+        end = _aligned_wait_end(loop.time(), wait, self.pause)
         heard = self._revocation.heard if worker.heard is None else worker.heard
         while True:
             if (left := end - loop.time()) > 0:
@@ -72,7 +74,7 @@ class Leases:
             held = {**worker.given, **named}  # those passed on meanwhile too
             if not held and not is_over:
                 continue
-            revoked = await self._renew(worker, [claim for claim, _ in held.values()])
+            revoked = await self._renew_in_store(worker, [claim for claim, _ in held.values()])
             if revoked or worker.quiet or is_over:
                 for claim in revoked:
                     worker.given.pop(claim.key, None)
@@ -82,7 +84,7 @@ class Leases:
                     "quiet": worker.quiet,
                 }
 
-    async def _renew(self, worker: RegisteredWorker, held: Sequence[Claim]) -> list[Claim]:
+    async def _renew_in_store(self, worker: RegisteredWorker, held: Sequence[Claim]) -> list[Claim]:
         """Renew a lease; return the claims that the worker has lost. Raises LeaseLost."""
         renewed = await self._renewals.renew(worker.id, held)
         if renewed is None:
@@ -92,32 +94,34 @@ class Leases:
         given = {claim.key for claim in held}
         return [claim for claim in renewed.revoked if claim.key in given]
 
-    async def resume(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def resync_claims(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> dict[str, Any]:
         """Return the claims that the store has for a worker and that the worker does not know.
 
         A waiting claim request of the worker ends, because nobody receives its response.
         """
-        known = await self._read_held(worker, body)
-        await self._polls.withdraw(worker)
+        known = await self._read_held_claims(worker, body)
+        await self._polls.end_poll(worker)
         keys = {claim.key for claim, _ in known}
         held = await self._store.held(worker.id)
         listed = {claim.key for claim in held}
         new = [claim for claim in held if claim.key not in keys]
         worker.given = {key: each for key, each in worker.given.items() if key in listed}
         for claim in new:
-            self._finder.cache(worker).forget(claim.task_id)
-        answer = await self._responses.respond(worker, new)
+            self._finder.task_cache(worker).remove_task(claim.task_id)
+        answer = await self._responses.build_response(worker, new)
         answer["cancelled"] = [text for claim, text in known if claim.key not in listed]
         return answer
 
-    async def _read_held(
+    async def _read_held_claims(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> list[tuple[Claim, str]]:
-        texts = fields.texts(body, "held", most=MOST_SLOTS)
-        return [((await self._finder.ticket(worker, text)).claim, text) for text in texts]
+        texts = fields.read_texts(body, "held", most=MOST_SLOTS)
+        return [((await self._finder.read_ticket(worker, text)).claim, text) for text in texts]
 
 
-def _end_of_wait(now: float, wait: float, longest: float) -> float:
+def _aligned_wait_end(now: float, wait: float, longest: float) -> float:
     """Return when a wait ends. Long waits end at the same times: their leases are renewed together.
 
     A wait is shortened by at most a twentieth of the longest one.

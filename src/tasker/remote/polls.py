@@ -15,7 +15,7 @@ _MOST_STEPS = 500  #: of one claim
 _LONGEST_PAUSE = 1.0  #: seconds between claims for polls that wait
 
 
-class Polls:
+class LongPolls:
     """Claims steps for polls, one claim at a time for polls of the same queues.
 
     Args:
@@ -42,26 +42,26 @@ class Polls:
         group = self._groups.get(worker.kind)
         if group is None:
             group = self._groups[worker.kind] = _PollGroup(self)
-        return await group.claim(_Poll(worker, room, wait))
+        return await group.claim(_LongPoll(worker, room, wait))
 
-    def claim_again_in(self, seconds: float) -> None:
+    def schedule_claim(self, seconds: float) -> None:
         """Let waiting polls claim again at that time: a step that failed or sleeps will be due."""
         if seconds < _LONGEST_PAUSE:
             asyncio.get_running_loop().call_later(seconds, self.work.wake_all)
 
-    async def withdraw(self, worker: RegisteredWorker) -> None:
+    async def end_poll(self, worker: RegisteredWorker) -> None:
         """End the poll of a worker whose connection was lost; return when it no longer claims.
 
         Its claims are then in the store or released.
         """
         if (group := self._groups.get(worker.kind)) is not None:
-            group.withdraw(worker)
+            group.end_polls_of_worker(worker)
         while worker.claims_in_progress:
             await next(iter(worker.claims_in_progress)).wait()
 
-    def hand_back(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> None:
+    def release_claims(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> None:
         """Release claims for which nobody waits any longer."""
-        ended = _begin_claim([worker])
+        ended = _mark_claim_begun([worker])
 
         async def settle_released() -> None:
             try:
@@ -69,18 +69,18 @@ class Polls:
             except StoreError:  # the worker finds what it holds with `resume`
                 return
             finally:
-                _end_claim([worker], ended)
+                _mark_claim_ended([worker], ended)
 
-        self.keep_running(settle_released())
+        self.run_in_background(settle_released())
 
-    def keep_running(self, work: Coroutine[Any, Any, None]) -> None:
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background."""
         task = asyncio.create_task(work, name="tasker-polls")
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
 
-def _begin_claim(workers: Iterable[RegisteredWorker]) -> asyncio.Event:
+def _mark_claim_begun(workers: Iterable[RegisteredWorker]) -> asyncio.Event:
     """Record that a claim for workers is in progress, until `_end_claim`."""
     ended = asyncio.Event()
     for worker in workers:
@@ -88,13 +88,13 @@ def _begin_claim(workers: Iterable[RegisteredWorker]) -> asyncio.Event:
     return ended
 
 
-def _end_claim(workers: Iterable[RegisteredWorker], ended: asyncio.Event) -> None:
+def _mark_claim_ended(workers: Iterable[RegisteredWorker], ended: asyncio.Event) -> None:
     for worker in workers:
         worker.claims_in_progress.discard(ended)
     ended.set()
 
 
-class _Poll:
+class _LongPoll:
     """One poll of a worker."""
 
     def __init__(self, worker: RegisteredWorker, room: int, wait: float) -> None:
@@ -114,18 +114,18 @@ class _PollGroup:
     requested shows that there are no more steps for any of them.
     """
 
-    def __init__(self, polls: Polls) -> None:
+    def __init__(self, polls: LongPolls) -> None:
         self._polls = polls
-        self._new: dict[_Poll, None] = {}  #: to claim for
-        self._waiting: dict[_Poll, None] = {}  #: for which there was nothing
+        self._new: dict[_LongPoll, None] = {}  #: to claim for
+        self._waiting: dict[_LongPoll, None] = {}  #: for which there was nothing
         self._resting: asyncio.Task[None] | None = None
         self._is_claiming = False
 
-    async def claim(self, poll: _Poll) -> Sequence[Claim]:
+    async def claim(self, poll: _LongPoll) -> Sequence[Claim]:
         if self._resting is not None and poll.waits:  # there is nothing for the others either
-            self._let_wait(poll)
+            self._add_waiting_poll(poll)
         else:
-            self._claim_soon(poll)
+            self._request_claim(poll)
         try:
             return await poll.claims
         finally:
@@ -134,38 +134,38 @@ class _PollGroup:
             if poll.timer is not None:
                 poll.timer.cancel()
 
-    def _claim_soon(self, poll: _Poll) -> None:
+    def _request_claim(self, poll: _LongPoll) -> None:
         self._new[poll] = None
         if not self._is_claiming:
             self._is_claiming = True
-            self._polls.keep_running(self._claim_for_all())
+            self._polls.run_in_background(self._claim_until_no_polls())
         elif self._resting is not None:
             self._resting.cancel()
 
-    def _let_wait(self, poll: _Poll) -> None:
+    def _add_waiting_poll(self, poll: _LongPoll) -> None:
         self._waiting[poll] = None
         if poll.timer is None:
             loop = asyncio.get_running_loop()
-            poll.timer = loop.call_at(poll.end, self._expire, poll)
+            poll.timer = loop.call_at(poll.end, self._expire_poll, poll)
 
-    def withdraw(self, worker: RegisteredWorker) -> None:
+    def end_polls_of_worker(self, worker: RegisteredWorker) -> None:
         """End the polls of a worker, except those that a claim is in progress for."""
         for poll in [*self._new, *self._waiting]:
             if poll.worker is worker and not poll.claims.done():
                 poll.claims.set_result(())
 
-    async def _claim_for_all(self) -> None:
+    async def _claim_until_no_polls(self) -> None:
         """Claim until no poll is left."""
         try:
             while self._new or self._waiting:
-                heard, next_due = self._polls.work.heard, await self._claim_for_new()
+                heard, next_due = self._polls.work.heard, await self._claim_for_new_polls()
                 if self._waiting:
                     pause = _LONGEST_PAUSE if next_due is None else min(next_due, _LONGEST_PAUSE)
-                    await self._wait_for_more(heard, max(pause, 0.001))
+                    await self._wait_for_steps(heard, max(pause, 0.001))
         finally:
             self._is_claiming = False
 
-    async def _wait_for_more(self, heard: int, pause: float) -> None:
+    async def _wait_for_steps(self, heard: int, pause: float) -> None:
         """Wait until there may be steps for the waiting polls, or until another poll arrives."""
         if self._new:
             return
@@ -174,22 +174,22 @@ class _PollGroup:
         await asyncio.wait({resting})
         self._resting = None
         if not resting.cancelled():
-            self._claim_for_waiting()
+            self._requeue_waiting_polls()
 
-    def _claim_for_waiting(self) -> None:
+    def _requeue_waiting_polls(self) -> None:
         self._new, self._waiting = {**self._waiting, **self._new}, {}
 
-    async def _claim_for_new(self) -> float | None:
+    async def _claim_for_new_polls(self) -> float | None:
         """Claim for new polls; return the seconds until the next step is due, None if unknown."""
         next_due = None
         while self._new:
-            group, others = self._next_group(), list(self._new)
+            group, others = self._take_polls(), list(self._new)
             if not group:
                 continue
             workers = [poll.worker for poll in group]
-            ended = _begin_claim(workers)
+            ended = _mark_claim_begun(workers)
             try:
-                claimed, next_due = await self._claim_together(group)
+                claimed, next_due = await self._claim_for_polls(group)
             except Exception as error:  # delivered to those who wait
                 for poll in group:
                     if not poll.claims.done():
@@ -197,21 +197,21 @@ class _PollGroup:
                 continue
             else:
                 for poll in group:
-                    self._deliver(poll, claimed.get(poll.worker.id, ()))
+                    self._deliver_claims(poll, claimed.get(poll.worker.id, ()))
             finally:
-                _end_claim(workers, ended)
+                _mark_claim_ended(workers, ended)
             if sum(map(len, claimed.values())) == sum(poll.room for poll in group):
-                self._claim_for_waiting()  # there may be more
+                self._requeue_waiting_polls()  # there may be more
                 continue
             for poll in others:
                 if poll in self._new:
                     del self._new[poll]
-                    self._deliver(poll, ())
+                    self._deliver_claims(poll, ())
         return next_due
 
-    def _next_group(self) -> list[_Poll]:
+    def _take_polls(self) -> list[_LongPoll]:
         """Take polls to claim for; respond to polls that may no longer claim."""
-        group: list[_Poll] = []
+        group: list[_LongPoll] = []
         room = 0
         while self._new:
             poll = next(iter(self._new))
@@ -228,25 +228,25 @@ class _PollGroup:
             room += poll.room
         return group
 
-    def _deliver(self, poll: _Poll, claims: Sequence[Claim]) -> None:
+    def _deliver_claims(self, poll: _LongPoll, claims: Sequence[Claim]) -> None:
         """Respond to a poll; without claims, it continues to wait if it may."""
         if poll.claims.done():  # its caller is gone
             if claims:
-                self._polls.hand_back(poll.worker, claims)
+                self._polls.release_claims(poll.worker, claims)
         elif claims or not poll.waits:
             poll.claims.set_result(claims)
         else:
-            self._let_wait(poll)
+            self._add_waiting_poll(poll)
 
-    def _expire(self, poll: _Poll) -> None:
+    def _expire_poll(self, poll: _LongPoll) -> None:
         """End the wait of a poll; if a claim for it is in progress, respond after the claim."""
         poll.waits = False
         if poll in self._waiting and not poll.claims.done():
             poll.claims.set_result(())
 
-    async def _claim_together(self, group: Sequence[_Poll]) -> GroupClaimResult:
+    async def _claim_for_polls(self, group: Sequence[_LongPoll]) -> GroupClaimResult:
         """Claim for polls, alternating whether steps with or without limits come first."""
-        store, find_new = self._polls.store, self._polls.queues.find_new
+        store, find_new = self._polls.store, self._polls.queues.serve_new_queues
         for poll in group:
             await find_new(poll.worker)
         rooms = {poll.worker.id: poll.room for poll in group}

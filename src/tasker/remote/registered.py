@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tasker.model import ENGINE, AttemptKey, Claim, Queue, WorkerId
 from tasker.remote.errors import UnknownWorker
-from tasker.remote.registration import Registration
+from tasker.remote.registration import RemoteRegistration
 from tasker.remote.tasks import RemoteTemplate
 from tasker.store.protocol import Store
 
@@ -21,7 +21,9 @@ class RegisteredWorker:
         principal: The name of its credential's owner.
     """
 
-    def __init__(self, worker_id: WorkerId, registration: Registration, principal: str) -> None:
+    def __init__(
+        self, worker_id: WorkerId, registration: RemoteRegistration, principal: str
+    ) -> None:
         self.id = worker_id
         self.registration = registration
         self.principal = principal
@@ -33,10 +35,12 @@ class RegisteredWorker:
         )
         """All that it serves."""
 
-        self.kind = registration._replace(name="", slots=1, sdk="", build="", credential="").dump()
+        self.kind = registration._replace(
+            name="", slots=1, sdk="", build="", credential=""
+        ).to_json()
         """A key that is equal for workers that serve the same queues."""
 
-        self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _every_namespace
+        self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _all_namespaces
         """Returns the namespaces whose tasks the worker's credential may read, or None for all
         namespaces."""
 
@@ -59,22 +63,24 @@ class RegisteredWorker:
         self.gated_first = False
         self._readable: dict[tuple[RemoteTemplate, int], Sequence[tuple[str, int]]] = {}
 
-    def belongs_to(self, principal: str, credential: str) -> bool:
+    def was_registered_by(self, principal: str, credential: str) -> bool:
         """Return whether a caller's credential registered it."""
         return (principal, credential) == (self.principal, self.registration.credential)
 
-    def readable(self, template: RemoteTemplate, node: int) -> Sequence[tuple[str, int]]:
+    def list_readable_steps(self, template: RemoteTemplate, node: int) -> Sequence[tuple[str, int]]:
         """Return names and numbers of the steps whose results the handler of a node gets."""
         steps = self._readable.get((template, node))
         if steps is None:
-            needs = self.registration.needs_of(template.spec(node), template.template.namespace)
+            needs = self.registration.find_needed_results(
+                template.step_spec(node), template.template.namespace
+            )
             if len(self._readable) > _MOST:
                 self._readable.clear()
-            steps = self._readable[template, node] = template.readable(node, needs)
+            steps = self._readable[template, node] = template.list_readable_steps(node, needs)
         return steps
 
 
-async def _every_namespace() -> None:
+async def _all_namespaces() -> None:
     return None
 
 
@@ -102,7 +108,7 @@ class RegisteredWorkers:
         stored = await self._store.remote_worker(worker_id)
         if stored is None:
             raise UnknownWorker(f"worker {worker_id} is not registered; register again")
-        registration = Registration.load(stored.registration)
+        registration = RemoteRegistration.from_json(stored.registration)
         worker = RegisteredWorker(worker_id, registration, stored.principal)
         worker.quiet, worker.is_live = stored.quiet, stored.alive
         self.add(worker)
@@ -122,7 +128,7 @@ class QueueList:
         self._looked_at = float("-inf")
         self._lock = asyncio.Lock()
 
-    async def find_new(self, worker: RegisteredWorker, *, at_once: bool = False) -> int:
+    async def serve_new_queues(self, worker: RegisteredWorker, *, at_once: bool = False) -> int:
         """Let a worker serve further queues that it may serve; return how many."""
         now = asyncio.get_running_loop().time()
         if at_once or now - self._looked_at >= _LOOK:
@@ -132,20 +138,20 @@ class QueueList:
                     self._queues += await self._store.queues(**after)
                     self._looked_at = now
         new = self._queues[worker.seen :]
-        served = [queue for queue in new if worker.registration.serves(queue)]
+        served = [queue for queue in new if worker.registration.serves_queue(queue)]
         if served:
             await self._store.serve_queues(worker.id, [queue.base for queue in served])
             worker.serves_gated |= any(queue.gated for queue in served)
         worker.seen += len(new)
         return len(served)
 
-    def lacking(self, registration: Registration) -> list[str]:
+    def list_uncalled_handlers(self, registration: RemoteRegistration) -> list[str]:
         """List the handlers that no step of a template calls."""
         called = {
             handler.name
             for queue in self._queues
             if queue.handler != ENGINE
-            and (handler := registration.find(queue.handler, queue.namespace)) is not None
+            and (handler := registration.find_handler(queue.handler, queue.namespace)) is not None
         }
         return [name for name in registration.handlers if name not in called]
 

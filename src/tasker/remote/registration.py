@@ -11,7 +11,7 @@ from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.limits import WORKER_LABELS
 from tasker.model import ENGINE, HTTP_HANDLER, Json, JsonText, Queue, StepSpec, WorkerRequirement
 from tasker.remote import fields
-from tasker.remote.errors import InvalidRequest, ProtocolUnsupported
+from tasker.remote.errors import InvalidRequest, UnsupportedProtocol
 
 PROTOCOL = 1  #: the only version so far
 MOST_SLOTS = 10_000
@@ -33,12 +33,14 @@ class RemoteHandler(NamedTuple):
 
     namespaces: frozenset[str]
 
-    def offers(self, required: str) -> bool:
+    def offers_version(self, required: str) -> bool:
         """Return whether it has a version that a step requires; "" requires none."""
-        return not required or any(_fits(version, required) for version in self.versions)
+        return not required or any(
+            _version_satisfies(version, required) for version in self.versions
+        )
 
 
-class Registration(NamedTuple):
+class RemoteRegistration(NamedTuple):
     """The registration of a remote worker."""
 
     name: str
@@ -58,16 +60,16 @@ class Registration(NamedTuple):
     """Names of the handlers that the credential may serve, such as `payments.*`; if empty, all."""
 
     @classmethod
-    def read(cls, body: fields.JsonBody) -> "Registration":
-        """Read a request. Raises InvalidRequest, ProtocolUnsupported."""
+    def from_request(cls, body: fields.JsonBody) -> "RemoteRegistration":
+        """Read a request. Raises InvalidRequest, UnsupportedProtocol."""
         protocol = body.get("protocol")
         if protocol != PROTOCOL:
-            raise ProtocolUnsupported(
+            raise UnsupportedProtocol(
                 f"this server supports version {PROTOCOL} of the worker protocol, not"
                 f" {protocol!r:.20}",
                 path="$.protocol",
             )
-        registration = cls._of_body(body)
+        registration = cls._parse_body(body)
         if not registration.handlers:
             raise InvalidRequest("`handlers` must contain at least one handler", path="$.handlers")
         for name, group in registration.handlers.items():
@@ -81,29 +83,29 @@ class Registration(NamedTuple):
         return registration
 
     @classmethod
-    def _of_body(cls, body: fields.JsonBody) -> "Registration":
-        namespaces = frozenset(fields.texts(body, "namespaces"))
-        given = fields.objects(body, "handlers", dict, most=MOST_HANDLERS)
+    def _parse_body(cls, body: fields.JsonBody) -> "RemoteRegistration":
+        namespaces = frozenset(fields.read_texts(body, "namespaces"))
+        given = fields.read_list(body, "handlers", dict, most=MOST_HANDLERS)
         handlers = [_read_handler(each, namespaces) for each in given]
         environment = body.get("environment")
         return cls(
-            fields.text(body, "name"),
-            fields.integer(body, "slots", 1, MOST_SLOTS),
-            fields.text(body, "sdk", ""),
-            fields.text(body, "build", ""),
+            fields.read_text(body, "name"),
+            fields.read_integer(body, "slots", 1, MOST_SLOTS),
+            fields.read_text(body, "sdk", ""),
+            fields.read_text(body, "build", ""),
             _read_labels(body),
-            fields.text(body, "environment") if environment is not None else None,
-            _by_name(handlers),
+            fields.read_text(body, "environment") if environment is not None else None,
+            _group_by_name(handlers),
         )
 
     @classmethod
-    def load(cls, text: JsonText) -> "Registration":
+    def from_json(cls, text: JsonText) -> "RemoteRegistration":
         """Read what `dump` wrote."""
         body = codec.loads(text)
         stored = {"credential": body["credential"], "permitted": tuple(body["permitted"])}
-        return cls._of_body(body)._replace(**stored)
+        return cls._parse_body(body)._replace(**stored)
 
-    def dump(self) -> JsonText:
+    def to_json(self) -> JsonText:
         """Return the registration as JSON text."""
         handlers: list[Json] = [
             {
@@ -118,9 +120,9 @@ class Registration(NamedTuple):
         ]
         return codec.dumps({**self._asdict(), "protocol": PROTOCOL, "handlers": handlers})
 
-    def limited_to(
+    def restrict_to(
         self, namespaces: frozenset[str] | None, permitted: Iterable[str]
-    ) -> "Registration":
+    ) -> "RemoteRegistration":
         """Return the registration for what a credential may serve.
 
         Args:
@@ -133,8 +135,8 @@ class Registration(NamedTuple):
                 each._replace(
                     namespaces=frozenset(
                         namespace
-                        for namespace in _within(each.namespaces, namespaces)
-                        if namespace == EVERY_NAMESPACE or limited.permits(namespace, name)
+                        for namespace in _intersect_namespaces(each.namespaces, namespaces)
+                        if namespace == EVERY_NAMESPACE or limited.permits_handler(namespace, name)
                     )
                 )
                 for each in group
@@ -143,7 +145,7 @@ class Registration(NamedTuple):
         }
         return limited._replace(handlers=handlers)
 
-    def permits(self, namespace: str, handler: str) -> bool:
+    def permits_handler(self, namespace: str, handler: str) -> bool:
         """Return whether the credential may serve a handler, by its short or its full name."""
         short = normalize_handler_name(handler).removeprefix(f"{namespace}.")
         return not self.permitted or any(
@@ -152,7 +154,7 @@ class Registration(NamedTuple):
             for name in (short, f"{namespace}.{short}")
         )
 
-    def unbound(self) -> list[str]:
+    def list_unbound_handlers(self) -> list[str]:
         """List the handlers that serve no namespace."""
         return [
             name
@@ -160,33 +162,33 @@ class Registration(NamedTuple):
             if not any(handler.namespaces for handler in group)
         ]
 
-    def find(self, name: str, namespace: str, version: str = "") -> RemoteHandler | None:
+    def find_handler(self, name: str, namespace: str, version: str = "") -> RemoteHandler | None:
         """Return the handler that templates of a namespace call `name`, or None."""
         name = normalize_handler_name(name)
         for known_as in (f"{namespace}.{name}", name, name.removeprefix(f"{namespace}.")):
             for handler in self.handlers.get(known_as, ()):
                 bound = not handler.namespaces.isdisjoint((namespace, EVERY_NAMESPACE))
-                if bound and handler.offers(version):
+                if bound and handler.offers_version(version):
                     return handler
         return None
 
-    def serves(self, queue: Queue) -> bool:
+    def serves_queue(self, queue: Queue) -> bool:
         """Return whether the worker runs the steps of a queue."""
         if queue.handler in (ENGINE, HTTP_HANDLER):
             return False
-        if not self.permits(queue.namespace, queue.handler):
+        if not self.permits_handler(queue.namespace, queue.handler):
             return False
         requirement = WorkerRequirement.parse(queue.requirement)
-        handler = self.find(queue.handler, queue.namespace, requirement.version)
+        handler = self.find_handler(queue.handler, queue.namespace, requirement.version)
         return handler is not None and set(requirement.labels) <= self.labels.items()
 
-    def needs_of(self, spec: StepSpec, namespace: str) -> str | tuple[str, ...]:
+    def find_needed_results(self, spec: StepSpec, namespace: str) -> str | tuple[str, ...]:
         """Return the results that the handler of a step gets."""
-        handler = self.find(spec.handler, namespace, spec.handler_version)
+        handler = self.find_handler(spec.handler, namespace, spec.handler_version)
         return handler.needs if handler else "ancestors"
 
 
-def _by_name(handlers: Iterable[RemoteHandler]) -> dict[str, tuple[RemoteHandler, ...]]:
+def _group_by_name(handlers: Iterable[RemoteHandler]) -> dict[str, tuple[RemoteHandler, ...]]:
     groups: dict[str, tuple[RemoteHandler, ...]] = {}
     for handler in handlers:
         groups[handler.name] = (*groups.get(handler.name, ()), handler)
@@ -194,7 +196,7 @@ def _by_name(handlers: Iterable[RemoteHandler]) -> dict[str, tuple[RemoteHandler
 
 
 def _read_labels(body: fields.JsonBody) -> Mapping[str, str]:
-    labels = fields.mapping(body, "labels")
+    labels = fields.read_object(body, "labels")
     if len(labels) > WORKER_LABELS:
         raise InvalidRequest(
             f"labels must have at most {WORKER_LABELS} entries, found {len(labels):,}",
@@ -222,18 +224,18 @@ def _read_handler(body: fields.JsonBody, namespaces: frozenset[str]) -> RemoteHa
             f"needs must be {', '.join(_NEEDS)} or a list of steps, not {needs[:50]!r}",
             path="$.handlers.needs",
         )
-    offered = fields.texts(body, "versions", most=100)
+    offered = fields.read_texts(body, "versions", most=100)
     for version in offered:
         versions.matches("0.0.0", version)  # raises InvalidInput
     return RemoteHandler(
-        normalize_handler_name(fields.text(body, "name")),
-        needs if isinstance(needs, str) else fields.texts(body, "needs"),
+        normalize_handler_name(fields.read_text(body, "name")),
+        needs if isinstance(needs, str) else fields.read_texts(body, "needs"),
         offered,
-        frozenset(fields.texts(body, "namespaces")) or namespaces,
+        frozenset(fields.read_texts(body, "namespaces")) or namespaces,
     )
 
 
-def _fits(offered: str, required: str) -> bool:
+def _version_satisfies(offered: str, required: str) -> bool:
     """Return whether a version, or range of versions, meets a step's requirement."""
     if offered == required:
         return True
@@ -242,7 +244,9 @@ def _fits(offered: str, required: str) -> bool:
     return versions.is_exact_version(offered) and versions.matches(offered, required)
 
 
-def _within(namespaces: frozenset[str], allowed: frozenset[str] | None) -> frozenset[str]:
+def _intersect_namespaces(
+    namespaces: frozenset[str], allowed: frozenset[str] | None
+) -> frozenset[str]:
     if allowed is None:
         return namespaces
     return allowed if EVERY_NAMESPACE in namespaces else namespaces & allowed

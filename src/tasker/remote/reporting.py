@@ -34,20 +34,22 @@ class RemoteReporter:
     def report_start(self, step: ServedStep) -> None:
         """Report a step that is handed to a remote worker."""
         if self._reporter.observers:
-            self._reporter.emit(
-                StepStarted(*_attempt_of(step), *step.claim.queued_and_parked, is_remote=True)
+            self._reporter.notify_observers(
+                StepStarted(
+                    *_attempt_notice_fields(step), *step.claim.queued_and_parked, is_remote=True
+                )
             )
 
     def report_settlement(self, step: ServedStep, outcome: Outcome) -> None:
         """Report a stored outcome."""
-        self._reporter.count(step.task.input.template_id, outcome.outcome)
+        self._reporter.count_remote_outcome(step.task.input.template_id, outcome.outcome)
         kind = ATTEMPT_OUTCOMES[outcome.outcome]
         if kind is AttemptOutcome.PARKED:
             self.report_wait(step, None)
         elif self._reporter.observers:
-            self._reporter.emit(
+            self._reporter.notify_observers(
                 StepSettled(
-                    *_attempt_of(step),
+                    *_attempt_notice_fields(step),
                     kind,
                     step.ran_for,
                     outcome.error,
@@ -59,9 +61,9 @@ class RemoteReporter:
     def report_wait(self, step: ServedStep, parked: StepParked | None) -> None:
         """Report a step that waits for `parked`; None: for a time or a completion."""
         if self._reporter.observers:
-            self._reporter.emit(
+            self._reporter.notify_observers(
                 StepWaiting(
-                    *_attempt_of(step),
+                    *_attempt_notice_fields(step),
                     awaits=parked.task_id if isinstance(parked, ParkedForTask) else None,
                     ran_for=step.ran_for,
                     is_remote=True,
@@ -76,7 +78,7 @@ class RemoteReporter:
         self._reporter.report_ended_tasks(ended, tasks)
 
 
-def _attempt_of(step: ServedStep) -> tuple[TaskId, TemplateName, str, int, str]:
+def _attempt_notice_fields(step: ServedStep) -> tuple[TaskId, TemplateName, str, int, str]:
     """Return the fields with which all notices of an attempt begin."""
     claim, task = step.claim, step.task
     name = task.compiled.key

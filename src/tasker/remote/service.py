@@ -12,20 +12,20 @@ from tasker.engine.services import HandlerServices
 from tasker.errors import AttemptCancelled
 from tasker.model import AccessChannel, WorkerId, WorkerRegistration, released_outcome
 from tasker.remote import fields
-from tasker.remote.attempts import RunningAttempts
-from tasker.remote.claim_responses import ClaimResponses
-from tasker.remote.claims import WAIT, Claims
+from tasker.remote.attempts import AttemptService
+from tasker.remote.claim_responses import ClaimResponseBuilder
+from tasker.remote.claims import WAIT, ClaimService
 from tasker.remote.errors import InvalidTicket
-from tasker.remote.leases import Leases
-from tasker.remote.polls import Polls
+from tasker.remote.leases import LeaseService
+from tasker.remote.outcomes import OutcomeEvaluator
+from tasker.remote.polls import LongPolls
 from tasker.remote.registered import QueueList, RegisteredWorker, RegisteredWorkers
-from tasker.remote.registration import PROTOCOL, Registration
+from tasker.remote.registration import PROTOCOL, RemoteRegistration
 from tasker.remote.reporting import RemoteReporter
 from tasker.remote.serving import ServedStep
-from tasker.remote.settlements import MOST_OUTCOMES, Settlements
+from tasker.remote.settlements import MOST_OUTCOMES, SettlementService
 from tasker.remote.settler import RemoteSettler
 from tasker.remote.steps import StepFinder
-from tasker.remote.verdicts import Judge
 from tasker.settings import SchemaMismatchAction
 from tasker.store.protocol import AuditNote, Store
 
@@ -44,7 +44,7 @@ Call = Callable[[RegisteredWorker, fields.JsonBody], Awaitable[Mapping[str, Any]
 """Function that handles one call of a worker; it returns None if the response has no content."""
 
 
-class RemoteWorkers:
+class RemoteWorkerService:
     """Handles the calls of remote workers.
 
     Args:
@@ -72,39 +72,39 @@ class RemoteWorkers:
         self._workers = RegisteredWorkers(store)
         self._queues = QueueList(store)
         self._finder = finder = StepFinder(store)
-        judge = Judge(results)
+        judge = OutcomeEvaluator(results)
         # created on first use: an application may be created before its event loop runs
         services = cache(lambda: HandlerServices(store, client, public_url.rstrip("/")))
         reports = RemoteReporter(reporter)
-        polls = Polls(store, self._queues, closing)
-        settler = RemoteSettler(store, finder, judge, reports, polls.claim_again_in)
-        responses = ClaimResponses(store, finder, settler, judge, public_url, reports)
-        claims = Claims(store, polls, finder, responses)
-        attempts = RunningAttempts(store, finder, services, client)
-        settlements = Settlements(
+        polls = LongPolls(store, self._queues, closing)
+        settler = RemoteSettler(store, finder, judge, reports, polls.schedule_claim)
+        responses = ClaimResponseBuilder(store, finder, settler, judge, public_url, reports)
+        claims = ClaimService(store, polls, finder, responses)
+        attempts = AttemptService(store, finder, services, client)
+        settlements = SettlementService(
             store, finder, settler, responses, judge, attempts, services, reports
         )
-        self._leases = Leases(store, finder, responses, polls, lease, closing)
+        self._leases = LeaseService(store, finder, responses, polls, lease, closing)
         self.calls: Mapping[str, Call] = {
             "claim": claims.claim,
-            "payload": claims.payload,
+            "payload": claims.read_payload,
             "settle": settlements.settle,
             "renew": self._leases.renew,
-            "resume": self._leases.resume,
-            "template": attempts.template,
-            "checkpoint": attempts.checkpoint,
-            "calls": attempts.calls,
-            "once": attempts.once,
-            "record": attempts.record,
-            "spawn": attempts.spawn,
-            "instances": attempts.instances,
-            "run_task": attempts.run_task,
-            "progress": attempts.progress,
-            "logs": attempts.logs,
+            "resume": self._leases.resync_claims,
+            "template": attempts.read_template,
+            "checkpoint": attempts.save_checkpoint,
+            "calls": attempts.list_durable_calls,
+            "once": attempts.record_once,
+            "record": attempts.record_durable_call,
+            "spawn": attempts.spawn_instances,
+            "instances": attempts.list_instance_results,
+            "run_task": attempts.run_child_task,
+            "progress": attempts.log_progress,
+            "logs": attempts.append_logs,
         }
         """The calls by the last segment of their routes."""
 
-    async def register(
+    async def register_worker(
         self,
         body: fields.JsonBody,
         principal: str,
@@ -123,8 +123,8 @@ class RemoteWorkers:
 
         Raises: InvalidRequest, ProtocolUnsupported.
         """
-        given = Registration.read(body)._replace(credential=credential)
-        registration = given.limited_to(allowed, permitted)
+        given = RemoteRegistration.from_request(body)._replace(credential=credential)
+        registration = given.restrict_to(allowed, permitted)
         worker_id = await self._store.register_worker(
             registration.name,
             lease=self._leases.lease,
@@ -136,14 +136,14 @@ class RemoteWorkers:
                 sdk=registration.sdk,
                 principal=principal,
             ),
-            registration=registration.dump(),
+            registration=registration.to_json(),
             act=AuditNote(actor=principal, via=AccessChannel.API),
         )
         worker = RegisteredWorker(worker_id, registration, principal)
         self._workers.add(worker)
-        served = await self._queues.find_new(worker, at_once=True)
-        unbound = registration.unbound()
-        lacking = set(self._queues.lacking(registration)) - {*unbound}
+        served = await self._queues.serve_new_queues(worker, at_once=True)
+        unbound = registration.list_unbound_handlers()
+        lacking = set(self._queues.list_uncalled_handlers(registration)) - {*unbound}
         return {
             "worker": str(worker_id),
             "protocol": PROTOCOL,
@@ -158,11 +158,11 @@ class RemoteWorkers:
             "refused": unbound,
         }
 
-    async def worker(self, worker_id: WorkerId) -> RegisteredWorker:
+    async def find_worker(self, worker_id: WorkerId) -> RegisteredWorker:
         """Return a worker. Raises UnknownWorker."""
         return await self._workers.find(worker_id)
 
-    async def retire(self, worker: RegisteredWorker) -> None:
+    async def retire_worker(self, worker: RegisteredWorker) -> None:
         """Return a worker's steps and end its lease."""
         try:
             if held := await self._store.held(worker.id):
@@ -172,16 +172,18 @@ class RemoteWorkers:
             await self._store.retire_worker(worker.id, act)
         worker.is_live = False
 
-    async def attempt_of(self, text: str, principal: str, credential: str) -> ServedStep:
+    async def find_attempt_by_ticket(
+        self, text: str, principal: str, credential: str
+    ) -> ServedStep:
         """Return the running attempt of a ticket, for tasks that its handler creates.
 
         Raises: AttemptCancelled, InvalidTicket.
         """
-        ticket = (await self._finder.tickets()).read(text, None)
-        worker = await self.worker(ticket.worker)
-        if not worker.belongs_to(principal, credential):
+        ticket = (await self._finder.ticket_signer()).verify(text, None)
+        worker = await self.find_worker(ticket.worker)
+        if not worker.was_registered_by(principal, credential):
             raise InvalidTicket("the ticket belongs to a worker of another caller")
-        [step] = await self._finder.steps(worker, [ticket])
-        if step is None or not await self._finder.is_held(worker, step):
+        [step] = await self._finder.find_steps(worker, [ticket])
+        if step is None or not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the ticket's attempt is over")
         return step

@@ -12,7 +12,7 @@ from tasker.handlers.instances import InstanceInput
 from tasker.model import Claim, JsonText, Map
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.tasks import RemoteTemplate
-from tasker.remote.tickets import Tickets
+from tasker.remote.tickets import TicketSigner
 
 PAYLOAD = 4 << 20  #: bytes of contexts and results in one response
 _NULL = orjson.Fragment(b"null")
@@ -35,7 +35,7 @@ class ServedStep(NamedTuple):
     def name(self) -> str:
         """The name of the step. The name of an instance includes its number."""
         instance = self.task.instance
-        return self.task.compiled.spec(self.node).name if instance is None else instance.name
+        return self.task.compiled.step_spec(self.node).name if instance is None else instance.name
 
     @property
     def ran_for(self) -> timedelta:
@@ -44,48 +44,52 @@ class ServedStep(NamedTuple):
         return timedelta(seconds=max(since, 0.0))
 
 
-def steps_of(
-    worker: RegisteredWorker, steps: Iterable[ServedStep], tickets: Tickets
+def serialize_steps(
+    worker: RegisteredWorker, steps: Iterable[ServedStep], tickets: TicketSigner
 ) -> list[dict[str, Any]]:
     """Return the JSON objects of claimed steps; payloads that are too large are omitted."""
     left = PAYLOAD
     served: list[dict[str, Any]] = []
     for step in steps:
-        payload, size = payload_of(worker, step)
+        payload, size = build_payload(worker, step)
         left -= size
-        body = _head_of(worker, step, tickets)
+        body = _build_step_head(worker, step, tickets)
         worker.given[step.claim.key] = (step.claim, body["ticket"])
         body.update(payload if left >= 0 or not served else {"payload": True})
         served.append(body)
     return served
 
 
-def payload_of(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, Any], int]:
+def build_payload(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, Any], int]:
     """Return the values that a handler reads, and their size in bytes."""
     claim, task, node = step.claim, step.task, step.node
-    template = _template_of(task)
+    template = _remote_template(task)
     size, results = len(task.input.context) + len(claim.checkpoint or ""), {}
     failures = {}
     known, missed = task.known, task.missed
-    for name, no in worker.readable(template, node):
+    for name, no in worker.list_readable_steps(template, node):
         if not known >> no & 1 and no not in missed:
             continue
         text = task.results.get(no)
         size += len(text or "")
-        results[name] = _fragment(text)
-        if no in missed and (error := missed[no].error) is not None and no in task.failures():
-            failures[name] = _fragment(error)
+        results[name] = _json_fragment(text)
+        if (
+            no in missed
+            and (error := missed[no].error) is not None
+            and no in task.failed_step_errors()
+        ):
+            failures[name] = _json_fragment(error)
     return {
-        "context": _fragment(task.input.context),
-        "config": template.fields_of(node).config,
+        "context": _json_fragment(task.input.context),
+        "config": template.response_fields(node).config,
         "results": results,
         "failures": failures,
-        "checkpoint": _fragment(claim.checkpoint),
-        "items": {name: _fragment(text) for name, text in _items_of(step).items()},
+        "checkpoint": _json_fragment(claim.checkpoint),
+        "items": {name: _json_fragment(text) for name, text in _instance_items(step).items()},
     }, size
 
 
-def _items_of(step: ServedStep) -> Mapping[str, JsonText | None]:
+def _instance_items(step: ServedStep) -> Mapping[str, JsonText | None]:
     """Return the inputs of an instance; the element of the innermost map is also its `item`."""
     if step.task.instance is None:
         return {}
@@ -99,14 +103,16 @@ def _items_of(step: ServedStep) -> Mapping[str, JsonText | None]:
     return items
 
 
-def _head_of(worker: RegisteredWorker, step: ServedStep, tickets: Tickets) -> dict[str, Any]:
+def _build_step_head(
+    worker: RegisteredWorker, step: ServedStep, tickets: TicketSigner
+) -> dict[str, Any]:
     claim, task, node, name = step.claim, step.task, step.node, step.name
     given, instance = task.input, task.instance
     return {
         "ticket": tickets.sign(claim, given.template_id, node, worker.id),
         "task_id": claim.task_id,
         "step": name,
-        **_template_of(task).fields_of(node).head,
+        **_remote_template(task).response_fields(node).head,
         "attempt": claim.attempt,
         "counted_attempts": claim.counted_attempts,
         "idempotency_key": f"{claim.task_id}:{name}",
@@ -119,11 +125,11 @@ def _head_of(worker: RegisteredWorker, step: ServedStep, tickets: Tickets) -> di
         "no": claim.no,
         "template_id": given.template_id,
         "queued_s": claim.queued,
-        **({} if instance is None else {"surroundings": _surroundings(instance)}),
+        **({} if instance is None else {"surroundings": _instance_position(instance)}),
     }
 
 
-def _surroundings(instance: InstanceInput) -> dict[str, Any]:
+def _instance_position(instance: InstanceInput) -> dict[str, Any]:
     """Return the facts about an instance for SDKs that read the template."""
     return {
         "node": instance.node,
@@ -132,12 +138,12 @@ def _surroundings(instance: InstanceInput) -> dict[str, Any]:
     }
 
 
-def _template_of(task: CachedTask) -> RemoteTemplate:
+def _remote_template(task: CachedTask) -> RemoteTemplate:
     template = task.compiled
     if not isinstance(template, RemoteTemplate):
         raise TypeError(f"not a template for remote workers: {template!r}")
     return template
 
 
-def _fragment(text: str | None) -> orjson.Fragment:
+def _json_fragment(text: str | None) -> orjson.Fragment:
     return _NULL if text is None else orjson.Fragment(text)

@@ -5,30 +5,30 @@ from typing import Any
 
 from tasker.durable import DurableCall, DurableCallKind
 from tasker.engine.services import HandlerServices
-from tasker.engine.settler import park_in_store
-from tasker.engine.spawning import cancel_beside
+from tasker.engine.settler import park_step_in_store
+from tasker.engine.spawning import cancel_sibling_instances
 from tasker.errors import Misuse, ParkedForTask, ParkedForTime, WaitCycle
-from tasker.handlers.external import completion_wait
+from tasker.handlers.external import build_completion_wait
 from tasker.model import Claim, ExternalSpec, OutcomeCode, TaskId, released_outcome, sleep_outcome
 from tasker.remote import fields
-from tasker.remote.attempts import RunningAttempts
-from tasker.remote.claim_responses import ClaimResponses
+from tasker.remote.attempts import AttemptService
+from tasker.remote.claim_responses import ClaimResponseBuilder
 from tasker.remote.errors import InvalidRequest, InvalidTicket
+from tasker.remote.outcomes import OUTCOMES, EvaluatedOutcome, OutcomeEvaluator
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
 from tasker.remote.reporting import RemoteReporter
 from tasker.remote.serving import ServedStep
-from tasker.remote.settler import Consequences, DecidedOutcome, RemoteSettler
+from tasker.remote.settler import DecidedOutcome, RemoteSettler, SettlementReport
 from tasker.remote.steps import StepFinder
 from tasker.remote.tickets import Ticket
-from tasker.remote.verdicts import OUTCOMES, Judge, Verdict
-from tasker.remote.waits import requested_wait
+from tasker.remote.waits import resolve_requested_wait
 from tasker.store.protocol import Store
 
 MOST_OUTCOMES = 500
 
 
-class Settlements:
+class SettlementService:
     """Settles reported outcomes.
 
     Args:
@@ -47,9 +47,9 @@ class Settlements:
         store: Store,
         finder: StepFinder,
         settler: RemoteSettler,
-        responses: ClaimResponses,
-        judge: Judge,
-        attempts: RunningAttempts,
+        responses: ClaimResponseBuilder,
+        judge: OutcomeEvaluator,
+        attempts: AttemptService,
         services: Callable[[], HandlerServices],
         reporter: RemoteReporter,
     ) -> None:
@@ -64,162 +64,172 @@ class Settlements:
 
     async def settle(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Settle reported outcomes. Raises InvalidRequest, StoreUnavailable."""
-        reported = fields.objects(body, "outcomes", dict, most=MOST_OUTCOMES)
-        most = fields.integer(body, "max", 0, MOST_SLOTS, 0)
-        consequences = Consequences(len(reported))
+        reported = fields.read_list(body, "outcomes", dict, most=MOST_OUTCOMES)
+        most = fields.read_integer(body, "max", 0, MOST_SLOTS, 0)
+        consequences = SettlementReport(len(reported))
         decided: list[DecidedOutcome] = []
-        for place, step in await self._read_steps(worker, reported, consequences):
+        for place, step in await self._find_reported_steps(worker, reported, consequences):
             worker.given.pop(step.claim.key, None)
             try:
-                verdict = await self._decide(worker, place, step, reported[place], consequences)
+                verdict = await self._decide_outcome(
+                    worker, place, step, reported[place], consequences
+                )
             except (Misuse, WaitCycle) as error:
-                verdict = self._judge.of_error(step, error)
+                verdict = self._judge.fail_invalid_outcome(step, error)
             if verdict is not None:
                 if verdict.problem is not None:
-                    consequences.note_problem(place, verdict.problem)
+                    consequences.add_problem(place, verdict.problem)
                 decided.append(DecidedOutcome(place, step, verdict.outcome))
         if not worker.is_live or worker.quiet:
             most = 0
         claims: Sequence[Claim] = ()
         if decided:
             claims = await self._settler.settle(worker, decided, most, consequences)
-        answer = await self._responses.respond(worker, claims, settled=consequences.words)
+        answer = await self._responses.build_response(worker, claims, settled=consequences.words)
         if consequences.problems:
             answer["problems"] = consequences.problems
         return answer
 
-    async def _read_steps(
+    async def _find_reported_steps(
         self,
         worker: RegisteredWorker,
         reported: Sequence[Mapping[str, Any]],
-        consequences: Consequences,
+        consequences: SettlementReport,
     ) -> list[tuple[int, ServedStep]]:
         """Return the steps of outcomes; those with invalid tickets are marked."""
         tickets: list[tuple[int, Ticket]] = []
         for place, each in enumerate(reported):
             try:
-                tickets.append((place, await self._finder.ticket(worker, each.get("ticket"))))
+                tickets.append((place, await self._finder.read_ticket(worker, each.get("ticket"))))
             except InvalidTicket as error:
                 consequences.words[place] = "invalid"
-                consequences.note_problem(place, error)
-        steps = await self._finder.steps(worker, [ticket for _, ticket in tickets])
+                consequences.add_problem(place, error)
+        steps = await self._finder.find_steps(worker, [ticket for _, ticket in tickets])
         return [
             (place, step)
             for (place, _), step in zip(tickets, steps, strict=True)
             if step is not None
         ]
 
-    async def _decide(
+    async def _decide_outcome(
         self,
         worker: RegisteredWorker,
         place: int,
         step: ServedStep,
         reported: Mapping[str, Any],
-        consequences: Consequences,
-    ) -> Verdict | None:
+        consequences: SettlementReport,
+    ) -> EvaluatedOutcome | None:
         """Return the effect of a reported outcome; None if it is already stored, or rejected."""
         claim, outcome = step.claim, reported.get("outcome")
-        spec = step.task.compiled.spec(step.node)
+        spec = step.task.compiled.step_spec(step.node)
         match outcome:
             case "complete" if spec.external is not None:
-                return await self._await_completion(place, step, reported, consequences)
+                return await self._park_until_completion(place, step, reported, consequences)
             case "complete":
-                return await self._judge.of_result(step, reported.get("result"))
+                return await self._judge.evaluate_result(step, reported.get("result"))
             case "failed":
-                verdict = self._judge.of_failure(step, fields.mapping(reported, "error"))
+                verdict = self._judge.evaluate_failure(step, fields.read_object(reported, "error"))
                 fails = verdict.outcome.outcome is OutcomeCode.ERROR
                 if spec.external is not None:
-                    return await self._fail_external(worker, place, step, verdict, consequences)
+                    return await self._fail_external_step(
+                        worker, place, step, verdict, consequences
+                    )
                 instance = step.task.instance
                 if fails and instance is not None and step.task.compiled.fails_fast:
-                    await cancel_beside(self._store, step.task.compiled, claim, instance)
+                    await cancel_sibling_instances(self._store, step.task.compiled, claim, instance)
                 return verdict
             case "released":
-                return Verdict(released_outcome(claim))
+                return EvaluatedOutcome(released_outcome(claim))
             case "yielded":
-                if await self._attempts.keep(claim, reported.get("checkpoint")):
-                    return Verdict(released_outcome(claim))
+                if await self._attempts.store_checkpoint(claim, reported.get("checkpoint")):
+                    return EvaluatedOutcome(released_outcome(claim))
                 return None
             case "spawned":
                 await self._attempts.add_instances(step, reported)
-                return await self._judge.of_result(step, reported.get("result"))
+                return await self._judge.evaluate_result(step, reported.get("result"))
             case "parked":
-                return await self._park(worker, place, step, reported, consequences)
+                return await self._park_step(worker, place, step, reported, consequences)
         raise InvalidRequest(
             f"outcome must be one of {', '.join(OUTCOMES)}, not {outcome!r:.50}",
             path=f"$.outcomes[{place}].outcome",
         )
 
-    async def _await_completion(
+    async def _park_until_completion(
         self,
         place: int,
         step: ServedStep,
         reported: Mapping[str, Any],
-        consequences: Consequences,
-    ) -> Verdict | None:
+        consequences: SettlementReport,
+    ) -> EvaluatedOutcome | None:
         """Store the value that an external step's handler returned, and let the step wait."""
-        claim, external = step.claim, step.task.compiled.spec(step.node).external
-        if await self._attempts.keep(claim, reported.get("result")):
+        claim, external = step.claim, step.task.compiled.step_spec(step.node).external
+        if await self._attempts.store_checkpoint(claim, reported.get("result")):
             if (completion := await self._find_completion(claim)) is not None:
-                return await self._judge.of_completion(step, completion)
+                return await self._judge.evaluate_completion(step, completion)
             if await self._store.park_for_arrival(
-                claim, completion_wait(external or ExternalSpec())
+                claim, build_completion_wait(external or ExternalSpec())
             ):
                 consequences.words[place] = "parked"
                 self._reporter.report_wait(step, None)
         return None
 
-    async def _fail_external(
+    async def _fail_external_step(
         self,
         worker: RegisteredWorker,
         place: int,
         step: ServedStep,
-        verdict: Verdict,
-        consequences: Consequences,
-    ) -> Verdict | None:
+        verdict: EvaluatedOutcome,
+        consequences: SettlementReport,
+    ) -> EvaluatedOutcome | None:
         """Return the effect of an external step's failure: its completion, if it has one."""
         if verdict.outcome.outcome is OutcomeCode.ERROR:
             failure = DecidedOutcome(place, step, verdict.outcome)
-            if await self._settler.fail_external(worker, failure, consequences):
+            if await self._settler.fail_external_step(worker, failure, consequences):
                 if verdict.problem is not None:
-                    consequences.note_problem(place, verdict.problem)
+                    consequences.add_problem(place, verdict.problem)
                 return None
         completion = await self._find_completion(step.claim)
-        return verdict if completion is None else await self._judge.of_completion(step, completion)
+        return (
+            verdict
+            if completion is None
+            else await self._judge.evaluate_completion(step, completion)
+        )
 
     async def _find_completion(self, claim: Claim) -> DurableCall | None:
         calls = await self._store.load_calls(claim)
         return next((call for call in calls if call.kind is DurableCallKind.EXTERNAL), None)
 
-    async def _park(
+    async def _park_step(
         self,
         worker: RegisteredWorker,
         place: int,
         step: ServedStep,
         reported: Mapping[str, Any],
-        consequences: Consequences,
-    ) -> Verdict | None:
+        consequences: SettlementReport,
+    ) -> EvaluatedOutcome | None:
         """Let a step wait; if the wait is already over, the step is due immediately."""
-        wait_for = fields.mapping(reported, "wait_for")
-        parked = await requested_wait(step, wait_for, self._services())
+        wait_for = fields.read_object(reported, "wait_for")
+        parked = await resolve_requested_wait(step, wait_for, self._services())
         if parked is None or isinstance(parked, ParkedForTime):
-            return Verdict(sleep_outcome(step.claim, parked.seconds if parked else 0.0))
-        if isinstance(parked, ParkedForTask) and not await self._may_read(
+            return EvaluatedOutcome(sleep_outcome(step.claim, parked.seconds if parked else 0.0))
+        if isinstance(parked, ParkedForTask) and not await self._may_wait_for_task(
             worker, step, parked.task_id
         ):
-            return Verdict(sleep_outcome(step.claim, 0.0))  # as if the task did not exist
-        if await park_in_store(self._store, step.claim, parked):
+            return EvaluatedOutcome(sleep_outcome(step.claim, 0.0))  # as if the task did not exist
+        if await park_step_in_store(self._store, step.claim, parked):
             consequences.words[place] = "parked"
             self._reporter.report_wait(step, parked)
         return None
 
-    async def _may_read(self, worker: RegisteredWorker, step: ServedStep, task_id: TaskId) -> bool:
+    async def _may_wait_for_task(
+        self, worker: RegisteredWorker, step: ServedStep, task_id: TaskId
+    ) -> bool:
         """Return whether a step may wait for a task: its child, or one that its worker may read."""
         readable = await worker.readable_namespaces()
         if readable is None:
             return True
-        cache = self._finder.cache(worker)
-        awaited = (await cache.tasks([task_id])).get(task_id)
+        cache = self._finder.task_cache(worker)
+        awaited = (await cache.load_tasks([task_id])).get(task_id)
         if awaited is None:
             return True  # it does not exist
         if awaited.input.parent_id == step.claim.task_id:

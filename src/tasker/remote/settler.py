@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from tasker.engine.publishing import outcome_with_events
+from tasker.engine.publishing import compute_outcome_and_events
 from tasker.errors import Misuse, StoreError, StoreUnavailable, TaskerError
 from tasker.model import Claim, NewEvent, Outcome, OutcomeCode, Settlement, SettleResult
-from tasker.remote.grouping import SettlementGroups
+from tasker.remote.grouping import GroupSettler
+from tasker.remote.outcomes import OutcomeEvaluator
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.reporting import RemoteReporter
 from tasker.remote.serving import ServedStep
 from tasker.remote.steps import StepFinder
-from tasker.remote.verdicts import Judge
 from tasker.store.protocol import Store
 
 _WORDS = {
@@ -32,14 +32,14 @@ class DecidedOutcome(NamedTuple):
     outcome: Outcome
 
 
-class Consequences:
+class SettlementReport:
     """The effects of the outcomes that a worker reported, by their indexes."""
 
     def __init__(self, reported: int) -> None:
         self.words = ["refused"] * reported
         self.problems: dict[str, dict[str, str]] = {}
 
-    def note_problem(self, place: int, error: TaskerError) -> None:
+    def add_problem(self, place: int, error: TaskerError) -> None:
         """Record why the server replaced an outcome."""
         self.problems[str(place)] = {"code": error.code, "detail": str(error)}
 
@@ -59,13 +59,13 @@ class RemoteSettler:
         self,
         store: Store,
         finder: StepFinder,
-        judge: Judge,
+        judge: OutcomeEvaluator,
         reporter: RemoteReporter,
         claim_again_in: Callable[[float], None],
     ) -> None:
         self._claim_again_in = claim_again_in
         self._store = store
-        self._groups = SettlementGroups(store)
+        self._groups = GroupSettler(store)
         self._finder = finder
         self._judge = judge
         self._reporter = reporter
@@ -75,13 +75,13 @@ class RemoteSettler:
         worker: RegisteredWorker,
         decided: Sequence[DecidedOutcome],
         most: int,
-        consequences: Consequences,
+        consequences: SettlementReport,
     ) -> list[Claim]:
         """Settle outcomes; return up to `most` claims of the steps that they freed.
 
         Raises: StoreError, StoreUnavailable.
         """
-        outcomes, events = _with_events(decided)
+        outcomes, events = _collect_events(decided)
         try:
             settled = await self._groups.settle(
                 Settlement(
@@ -95,28 +95,30 @@ class RemoteSettler:
         except StoreUnavailable:
             raise
         except StoreError as error:
-            return await self._isolate(worker, decided, most, error, consequences)
-        self._note(worker, decided, outcomes, settled, consequences)
+            return await self._settle_in_halves(worker, decided, most, error, consequences)
+        self._record_settlement(worker, decided, outcomes, settled, consequences)
         if settled.ended:
-            await self._admit_after(decided, settled)
+            await self._admit_waiting_tasks(decided, settled)
         return list(settled.claims)
 
-    async def fail_external(
-        self, worker: RegisteredWorker, failure: DecidedOutcome, consequences: Consequences
+    async def fail_external_step(
+        self, worker: RegisteredWorker, failure: DecidedOutcome, consequences: SettlementReport
     ) -> bool:
         """Settle the last failure of an external step; return False if the step was completed.
 
         Raises: StoreError, StoreUnavailable.
         """
-        outcomes, events = _with_events([failure])
+        outcomes, events = _collect_events([failure])
         settled = await self._store.fail_external(outcomes[0], events)
         if settled is None:
             return False
-        self._note(worker, [failure], outcomes, settled, consequences)
-        await self._admit_after([failure], settled)
+        self._record_settlement(worker, [failure], outcomes, settled, consequences)
+        await self._admit_waiting_tasks([failure], settled)
         return True
 
-    async def _admit_after(self, decided: Sequence[DecidedOutcome], settled: SettleResult) -> None:
+    async def _admit_waiting_tasks(
+        self, decided: Sequence[DecidedOutcome], settled: SettleResult
+    ) -> None:
         """Start tasks that waited for the end of tasks that a settlement ended."""
         bounding = {
             each.step.claim.task_id for each in decided if each.step.task.compiled.bounds_open_tasks
@@ -125,16 +127,16 @@ class RemoteSettler:
             with suppress(StoreUnavailable):  # janitors start them within 2 s
                 await self._store.admit_after(ended)
 
-    def _note(
+    def _record_settlement(
         self,
         worker: RegisteredWorker,
         decided: Sequence[DecidedOutcome],
         outcomes: Sequence[Outcome],
         settled: SettleResult,
-        consequences: Consequences,
+        consequences: SettlementReport,
     ) -> None:
         """Record what a settlement did, for the response and in the cache."""
-        refused, cache = set(settled.refused), self._finder.cache(worker)
+        refused, cache = set(settled.refused), self._finder.task_cache(worker)
         for index, (each, outcome) in enumerate(zip(decided, outcomes, strict=True)):
             if index in refused:
                 continue
@@ -148,15 +150,15 @@ class RemoteSettler:
             tasks = {each.step.claim.task_id: each.step.task for each in decided}
             self._reporter.report_ended_tasks(settled.ended, tasks)
         for task_id, _ in settled.ended:
-            cache.forget(task_id)
+            cache.remove_task(task_id)
 
-    async def _isolate(
+    async def _settle_in_halves(
         self,
         worker: RegisteredWorker,
         decided: Sequence[DecidedOutcome],
         most: int,
         error: StoreError,
-        consequences: Consequences,
+        consequences: SettlementReport,
     ) -> list[Claim]:
         """Settle the outcomes in halves, to find the one that cannot be stored."""
         if len(decided) > 1:
@@ -168,20 +170,22 @@ class RemoteSettler:
         if only.outcome.outcome is OutcomeCode.ERROR:
             raise error
         refusal = Misuse(f"the outcome could not be stored: {error}")
-        consequences.note_problem(only.place, refusal)
-        failure = self._judge.of_error(only.step, refusal).outcome
+        consequences.add_problem(only.place, refusal)
+        failure = self._judge.fail_invalid_outcome(only.step, refusal).outcome
         return await self.settle(worker, [only._replace(outcome=failure)], most, consequences)
 
 
-def _with_events(decided: Sequence[DecidedOutcome]) -> tuple[list[Outcome], list[NewEvent]]:
+def _collect_events(decided: Sequence[DecidedOutcome]) -> tuple[list[Outcome], list[NewEvent]]:
     """Return the outcomes to settle, and the events that they publish."""
     outcomes: list[Outcome] = []
     events: list[NewEvent] = []
     for index, (_, step, reported) in enumerate(decided):
-        outcome, spec = reported, step.task.compiled.spec(step.node)
+        outcome, spec = reported, step.task.compiled.step_spec(step.node)
         if spec.events:
             task = step.task.input
-            outcome, published = outcome_with_events(step.claim, spec, reported, task.context)
+            outcome, published = compute_outcome_and_events(
+                step.claim, spec, reported, task.context
+            )
             events += (
                 NewEvent(index, task.template_id, spec.name, task.correlation_id, *event, None)
                 for event in published

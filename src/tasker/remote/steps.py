@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from tasker.engine.failure import error_text
+from tasker.engine.failure import serialize_exception
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import AttemptCancelled, StoreError, TaskerError
 from tasker.model import Claim, retry_outcome
 from tasker.remote import fields
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.serving import ServedStep
-from tasker.remote.tasks import RemoteTasks
-from tasker.remote.tickets import Ticket, Tickets
+from tasker.remote.tasks import ServedTaskCache
+from tasker.remote.tickets import Ticket, TicketSigner
 from tasker.store.protocol import Store
 
 _MOST_ENVIRONMENTS = 16  #: whose tasks are cached
@@ -29,54 +29,56 @@ class StepFinder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._caches: dict[str | None, RemoteTasks] = {}
-        self._tickets: Tickets | None = None
+        self._caches: dict[str | None, ServedTaskCache] = {}
+        self._tickets: TicketSigner | None = None
 
-    def cache(self, worker: RegisteredWorker) -> RemoteTasks:
+    def task_cache(self, worker: RegisteredWorker) -> ServedTaskCache:
         """Return the cache of the tasks whose steps a worker runs."""
         environment = worker.registration.environment
         cache = self._caches.get(environment)
         if cache is None:
             while len(self._caches) >= _MOST_ENVIRONMENTS:
                 del self._caches[next(iter(self._caches))]
-            cache = self._caches[environment] = RemoteTasks(self._store, environment)
+            cache = self._caches[environment] = ServedTaskCache(self._store, environment)
         return cache
 
-    async def tickets(self) -> Tickets:
+    async def ticket_signer(self) -> TicketSigner:
         """Return the object that signs and reads tickets."""
         if self._tickets is None:
-            self._tickets = Tickets(await self._store.signing_keys())
+            self._tickets = TicketSigner(await self._store.signing_keys())
         return self._tickets
 
-    async def ticket(self, worker: RegisteredWorker, text: object) -> Ticket:
+    async def read_ticket(self, worker: RegisteredWorker, text: object) -> Ticket:
         """Return the content of a worker's ticket. Raises InvalidTicket."""
-        return (await self.tickets()).read(text, worker.id)
+        return (await self.ticket_signer()).verify(text, worker.id)
 
-    async def running(self, worker: RegisteredWorker, body: fields.JsonBody) -> ServedStep:
+    async def find_running_step(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> ServedStep:
         """Return the step of a request's ticket. Raises AttemptCancelled, InvalidTicket."""
-        ticket = await self.ticket(worker, body.get("ticket"))
-        [step] = await self.steps(worker, [ticket])
+        ticket = await self.read_ticket(worker, body.get("ticket"))
+        [step] = await self.find_steps(worker, [ticket])
         if step is None:
             raise AttemptCancelled("the attempt is over: its task no longer exists")
         return step
 
-    async def is_held(self, worker: RegisteredWorker, step: ServedStep) -> bool:
+    async def is_claim_held(self, worker: RegisteredWorker, step: ServedStep) -> bool:
         """Return whether the store still has the claim of a step for its worker."""
         held = await self._store.held(worker.id)
         return any(claim.key == step.claim.key for claim in held)
 
-    async def steps(
+    async def find_steps(
         self, worker: RegisteredWorker, tickets: Sequence[Ticket]
     ) -> Sequence[ServedStep | None]:
         """Return the steps of tickets, without results; None for those of pruned tasks."""
-        cache = self.cache(worker)
-        tasks = await cache.tasks({ticket.claim.task_id for ticket in tickets})
+        cache = self.task_cache(worker)
+        tasks = await cache.load_tasks({ticket.claim.task_id for ticket in tickets})
         made = [
             ticket.claim
             for ticket in tickets
             if ticket.claim.task_id in tasks and ticket.node != ticket.claim.no
         ]
-        instances = await cache.fetch_instances(made, tasks) if made else {}
+        instances = await cache.fetch_instance_tasks(made, tasks) if made else {}
         cached = (
             instances.get(ticket.claim.key) or tasks.get(ticket.claim.task_id) for ticket in tickets
         )
@@ -85,34 +87,34 @@ class StepFinder:
             for ticket, task in zip(tickets, cached, strict=True)
         ]
 
-    async def tasks_of(
+    async def find_tasks(
         self, worker: RegisteredWorker, claims: Sequence[Claim]
     ) -> Sequence[CachedTask | None]:
         """Return the tasks of claims, as the steps' handlers see them; None for pruned ones.
 
         A step whose task cannot be read is tried again later.
         """
-        cache = self.cache(worker)
-        known = [cache.task(claim) for claim in claims]
+        cache = self.task_cache(worker)
+        known = [cache.find_complete_task(claim) for claim in claims]
         missing = [claim for claim, task in zip(claims, known, strict=True) if task is None]
         if not missing:
             return known
         fetched: dict[Any, CachedTask] = {}
         try:
-            tasks = await cache.fetch(missing)
-            instances = await cache.fetch_instances(missing, tasks)
+            tasks = await cache.fetch_tasks(missing)
+            instances = await cache.fetch_instance_tasks(missing, tasks)
         except StoreError:
             raise
         except TaskerError as error:
             if len(claims) == 1:
-                text = error_text(error, retryable=True)
+                text = serialize_exception(error, retryable=True)
                 outcome = retry_outcome(claims[0], text, _POSTPONED)
                 await self._store.settle(worker.id, [outcome])
                 return [None]
-            return [task for each in claims for task in await self.tasks_of(worker, [each])]
+            return [task for each in claims for task in await self.find_tasks(worker, [each])]
         for claim in missing:
             task = instances.get(claim.key) or tasks.get(claim.task_id)
-            if task is not None and (claim.key in instances or not _is_instance(task, claim)):
+            if task is not None and (claim.key in instances or not _is_instance_claim(task, claim)):
                 fetched[claim.key] = task
         return [
             fetched.get(claim.key) if task is None else task
@@ -120,5 +122,5 @@ class StepFinder:
         ]
 
 
-def _is_instance(task: CachedTask, claim: Claim) -> bool:
-    return task.compiled.is_instance(claim.no)
+def _is_instance_claim(task: CachedTask, claim: Claim) -> bool:
+    return task.compiled.is_instance_step(claim.no)

@@ -82,7 +82,7 @@ class RemoteStep(NamedTuple):
     body: Mapping[str, Any]
 
 
-class ServerRefusal(StoreError):
+class ServerRejection(StoreError):
     """The server refused a call."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -111,7 +111,7 @@ class RemoteStore:
         self.url = url.rstrip("/")
         self.clock = SystemClock()
         self.client = HttpClient(url, api_key=api_key, token=token, transport=transport)
-        self.handlers = Handlers.of()
+        self.handlers = Handlers.collect()
         """The handlers to register."""
 
         self.namespaces: Sequence[str] = ()
@@ -162,11 +162,15 @@ class RemoteStore:
 
     # --------------------------------------------------------------------- requests
 
-    async def _call(self, action: str, body: Mapping[str, Any], within: float = 60.0) -> Any:
-        """Send one call of the worker. Raises LeaseLost, ServerRefusal, StoreUnavailable."""
-        return await self._send("POST", f"/v1/workers/{self._worker}/{action}", body, within)
+    async def _call_as_worker(
+        self, action: str, body: Mapping[str, Any], within: float = 60.0
+    ) -> Any:
+        """Send one call of the worker. Raises LeaseLost, ServerRejection, StoreUnavailable."""
+        return await self._send_request(
+            "POST", f"/v1/workers/{self._worker}/{action}", body, within
+        )
 
-    async def _send(
+    async def _send_request(
         self, method: str, path: str, body: Mapping[str, Any] | None, within: float = 60.0
     ) -> Any:
         content = None if body is None else orjson.dumps(body)
@@ -197,7 +201,7 @@ class RemoteStore:
             log.error("not_authorized", extra={"server": self.url, "error": detail})
             await asyncio.sleep(_PAUSE)
             raise StoreUnavailable(f"{self.url}: {detail}")
-        raise ServerRefusal(code, detail)
+        raise ServerRejection(code, detail)
 
     async def _wait_before_retry(self, path: str, retry_after: str | None) -> None:
         """Wait as long as a busy server requests, or longer with each rejected call of a route."""
@@ -230,17 +234,17 @@ class RemoteStore:
             "build": process.build,
             "labels": process.labels,
             "environment": self.environment,
-            "handlers": registered_handlers(self.handlers),
+            "handlers": describe_handlers(self.handlers),
         }
         try:
-            answer = await self._send("POST", "/v1/workers", body)
-        except ServerRefusal as refusal:
+            answer = await self._send_request("POST", "/v1/workers", body)
+        except ServerRejection as refusal:
             raise Misuse(f"{self.url} refused the registration: {refusal}") from None
         await self._stop_polling()
         self._worker = WorkerId(int(answer["worker"]))
         self._renewal = float(answer["renew_s"])
         self._revoked, self._renewed, self._is_lost = set(), False, False
-        unserved = uncalled_handlers(self.handlers, answer["unserved"])
+        unserved = find_uncalled_handlers(self.handlers, answer["unserved"])
         for event, names in (
             ("handlers_unserved", unserved),
             ("handlers_refused", answer["refused"]),
@@ -264,7 +268,7 @@ class RemoteStore:
     async def retire_worker(self, worker: WorkerId, act: AuditNote | None = None) -> None:
         await self._stop_polling()
         with suppress(LeaseLost):
-            await self._send("DELETE", f"/v1/workers/{worker}", None)
+            await self._send_request("DELETE", f"/v1/workers/{worker}", None)
 
     async def tend_figures(self) -> None:
         return  # done by workers on the database
@@ -273,7 +277,7 @@ class RemoteStore:
         return
 
     async def schema_status(self) -> SchemaStatus:
-        response = await self._send("GET", "/health/live", None)
+        response = await self._send_request("GET", "/health/live", None)
         return SchemaStatus(1, 1, known=bool(response))
 
     # ----------------------------------------------------------------------- claims
@@ -282,7 +286,7 @@ class RemoteStore:
         self._wanted = limit
         polling, self._polling = self._polling, None
         if polling is None and not self._quiet:
-            polling = self._poll(limit, 0.0)
+            polling = self._start_poll(limit, 0.0)
         if polling is None:
             return ClaimResult((), None)
         try:
@@ -294,16 +298,18 @@ class RemoteStore:
             self._is_lost = True
             return ClaimResult((), None)
 
-    def _poll(self, limit: int, wait: float) -> "asyncio.Task[Sequence[Claim]]":
-        polling = asyncio.create_task(self._claim(self._worker, limit, wait), name="tasker-poll")
-        polling.add_done_callback(_retrieve_error)  # perhaps nobody waits for it any more
+    def _start_poll(self, limit: int, wait: float) -> "asyncio.Task[Sequence[Claim]]":
+        polling = asyncio.create_task(
+            self._request_claims(self._worker, limit, wait), name="tasker-poll"
+        )
+        polling.add_done_callback(_consume_exception)  # perhaps nobody waits for it any more
         return polling
 
-    async def _claim(self, worker: WorkerId, limit: int, wait: float) -> Sequence[Claim]:
+    async def _request_claims(self, worker: WorkerId, limit: int, wait: float) -> Sequence[Claim]:
         body = {"max": limit, "wait_s": wait}
-        return self._accept(worker, await self._call("claim", body, wait + 15))
+        return self._record_claims(worker, await self._call_as_worker("claim", body, wait + 15))
 
-    def _accept(self, worker: WorkerId, answer: Mapping[str, Any]) -> list[Claim]:
+    def _record_claims(self, worker: WorkerId, answer: Mapping[str, Any]) -> list[Claim]:
         """Record the steps of a response and return their claims."""
         self._quiet = bool(answer.get("quiet"))
         claims = []
@@ -314,7 +320,7 @@ class RemoteStore:
                 body["no"],
                 body["attempt"],
                 body["counted_attempts"],
-                None if checkpoint is None else text_of(checkpoint),
+                None if checkpoint is None else to_json_text(checkpoint),
                 body.get("queued_s", 0.0),
             )
             self._steps[claim.key] = RemoteStep(body["ticket"], worker, claim, body)
@@ -327,7 +333,7 @@ class RemoteStore:
             await asyncio.sleep(min(timeout, 1.0))
             return
         if self._polling is None:
-            self._polling = self._poll(self._wanted, _LONGEST_WAIT)
+            self._polling = self._start_poll(self._wanted, _LONGEST_WAIT)
         await asyncio.wait({self._polling})
 
     async def _stop_polling(self) -> None:
@@ -340,35 +346,39 @@ class RemoteStore:
         await self._stop_polling()
         known = {step.ticket: step for step in self._steps.values() if step.worker == worker}
         try:
-            answer = await self._send("POST", f"/v1/workers/{worker}/resume", {"held": [*known]})
+            answer = await self._send_request(
+                "POST", f"/v1/workers/{worker}/resume", {"held": [*known]}
+            )
         except LeaseLost:  # what has ended is sent once more
             return [step.claim for step in known.values()]
         for ticket in answer["cancelled"]:
             if step := known.pop(ticket, None):
                 self._steps.pop(step.claim.key, None)
-        return [*(step.claim for step in known.values()), *self._accept(worker, answer)]
+        return [*(step.claim for step in known.values()), *self._record_claims(worker, answer)]
 
-    def step(self, key: AttemptKey) -> RemoteStep | None:
+    def find_claimed_step(self, key: AttemptKey) -> RemoteStep | None:
         """Return a claimed step that is not settled yet."""
         return self._steps.get(key)
 
-    async def payload(self, step: RemoteStep) -> RemoteStep:
+    async def load_payload(self, step: RemoteStep) -> RemoteStep:
         """Return a step with its payload, which is fetched if it was omitted."""
         if not step.body.get("payload"):
             return step
-        read = await self._call("payload", {"ticket": step.ticket})
+        read = await self._call_as_worker("payload", {"ticket": step.ticket})
         checkpoint = read.get("checkpoint")
-        claim = step.claim._replace(checkpoint=None if checkpoint is None else text_of(checkpoint))
+        claim = step.claim._replace(
+            checkpoint=None if checkpoint is None else to_json_text(checkpoint)
+        )
         complete = RemoteStep(step.ticket, step.worker, claim, {**step.body, **read})
         self._steps[claim.key] = complete._replace(body={**complete.body, "payload": False})
         return self._steps[claim.key]
 
-    async def template(self, step: RemoteStep) -> StoredTemplate:
+    async def load_template(self, step: RemoteStep) -> StoredTemplate:
         """Return the template of a claimed step."""
         template_id = TemplateId(step.body["template_id"])
         stored = self._templates.get(template_id)
         if stored is None:
-            read = await self._call("template", {"ticket": step.ticket})
+            read = await self._call_as_worker("template", {"ticket": step.ticket})
             template = template_from_stored_document(read["template"])
             now = self.clock.now()
             stored = self._templates[template_id] = StoredTemplate(
@@ -388,7 +398,7 @@ class RemoteStore:
         events: Sequence[NewEvent] = (),
         gated: bool = False,
     ) -> SettleResult:
-        await self._send_logs({each.key: each.outcome in FAILED for each in outcomes})
+        await self._flush_step_logs({each.key: each.outcome in FAILED for each in outcomes})
         places: dict[WorkerId, list[int]] = {}
         for index, outcome in enumerate(outcomes):
             if (step := self._steps.get(outcome.key)) is not None:
@@ -397,11 +407,13 @@ class RemoteStore:
         claims: list[Claim] = []
         for owner, indexes in places.items():  # of a former lease too: its steps may be free yet
             most = claim_up_to if owner == worker and not self._quiet else 0
-            answer = await self._report(owner, [outcomes[index] for index in indexes], most)
+            answer = await self._report_outcomes(
+                owner, [outcomes[index] for index in indexes], most
+            )
             if answer is not None:
                 words = zip(indexes, answer["settled"], strict=True)
                 stored.update(index for index, word in words if word not in _REFUSED)
-                claims += self._accept(owner, answer)
+                claims += self._record_claims(owner, answer)
         for outcome in outcomes:
             self._steps.pop(outcome.key, None)
             self._checkpoints.pop(outcome.key, None)
@@ -413,39 +425,39 @@ class RemoteStore:
     ) -> SettleResult | None:
         return await self.settle(self._worker, [outcome])  # the server looks for a completion
 
-    async def _report(
+    async def _report_outcomes(
         self, owner: WorkerId, outcomes: Sequence[Outcome], most: int
     ) -> Mapping[str, Any] | None:
         """Send outcomes under the id that claimed them; None: the server does not know it."""
         reported = [
-            {"ticket": self._steps[outcome.key].ticket, **reported_outcome(outcome)}
+            {"ticket": self._steps[outcome.key].ticket, **serialize_outcome(outcome)}
             for outcome in outcomes
         ]
         path = f"/v1/workers/{owner}/settle"
         try:
-            answer: dict[str, Any] = await self._send(
+            answer: dict[str, Any] = await self._send_request(
                 "POST", path, {"outcomes": reported, "max": most}
             )
         except LeaseLost:
-            return await self._report(owner, outcomes, 0) if most else None
+            return await self._report_outcomes(owner, outcomes, 0) if most else None
         for problem in answer.get("problems", {}).values():
             log.error("outcome_replaced", extra={"worker": owner, **problem})
         return answer
 
-    async def _send_logs(self, failed: Mapping[AttemptKey, bool]) -> None:
+    async def _flush_step_logs(self, failed: Mapping[AttemptKey, bool]) -> None:
         """Send the last log records of attempts that end; their outcomes do not wait for long."""
         if self.before_settling is not None:
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(_LOG_PATIENCE):
                     await self.before_settling(failed)
 
-    async def _settle_waiting(self, claim: Claim, reported: Mapping[str, Any]) -> bool:
+    async def _settle_parked(self, claim: Claim, reported: Mapping[str, Any]) -> bool:
         step = self._steps.get(claim.key)
         if step is None:
             return False
-        await self._send_logs({claim.key: False})
+        await self._flush_step_logs({claim.key: False})
         body = {"outcomes": [{"ticket": step.ticket, **reported}], "max": 0}
-        answer = await self._send("POST", f"/v1/workers/{step.worker}/settle", body)
+        answer = await self._send_request("POST", f"/v1/workers/{step.worker}/settle", body)
         self._steps.pop(claim.key, None)
         self._checkpoints.pop(claim.key, None)
         for problem in answer.get("problems", {}).values():
@@ -454,25 +466,25 @@ class RemoteStore:
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
         wait_for = {"task": waits_for}
-        return await self._settle_waiting(claim, {"outcome": "parked", "wait_for": wait_for})
+        return await self._settle_parked(claim, {"outcome": "parked", "wait_for": wait_for})
 
     async def park_for_arrival(self, claim: Claim, wait: NewWait) -> bool:
         if (
             wait.kind is DurableCallKind.EXTERNAL
         ):  # the server lets the step wait for its completion
             value = self._checkpoints.get(claim.key, JsonText("null"))
-            return await self._settle_waiting(
+            return await self._settle_parked(
                 claim, {"outcome": "complete", "result": orjson.Fragment(value)}
             )
-        wait_for = {"call": wait.call, "timeout_s": wait.timeout, **_awaited(wait)}
-        return await self._settle_waiting(claim, {"outcome": "parked", "wait_for": wait_for})
+        wait_for = {"call": wait.call, "timeout_s": wait.timeout, **_serialize_awaited(wait)}
+        return await self._settle_parked(claim, {"outcome": "parked", "wait_for": wait_for})
 
     # ----------------------------------------------------------------------- leases
 
     async def wait_for_revocation(self, timeout: float) -> None:
         """Renew the lease when a claim was revoked, or after `timeout` seconds."""
         try:
-            await self._renew(min(timeout, self._renewal))
+            await self._send_renewal(min(timeout, self._renewal))
             self._renewed = True
         except LeaseLost as lost:
             self._renewed = lost
@@ -486,7 +498,7 @@ class RemoteStore:
         if isinstance(renewed, LeaseLost):
             raise renewed
         if not renewed:
-            await self._renew(0.0)
+            await self._send_renewal(0.0)
         revoked, self._revoked = self._revoked, set()
         lost = []
         for claim in held:
@@ -496,40 +508,42 @@ class RemoteStore:
                 lost.append(claim)
         return lost
 
-    async def _renew(self, wait: float) -> None:
+    async def _send_renewal(self, wait: float) -> None:
         tickets = [step.ticket for step in self._steps.values() if step.worker == self._worker]
-        answer = await self._call("renew", {"held": tickets, "wait_s": wait}, wait + 15)
+        answer = await self._call_as_worker("renew", {"held": tickets, "wait_s": wait}, wait + 15)
         self._quiet = answer["quiet"]
         self._revoked.update(answer["cancelled"])
 
     # -------------------------------------------------------------- running attempts
 
-    async def _call_of(self, claim: Claim, action: str, body: Mapping[str, Any]) -> Any:
+    async def _call_for_attempt(self, claim: Claim, action: str, body: Mapping[str, Any]) -> Any:
         """Send a call of an attempt; return None if the attempt is over."""
         step = self._steps.get(claim.key)
         if step is None:
             return None
         path = f"/v1/workers/{step.worker}/{action}"
         try:
-            return await self._send("POST", path, {"ticket": step.ticket, **body}) or {}
-        except ServerRefusal as refusal:
+            return await self._send_request("POST", path, {"ticket": step.ticket, **body}) or {}
+        except ServerRejection as refusal:
             if refusal.code == "attempt_cancelled":
                 return None
             raise decode.error({"code": refusal.code, "detail": str(refusal)}) from None
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
-        stored = await self._call_of(claim, "checkpoint", {"value": orjson.Fragment(value)})
+        stored = await self._call_for_attempt(
+            claim, "checkpoint", {"value": orjson.Fragment(value)}
+        )
         if stored is not None:
             self._checkpoints[claim.key] = value
         return stored is not None
 
     async def load_calls(self, claim: Claim) -> list[DurableCall]:
-        read = await self._call_of(claim, "calls", {})
+        read = await self._call_for_attempt(claim, "calls", {})
         return [
             DurableCall(
                 call["name"],
                 DurableCallKind(call["kind"]),
-                text_of(call["value"]),
+                to_json_text(call["value"]),
                 call["remaining_s"],
             )
             for call in (read or {"calls": ()})["calls"]
@@ -547,7 +561,7 @@ class RemoteStore:
             if call.value is not None:
                 body["value"] = orjson.Fragment(call.value)
             claim = Claim(call.task_id, call.no, call.attempt, call.attempt)
-            if (answer := await self._call_of(claim, "record", body)) is not None:
+            if (answer := await self._call_for_attempt(claim, "record", body)) is not None:
                 recorded[index] = answer["remaining_s"]
         return recorded
 
@@ -575,7 +589,7 @@ class RemoteStore:
             async with free:
                 try:
                     claim = Claim(task_id, no, attempt, attempt)
-                    await self._call_of(claim, "logs", {"lines": lines})
+                    await self._call_for_attempt(claim, "logs", {"lines": lines})
                 except StoreUnavailable:
                     raise
                 except TaskerError as error:  # they could not be stored later either
@@ -587,7 +601,7 @@ class RemoteStore:
         step = self._steps.get(claim.key)
         if step is None:
             return None
-        layout = Graph((await self.template(step)).template).layout
+        layout = Graph((await self.load_template(step)).template).layout
         body = {
             "call": new.key,
             "step": layout.bodies[new.body].spec.name,
@@ -595,48 +609,54 @@ class RemoteStore:
             "instances": new.instances,
             "items": [orjson.Fragment(item or "null") for item in new.items],
         }
-        answer = await self._call_of(claim, "spawn", body)
+        answer = await self._call_for_attempt(claim, "spawn", body)
         if answer is None:
             return None
         return SpawnedSteps(0, answer["first_instance"], answer["instances"])
 
-    async def instances(self, claim: Claim, step: str, begin: int) -> Sequence[JsonText | None]:
+    async def load_instance_results(
+        self, claim: Claim, step: str, begin: int
+    ) -> Sequence[JsonText | None]:
         """Return a page of results of an earlier step's instances. Raises AttemptCancelled."""
-        answer = await self._call_of(claim, "instances", {"step": step, "begin": begin})
+        answer = await self._call_for_attempt(claim, "instances", {"step": step, "begin": begin})
         if answer is None:
             raise AttemptCancelled("the attempt is over")
-        return [None if each is None else text_of(each) for each in answer["results"]]
+        return [None if each is None else to_json_text(each) for each in answer["results"]]
 
 
-def text_of(value: Any) -> JsonText:
+def to_json_text(value: Any) -> JsonText:
     """Return a value of a response as JSON text."""
     return JsonText(orjson.dumps(value).decode())
 
 
-def registered_handlers(handlers: Handlers) -> list[dict[str, Any]]:
+def describe_handlers(handlers: Handlers) -> list[dict[str, Any]]:
     """Return the handlers of a worker in the form of a registration, under all their names."""
     return [
         {
             "name": name,
             "namespaces": sorted(namespaces),
-            "versions": offered_versions(handler),
+            "versions": list_handler_versions(handler),
         }
-        for name, handler in handlers.named()
-        if (namespaces := handlers.namespaces(handler))
+        for name, handler in handlers.iterate_with_names()
+        if (namespaces := handlers.bound_namespaces(handler))
     ]
 
 
-def uncalled_handlers(handlers: Handlers, unserved: Collection[str]) -> list[str]:
+def find_uncalled_handlers(handlers: Handlers, unserved: Collection[str]) -> list[str]:
     """Return the unserved names whose handlers have no served name either."""
-    called = {id(handler.target) for name, handler in handlers.named() if name not in unserved}
+    called = {
+        id(handler.target)
+        for name, handler in handlers.iterate_with_names()
+        if name not in unserved
+    }
     return sorted(
         name
-        for name, handler in handlers.named()
+        for name, handler in handlers.iterate_with_names()
         if name in unserved and id(handler.target) not in called
     )
 
 
-def offered_versions(handler: Handler) -> list[str]:
+def list_handler_versions(handler: Handler) -> list[str]:
     """Return the version of a handler's code, and the range of earlier ones that it serves."""
     _, version, _, serves = handler.registration
     if not version:
@@ -644,7 +664,7 @@ def offered_versions(handler: Handler) -> list[str]:
     return [version, f"{serves},<{version}"] if serves else [version]
 
 
-def reported_outcome(outcome: Outcome) -> dict[str, Any]:
+def serialize_outcome(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome of the engine in the form of the protocol."""
     match outcome.outcome:
         case OutcomeCode.COMPLETE:
@@ -658,7 +678,7 @@ def reported_outcome(outcome: Outcome) -> dict[str, Any]:
     raise ValueError(f"a remote worker cannot report the outcome {outcome.outcome.name}")
 
 
-def _awaited(wait: NewWait) -> dict[str, Any]:
+def _serialize_awaited(wait: NewWait) -> dict[str, Any]:
     """Return the arrivals that a wait waits for, in the form of the protocol."""
     if wait.approval is not None:
         approval = wait.approval
@@ -678,6 +698,6 @@ def _awaited(wait: NewWait) -> dict[str, Any]:
     return {"any": signals} if wait.kind is DurableCallKind.WAIT_ANY else {"signal": signals[0]}
 
 
-def _retrieve_error(polling: "asyncio.Task[Sequence[Claim]]") -> None:
+def _consume_exception(polling: "asyncio.Task[Sequence[Claim]]") -> None:
     if not polling.cancelled():
         polling.exception()

@@ -22,7 +22,7 @@ _UNREADABLE = (
 )  #: engine steps whose results are not sent
 
 
-class StepFields(NamedTuple):
+class StepResponseFields(NamedTuple):
     """The part of a response that all attempts of a step share."""
 
     head: dict[str, Any]
@@ -34,23 +34,23 @@ class RemoteTemplate(CompiledTemplate):
 
     def __init__(self, template: Template, handlers: Handlers) -> None:
         super().__init__(template, handlers)
-        self._fields: dict[int, StepFields] = {}
+        self._fields: dict[int, StepResponseFields] = {}
 
-    def fields_of(self, no: int) -> StepFields:
+    def response_fields(self, no: int) -> StepResponseFields:
         """Return the part of a response that all attempts of a step share."""
         fields = self._fields.get(no)
         if fields is None:
-            fields = self._fields[no] = _fields_of(self.spec(no), self.template)
+            fields = self._fields[no] = _build_response_fields(self.step_spec(no), self.template)
         return fields
 
-    def needs(self, no: int) -> int | None:
+    def needed_results_mask(self, no: int) -> int | None:
         """Return the mask of all ancestors of step `no`, because workers need different results.
 
         None: the step was created at run time.
         """
-        return None if self.is_instance(no) else self.graph.ancestors[no]
+        return None if self.is_instance_step(no) else self.graph.ancestors[no]
 
-    def readable(self, no: int, needs: str | tuple[str, ...]) -> list[tuple[str, int]]:
+    def list_readable_steps(self, no: int, needs: str | tuple[str, ...]) -> list[tuple[str, int]]:
         """Return names and numbers of the steps whose results a handler gets."""
         before = self.graph.ancestors[no]
         if needs == "none":
@@ -60,12 +60,15 @@ class RemoteTemplate(CompiledTemplate):
         return [
             (self.graph.names[number - 1], number)
             for number in numbers_in_mask(before)
-            if not (self.spec(number).handler == ENGINE and self.spec(number).method in _UNREADABLE)
+            if not (
+                self.step_spec(number).handler == ENGINE
+                and self.step_spec(number).method in _UNREADABLE
+            )
             and (isinstance(needs, str) or self.graph.names[number - 1] in needs)
         ]
 
 
-class RemoteTasks(TaskCache):
+class ServedTaskCache(TaskCache):
     """Caches tasks with all results that remote handlers may read.
 
     Args:
@@ -74,27 +77,27 @@ class RemoteTasks(TaskCache):
     """
 
     def __init__(self, store: WorkerStore, environment: str | None) -> None:
-        super().__init__(store, Handlers.of(), environment=environment, limit=_MEMORY)
+        super().__init__(store, Handlers.collect(), environment=environment, limit=_MEMORY)
         self._wanted: set[TaskId] = set()  #: for the next call of the store
         self._loading: asyncio.Task[Mapping[TaskId, TaskInput]] | None = None
 
     async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
         """Read tasks, together with tasks that other workers' claims need at the same time."""
         if self._loading is None:
-            self._loading = asyncio.create_task(self._load_wanted(), name="tasker-tasks")
+            self._loading = asyncio.create_task(self._load_wanted_tasks(), name="tasker-tasks")
         self._wanted.update(ids)
         loaded = await asyncio.shield(self._loading)
         return [loaded[task_id] for task_id in ids if task_id in loaded]
 
-    async def _load_wanted(self) -> Mapping[TaskId, TaskInput]:
+    async def _load_wanted_tasks(self) -> Mapping[TaskId, TaskInput]:
         wanted, self._wanted, self._loading = sorted(self._wanted), set(), None
         return {task.task_id: task for task in await self._store.load_task_inputs(wanted)}
 
-    def _compile(self, template: Template) -> CompiledTemplate:
+    def _compile_template(self, template: Template) -> CompiledTemplate:
         return RemoteTemplate(template, self._handlers)
 
 
-def _fields_of(spec: StepSpec, template: Template) -> StepFields:
+def _build_response_fields(spec: StepSpec, template: Template) -> StepResponseFields:
     head = {
         "handler": spec.handler,
         "method": spec.method,
@@ -102,12 +105,12 @@ def _fields_of(spec: StepSpec, template: Template) -> StepFields:
         "template": template.name,
         "version": template.version,
         "max_attempts": spec.retry.attempt_limit,
-        "timeout_s": _seconds(spec.timeout),
-        "heartbeat_timeout_s": _seconds(spec.heartbeat_timeout),
+        "timeout_s": _to_seconds(spec.timeout),
+        "heartbeat_timeout_s": _to_seconds(spec.heartbeat_timeout),
     }
     config = codec.dumps(spec.config, what=f"config of step {spec.name!r}")
-    return StepFields(head, orjson.Fragment(config))
+    return StepResponseFields(head, orjson.Fragment(config))
 
 
-def _seconds(time: timedelta | None) -> float | None:
+def _to_seconds(time: timedelta | None) -> float | None:
     return None if time is None else time.total_seconds()

@@ -33,7 +33,7 @@ class Ticket(NamedTuple):
     """Time at which the ticket was issued, in seconds since 1970."""
 
 
-class Tickets:
+class TicketSigner:
     """Signs and reads tickets.
 
     Args:
@@ -57,10 +57,10 @@ class Tickets:
             claim.gated,
             time.time_ns() // 1_000_000,
         )
-        signed = content + self._signature(content, 0)
+        signed = content + self._compute_signature(content, 0)
         return b2a_base64(signed, newline=False).translate(_TO_URL).decode()
 
-    def read(self, text: object, worker: WorkerId | None) -> Ticket:
+    def verify(self, text: object, worker: WorkerId | None) -> Ticket:
         """Return the content of a ticket: one of `worker`, or of any. Raises InvalidTicket."""
         if not isinstance(text, str) or len(text) != _LENGTH or not text.isascii():
             raise InvalidTicket("the ticket was not issued by a server")
@@ -70,7 +70,7 @@ class Tickets:
             signed = b""
         content, signature = signed[: _CONTENT.size], signed[_CONTENT.size :]
         for key in range(len(self._keyed)):
-            if hmac.compare_digest(signature, self._signature(content, key)):
+            if hmac.compare_digest(signature, self._compute_signature(content, key)):
                 break
         else:
             raise InvalidTicket("the ticket was not issued by a server of this database")
@@ -82,7 +82,7 @@ class Tickets:
         claim = Claim(TaskId("-".join(parts)), no, attempt, counted, gated=gated)
         return Ticket(claim, TemplateId(template_id), node, WorkerId(owner), at / 1_000)
 
-    def _signature(self, content: bytes, key: int) -> bytes:
+    def _compute_signature(self, content: bytes, key: int) -> bytes:
         signature = self._keyed[key].copy()
         signature.update(content)
         return signature.digest()

@@ -22,7 +22,7 @@ class Wakeups:
         self._listener: asyncio.Task[None] | None = None
 
     @property
-    def is_awaited(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether anybody waits."""
         return bool(self._waiting)
 
@@ -31,10 +31,12 @@ class Wakeups:
         if self.heard != heard or closing.is_set():
             return
         if self._listener is None or self._listener.done():
-            self._listener = asyncio.create_task(self._listen(closing), name="tasker-wakeups")
+            self._listener = asyncio.create_task(
+                self._listen_to_store(closing), name="tasker-wakeups"
+            )
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
-        timer = loop.call_later(timeout, _wake, woken)
+        timer = loop.call_later(timeout, _wake_waiter, woken)
         self._waiting.add(woken)
         try:
             await woken
@@ -46,9 +48,9 @@ class Wakeups:
         """Wake all who wait."""
         self.heard += 1
         for each in self._waiting:
-            _wake(each)
+            _wake_waiter(each)
 
-    async def _listen(self, closing: asyncio.Event) -> None:
+    async def _listen_to_store(self, closing: asyncio.Event) -> None:
         """Listen while anybody waits."""
         ended = asyncio.ensure_future(closing.wait())
         try:
@@ -64,6 +66,6 @@ class Wakeups:
             ended.cancel()
 
 
-def _wake(waiting: "asyncio.Future[None]") -> None:
+def _wake_waiter(waiting: "asyncio.Future[None]") -> None:
     if not waiting.done():
         waiting.set_result(None)

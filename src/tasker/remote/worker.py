@@ -16,7 +16,7 @@ from tasker.engine.task_cache import CachedInstance, CachedTask, CompiledTemplat
 from tasker.engine.worker import Worker
 from tasker.errors import AttemptCancelled, Misuse
 from tasker.handlers import LiveAttempt
-from tasker.handlers.instances import InstanceInput, Joined, Page
+from tasker.handlers.instances import InstanceInput, JoinedStep, Page
 from tasker.model import (
     AttemptKey,
     Claim,
@@ -28,7 +28,7 @@ from tasker.model import (
     Template,
     TemplateId,
 )
-from tasker.remote.store import RemoteStep, RemoteStore, text_of
+from tasker.remote.store import RemoteStep, RemoteStore, to_json_text
 from tasker.store.protocol import Store
 
 _FIGURES = 60.0  #: seconds for which counted figures stay in memory
@@ -67,12 +67,14 @@ class RemoteWorker(Worker):
         )
 
     def _make_cache(self) -> TaskCache:
-        return RemoteStepCache(self.remote, self)
+        return RemoteWorkerTaskCache(self.remote, self)
 
     def _make_services(self) -> HandlerServices:
-        return RemoteServices(self.remote, self._logs)
+        return RemoteHandlerServices(self.remote, self._logs)
 
-    def _loops(self, executor: Executor, claimer: Claimer) -> dict[str, Coroutine[Any, Any, None]]:
+    def _background_loops(
+        self, executor: Executor, claimer: Claimer
+    ) -> dict[str, Coroutine[Any, Any, None]]:
         return {
             "settle": self._settler.run(),
             "lease": self._lease.maintain(executor, claimer),
@@ -84,16 +86,16 @@ class RemoteWorker(Worker):
     async def _drop_figures(self) -> None:
         """Discard what was counted: the figures of remote workers are not kept."""
         while True:
-            await self._figures.write()
+            await self._figures.write_counts()
             await asyncio.sleep(_FIGURES)
 
-    async def _subscribe(self) -> None:
+    async def _store_subscriptions(self) -> None:
         return
 
     async def _stop_delivering(self) -> None:
         return
 
-    async def _register(self) -> None:
+    async def _register_templates(self) -> None:
         self._check_handlers()
         for template in self._templates:
             registered = await self.remote.client.register(template, replace=self._replace)
@@ -103,7 +105,7 @@ class RemoteWorker(Worker):
         return
 
 
-class RemoteServices(HandlerServices):
+class RemoteHandlerServices(HandlerServices):
     """The services of handlers, provided by the server."""
 
     def __init__(self, remote: RemoteStore, logs: StepLogs) -> None:
@@ -112,7 +114,7 @@ class RemoteServices(HandlerServices):
         self._event_loop = asyncio.get_running_loop()
 
     def client(self, attempt: LiveAttempt) -> Client:
-        step = self._remote.step(attempt.claim.key)
+        step = self._remote.find_claimed_step(attempt.claim.key)
         if step is None:
             raise AttemptCancelled("the attempt is over")
         return self._remote.client.for_remote_attempt(
@@ -122,19 +124,21 @@ class RemoteServices(HandlerServices):
     def sync_client(self, attempt: LiveAttempt) -> SyncClient:
         return SyncClient(self.client(attempt), self._event_loop)
 
-    async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+    async def read_instance_results(
+        self, attempt: LiveAttempt, joined: JoinedStep
+    ) -> AsyncIterator[Page]:
         begin = 0
-        while page := await self._remote.instances(attempt.claim, joined.step, begin):
+        while page := await self._remote.load_instance_results(attempt.claim, joined.step, begin):
             yield page
             begin += len(page)
 
-    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
-        step = self._remote.step(attempt.claim.key)
+    async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+        step = self._remote.find_claimed_step(attempt.claim.key)
         attempt.completion_url = (step and step.body.get("completion_url")) or ""
         return None  # the server settles steps that are already completed
 
 
-class RemoteStepCache(TaskCache):
+class RemoteWorkerTaskCache(TaskCache):
     """Builds the tasks of claims from the data sent with them; keeps nothing else."""
 
     def __init__(self, remote: RemoteStore, worker: Worker) -> None:
@@ -147,36 +151,36 @@ class RemoteStepCache(TaskCache):
         )
         self._remote = remote
 
-    def task(self, claim: Claim) -> CachedTask | None:
-        step = self._remote.step(claim.key)
+    def find_complete_task(self, claim: Claim) -> CachedTask | None:
+        step = self._remote.find_claimed_step(claim.key)
         if step is None or step.body.get("payload"):
             return None
         compiled = self._templates.get(TemplateId(step.body["template_id"]))
-        return None if compiled is None else task_of(step, compiled)
+        return None if compiled is None else build_task(step, compiled)
 
-    async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
-        return {task.input.task_id: task for task in (await self._all(claims)).values()}
+    async def fetch_tasks(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
+        return {task.input.task_id: task for task in (await self._build_tasks(claims)).values()}
 
-    async def fetch_instances(
+    async def fetch_instance_tasks(
         self, claims: Sequence[Claim], tasks: Mapping[TaskId, CachedTask]
     ) -> dict[AttemptKey, CachedTask]:
-        return await self._all(claims)  # each claim has its own
+        return await self._build_tasks(claims)  # each claim has its own
 
-    async def _all(self, claims: Sequence[Claim]) -> dict[AttemptKey, CachedTask]:
+    async def _build_tasks(self, claims: Sequence[Claim]) -> dict[AttemptKey, CachedTask]:
         tasks = {}
         for claim in claims:
-            if (step := self._remote.step(claim.key)) is not None:
-                step = await self._remote.payload(step)
-                tasks[claim.key] = task_of(step, await self._compiled(step))
+            if (step := self._remote.find_claimed_step(claim.key)) is not None:
+                step = await self._remote.load_payload(step)
+                tasks[claim.key] = build_task(step, await self._compiled_template(step))
         return tasks
 
-    async def _compiled(self, step: RemoteStep) -> CompiledTemplate:
+    async def _compiled_template(self, step: RemoteStep) -> CompiledTemplate:
         template_id = TemplateId(step.body["template_id"])
         compiled = self._templates.get(template_id)
         if compiled is None:
-            stored = await self._remote.template(step)
+            stored = await self._remote.load_template(step)
             template = stored.template.for_environment(self._environment)
-            compiled = self._compile(without_verdicts(template))
+            compiled = self._compile_template(strip_server_checks(template))
             compiled.conditions = compiled.choices = None
             compiled.fails_fast = False
             self._templates.put(template_id, compiled, len(compiled.graph.specs))
@@ -185,18 +189,18 @@ class RemoteStepCache(TaskCache):
     def add_result(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         return
 
-    def forget(self, task_id: TaskId) -> None:
+    def remove_task(self, task_id: TaskId) -> None:
         return
 
 
-def task_of(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
+def build_task(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
     """Return the task of a claimed step in the form that its handler sees."""
     body, numbers = step.body, compiled.graph.numbers
     task = CachedTask(
         TaskInput(
             step.claim.task_id,
             TemplateId(body["template_id"]),
-            text_of(body["context"]),
+            to_json_text(body["context"]),
             body["correlation_id"],
             body["parent_id"],
             body["traceparent"],
@@ -212,22 +216,22 @@ def task_of(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
             step.claim.no,
             around["spawned_by"],
             body["instance"],
-            {name: text_of(value) for name, value in body["items"].items()},
+            {name: to_json_text(value) for name, value in body["items"].items()},
             {int(scope): offset for scope, offset in around["offsets"].items()},
         )
         task = CachedInstance(task, instance)
     for name, value in body["results"].items():
-        task.add_result(numbers[name], None if value is None else text_of(value))
+        task.add_result(numbers[name], None if value is None else to_json_text(value))
     for name, error in body["failures"].items():
-        task.missed[numbers[name]] = ParentState(StepStatus.ERROR, None, text_of(error))
+        task.missed[numbers[name]] = ParentState(StepStatus.ERROR, None, to_json_text(error))
     return task
 
 
-def without_verdicts(template: Template) -> Template:
+def strip_server_checks(template: Template) -> Template:
     """Return a template without the parts that the server decides about."""
-    return replace(template, steps=tuple(map(_without_verdicts, template.steps)))
+    return replace(template, steps=tuple(map(_strip_step_checks, template.steps)))
 
 
-def _without_verdicts(spec: StepSpec) -> StepSpec:
-    steps = tuple(map(_without_verdicts, spec.steps))
+def _strip_step_checks(spec: StepSpec) -> StepSpec:
+    steps = tuple(map(_strip_step_checks, spec.steps))
     return replace(spec, events=(), result_schema=None, steps=steps)

@@ -11,13 +11,13 @@ from tasker.schedules.model import StoredSchedule
 _DEFAULTS = Schedule(name="")
 
 
-def to_document(schedule: Schedule) -> JsonObject:
+def schedule_to_document(schedule: Schedule) -> JsonObject:
     """Return a schedule with the keys that templates use; defaults are omitted."""
     written: dict[str, Json] = {"name": schedule.name}
     if schedule.cron:
         written["cron"] = schedule.cron
     if schedule.every is not None:
-        written["every"] = _seconds(schedule.every)
+        written["every"] = _to_seconds(schedule.every)
     if schedule.anchor != EPOCH:
         written["anchor"] = schedule.anchor.isoformat()
     if schedule.timezone != _DEFAULTS.timezone:
@@ -25,9 +25,9 @@ def to_document(schedule: Schedule) -> JsonObject:
     if schedule.overlap is not _DEFAULTS.overlap:
         written["overlap"] = schedule.overlap.value
     if schedule.catch_up != _DEFAULTS.catch_up:
-        written["catch_up"] = _seconds(schedule.catch_up)
+        written["catch_up"] = _to_seconds(schedule.catch_up)
     if schedule.jitter:
-        written["jitter"] = _seconds(schedule.jitter)
+        written["jitter"] = _to_seconds(schedule.jitter)
     if schedule.priority is not None:
         written["priority"] = schedule.priority
     if schedule.context:
@@ -35,7 +35,7 @@ def to_document(schedule: Schedule) -> JsonObject:
     return written
 
 
-def from_document(document: Mapping[str, Any], *, name: str | None = None) -> Schedule:
+def schedule_from_document(document: Mapping[str, Any], *, name: str | None = None) -> Schedule:
     """Read a schedule written by `to_document`; `name` replaces its name."""
     read = dict(document)
     if "anchor" in read:
@@ -47,7 +47,7 @@ def from_document(document: Mapping[str, Any], *, name: str | None = None) -> Sc
     return Schedule(**read)
 
 
-def describe(stored: StoredSchedule) -> dict[str, Any]:
+def describe_schedule(stored: StoredSchedule) -> dict[str, Any]:
     """Return a stored schedule as the object that the API and the command line show."""
     spec = stored.schedule
     return {
@@ -78,6 +78,6 @@ def describe(stored: StoredSchedule) -> dict[str, Any]:
     }
 
 
-def _seconds(length: timedelta) -> int | float:
+def _to_seconds(length: timedelta) -> int | float:
     seconds = length.total_seconds()
     return int(seconds) if seconds.is_integer() else seconds

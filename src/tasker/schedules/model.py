@@ -114,7 +114,7 @@ class ScheduledTask(NamedTuple):
     task: NewTask
 
 
-class Advance(NamedTuple):
+class ScheduleAdvance(NamedTuple):
     """The effect of handling a due schedule."""
 
     tasks: Sequence[ScheduledTask]  #: to create, oldest first
@@ -125,7 +125,7 @@ class Advance(NamedTuple):
     look_at: datetime
 
 
-class Advanced(NamedTuple):
+class ScheduleAdvanceResult(NamedTuple):
     """The result of `Store.advance_schedule`."""
 
     created: Sequence[tuple[TaskId, bool]]  #: the id, and whether the task is new

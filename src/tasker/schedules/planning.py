@@ -18,7 +18,7 @@ LOOK_AGAIN = timedelta(seconds=5)  #: until a schedule is looked at again whose 
 _CAPACITY = {OverlapPolicy.BUFFER_ONE: 1, OverlapPolicy.BUFFER_ALL: limits.TICKS_BUFFERED}
 
 
-class Plan(NamedTuple):
+class TickPlan(NamedTuple):
     """The plan for a due schedule."""
 
     starts: Sequence[datetime]  #: ticks whose tasks are created, oldest first
@@ -29,24 +29,24 @@ class Plan(NamedTuple):
     look_at: datetime
 
 
-def plan(due: DueSchedule) -> Plan:
+def plan_ticks(due: DueSchedule) -> TickPlan:
     """Decide what happens to the ticks of a schedule up to now, at most 100 of them."""
     schedule = due.stored.schedule
     missed, ticks, next_at = _due_ticks(schedule, due.stored.next_at, due.now)
-    starts, waiting, skipped = _apply_overlap(
+    starts, waiting, skipped = _apply_overlap_policy(
         schedule.overlap, [*due.waiting, *ticks], is_running=due.is_running
     )
     before = set(due.waiting)
     records = [
         *missed,
-        *_runs(schedule, skipped),
+        *_group_successive_ticks(schedule, skipped),
         *(
             TickRecord(first=tick, last=tick, outcome=TickOutcome.BUFFERED)
             for tick in waiting
             if tick not in before
         ),
     ]
-    return Plan(
+    return TickPlan(
         starts=starts,
         cancel=schedule.overlap is OverlapPolicy.CANCEL_RUNNING and due.is_running and bool(starts),
         taken=[tick for tick in due.waiting if tick not in waiting],
@@ -56,7 +56,7 @@ def plan(due: DueSchedule) -> Plan:
     )
 
 
-def skipped_range(
+def build_skipped_ticks(
     schedule: Schedule, first: datetime, until: datetime, outcome: TickOutcome
 ) -> TickRecord | None:
     """Return the record of the ticks from `first` up to, but not including, `until`, if any."""
@@ -72,7 +72,9 @@ def _due_ticks(
     """Return the missed ticks up to now, the ticks to handle, and the next tick."""
     missed = []
     oldest = now - schedule.catch_up
-    if first < oldest and (record := skipped_range(schedule, first, oldest, TickOutcome.MISSED)):
+    if first < oldest and (
+        record := build_skipped_ticks(schedule, first, oldest, TickOutcome.MISSED)
+    ):
         missed.append(record)
         first = next_tick(schedule, record.last)
     ticks: list[datetime] = []
@@ -82,7 +84,7 @@ def _due_ticks(
     return missed, ticks, first
 
 
-def _apply_overlap(
+def _apply_overlap_policy(
     overlap: OverlapPolicy, ticks: Sequence[datetime], *, is_running: bool
 ) -> tuple[list[datetime], list[datetime], list[datetime]]:
     """Return the ticks to start, those that wait, and those to skip."""
@@ -96,7 +98,7 @@ def _apply_overlap(
     return starts, [*others[:capacity]], [*others[capacity:]]
 
 
-def _runs(schedule: Schedule, ticks: Sequence[datetime]) -> list[TickRecord]:
+def _group_successive_ticks(schedule: Schedule, ticks: Sequence[datetime]) -> list[TickRecord]:
     """Return records of skipped ticks, one for each run of successive ticks."""
     runs: list[TickRecord] = []
     for tick in ticks:

@@ -23,12 +23,12 @@ _SECOND = timedelta(seconds=1)
 _FORM = 'five fields (minute, hour, day of month, month, day of week), such as "30 2 * * *"'
 
 
-def find_problems_of_times(schedule: Schedule) -> Iterator[tuple[str, str]]:
+def find_timing_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
     """Yield the fields of a schedule that are invalid, except its context, each with a message."""
     if bool(schedule.cron) == (schedule.every is not None):
         yield "cron", "a schedule has either 'cron' or 'every'"
     elif schedule.cron:
-        if message := _find_problem_of_cron(schedule.cron):
+        if message := _find_cron_problem(schedule.cron):
             yield "cron", message
     elif schedule.every is not None:
         if not SHORTEST_INTERVAL <= schedule.every <= LONGEST_INTERVAL:
@@ -37,7 +37,7 @@ def find_problems_of_times(schedule: Schedule) -> Iterator[tuple[str, str]]:
             yield "every", "must be a whole number of seconds"
     if schedule.anchor.tzinfo is None or schedule.anchor.microsecond:
         yield "anchor", "must be a time in whole seconds with a time zone"
-    if not _is_zone(schedule.timezone):
+    if not _is_time_zone(schedule.timezone):
         yield (
             "timezone",
             f"{schedule.timezone[:60]!r} is not an IANA time zone such as Europe/Berlin",
@@ -55,10 +55,10 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime:
     if schedule.every is not None:
         passed = (after - schedule.anchor) // schedule.every
         return (schedule.anchor + (passed + 1) * schedule.every).astimezone(UTC)
-    zone = _zone(schedule.timezone)
+    zone = _load_time_zone(schedule.timezone)
     local = CronSim(schedule.cron, after.astimezone(zone).replace(tzinfo=None, fold=0))
     while (wall := next(local, None)) is not None:
-        if (tick := first_instant(wall, zone)) > after:
+        if (tick := local_time_to_instant(wall, zone)) > after:
             return tick
     return NEVER
 
@@ -68,14 +68,14 @@ def previous_tick(schedule: Schedule, before: datetime) -> datetime | None:
     if schedule.every is not None:
         passed = -((schedule.anchor - before) // schedule.every)
         return (schedule.anchor + (passed - 1) * schedule.every).astimezone(UTC)
-    zone = _zone(schedule.timezone)
+    zone = _load_time_zone(schedule.timezone)
     at = before.astimezone(zone)
     wall = at.replace(tzinfo=None, fold=0)
     if at.fold:  # begin at the end of the repeated time, as its first occurrence was before
         wall += (at.replace(fold=0).utcoffset() or timedelta(0)) - (at.utcoffset() or timedelta(0))
     local = CronSim(schedule.cron, wall + _SECOND, reverse=True)
     while (wall_before := next(local, None)) is not None:
-        if (tick := first_instant(wall_before, zone)) < before:
+        if (tick := local_time_to_instant(wall_before, zone)) < before:
             return tick
     return None
 
@@ -97,7 +97,7 @@ def next_ticks(schedule: Schedule, after: datetime, count: int) -> list[datetime
     return ticks
 
 
-def first_instant(wall: datetime, zone: ZoneInfo) -> datetime:
+def local_time_to_instant(wall: datetime, zone: ZoneInfo) -> datetime:
     """Return the instant of a local time: the first of two, or the end of the gap around it."""
     earlier = wall.replace(tzinfo=zone).astimezone(UTC)  # of two, that with fold=0
     if earlier.astimezone(zone).replace(tzinfo=None) == wall:
@@ -114,7 +114,7 @@ def first_instant(wall: datetime, zone: ZoneInfo) -> datetime:
     return high
 
 
-def jitter_of(schedule: Schedule, schedule_id: int, tick: datetime) -> timedelta:
+def compute_jitter(schedule: Schedule, schedule_id: int, tick: datetime) -> timedelta:
     """Return the delay of a tick's task, from 0 to `jitter`; it is the same in every process."""
     digest = hashlib.sha256(f"{schedule_id}:{format_tick(tick)}".encode()).digest()
     share = int.from_bytes(digest[:8]) / 2**64
@@ -126,7 +126,7 @@ def format_tick(tick: datetime) -> str:
     return tick.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _find_problem_of_cron(line: str) -> str | None:
+def _find_cron_problem(line: str) -> str | None:
     if len(line) > _LONGEST_CRON or len(line.split()) != 5:
         return f"must have {_FORM}"
     try:
@@ -138,14 +138,14 @@ def _find_problem_of_cron(line: str) -> str | None:
     return None
 
 
-def _is_zone(name: str) -> bool:
+def _is_time_zone(name: str) -> bool:
     try:
-        _zone(name)
+        _load_time_zone(name)
     except (KeyError, ValueError, OSError):
         return False
     return True
 
 
 @cache
-def _zone(name: str) -> ZoneInfo:
+def _load_time_zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)

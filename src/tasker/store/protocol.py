@@ -108,10 +108,10 @@ from tasker.model import (
     WorkerRegistration,
 )
 from tasker.schedules.model import (
-    Advance,
-    Advanced,
     DueSchedule,
     NewSchedule,
+    ScheduleAdvance,
+    ScheduleAdvanceResult,
     ScheduledTask,
     StoredSchedule,
     TickRecord,
@@ -1249,8 +1249,8 @@ class ScheduleStore(Protocol):
         ...
 
     async def advance_schedule(
-        self, due: DueSchedule, advance: Advance, act: AuditNote
-    ) -> Advanced | None:
+        self, due: DueSchedule, advance: ScheduleAdvance, act: AuditNote
+    ) -> ScheduleAdvanceResult | None:
         """Handle the ticks of a due schedule, in one transaction: create tasks, record other ticks,
         and move on to the next tick.
 
@@ -1271,7 +1271,7 @@ class ScheduleStore(Protocol):
 
     async def create_scheduled_tasks(
         self, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
-    ) -> Advanced:
+    ) -> ScheduleAdvanceResult:
         """Create tasks for ticks without changing the schedule.
 
         Raises: IdempotencyConflict, Refused (a template accepts no new tasks).

@@ -43,7 +43,7 @@ from tasker.model import (
     WorkerRegistration,
     task_status_of_code,
 )
-from tasker.schedules.document import from_document as schedule_of_document
+from tasker.schedules.document import schedule_from_document as schedule_of_document
 from tasker.schedules.model import StoredSchedule, TickOutcome, TickRecord
 from tasker.teams.model import (
     ApiKey,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 _KEY = re.compile(r"tsk_([0-9a-f]{12})_([0-9a-f]{64})")
 
 
-class NewKey(NamedTuple):
+class GeneratedKey(NamedTuple):
     """A newly created key. Its text is shown once and never stored."""
 
     text: str
@@ -30,10 +30,10 @@ class KeyParts(NamedTuple):
     secret: str
 
 
-def new_key() -> NewKey:
+def generate_key() -> GeneratedKey:
     """Create a key from the system's source of randomness."""
     prefix, secret = secrets.token_hex(6), secrets.token_hex(32)
-    return NewKey(f"tsk_{prefix}_{secret}", prefix, digest_of(secret))
+    return GeneratedKey(f"tsk_{prefix}_{secret}", prefix, digest_secret(secret))
 
 
 def parse_key(text: str) -> KeyParts | None:
@@ -42,11 +42,11 @@ def parse_key(text: str) -> KeyParts | None:
     return None if match is None else KeyParts(match[1], match[2])
 
 
-def digest_of(secret: str) -> str:
+def digest_secret(secret: str) -> str:
     """Return the SHA-256 of a secret in hexadecimal, as stored."""
     return sha256(secret.encode()).hexdigest()
 
 
 def verify_secret(secret: str, digest: str) -> bool:
     """Return whether a secret matches a digest, in constant time."""
-    return hmac.compare_digest(digest_of(secret), digest)
+    return hmac.compare_digest(digest_secret(secret), digest)

@@ -33,12 +33,12 @@ def check_policy(policy: NamespacePolicy) -> None:
     Raises:
         InvalidInput: The policy is invalid; the error has the first problem and its path.
     """
-    for field, message, item in policy_problems(policy):
+    for field, message, item in find_policy_problems(policy):
         path = f"$.{field}" if item is None else f"$.{field}[{item}]"
         raise InvalidInput(f"policy of {policy.namespace[:60]!r}: {message}", path=path)
 
 
-def policy_problems(policy: NamespacePolicy) -> Iterator[PolicyProblem]:
+def find_policy_problems(policy: NamespacePolicy) -> Iterator[PolicyProblem]:
     """Yield the problems of a policy, in the order of its fields."""
     if not NAMESPACE.fullmatch(policy.namespace):
         message = f"{policy.namespace[:60]!r} is not a valid namespace name: {NAMESPACE_RULE}"
@@ -50,7 +50,7 @@ def policy_problems(policy: NamespacePolicy) -> Iterator[PolicyProblem]:
             yield PolicyProblem(field, message)
         elif UNSTORABLE.search(written):
             yield PolicyProblem(field, "contains a NUL character or an unpaired surrogate")
-    if policy.contact_email and (message := _email_problem(policy.contact_email)):
+    if policy.contact_email and (message := _find_email_problem(policy.contact_email)):
         yield PolicyProblem("contact_email", message)
     if policy.requires_approval and not policy.approvers:
         message = "requires_approval needs approvers: a list of at least one e-mail address"
@@ -60,15 +60,15 @@ def policy_problems(policy: NamespacePolicy) -> Iterator[PolicyProblem]:
         yield PolicyProblem("approvers", message, MAX_APPROVERS)
     seen: set[str] = set()
     for index, address in enumerate(policy.approvers[:MAX_APPROVERS]):
-        if message := _email_problem(address):
+        if message := _find_email_problem(address):
             yield PolicyProblem("approvers", message, index)
         elif address.casefold() in seen:
             yield PolicyProblem("approvers", f"{address} is duplicated", index)
         seen.add(address.casefold())
-    yield from _host_problems(policy.http_hosts)
+    yield from _find_host_problems(policy.http_hosts)
 
 
-def _host_problems(hosts: Sequence[str]) -> Iterator[PolicyProblem]:
+def _find_host_problems(hosts: Sequence[str]) -> Iterator[PolicyProblem]:
     if len(hosts) > MAX_HTTP_HOSTS:
         message = f"there are more than {MAX_HTTP_HOSTS} hosts"
         yield PolicyProblem("http_hosts", message, MAX_HTTP_HOSTS)
@@ -81,7 +81,7 @@ def _host_problems(hosts: Sequence[str]) -> Iterator[PolicyProblem]:
             yield PolicyProblem("http_hosts", message, index)
 
 
-def _email_problem(address: str) -> str:
+def _find_email_problem(address: str) -> str:
     """Return the problem of an e-mail address, or an empty string."""
     if len(address) <= _LONGEST_EMAIL and _EMAIL.fullmatch(address) and address.isprintable():
         return ""

@@ -103,11 +103,11 @@ class ApiKey:
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None  #: to the minute
 
-    def active(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         """Whether the key is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
-    def covers(self, namespace: str) -> bool:
+    def covers_namespace(self, namespace: str) -> bool:
         """Return whether the key is valid in a namespace."""
         return ALL_NAMESPACES in self.namespaces or namespace in self.namespaces
 

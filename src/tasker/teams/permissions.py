@@ -143,7 +143,7 @@ def expand_scope(scope: str) -> frozenset[Permission]:
     return PERMISSIONS & {Permission(resource, action)}
 
 
-def permissions_of(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permission]:
+def expand_scopes(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permission]:
     """Return the permissions of several scopes.
 
     Args:
@@ -157,18 +157,20 @@ def permissions_of(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permi
     for scope in scopes:
         if not (expanded := expand_scope(scope)):
             known = sorted(str(permission) for permission in PERMISSIONS)
-            hint = suggest_allowed(scope, [*known, *wildcard_scopes()])
+            hint = suggest_allowed(scope, [*known, *list_wildcard_scopes()])
             raise InvalidInput(f"unknown permission {scope[:100]!r}{hint}", path=path)
         granted |= expanded
     return granted
 
 
-def wildcard_scopes() -> list[str]:
+def list_wildcard_scopes() -> list[str]:
     """List the scopes that expand to several permissions."""
     return [*sorted({f"{permission.resource}:{ALL}" for permission in PERMISSIONS}), ALL]
 
 
-def check_roles(names: Iterable[str], roles: Iterable[str] = ROLES, *, path: str = "$") -> None:
+def require_known_roles(
+    names: Iterable[str], roles: Iterable[str] = ROLES, *, path: str = "$"
+) -> None:
     """Raise InvalidInput if one of the names is not a role."""
     known = list(roles)
     for name in names:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tasker.errors import DocumentProblem, InvalidPolicy, InvalidTemplate, TooLarge
 from tasker.model import Json, JsonObject
-from tasker.teams.checks import policy_problems
+from tasker.teams.checks import find_policy_problems
 from tasker.teams.model import NamespacePolicy
 from tasker.template.json_nodes import build_node
 from tasker.template.reading import (
@@ -82,7 +82,7 @@ def parse_policies(
     return policies
 
 
-def policies_of(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]:
+def parse_policies_section(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]:
     """Read the policies of a `namespaces` section that was read from elsewhere.
 
     Raises:
@@ -144,7 +144,7 @@ def _read_policy(namespace: str, value: LocatedValue) -> NamespacePolicy:
         http_hosts=tuple(host for _, host in hosts),
     )
     lists = {"approvers": approvers, "http_hosts": hosts}
-    for field, message, item in policy_problems(policy):
+    for field, message, item in find_policy_problems(policy):
         place = fields.get(field) if item is None else lists[field][item][0]
         (place or value).report_problem(message)
     return policy

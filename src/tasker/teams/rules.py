@@ -24,7 +24,7 @@ from tasker.model import (
 from tasker.store.protocol import AuditNote
 from tasker.store.registry import registration_conflict_error, unknown_template_error
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, NamespacePolicy, NewApiKey
-from tasker.teams.permissions import permissions_of
+from tasker.teams.permissions import expand_scopes
 from tasker.template.http import UrlHost
 
 APPROVED = TemplateStatus.APPROVED
@@ -100,7 +100,7 @@ def check_http_hosts(
             raise HttpHostNotAllowed(str(name), name.namespace, step, str(host), allowed)
 
 
-class Decision(NamedTuple):
+class ReviewDecision(NamedTuple):
     """The changes of a review of a template version."""
 
     version: TemplateVersion
@@ -108,14 +108,14 @@ class Decision(NamedTuple):
     replaces: tuple[TemplateId, ...]
 
 
-def check_decision(
+def check_review(
     name: TemplateName,
     there: Sequence[VersionRow],
     policy: NamespacePolicy | None,
     act: AuditNote,
     *,
     approve: bool,
-) -> Decision:
+) -> ReviewDecision:
     """Check whether the actor may approve or reject the pending version.
 
     Authors may withdraw their version by rejecting it, but not approve it. If the policy no
@@ -141,9 +141,9 @@ def check_decision(
     if not approve and not act.reason.strip():
         raise InvalidInput("a rejection needs a reason", path="$.reason")
     if not approve:
-        return Decision(waiting, REJECTED, ())
+        return ReviewDecision(waiting, REJECTED, ())
     in_force = [known.version.id for known in there if known.version.status in (APPROVED, RETIRED)]
-    return Decision(waiting, APPROVED, tuple(in_force))
+    return ReviewDecision(waiting, APPROVED, tuple(in_force))
 
 
 def check_retirement(
@@ -174,11 +174,11 @@ def policy_columns(policy: NamespacePolicy) -> dict[str, Any]:
     return columns
 
 
-def same_policy(one: NamespacePolicy, other: NamespacePolicy) -> bool:
+def is_same_policy(one: NamespacePolicy, other: NamespacePolicy) -> bool:
     return policy_columns(one) == policy_columns(other)
 
 
-def policy_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
+def policy_to_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
     """Write a policy in the form that the audit log stores."""
     if policy is None:
         return None
@@ -187,7 +187,7 @@ def policy_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
     return columns
 
 
-def key_document(key: ApiKey) -> dict[str, Any]:
+def key_to_document(key: ApiKey) -> dict[str, Any]:
     """Return an API key in the form that the audit log stores."""
     return {
         "name": key.name,
@@ -218,7 +218,7 @@ def check_api_key(key: NewApiKey) -> None:
                     f"$.{path}: must be 1 to 200 printable characters, not {text[:60]!r}",
                     path=f"$.{path}",
                 )
-    permissions_of(key.scopes, path="$.scopes")
+    expand_scopes(key.scopes, path="$.scopes")
     for space in key.namespaces:
         if space != ALL_NAMESPACES and not NAMESPACE.fullmatch(space):
             raise InvalidInput(

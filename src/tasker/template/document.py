@@ -33,7 +33,7 @@ from tasker.model import (
     TriggerRule,
     flatten_steps,
 )
-from tasker.schedules.document import to_document as schedule_document
+from tasker.schedules.document import schedule_to_document as schedule_document
 from tasker.template.approvals import approval_to_document
 from tasker.template.http import http_to_document
 from tasker.template.waits import child_task_to_document, wait_to_document

@@ -14,7 +14,7 @@ from tasker.schedules.model import (
     MOST_CATCH_UP,
     MOST_JITTER,
 )
-from tasker.schedules.ticks import find_problems_of_times
+from tasker.schedules.ticks import find_timing_problems
 from tasker.template.expressions import Names, Path, compile_text
 from tasker.template.parts import read_identifier
 from tasker.template.reading import (
@@ -106,7 +106,7 @@ def _read_instant(value: LocatedValue) -> datetime | None:
 
 def find_schedule_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
     """Yield the fields of a schedule that are invalid, each with a message."""
-    yield from find_problems_of_times(schedule)
+    yield from find_timing_problems(schedule)
     try:
         codec.dumps(schedule.context, what="the context", limit=limits.SCHEDULE_CONTEXT_BYTES)
         for path in _find_placeholders(schedule.context):

@@ -37,7 +37,7 @@ from tasker.model import (
     UnsuccessfulEnd,
     flatten_steps,
 )
-from tasker.schedules.document import from_document as read_schedule
+from tasker.schedules.document import schedule_from_document as read_schedule
 from tasker.template.approvals import approval_from_document
 from tasker.template.http import http_from_document
 from tasker.template.waits import child_task_from_document, wait_from_document

@@ -65,7 +65,9 @@ async def run_schedules(
     given = (workflow, *templates)
     made: list[Template] = [_to_template(source) for source in given]
     sources = [*(each for each in given if isinstance(each, Workflow)), *_to_handler_list(handlers)]
-    rigged = StubbedHandlers(Handlers.of(*sources), made[0], stubs=dict(stubs or {}), failures={})
+    rigged = StubbedHandlers(
+        Handlers.collect(*sources), made[0], stubs=dict(stubs or {}), failures={}
+    )
     async with VirtualTimeStore(clock) as store:
         await store.upgrade()
         worker = Worker(
@@ -78,7 +80,7 @@ async def run_schedules(
             name="test",
         )
         reporter = Reporter("test", (), worker.client.task_end_waiter)
-        store.start_scheduled = Scheduler(store, worker.client, reporter).start_due
+        store.start_scheduled = Scheduler(store, worker.client, reporter).create_due_tasks
         store.schedules_until = store.clock.now() + parse_duration(lasting)
         async with worker:
             try:

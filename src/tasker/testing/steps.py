@@ -13,20 +13,20 @@ from tasker import codec
 from tasker.client import TaskRequest
 from tasker.clock import Clock, SystemClock
 from tasker.durable import DurableCall, DurableCallKind, NewDurableCall
-from tasker.engine.failure import outcome_of
+from tasker.engine.failure import outcome_of_exception
 from tasker.errors import ParkedForTime, StepParked
 from tasker.handlers import (
     AsyncContext,
+    CallPlan,
     Handler,
     LiveAttempt,
-    Plan,
-    StepFacts,
+    StepProperties,
     SyncContext,
-    Upstream,
-    compile_plan,
+    UpstreamSteps,
+    compile_call_plan,
 )
-from tasker.handlers.instances import Joined, Page
-from tasker.handlers.results import result_text
+from tasker.handlers.instances import JoinedStep, Page
+from tasker.handlers.results import serialize_result
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
@@ -145,10 +145,10 @@ def run_step(handler: Any, **given: Unpack[AttemptInputs]) -> StepRun:  # anythi
     """
     scene = _AttemptSetup(given)
     target = Handler(scene.spec.handler, handler)
-    plan = compile_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
+    plan = compile_call_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
     try:
         value = _call_outside_loop(lambda: _call_handler(plan, scene.attempt))
-        return scene.make_completed_result(result_text(value, limit=codec.DEFAULT_LIMIT))
+        return scene.make_completed_result(serialize_result(value, limit=codec.DEFAULT_LIMIT))
     except (Exception, SystemExit, StepParked) as error:  # it belongs to the attempt
         return scene.make_failed_result(error)
 
@@ -175,7 +175,7 @@ def make_context(
     """
     scene = _AttemptSetup(given)
     config = codec.dumps(scene.spec.config, what="config")
-    facts = StepFacts(scene.template, scene.spec, scene.upstream, config, __name__, blocking)
+    facts = StepProperties(scene.template, scene.spec, scene.upstream, config, __name__, blocking)
     return (SyncContext if blocking else AsyncContext)(facts, scene.attempt)
 
 
@@ -202,7 +202,7 @@ class _RecordingServices:
             BlockingRecordingClient(self.recording_client) if self._client is None else self._client
         )
 
-    def keep_log(
+    def append_log(
         self,
         attempt: LiveAttempt,
         level: int,
@@ -212,7 +212,7 @@ class _RecordingServices:
     ) -> None:
         """Keep nothing: tests read the log itself."""
 
-    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         """Keep nothing: tests read the output itself."""
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
@@ -221,28 +221,30 @@ class _RecordingServices:
         saving.set_result(None)
         return saving
 
-    async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
+    async def load_durable_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
         return self._earlier
 
-    async def record_call(self, call: NewDurableCall) -> float:
+    async def record_durable_call(self, call: NewDurableCall) -> float:
         self.calls.append(call)
         if call.until is not None:
             return (call.until - self.clock.now()).total_seconds()
         return call.delay or 0.0
 
-    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         attempt.completion_url = "/v1/complete/test"
         return None
 
-    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
         """Note instances that would be added."""
         self.spawned += (codec.loads(item or "null") for item in new.items)
         return SpawnedSteps(0, 0, new.instances)
 
-    async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+    async def read_instance_results(
+        self, attempt: LiveAttempt, joined: JoinedStep
+    ) -> AsyncIterator[Page]:
         none: list[Page] = []
         for page in none:
             yield page
@@ -262,7 +264,7 @@ class _AttemptSetup:
         self.template = given.get("template", TEMPLATE)
         results = given.get("results", {})
         names = [*results, *(name for name in spec.dependencies if name not in results)]
-        self.upstream = Upstream.with_names(*names)
+        self.upstream = UpstreamSteps.from_names(*names)
         self.services = _RecordingServices(
             given.get("client"), given.get("clock") or SystemClock(), given.get("recorded", {})
         )
@@ -300,7 +302,7 @@ class _AttemptSetup:
             delay = timedelta(seconds=error.seconds if isinstance(error, ParkedForTime) else 0)
             run = StepRun(outcome=AttemptOutcome.PARKED, error=error, delay=delay)
             return self._add_recordings(run)
-        outcome = outcome_of(error, self.attempt.claim, self.spec, Random())
+        outcome = outcome_of_exception(error, self.attempt.claim, self.spec, Random())
         return self._add_recordings(
             StepRun(
                 outcome=ATTEMPT_OUTCOMES[outcome.outcome],
@@ -329,7 +331,7 @@ def _encode_results(names: Sequence[str], results: Mapping[str, Any]) -> dict[in
     }
 
 
-def _call_handler(plan: Plan, attempt: LiveAttempt) -> Any:
+def _call_handler(plan: CallPlan, attempt: LiveAttempt) -> Any:
     if not plan.is_async:
         return plan.call(attempt)
 

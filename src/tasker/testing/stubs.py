@@ -5,7 +5,14 @@ from typing import Any
 
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
-from tasker.handlers import Handler, Handlers, LiveAttempt, Plan, Upstream, compile_plan
+from tasker.handlers import (
+    CallPlan,
+    Handler,
+    Handlers,
+    LiveAttempt,
+    UpstreamSteps,
+    compile_call_plan,
+)
 from tasker.handlers.instances import EnclosingInstances
 from tasker.layout import NodeLayout, steps_with_handlers
 from tasker.model import HTTP_HANDLER, StepSpec, Template
@@ -47,9 +54,11 @@ class StubbedHandlers(Handlers):
             if spec.name in stubs
         }
 
-    def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
+    def find_handler(
+        self, name: str, namespace: str | None = None, version: str = ""
+    ) -> Handler | None:
         """Find a handler, or else the stub of the step."""
-        handler = super().find(name, namespace, version)
+        handler = super().find_handler(name, namespace, version)
         return handler or self._stubs_by_handler.get((namespace or "", name))
 
     def not_found_error(
@@ -63,15 +72,19 @@ class StubbedHandlers(Handlers):
             )
         return super().not_found_error(name, namespace, version)
 
-    def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
+    def compile_call_plan(
+        self, template: Template, graph: Graph, spec: StepSpec
+    ) -> CallPlan | None:
         """Compile how one step is run: with its stub, and its failures."""
         stub = self._stubs.get(spec.name) if template.key == self._key else None
         if stub is None:
-            plan = super().plan(template, graph, spec)
+            plan = super().compile_call_plan(template, graph, spec)
         else:
-            upstream = Upstream.of_step(graph, graph.numbers[spec.name])
-            around = EnclosingInstances.of_step(graph, graph.numbers[spec.name])
-            plan = compile_plan(stub, spec, upstream=upstream, template=template.key, around=around)
+            upstream = UpstreamSteps.for_step(graph, graph.numbers[spec.name])
+            around = EnclosingInstances.for_step(graph, graph.numbers[spec.name])
+            plan = compile_call_plan(
+                stub, spec, upstream=upstream, template=template.key, around=around
+            )
         if plan is None or template.key != self._key:
             return plan
         plan.in_process = False  # a thread does for a test, and starts sooner

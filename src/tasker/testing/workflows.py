@@ -166,7 +166,7 @@ async def run_workflow(
     Args:
         workflow: See `Source`.
         context: The task's inputs, as `Client.create_task` takes them.
-        handlers: A source for `Handlers.of`, or a list of sources; a workflow has its own handlers.
+        handlers: A source for `Handlers.collect`, or a list of sources; a workflow has its own.
         stubs: Replacements by step: a handler, with parameters like any other; a result; or an
             exception to raise.
         failures: By step, exceptions that its first attempts raise, one each.
@@ -196,7 +196,7 @@ async def run_workflow(
         *_to_handler_list(handlers),
     ]
     rigged = StubbedHandlers(
-        Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
+        Handlers.collect(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
     )
     notices: list[Notice] = []
     async with VirtualTimeStore(

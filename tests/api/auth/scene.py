@@ -17,7 +17,7 @@ from tasker.codec import dumps, new_task_id
 from tasker.model import NewTask, StepSpec, TaskId, Template
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.protocol import AuditNote, Store
-from tasker.teams.api_keys import new_key
+from tasker.teams.api_keys import generate_key
 from tasker.teams.model import NewApiKey
 
 ISSUER, AUDIENCE = "https://id.growthcorp.test/", "tasker"
@@ -96,7 +96,7 @@ async def key(
     expires_at: datetime | None = None,
 ) -> str:
     """Create an API key; return its text."""
-    made = new_key()
+    made = generate_key()
     await store.add_api_key(
         NewApiKey(
             name=name,

@@ -14,7 +14,7 @@ from tasker.errors import StoreUnavailable
 from tasker.model import TaskId
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
-from tasker.teams.api_keys import new_key, parse_key
+from tasker.teams.api_keys import generate_key, parse_key
 from tasker.teams.model import ApiKeyDigest
 from tasker.teams.permissions import ROLES
 
@@ -91,7 +91,7 @@ async def test_a_key_named_anonymous_is_an_ordinary_key(store: Store) -> None:
         (lambda text: text[:-1] + ("0" if text[-1] != "0" else "1"), "invalid"),
         (lambda text: text[:-1], "invalid"),
         (lambda text: text.upper(), "invalid"),
-        (lambda text: new_key().text, "invalid"),
+        (lambda text: generate_key().text, "invalid"),
         (lambda text: "tsk_", "invalid"),
         (lambda text: text.replace("_", "-"), "invalid"),
         (lambda text: f"{text} {text}", "malformed"),
@@ -210,7 +210,7 @@ async def test_unknown_keys_do_not_accumulate_in_the_cache(store: Store) -> None
     ring = ApiKeyCache(store, ROLES, seconds=5)
     for _ in range(1500):
         with pytest.raises(NotAuthenticated):
-            await ring.principal_of_key(new_key().text)
+            await ring.principal_of_key(generate_key().text)
 
     assert 1024 == len(ring._known._entries)
 
@@ -267,7 +267,7 @@ async def test_secrets_are_compared_in_constant_time(
     text = await key(store, "viewer")
     monkeypatch.setattr("tasker.teams.api_keys.hmac.compare_digest", spy)
     async with calling(store) as caller:
-        for sent in (text, text[:-4] + "0000", new_key().text):
+        for sent in (text, text[:-4] + "0000", generate_key().text):
             await caller.get("/v1/tasks", headers={"X-API-Key": sent})
 
     assert [(64, 64)] * 3 == compared

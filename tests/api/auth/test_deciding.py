@@ -8,7 +8,7 @@ from tests.api.auth.scene import calling, token, with_tokens
 
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
-from tasker.teams.api_keys import new_key
+from tasker.teams.api_keys import generate_key
 from tasker.teams.model import NewApiKey
 from tasker.testing.store_suite.decisions import create_open_approval
 from tasker.testing.store_suite.factories import ACT
@@ -24,7 +24,7 @@ async def test_only_assignees_with_the_permission_can_decide(store: Store) -> No
         "group": (await create_open_approval(store, "role:support"))[1],
         "key": (await create_open_approval(store, "role:bots"))[1],
     }
-    secret, prefix, digest = new_key()
+    secret, prefix, digest = generate_key()
     key = NewApiKey(
         name="bot",
         prefix=prefix,

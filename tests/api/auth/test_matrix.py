@@ -43,7 +43,7 @@ from tasker.model import (
     WorkerId,
     completed_outcome,
 )
-from tasker.remote.registration import PROTOCOL, Registration
+from tasker.remote.registration import PROTOCOL, RemoteRegistration
 from tasker.schedules.model import NewSchedule
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -321,7 +321,7 @@ async def enlist(store: Store, namespace: str) -> WorkerId:
         lease=timedelta(hours=1),
         slots=1,
         handlers=["check"],
-        registration=Registration.read(body).dump(),
+        registration=RemoteRegistration.from_request(body).to_json(),
     )
 
 

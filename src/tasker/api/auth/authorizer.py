@@ -42,8 +42,8 @@ from tasker.teams.permissions import (
     TASKS_CREATE,
     TEMPLATES_REGISTER,
     Permission,
-    check_roles,
-    permissions_of,
+    expand_scopes,
+    require_known_roles,
 )
 
 if TYPE_CHECKING:
@@ -335,11 +335,11 @@ def permissions_by_role(settings: AuthSettings) -> Mapping[str, frozenset[Permis
                 f"auth.roles.{name}: the role {name} is built in and cannot be redefined"
             )
         try:
-            roles[name] = permissions_of(permissions)
+            roles[name] = expand_scopes(permissions)
         except InvalidInput as error:
             raise InvalidSettings(f"auth.roles.{name}: {error}") from None
     try:
-        check_roles(settings.default_roles, roles)
+        require_known_roles(settings.default_roles, roles)
     except InvalidInput as error:
         raise InvalidSettings(f"auth.default_roles: {error}") from None
     return roles

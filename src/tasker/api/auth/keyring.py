@@ -10,14 +10,14 @@ from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
 from tasker.errors import StoreError
 from tasker.store.protocol import TeamStore
-from tasker.teams.api_keys import digest_of, parse_key, verify_secret
+from tasker.teams.api_keys import digest_secret, parse_key, verify_secret
 from tasker.teams.model import ALL_NAMESPACES, ApiKey
 from tasker.teams.permissions import ADMIN, Permission, expand_scope
 from tasker.ttl_cache import Clock, TTLCache
 
 log = logging.getLogger("tasker.auth")
 
-_NO_DIGEST = digest_of("")  #: compared with unknown keys, so timing reveals nothing
+_NO_DIGEST = digest_secret("")  #: compared with unknown keys, so timing reveals nothing
 _TOUCH = 60.0  #: seconds between two updates of a key's `last_used_at`
 
 
@@ -87,7 +87,7 @@ class ApiKeyCache:
 
     async def _check_active(self, known: "_KnownKey") -> Principal:
         key = known.key
-        if not key.active(datetime.now(UTC)):
+        if not key.is_active(datetime.now(UTC)):
             raise NotAuthenticated(
                 "expired" if key.revoked_at is None else "revoked", f"key {key.prefix}"
             )

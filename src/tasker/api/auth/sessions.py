@@ -26,7 +26,7 @@ from tasker.api.problems import Problem
 from tasker.errors import StoreError
 from tasker.settings import AuthSettings
 from tasker.store.protocol import TeamStore
-from tasker.teams.api_keys import digest_of, parse_key
+from tasker.teams.api_keys import digest_secret, parse_key
 from tasker.teams.model import UserSession
 from tasker.teams.permissions import Permission
 from tasker.ttl_cache import TTLCache
@@ -84,7 +84,7 @@ class Sessions:
             raise NotAuthenticated("invalid", "malformed key")
         secret = secrets.token_urlsafe(32)
         stored = await self._store.add_session(
-            digest_of(secret), parts.prefix, lifetime=self._settings.session
+            digest_secret(secret), parts.prefix, lifetime=self._settings.session
         )
         return NewSession(secret, stored, principal)
 
@@ -92,20 +92,20 @@ class Sessions:
         """Begin a session with the claims of an identity provider."""
         secret = secrets.token_urlsafe(32)
         stored = await self._store.add_session(
-            digest_of(secret), claims=claims, lifetime=self._settings.session
+            digest_secret(secret), claims=claims, lifetime=self._settings.session
         )
         return NewSession(secret, stored, self._principal_of_claims(claims))
 
     async def end(self, secret: str) -> None:
         """End a session in the store; other servers may accept it from their caches for up to
         `auth.cache`."""
-        digest = digest_of(secret)
+        digest = digest_secret(secret)
         await self._store.end_session(digest)
         self._known.forget(digest)
 
     async def read(self, secret: str) -> UserSession | None:
         """Return a session, or None if it has ended."""
-        return await self._known.get(digest_of(secret))
+        return await self._known.get(digest_secret(secret))
 
     async def principal_of(self, secret: str, scope: MutableMapping[str, Any]) -> Principal:
         """Return the caller of a request with a session.
@@ -118,7 +118,7 @@ class Sessions:
         if session is None:
             raise NotAuthenticated("expired", "the session has ended")
         check_same_origin(scope, csrf_token_of(secret))
-        await self._touched.get(digest_of(secret))
+        await self._touched.get(digest_secret(secret))
         if session.key_prefix is None:
             principal = self._principal_of_claims(session.claims or {})
             return replace(principal, credential="session of a login", via_session=True)
@@ -148,7 +148,7 @@ class Sessions:
 
 def csrf_token_of(secret: str) -> str:
     """Return the token that a session's pages send with each change."""
-    return digest_of(f"csrf {secret}")
+    return digest_secret(f"csrf {secret}")
 
 
 def session_secret_of(scope: MutableMapping[str, Any]) -> str | None:

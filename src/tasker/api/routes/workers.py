@@ -93,13 +93,13 @@ class WorkerRoute(PathGroupRoute):
         if action == "register":
             body = _parse_json_object(scope, await read_body(receive))
             name, credential, handlers = principal.name, principal.credential, principal.handlers
-            registered = await workers.register(body, name, credential, allowed, handlers)
+            registered = await workers.register_worker(body, name, credential, allowed, handlers)
             await _send_json_response(send, 201, registered)
             return
-        worker = await workers.worker(WorkerId(scope["worker"]))
+        worker = await workers.find_worker(WorkerId(scope["worker"]))
         _check_worker_owner(worker, principal, allowed)
         if action == "retire":
-            await workers.retire(worker)
+            await workers.retire_worker(worker)
             await _send_json_response(send, 204, None)
             return
         body = _parse_json_object(scope, await read_body(receive))
@@ -195,7 +195,7 @@ def _check_worker_owner(
     worker: RegisteredWorker, principal: Principal, allowed: frozenset[str] | None
 ) -> None:
     """Raise Problem unless a worker belongs to the caller and may still serve its namespaces."""
-    if not worker.belongs_to(principal.name, principal.credential):
+    if not worker.was_registered_by(principal.name, principal.credential):
         raise Problem(
             "forbidden",
             f"Worker {worker.id} was registered by another caller.",

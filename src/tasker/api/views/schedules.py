@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import documented
 from tasker.model import OverlapPolicy
-from tasker.schedules.document import describe
+from tasker.schedules.document import describe_schedule
 from tasker.schedules.model import StoredSchedule, TickRecord
 
 
@@ -90,4 +90,4 @@ class SchedulePreview(TypedDict):
 
 def schedule_view(stored: StoredSchedule) -> ScheduleView:
     """Return a schedule for a response."""
-    return cast(ScheduleView, describe(stored))
+    return cast(ScheduleView, describe_schedule(stored))

@@ -21,8 +21,13 @@ from tasker.errors import (
     TemplateNotApproved,
     TooLarge,
 )
-from tasker.handlers import Handlers, check_assumed_inputs, result_schemas, unused_handlers
-from tasker.handlers import check as problems_of
+from tasker.handlers import (
+    Handlers,
+    derive_result_schemas,
+    find_assumed_inputs,
+    find_unused_handlers,
+)
+from tasker.handlers import check_template as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
 from tasker.plurals import format_count
@@ -112,7 +117,7 @@ class _CheckFindings:
         self._served_elsewhere = served_elsewhere
         self.templates: list[str] = []
         self.handlers = 0
-        self.loaded = LoadedSources(Handlers.of(), [])  #: the templates that could be read
+        self.loaded = LoadedSources(Handlers.collect(), [])  #: the templates that could be read
         self.problems: list[tuple[str, DocumentProblem]] = []  #: (template or "", problem)
         self.warnings: list[DocumentProblem] = []
 
@@ -126,7 +131,7 @@ class _CheckFindings:
         except TooLarge as error:
             self.problems.append(("", DocumentProblem(str(error))))
         try:
-            handlers = Handlers.of(*sources) if sources else None
+            handlers = Handlers.collect(*sources) if sources else None
             templates += handlers.templates() if handlers is not None else ()
         except HandlerImportError as error:
             self.problems.append(("", DocumentProblem(str(error))))
@@ -134,29 +139,29 @@ class _CheckFindings:
             self.problems += [("", problem) for problem in error.problems]
         self.templates = [template.full_name for template in templates]
         for template in templates:
-            schemas = {} if handlers is None else result_schemas(template, handlers)
+            schemas = {} if handlers is None else derive_result_schemas(template, handlers)
             self.problems += [
                 (template.full_name, problem)
                 for problem in find_expression_problems(template, schemas)
             ]
         if handlers is not None:
             self.loaded = LoadedSources(handlers, templates)
-            self.handlers = len(handlers) + len(handlers.undecorated(templates))
+            self.handlers = len(handlers) + len(handlers.undecorated_handler_names(templates))
             for template in templates:
                 self.problems += [
                     (template.full_name, problem)
                     for problem in problems_of(template, handlers, self._served_elsewhere)
                 ]
             for template in templates:
-                self.warnings += check_assumed_inputs(template, handlers)
-            self.warnings += unused_handlers(templates, handlers) if templates else []
+                self.warnings += find_assumed_inputs(template, handlers)
+            self.warnings += find_unused_handlers(templates, handlers) if templates else []
 
     async def check_against_store(self, client: Client, namespaces: Sequence[str]) -> None:
         """Check against the registered templates and the open tasks of a store or server."""
         handlers, templates = self.loaded
         for template in templates:
             await self._compare_with_registered(client, template)
-        bound = handlers.bind(templates, namespaces or [EVERY_NAMESPACE])
+        bound = handlers.bind_to_namespaces(templates, namespaces or [EVERY_NAMESPACE])
         scope = {*namespaces, *(template.namespace for template in templates)}
         open_tasks = await _count_open_tasks(client)
         here = {template.key for template in templates}

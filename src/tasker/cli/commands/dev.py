@@ -19,9 +19,9 @@ from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import PROGRESS_EVENTS, TaskProgressDisplay
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
-from tasker.handlers import check, check_assumed_inputs
+from tasker.handlers import check_template, find_assumed_inputs
 from tasker.handlers.gathering import split_namespace
-from tasker.handlers.importing import is_path
+from tasker.handlers.importing import is_path_source
 from tasker.plurals import format_count
 from tasker.settings import ServerSettings, WorkerSettings
 from tasker.store.protocol import Store
@@ -141,8 +141,8 @@ class ReloadingWorker:
             return None
         for template in loaded.templates:
             self._progress.add_template(template)
-            problems = check(template, loaded.handlers)
-            problems += check_assumed_inputs(template, loaded.handlers)
+            problems = check_template(template, loaded.handlers)
+            problems += find_assumed_inputs(template, loaded.handlers)
             print_problems(
                 self._err, problems, of=template.full_name, kind="warning", style="yellow"
             )
@@ -243,7 +243,7 @@ class ReloadingWorker:
         """Return the directories to watch, each non-recursively."""
         for source in self._sources:
             yield from _source_folders(source)
-        for file in loaded.handlers.files() if loaded is not None else ():
+        for file in loaded.handlers.watched_files() if loaded is not None else ():
             yield file.parent
         for path in self._paths:
             yield from _folder_and_subfolders(path) if path.is_dir() else [path.resolve().parent]
@@ -252,7 +252,7 @@ class ReloadingWorker:
 def _source_folders(source: str) -> Iterator[Path]:
     """Return the directories of a handler source, whether or not it can be imported."""
     place = str(split_namespace(source)[1])
-    if is_path(place):
+    if is_path_source(place):
         path = Path(place).resolve()
         yield from _folder_and_subfolders(path) if path.is_dir() else [path.parent]
         return

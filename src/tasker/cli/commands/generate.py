@@ -126,5 +126,5 @@ def _steps_without_handler(template: Template, sources: list[str] | None) -> lis
         spec
         for spec in needed
         if existing is None
-        or existing.find(spec.handler, template.namespace, spec.handler_version) is None
+        or existing.find_handler(spec.handler, template.namespace, spec.handler_version) is None
     ]

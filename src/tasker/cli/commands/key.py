@@ -15,7 +15,7 @@ from tasker.cli.render.style import format_relative_time, print_table, to_printa
 from tasker.cli.render.tables import make_table
 from tasker.store.protocol import AuditNote
 from tasker.suggest import did_you_mean
-from tasker.teams.api_keys import new_key, parse_key
+from tasker.teams.api_keys import generate_key, parse_key
 from tasker.teams.model import NewApiKey
 from tasker.teams.permissions import ROLES
 
@@ -87,7 +87,7 @@ async def create_key(
     if not (scopes or roles) or not namespaces:
         raise typer.BadParameter("a key needs a --scope or --role, and a --namespace")
     _require_known_roles(roles or ())
-    key = new_key()
+    key = generate_key()
     span: timedelta | None = expires
     new = NewApiKey(
         name=name,
@@ -140,7 +140,7 @@ async def list_keys(
     """List API keys, newest first."""
     now = datetime.now(UTC)
     async with invocation.open_store() as store:
-        keys = [key for key in await store.list_api_keys() if everything or key.active(now)]
+        keys = [key for key in await store.list_api_keys() if everything or key.is_active(now)]
     if invocation.as_json:
         invocation.print_json({"keys": keys})
         return

@@ -35,7 +35,7 @@ from tasker.client.templates import split_template_reference
 from tasker.durations import human_duration
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
-from tasker.handlers import check_assumed_inputs
+from tasker.handlers import find_assumed_inputs
 from tasker.model import Step, Task, TaskFilter, Template
 from tasker.settings import WorkerSettings
 
@@ -188,7 +188,7 @@ class EmbeddedTaskRun:
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
         require_all_handlers(template, worker.handlers)
-        warnings = check_assumed_inputs(template, worker.handlers)
+        warnings = find_assumed_inputs(template, worker.handlers)
         print_problems(
             self._invocation.err, warnings, of=template.full_name, kind="warning", style="yellow"
         )
@@ -259,7 +259,9 @@ class EmbeddedTaskRun:
         """Return whether a task has all of its handlers here, and is not scheduled for later."""
         stored = await worker.client.template(str(task.template))
         if any(
-            worker.handlers.find(spec.handler, task.template.namespace, spec.handler_version)
+            worker.handlers.find_handler(
+                spec.handler, task.template.namespace, spec.handler_version
+            )
             is None
             for spec in stored.template.steps
         ):

@@ -16,7 +16,7 @@ from tasker.cli.render.tables import make_table
 from tasker.durations import format_duration
 from tasker.model import EPOCH, PRIORITIES, OverlapPolicy, Schedule
 from tasker.plurals import format_count
-from tasker.schedules.document import describe
+from tasker.schedules.document import describe_schedule
 from tasker.schedules.model import StoredSchedule, TickRecord
 
 _RECORDS = 20  #: records of ticks that `show` prints
@@ -140,7 +140,9 @@ async def create_schedule(
         save = client.schedules.update if replace else client.schedules.create
         stored = await save(template, schedule, reason=reason)
     if invocation.as_json:
-        invocation.print_json({**to_plain_json(describe(stored)), "ticks": to_plain_json(ticks)})
+        invocation.print_json(
+            {**to_plain_json(describe_schedule(stored)), "ticks": to_plain_json(ticks)}
+        )
     else:
         verb = "replaced" if replace else "created"
         invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
@@ -161,7 +163,9 @@ async def list_schedules(
         listed = await client.schedules.list(namespace)
     listed = sorted(listed, key=lambda stored: stored.full_name)
     if invocation.as_json:
-        invocation.print_json({"schedules": [to_plain_json(describe(one)) for one in listed]})
+        invocation.print_json(
+            {"schedules": [to_plain_json(describe_schedule(one)) for one in listed]}
+        )
         return
     rows = make_table("schedule", "template", "ticks", "overlap", "last", "next")
     for stored in listed:
@@ -193,7 +197,7 @@ async def show_schedule(invocation: Invocation, name: Name) -> None:
     if invocation.as_json:
         invocation.print_json(
             {
-                **to_plain_json(describe(stored)),
+                **to_plain_json(describe_schedule(stored)),
                 "ticks": to_plain_json(ticks),
                 "ticks_without_task": to_plain_json(records),
             }
@@ -298,7 +302,7 @@ async def trigger_schedule(invocation: Invocation, name: Name) -> None:
 
 def _print_action_result(invocation: Invocation, stored: StoredSchedule, verb: str) -> None:
     if invocation.as_json:
-        invocation.print_json(to_plain_json(describe(stored)))
+        invocation.print_json(to_plain_json(describe_schedule(stored)))
     else:
         invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
 

@@ -29,7 +29,7 @@ from tasker.cli.processes import report_to_supervisor, single_process_command, s
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
-from tasker.observe.metrics import SHARED, forget_process
+from tasker.observe.metrics import SHARED, remove_process_gauges
 from tasker.settings import Settings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -150,7 +150,7 @@ def serve_in_processes(settings: Settings, count: int) -> int:
                 "server",
                 [command] * count,
                 environment={**os.environ, SHARED: metrics},
-                on_ended=lambda pid: forget_process(pid, metrics),
+                on_ended=lambda pid: remove_process_gauges(pid, metrics),
             )
         )
 
@@ -255,8 +255,8 @@ def _make_worker(
         templates=loaded.templates,
         namespaces=settings.worker.namespaces,
         settings=settings.worker.worker_settings(settings.environment),
-        observers=[tracing.observe] if tracing else [],
-        around=tracing.around if tracing else None,
+        observers=[tracing.record_notice] if tracing else [],
+        around=tracing.attempt_span if tracing else None,
     )
 
 
@@ -287,7 +287,7 @@ async def _store_policies_and_templates(store: Store, settings: Settings) -> Non
 def _make_tracing(settings: Settings) -> "Tracing | None":
     if not settings.telemetry.traces:
         return None
-    from tasker.observe.tracing import Tracing, set_up_export
+    from tasker.observe.tracing import Tracing, set_up_otlp_export
 
-    set_up_export(settings.telemetry.service)
+    set_up_otlp_export(settings.telemetry.service)
     return Tracing()

@@ -41,7 +41,7 @@ from tasker.settings import Settings
 from tasker.store.open import open_store
 
 if TYPE_CHECKING:
-    from tasker.observe.endpoint import Endpoint
+    from tasker.observe.endpoint import ObservabilityEndpoint
 
 
 app = typer.Typer(add_completion=False)
@@ -327,7 +327,7 @@ def _parse_labels(words: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def _set_up_telemetry(
     settings: Settings,
-) -> Iterator[tuple[Sequence[Observer], Around | None, "Endpoint | None"]]:
+) -> Iterator[tuple[Sequence[Observer], Around | None, "ObservabilityEndpoint | None"]]:
     """Export traces, and serve metrics and probes, according to the settings.
 
     Raises:
@@ -336,21 +336,21 @@ def _set_up_telemetry(
     observers: list[Observer] = []
     around: Around | None = None
     if settings.telemetry.traces:
-        from tasker.observe.tracing import Tracing, set_up_export
+        from tasker.observe.tracing import Tracing, set_up_otlp_export
 
-        set_up_export(settings.telemetry.service)
+        set_up_otlp_export(settings.telemetry.service)
         tracing = Tracing()
-        observers.append(tracing.observe)
-        around = tracing.around
+        observers.append(tracing.record_notice)
+        around = tracing.attempt_span
     if settings.worker.metrics is None:
         yield observers, around, None
         return
-    from tasker.observe.endpoint import Endpoint
+    from tasker.observe.endpoint import ObservabilityEndpoint
     from tasker.observe.metrics import Metrics
 
-    endpoint = Endpoint(Metrics())
-    observers.append(endpoint.metrics.observe)
-    with endpoint.serving(settings.worker.metrics):
+    endpoint = ObservabilityEndpoint(Metrics())
+    observers.append(endpoint.metrics.count_notice)
+    with endpoint.serve(settings.worker.metrics):
         yield observers, around, endpoint
 
 
@@ -361,9 +361,9 @@ def _worker_command_lines(count: int, metrics: str | None) -> list[list[str]]:
     """Return the command line of each process, each with its own metrics port."""
     if metrics is None:
         return [single_process_command()] * count
-    from tasker.observe.endpoint import host_and_port
+    from tasker.observe.endpoint import parse_address
 
-    host, port = host_and_port(metrics)
+    host, port = parse_address(metrics)
     host = f"[{host}]" if ":" in host else host
     if port and port + count - 1 > 65535:
         raise InvalidSettings(

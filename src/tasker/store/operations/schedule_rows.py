@@ -7,7 +7,7 @@ from typing import Any
 from tasker import codec, limits, versions
 from tasker.errors import InvalidInput, NotFound, ScheduleChanged, ScheduleExists
 from tasker.model import Schedule
-from tasker.schedules.document import from_document, to_document
+from tasker.schedules.document import schedule_from_document, schedule_to_document
 from tasker.schedules.model import (
     NewSchedule,
     StoredSchedule,
@@ -51,7 +51,7 @@ async def apply_declared_schedules(
             namespace=namespace,
             template=template,
             version=version,
-            schedule=from_document(document, name=name),
+            schedule=schedule_from_document(document, name=name),
             declared_by=f"{namespace}.{template}@{version}",
         )
         stored = before.pop(name, None)
@@ -183,7 +183,7 @@ def _schedule_columns(new: NewSchedule) -> dict[str, object]:
     return {
         "template": new.template,
         "version": new.version,
-        "spec": codec.dumps(to_document(new.schedule)),
+        "spec": codec.dumps(schedule_to_document(new.schedule)),
         "declared_by": new.declared_by,
     }
 
@@ -202,7 +202,7 @@ def _has_changed(stored: StoredSchedule, new: NewSchedule) -> bool:
 def _schedule_audit_document(stored: StoredSchedule) -> Mapping[str, Any]:
     """Return a schedule for the audit log."""
     version = f"@{stored.version}" if stored.version else ""
-    return {**to_document(stored.schedule), "template": f"{stored.template}{version}"}
+    return {**schedule_to_document(stored.schedule), "template": f"{stored.template}{version}"}
 
 
 async def audit_schedule_change(

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from tasker import limits
 from tasker.model import TaskId
 from tasker.schedules.model import (
-    Advance,
-    Advanced,
     DueSchedule,
     NewSchedule,
+    ScheduleAdvance,
+    ScheduleAdvanceResult,
     ScheduledTask,
     StoredSchedule,
     TickOutcome,
     TickRecord,
 )
-from tasker.schedules.planning import skipped_range
+from tasker.schedules.planning import build_skipped_ticks
 from tasker.schedules.ticks import next_tick
 from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.operations.schedule_rows import (
@@ -67,7 +67,7 @@ class Schedules(TransactionalStore):
             next_at = before.next_at
             if not paused:
                 now = await read_store_clock(tx)
-                while_paused = skipped_range(
+                while_paused = build_skipped_ticks(
                     before.schedule, next_at, now + _INSTANT, TickOutcome.PAUSED
                 )
                 if while_paused is not None:
@@ -152,8 +152,8 @@ class Schedules(TransactionalStore):
         return await self._in_read_transaction(read_due_schedules)
 
     async def advance_schedule(
-        self, due: DueSchedule, advance: Advance, act: AuditNote
-    ) -> Advanced | None:
+        self, due: DueSchedule, advance: ScheduleAdvance, act: AuditNote
+    ) -> ScheduleAdvanceResult | None:
         stored = due.stored
         fence = {
             "id": stored.id,
@@ -161,7 +161,7 @@ class Schedules(TransactionalStore):
             "look_at": due.look_at,
         }
 
-        async def create_tasks_and_advance(tx: Session) -> Advanced | None:
+        async def create_tasks_and_advance(tx: Session) -> ScheduleAdvanceResult | None:
             if not await tx.fetch_all("lock_due_schedule", **fence):
                 return None
             if advance.cancel and stored.last_task is not None:
@@ -181,15 +181,15 @@ class Schedules(TransactionalStore):
                 last_tick=advance.tasks[-1].tick if advance.tasks else None,
                 last_task=created[-1][0] if created else None,
             )
-            return Advanced(created)
+            return ScheduleAdvanceResult(created)
 
         return await self._in_yielding_transaction(create_tasks_and_advance)
 
     async def create_scheduled_tasks(
         self, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
-    ) -> Advanced:
-        async def create_tasks(tx: Session) -> Advanced:
-            return Advanced(await self._create_tasks_for_ticks(tx, stored, tasks))
+    ) -> ScheduleAdvanceResult:
+        async def create_tasks(tx: Session) -> ScheduleAdvanceResult:
+            return ScheduleAdvanceResult(await self._create_tasks_for_ticks(tx, stored, tasks))
 
         return await self._in_write_transaction(create_tasks)
 

@@ -44,12 +44,12 @@ class Teams(TransactionalStore):
         async def put_and_audit_policy(tx: Session) -> NamespacePolicy:
             rows = await tx.lock_rows("get_namespace_policy", namespace=space)
             before = tx.read.policy(rows[0]) if rows else None
-            if before is not None and rules.same_policy(before, policy):
+            if before is not None and rules.is_same_policy(before, policy):
                 return before
             columns = rules.policy_columns(policy)
             (row,) = await tx.fetch_all("put_policy", actor=act.actor, **columns)
             stored = tx.read.policy(row)
-            documents = rules.policy_document(before), rules.policy_document(stored)
+            documents = rules.policy_to_document(before), rules.policy_to_document(stored)
             await add_team_audit(tx, act, "put_policy", space, *documents, namespace=space)
             return stored
 
@@ -63,7 +63,7 @@ class Teams(TransactionalStore):
         async def approve_or_reject_version(tx: Session) -> TemplateVersion:
             versions = await _lock_versions_of_template(tx, name)
             policy = await read_policy(tx, name.namespace)
-            decision = rules.check_decision(name, versions, policy, act, approve=approve)
+            decision = rules.check_review(name, versions, policy, act, approve=approve)
             for old in decision.replaces:
                 await tx.fetch_all("mark_template_replaced", id=old)
             action = "approve_template" if approve else "reject_template"
@@ -126,7 +126,7 @@ class Teams(TransactionalStore):
         async def add_and_audit_key(tx: Session) -> ApiKey:
             (row,) = await tx.fetch_all("add_api_key", created_by=act.actor, **asdict(key))
             stored = tx.read.api_key(row)
-            facts = rules.key_document(stored)
+            facts = rules.key_to_document(stored)
             await add_team_audit(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
             return stored
 
@@ -153,7 +153,7 @@ class Teams(TransactionalStore):
                     raise rules.unknown_key_error(prefix)
                 raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
             revoked = tx.read.api_key(row)
-            facts = rules.key_document(revoked)
+            facts = rules.key_to_document(revoked)
             await add_team_audit(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
             return revoked
 

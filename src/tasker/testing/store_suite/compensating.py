@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tasker.engine.compensating import plan
+from tasker.engine.compensating import plan_compensating_steps
 from tasker.errors import CompensationStarted
 from tasker.graph import Graph
 from tasker.model import (
@@ -61,7 +61,7 @@ async def add_planned_compensation(store: Store, claim: Claim, template: Templat
     """Do what the planning step does; return the number of steps."""
     graph = Graph(template)
     nodes = graph.layout.undone_nodes.values()
-    steps = plan(graph, await store.completed_steps(claim.task_id, list(nodes)))
+    steps = plan_compensating_steps(graph, await store.completed_steps(claim.task_id, list(nodes)))
     keep_going = template.compensation.keep_going
     assert await store.add_compensating_steps(claim, steps, len(steps), keep_going=keep_going)
     return len(steps)

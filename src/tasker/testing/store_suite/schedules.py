@@ -19,9 +19,9 @@ from tasker.model import (
     TemplateName,
 )
 from tasker.schedules.model import (
-    Advance,
     DueSchedule,
     NewSchedule,
+    ScheduleAdvance,
     ScheduledTask,
     StoredSchedule,
     TickOutcome,
@@ -291,7 +291,7 @@ class TestTicks(StoreTests):
     ) -> None:
         due = await create_due_schedule(store, subject)
         tick = due.stored.next_at
-        waiting = Advance(
+        waiting = ScheduleAdvance(
             tasks=(),
             cancel=False,
             taken=(),
@@ -500,10 +500,10 @@ def make_scheduled_task(
     return ScheduledTask(tick, replace(task, idempotency_key=key))
 
 
-async def make_advance_with_task(store: Store, due: DueSchedule) -> Advance:
+async def make_advance_with_task(store: Store, due: DueSchedule) -> ScheduleAdvance:
     """Return the advance that creates the task of the next tick."""
     tick = due.stored.next_at
-    return Advance(
+    return ScheduleAdvance(
         tasks=[
             make_scheduled_task(
                 due.stored, tick, make_new_task(await register_template(store, one_step_template()))
@@ -519,7 +519,7 @@ async def make_advance_with_task(store: Store, due: DueSchedule) -> Advance:
 
 async def record_ticks(store: Store, due: DueSchedule, ticks: TickRecord) -> DueSchedule:
     """Record ticks of a schedule that is due, and let it be due again."""
-    advance = Advance(
+    advance = ScheduleAdvance(
         tasks=(),
         cancel=False,
         taken=(),

@@ -8,7 +8,7 @@ import pytest
 from tasker.errors import HttpHostNotAllowed, InvalidInput, NotAnApprover, NotFound, WrongStatus
 from tasker.model import HttpCall, StepSpec, TemplateName
 from tasker.store.protocol import Store
-from tasker.teams.api_keys import new_key, parse_key, verify_secret
+from tasker.teams.api_keys import generate_key, parse_key, verify_secret
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, NewApiKey
 from tasker.testing.store_suite.approvals import (
     CHANGED,
@@ -272,7 +272,7 @@ class TestTeamAudit(StoreTests):
 class TestApiKeys(StoreTests):
     async def test_a_key_is_found_by_its_prefix(self, store: Store) -> None:
         """With the digest of its secret and its permissions."""
-        key = new_key()
+        key = generate_key()
         expires_at = datetime(2040, 1, 1, tzinfo=UTC)
 
         added = await store.add_api_key(
@@ -302,7 +302,7 @@ class TestApiKeys(StoreTests):
 
     async def test_a_revoked_key_is_reported_as_revoked(self, store: Store) -> None:
         """It is still found and listed, and cannot be restored."""
-        key = new_key()
+        key = generate_key()
         added = await store.add_api_key(
             _make_api_key(key.prefix, key.digest), audit_note_by("root")
         )
@@ -311,8 +311,8 @@ class TestApiKeys(StoreTests):
 
         assert revoked.revoked_at is not None
         assert (True, False) == (
-            added.active(added.created_at),
-            revoked.active(revoked.revoked_at),
+            added.is_active(added.created_at),
+            revoked.is_active(revoked.revoked_at),
         )
         assert [revoked] == await store.list_api_keys()
         with pytest.raises(WrongStatus, match="revoked"):
@@ -322,7 +322,7 @@ class TestApiKeys(StoreTests):
 
     async def test_keys_are_listed_newest_first(self, store: Store) -> None:
         """Each key is listed once."""
-        keys = [new_key() for _ in range(3)]
+        keys = [generate_key() for _ in range(3)]
         for key in keys:
             await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
 
@@ -334,7 +334,7 @@ class TestApiKeys(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """A busy key causes few writes."""
-        key = new_key()
+        key = generate_key()
         await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
 
         async def last_use() -> timedelta:
@@ -351,7 +351,7 @@ class TestApiKeys(StoreTests):
 
     async def test_the_audit_contains_no_secrets_of_keys(self, store: Store) -> None:
         """Keys belong to no namespace."""
-        key = new_key()
+        key = generate_key()
         await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
         await store.revoke_api_key(key.prefix, audit_note_by("eve", "it leaked"))
 
@@ -387,7 +387,7 @@ class TestApiKeys(StoreTests):
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
         """The error names the invalid part."""
-        key = new_key()
+        key = generate_key()
         with pytest.raises(InvalidInput) as refusal:
             await store.add_api_key(
                 replace(_make_api_key(key.prefix, key.digest), **wrong),  # type: ignore[arg-type]

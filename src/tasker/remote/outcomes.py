@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 
 from tasker import codec
 from tasker.durable import DurableCall
-from tasker.engine.failure import error_text, outcome_of, outcome_of_failure, stored_error
+from tasker.engine.failure import (
+    outcome_of_exception,
+    retry_or_fail,
+    serialize_error,
+    serialize_exception,
+)
 from tasker.errors import InvalidInput, Misuse, PermanentError, TaskerError
-from tasker.handlers.external import result_of_completion
+from tasker.handlers.external import read_completion_result
 from tasker.model import ExternalSpec, JsonText, Outcome, completed_outcome, failed_outcome
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest
@@ -24,7 +29,7 @@ log = logging.getLogger("tasker.remote")
 OUTCOMES = ("complete", "failed", "released", "yielded", "parked", "spawned")
 
 
-class Verdict(NamedTuple):
+class EvaluatedOutcome(NamedTuple):
     """The effect of a reported outcome."""
 
     outcome: Outcome
@@ -32,7 +37,7 @@ class Verdict(NamedTuple):
     """The reason why the server replaced the reported outcome."""
 
 
-class Judge:
+class OutcomeEvaluator:
     """Decides about results and failures.
 
     Args:
@@ -43,26 +48,30 @@ class Judge:
         self._results = results
         self._rng = Random()
 
-    async def of_result(self, step: ServedStep, value: Any) -> Verdict:
+    async def evaluate_result(self, step: ServedStep, value: Any) -> EvaluatedOutcome:
         """Return the effect of a result: success, or failure if it is invalid."""
         claim, compiled = step.claim, step.task.compiled
         try:
             text = codec.dumps(value, what="the result")
-            await self._check(step, text)
+            await self._check_result_schema(step, text)
         except Misuse as error:
-            return self.of_error(step, error)
+            return self.fail_invalid_outcome(step, error)
         outcome = completed_outcome(claim, text)
         if compiled.choices is None or (choice := compiled.choices.get(step.node)) is None:
-            return Verdict(outcome)
+            return EvaluatedOutcome(outcome)
         try:
-            return Verdict(outcome._replace(choice=choice.read(claim, text)))
+            return EvaluatedOutcome(
+                outcome._replace(choice=choice.read_chosen_children(claim, text))
+            )
         except PermanentError as error:
-            return Verdict(outcome_of(error, claim, compiled.spec(step.node), self._rng))
+            return EvaluatedOutcome(
+                outcome_of_exception(error, claim, compiled.step_spec(step.node), self._rng)
+            )
 
-    async def _check(self, step: ServedStep, text: JsonText) -> None:
+    async def _check_result_schema(self, step: ServedStep, text: JsonText) -> None:
         """Raise InvalidInput if a result does not match its schema and schemas are enforced."""
         compiled = step.task.compiled
-        spec = compiled.spec(step.node)
+        spec = compiled.step_spec(step.node)
         if spec.result_schema is None or self._results is SchemaMismatchAction.OFF:
             return
         name = str(compiled.template.key)
@@ -78,11 +87,13 @@ class Judge:
         facts = {"task_id": step.claim.task_id, "step": spec.name, "problem": message}
         log.warning("result_schema_mismatch", extra=facts)
 
-    async def of_completion(self, step: ServedStep, completion: DurableCall) -> Verdict:
+    async def evaluate_completion(
+        self, step: ServedStep, completion: DurableCall
+    ) -> EvaluatedOutcome:
         """Return the effect of an external step's completion by another system."""
-        external = step.task.compiled.spec(step.node).external
+        external = step.task.compiled.step_spec(step.node).external
         try:
-            value = result_of_completion(completion, external or ExternalSpec())
+            value = read_completion_result(completion, external or ExternalSpec())
         except PermanentError as error:
             facts = {
                 "type": type(error).__name__,
@@ -91,31 +102,33 @@ class Judge:
                 "details": error.details,
                 "retryable": False,
             }
-            return self.of_failure(step, facts)
-        return await self.of_result(step, value)
+            return self.evaluate_failure(step, facts)
+        return await self.evaluate_result(step, value)
 
-    def of_error(self, step: ServedStep, error: TaskerError) -> Verdict:
+    def fail_invalid_outcome(self, step: ServedStep, error: TaskerError) -> EvaluatedOutcome:
         """Return the failure of an attempt whose reported outcome is invalid."""
-        return Verdict(failed_outcome(step.claim, error_text(error, retryable=False)), error)
+        return EvaluatedOutcome(
+            failed_outcome(step.claim, serialize_exception(error, retryable=False)), error
+        )
 
-    def of_failure(self, step: ServedStep, error: fields.JsonBody) -> Verdict:
+    def evaluate_failure(self, step: ServedStep, error: fields.JsonBody) -> EvaluatedOutcome:
         """Return the effect of a failure: a retry if the step's policy allows one, otherwise the
         end."""
-        spec = step.task.compiled.spec(step.node)
+        spec = step.task.compiled.step_spec(step.node)
         try:
-            reported = ReportedError.read(error)
+            reported = ReportedError.parse(error)
         except InvalidRequest as invalid:
-            return self.of_error(step, invalid)
-        outcome = outcome_of_failure(
+            return self.fail_invalid_outcome(step, invalid)
+        outcome = retry_or_fail(
             step.claim,
             spec.retry,
             self._rng,
-            names=reported.names,
+            names=reported.policy_names,
             permanent=not reported.retryable,
             requested=reported.retry_after,
-            text=reported.text,
+            text=reported.to_json,
         )
-        return Verdict(outcome)
+        return EvaluatedOutcome(outcome)
 
 
 class ReportedError(NamedTuple):
@@ -130,7 +143,7 @@ class ReportedError(NamedTuple):
     trace: str | None
 
     @classmethod
-    def read(cls, error: fields.JsonBody) -> "ReportedError":
+    def parse(cls, error: fields.JsonBody) -> "ReportedError":
         """Read an error. Raises InvalidInput."""
         kind, message = error.get("type"), error.get("message")
         if not isinstance(kind, str) or not isinstance(message, str):
@@ -150,16 +163,16 @@ class ReportedError(NamedTuple):
         )
 
     @property
-    def names(self) -> list[set[str]]:
+    def policy_names(self) -> list[set[str]]:
         """The names by which retry policies may refer to it."""
         dotted = self.type.replace("::", ".")
         types = {self.type, dotted, dotted.rpartition(".")[2]}
         return [{self.code}, types] if self.code else [types]
 
-    def text(self, retryable: bool) -> JsonText:
+    def to_json(self, retryable: bool) -> JsonText:
         """Return the error in the form in which stores keep it."""
         facts: Mapping[str, Any] = {"type": self.type, "message": self.message}
-        return stored_error(
+        return serialize_error(
             facts,
             retryable=retryable,
             code=self.code,

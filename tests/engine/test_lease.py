@@ -52,21 +52,21 @@ class Holding:
         self.calls: list[str] = []
         self.woken = asyncio.Event()
 
-    def held(self) -> Sequence[Claim]:
+    def held_claims(self) -> Sequence[Claim]:
         return [self.claim]
 
-    def revoke(self, claims: Sequence[Claim]) -> None:
+    def revoke_claims(self, claims: Sequence[Claim]) -> None:
         assert [self.claim] == list(claims)
-        self.calls.append("revoke")
+        self.calls.append("revoke_claims")
 
     def wake(self) -> None:
         self.calls.append("wake")
         self.woken.set()
 
-    def forget_tasks(self) -> None:
-        self.calls.append("forget_tasks")
+    def clear_task_cache(self) -> None:
+        self.calls.append("clear_task_cache")
 
-    relaxed_settlements = 3
+    relaxed_settlement_count = 3
 
     def verify_claims(self, relaxed_settlements: int) -> None:
         assert 3 == relaxed_settlements
@@ -88,7 +88,7 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
         async with asyncio.timeout(SOON.total_seconds()):
             await holding.woken.wait()
 
-        assert ["revoke", "forget_tasks", "wake"] == holding.calls
+        assert ["revoke_claims", "clear_task_cache", "wake"] == holding.calls
         assert lease.holds
         assert before != lease.id
 

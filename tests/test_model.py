@@ -167,14 +167,14 @@ def test_a_step_with_a_scheduled_retry_waits_for_it() -> None:
     later = NOW + timedelta(seconds=1)
     error = {"type": "ValueError"}
 
-    assert step(run_at=later, error=error).waiting_for_retry(NOW)
-    assert not step(run_at=later).waiting_for_retry(NOW)
-    assert step(run_at=later).sleeps(NOW)
-    assert not step(run_at=NOW, error=error).waiting_for_retry(NOW)
-    assert not step(run_at=later, error=error, attempts=0).waiting_for_retry(NOW)
+    assert step(run_at=later, error=error).is_waiting_for_retry(NOW)
+    assert not step(run_at=later).is_waiting_for_retry(NOW)
+    assert step(run_at=later).is_sleeping(NOW)
+    assert not step(run_at=NOW, error=error).is_waiting_for_retry(NOW)
+    assert not step(run_at=later, error=error, attempts=0).is_waiting_for_retry(NOW)
     running = step(run_at=later, error=error, status=StepStatus.IN_PROGRESS)
-    assert not running.waiting_for_retry(NOW)
-    assert not step(run_at=None, error=error).waiting_for_retry(NOW)
+    assert not running.is_waiting_for_retry(NOW)
+    assert not step(run_at=None, error=error).is_waiting_for_retry(NOW)
 
 
 def test_outcomes_contain_the_fence() -> None:

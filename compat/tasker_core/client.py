@@ -10,8 +10,8 @@ from uuid import UUID
 from pydantic_core import to_jsonable_python
 
 import tasker
-from tasker.api.compat.core_views import core_page, core_step, core_step_audit, core_task
-from tasker.api.compat.requests import EarlierStatus, source_tag
+from tasker.api.compat.core_views import core_step, core_step_audit, core_task, core_task_page
+from tasker.api.compat.requests import EarlierTaskStatus, source_tag
 from tasker.client import SyncClient
 from tasker.model import Step, Task
 from tasker_core.adapter import step_uuid
@@ -224,12 +224,12 @@ class TaskerClient:
         """
         if limit < 1 or offset < 0:
             raise ValueError("limit must be at least 1, and offset at least 0")
-        wanted = None if status is None else EarlierStatus(status).status
+        wanted = None if status is None else EarlierTaskStatus(status).status
         with _errors_of("list_tasks"):
             tasks = shared_client().tasks(
                 tasker.TaskFilter(namespace=namespace, status=wanted), limit=offset + limit + 1
             )
-        return TaskListResponse.from_dict(_json(core_page(tasks, offset // limit + 1, limit)))
+        return TaskListResponse.from_dict(_json(core_task_page(tasks, offset // limit + 1, limit)))
 
     def cancel_task(self, task_uuid: str) -> dict[str, Any]:
         """Cancel a task; return `{"cancelled": True}`."""

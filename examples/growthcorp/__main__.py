@@ -177,7 +177,7 @@ async def clear_stage(client: Client) -> None:
     for state in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
         for task in await client.tasks(TaskFilter(tag=TAG, status=state), limit=100):
             for left in (task, *await client.tasks(TaskFilter(parent_id=task.id))):
-                if not left.ended:
+                if not left.has_ended:
                     await client.cancel(left.id, reason="the demo was interrupted")
 
 
@@ -275,7 +275,7 @@ class _Stage:
     async def _until_waiting(self, name: str, task: Task) -> None:
         """Wait until a step of a task waits for others."""
         client = self._worker.client
-        while not (await client.get(task.id)).ended:
+        while not (await client.get(task.id)).has_ended:
             steps = {step.name: step for step in await client.steps(task.id)}
             if steps[name].status is StepStatus.WAITING:
                 return

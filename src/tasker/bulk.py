@@ -251,7 +251,7 @@ class BulkOperation:
     stopped_by: str | None = None
 
     @property
-    def handled(self) -> int:
+    def handled_count(self) -> int:
         """Tasks changed and refused."""
         return self.changed + sum(self.refused.values())
 

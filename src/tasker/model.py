@@ -198,7 +198,7 @@ StatusRange: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification:
+class HttpStatusClassification:
     """Effects of HTTP statuses that differ from the defaults.
 
     By default, 200 to 299 are successes; 408, 425, 429 and 500 to 599 are retryable errors; all
@@ -225,7 +225,7 @@ class HttpCall:
     timeout: timedelta = timedelta(seconds=30)
     """Time limit of the whole call, including redirects."""
 
-    classify: Classification = Classification()
+    classify: HttpStatusClassification = HttpStatusClassification()
 
 
 class EventCondition(StrEnum):
@@ -1013,7 +1013,7 @@ def _parse_overlap_policy(value: OverlapPolicy | OverlapName) -> OverlapPolicy:
         raise _invalid_argument_error("overlap", f"must be one of {words}, not {value!r}") from None
 
 
-class FullAction(StrEnum):
+class AtCapacityAction(StrEnum):
     """What happens to a new task while the allowed number of tasks with its key is open."""
 
     WAIT = "wait"  #: it is created paused, and starts when other tasks have ended, oldest first
@@ -1021,7 +1021,7 @@ class FullAction(StrEnum):
     CANCEL_OLDEST = "cancel_oldest"
 
 
-FullActionName: TypeAlias = Literal["wait", "reject", "cancel_oldest"]
+AtCapacityActionName: TypeAlias = Literal["wait", "reject", "cancel_oldest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -1034,15 +1034,19 @@ class TaskConcurrency:
     tasks: int
     """The most open tasks."""
 
-    when_full: FullAction
+    when_full: AtCapacityAction
 
     def __init__(
-        self, key: str, *, tasks: int, when_full: FullAction | FullActionName = FullAction.WAIT
+        self,
+        key: str,
+        *,
+        tasks: int,
+        when_full: AtCapacityAction | AtCapacityActionName = AtCapacityAction.WAIT,
     ) -> None:
         """Convert the arguments; the template checks their bounds."""
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "tasks", tasks)
-        object.__setattr__(self, "when_full", FullAction(when_full))
+        object.__setattr__(self, "when_full", AtCapacityAction(when_full))
 
 
 class OpenTaskBound(NamedTuple):
@@ -1050,7 +1054,7 @@ class OpenTaskBound(NamedTuple):
 
     key: LimitKey
     tasks: int
-    when_full: FullAction
+    when_full: AtCapacityAction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1479,7 +1483,7 @@ class TaskSummary:
         return TemplateName(self.namespace, self.name, self.version)
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the task is complete, failed, cancelled or resolved manually."""
         return self.status in TASK_ENDED
 
@@ -1698,11 +1702,11 @@ class Step(StepOverview):
     result: Any
     checkpoint: Json
 
-    def waiting_for_retry(self, now: datetime) -> bool:
+    def is_waiting_for_retry(self, now: datetime) -> bool:
         """Return whether an attempt failed and the next may start only after `now`."""
         return self._runs_again_after(now) and self.error is not None
 
-    def sleeps(self, now: datetime) -> bool:
+    def is_sleeping(self, now: datetime) -> bool:
         """Return whether the last attempt ended with a sleep that lasts beyond `now`."""
         return self._runs_again_after(now) and self.error is None
 
@@ -1967,7 +1971,7 @@ class Claim(NamedTuple):
     gated: bool = False  #: whether its step is under limits
 
     @property
-    def key(self) -> AttemptKey:
+    def attempt_key(self) -> AttemptKey:
         return self[:3]
 
     @property
@@ -1993,7 +1997,7 @@ class Outcome(NamedTuple):
     """Whether a released step moves from the engine queue to its handler's queue."""
 
     @property
-    def key(self) -> AttemptKey:
+    def attempt_key(self) -> AttemptKey:
         return self[:3]
 
 
@@ -2204,7 +2208,7 @@ class StoredSpawn(NamedTuple):
         """Return whether an instance of the join, counted from 0, is one of these."""
         return 0 <= instance - self.first_instance < self.instances
 
-    def number(self, instance: int) -> int:
+    def first_step_number(self, instance: int) -> int:
         """Return the number of the first step of an instance."""
         return self.first_no + (instance - self.first_instance) * self.size
 

@@ -69,7 +69,7 @@ class LogRecord:
     fields: Mapping[str, Any]
 
     @property
-    def place(self) -> "LogPosition":
+    def position(self) -> "LogPosition":
         """The position of the record among those of its task."""
         return LogPosition(self.at, self.no, self.attempt, self.number)
 

@@ -77,9 +77,9 @@ def task_times(
         after = None if first is None else max((first - task.created_at).total_seconds(), 0.0)
         if after is not None:
             started.append(after)
-        by_step[step.name] = _make_times(after, _sum_by_phase(intervals))
+        by_step[step.name] = _make_phase_times(after, _sum_by_phase(intervals))
     return TaskTimes(
-        _make_times(min(started, default=None), _sum_without_overlap(everything)), by_step
+        _make_phase_times(min(started, default=None), _sum_without_overlap(everything)), by_step
     )
 
 
@@ -137,7 +137,7 @@ def _sum_without_overlap(intervals: Iterable[Interval]) -> list[float]:
     return seconds
 
 
-def _make_times(started_after: float | None, seconds: Sequence[float]) -> PhaseTimes:
+def _make_phase_times(started_after: float | None, seconds: Sequence[float]) -> PhaseTimes:
     rounded = [round(each, 6) for each in seconds]
     return PhaseTimes(
         started_after=started_after,

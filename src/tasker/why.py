@@ -70,7 +70,7 @@ def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reaso
         (reason for reason in of_steps if reason.code not in _OF_OTHERS),
         key=lambda reason: _ORDER.index(reason.code),
     )
-    if not task.ended and task.deadline is not None:
+    if not task.has_ended and task.deadline is not None:
         reasons.append(
             Reason(
                 code="deadline",

@@ -207,7 +207,7 @@ async def operate(store: Store, tasks: Sequence[Task]) -> None:
 
 
 def _is_over(task: Task) -> bool:
-    return task.ended and task.compensation is not CompensationStatus.INCOMPLETE
+    return task.has_ended and task.compensation is not CompensationStatus.INCOMPLETE
 
 
 async def _act(client: LocalClient, task: Task) -> None:

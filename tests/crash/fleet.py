@@ -146,7 +146,7 @@ async def create(store: Store) -> list[Task]:
 
 async def open_tasks(store: Store, tasks: Sequence[Task]) -> list[Task]:
     ended = [await store.get_task(task.id) for task in tasks]
-    return [task for task in ended if not task.ended]
+    return [task for task in ended if not task.has_ended]
 
 
 def count(effects: Path) -> Counter[tuple[str, str, int]]:

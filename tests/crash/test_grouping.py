@@ -48,7 +48,7 @@ async def survive(url: str, effects: Path) -> None:
             await store.retire_worker(dead.id)
 
         async def all_ended() -> bool:
-            return all([(await store.get_task(task.id)).ended for task in tasks])
+            return all([(await store.get_task(task.id)).has_ended for task in tasks])
 
         async with Worker(store, [handlers(effects)], namespaces="*", settings=SETTINGS):
             await eventually(all_ended)

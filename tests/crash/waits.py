@@ -197,7 +197,7 @@ async def world(store: Store, tasks: Sequence[Task], file: Path) -> None:
         if task.name == WAITING.name:
             await _send(client, task)
     for task in tasks:
-        while not (await client.get(task.id)).ended:
+        while not (await client.get(task.id)).has_ended:
             await _answer(client, task, file)
             await asyncio.sleep(0.05)
 

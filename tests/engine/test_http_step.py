@@ -11,10 +11,10 @@ import pytest
 from tests.http_service import Reply, Sent, serving
 
 from tasker import (
-    Classification,
     HandlerNotFound,
     HttpCall,
     HttpHostNotAllowed,
+    HttpStatusClassification,
     NamespacePolicy,
     Retry,
     StepSpec,
@@ -142,7 +142,7 @@ async def test_a_status_is_permanent_or_retried(status: int, attempts: int) -> N
 
 
 async def test_classify_changes_the_meaning_of_a_status() -> None:
-    classify = Classification(
+    classify = HttpStatusClassification(
         success=((409, 409),), retryable=((404, 404),), permanent=((503, 503),)
     )
     for status, attempts, expected in ((409, 1, "complete"), (404, 3, "error"), (503, 1, "error")):

@@ -31,7 +31,7 @@ async def work() -> str:
 
 
 async def ended(store: Store, tasks: list[Task]) -> bool:
-    return all([(await store.get_task(task.id)).ended for task in tasks])
+    return all([(await store.get_task(task.id)).has_ended for task in tasks])
 
 
 async def test_workers_share_tasks_but_never_a_step(url: str) -> None:

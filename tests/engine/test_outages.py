@@ -236,7 +236,7 @@ async def test_a_result_that_the_store_refuses_does_not_affect_others(memory: St
 
 async def _ended(store: Store, tasks: list[Task]) -> list[Task]:
     ended = [await store.get_task(task.id) for task in tasks]
-    return ended if all(task.ended for task in ended) else []
+    return ended if all(task.has_ended for task in ended) else []
 
 
 async def test_large_results_are_settled_in_batches(memory: Store) -> None:

@@ -233,7 +233,7 @@ async def test_claims_are_compared_with_the_store_while_no_settlement_is_in_prog
         async def compare() -> None:
             async with pieces.settler.paused():
                 pieces.claimer.accept_claims(claims[1:])
-                await eventually(lambda: {claims[1].key} <= pieces.settler.unsettled_keys())
+                await eventually(lambda: {claims[1].attempt_key} <= pieces.settler.unsettled_keys())
                 compared.append(store.gates.empty())
 
         comparison = asyncio.create_task(compare())

@@ -12,7 +12,7 @@ from tests.http_service import Reply, Sent, serving
 from tasker import (
     ApiHandler,
     AsyncContext,
-    Classification,
+    HttpStatusClassification,
     PermanentError,
     RetryableError,
     SyncApiHandler,
@@ -64,19 +64,19 @@ def test_a_retryable_status_raises_a_retryable_error(
 @pytest.mark.parametrize(
     ("status", "accept", "classify", "expected"),
     [
-        (409, (409,), Classification(), None),
-        (409, (), Classification(success=((400, 409),)), None),
-        (404, (), Classification(retryable=((404, 404),)), RetryableError),
-        (503, (), Classification(permanent=((500, 599),)), PermanentError),
-        (202, (), Classification(retryable=((202, 202),)), RetryableError),
-        (204, (), Classification(permanent=((204, 204),)), PermanentError),
-        (409, (409,), Classification(permanent=((409, 409),)), None),
+        (409, (409,), HttpStatusClassification(), None),
+        (409, (), HttpStatusClassification(success=((400, 409),)), None),
+        (404, (), HttpStatusClassification(retryable=((404, 404),)), RetryableError),
+        (503, (), HttpStatusClassification(permanent=((500, 599),)), PermanentError),
+        (202, (), HttpStatusClassification(retryable=((202, 202),)), RetryableError),
+        (204, (), HttpStatusClassification(permanent=((204, 204),)), PermanentError),
+        (409, (409,), HttpStatusClassification(permanent=((409, 409),)), None),
     ],
 )
 def test_the_classification_of_statuses_can_be_changed(
     status: int,
     accept: Sequence[int],
-    classify: Classification,
+    classify: HttpStatusClassification,
     expected: type[Exception] | None,
 ) -> None:
     if expected is None:

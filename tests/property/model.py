@@ -12,11 +12,11 @@ from tests.property.shapes import HANDLERS, LIMITS, LoadedTemplate, Node, compen
 
 from tasker.model import (
     ENGINE,
+    AtCapacityAction,
     AttemptOutcome,
     CompensatingStep,
     Compensation,
     CompensationStatus,
-    FullAction,
     LimitKey,
     OpenTaskBound,
     Outcome,
@@ -299,9 +299,9 @@ class Model:
         opened = self._under(place.key)
         running = [task for task in opened if not task.waits_for_place]
         too_many = len(running) - place.tasks + 1
-        if place.when_full is FullAction.WAIT:
+        if place.when_full is AtCapacityAction.WAIT:
             return len(opened) >= place.tasks
-        if too_many > 0 and place.when_full is FullAction.REJECT:
+        if too_many > 0 and place.when_full is AtCapacityAction.REJECT:
             raise Full
         for task in running[: max(too_many, 0)]:
             self._cancel(task.id)

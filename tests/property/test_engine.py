@@ -53,10 +53,10 @@ from tasker.events import EventFilter
 from tasker.graph import Graph
 from tasker.model import (
     ENGINE,
+    AtCapacityAction,
     AttemptOutcome,
     Claim,
     ExistingTaskAction,
-    FullAction,
     IdempotencyKeyLifetime,
     LimitKey,
     LimitValues,
@@ -294,7 +294,7 @@ class Engine(RuleBasedStateMachine):
         room=st.integers(0, 5),
         deadline=st.sampled_from([None, None, 30.0]),
         tasks=st.integers(1, 2),
-        when_full=st.sampled_from(FullAction),
+        when_full=st.sampled_from(AtCapacityAction),
     )
     def create_under_bound(
         self,
@@ -303,7 +303,7 @@ class Engine(RuleBasedStateMachine):
         room: int,
         deadline: float | None,
         tasks: int,
-        when_full: FullAction,
+        when_full: AtCapacityAction,
     ) -> None:
         """Create a task under a bound of open tasks."""
         if self.clock is None:
@@ -399,7 +399,7 @@ class Engine(RuleBasedStateMachine):
         due = self.model.due(hand.limited)
         claimed = await hand.store.claim_gated(hand.id, limit)
         self.took(hand, claimed.claims, due, passed=True)
-        left = {*due} - {claim.key[:2] for claim in claimed.claims}
+        left = {*due} - {claim.attempt_key[:2] for claim in claimed.claims}
         for key in LIMITS:
             room = self.model.room(key)
             waits = any(self.model.tasks[task].steps[no].node.key == key for task, no in left)
@@ -600,7 +600,9 @@ class Engine(RuleBasedStateMachine):
         if (task.id, task.planner) in self.model.due([ENGINE]):
             self.claim(self.hands.index(hand), 1000)
             self.touched.add(task.id)
-            held = [claim for claim in self.claims if claim.key[:2] == (task.id, task.planner)]
+            held = [
+                claim for claim in self.claims if claim.attempt_key[:2] == (task.id, task.planner)
+            ]
             self.run(self._settle(hand, [completed_outcome(held[-1], codec.dumps(1))], 5))
 
     @precondition(lambda self: self.claims)

@@ -55,7 +55,7 @@ class Processes:
             self.clock.jump(timedelta(minutes=minutes))
         elif action == "end":
             for task in await self.store.list_tasks(TaskFilter(), limit=1):
-                if not task.ended:
+                if not task.has_ended:
                     await self.client.cancel(task.id)
         elif action == "pause":
             await self.client.schedules.pause("n.s")

@@ -10,7 +10,7 @@ from tests.waiting import eventually
 
 from tasker.errors import LeaseLost
 from tasker.model import (
-    FullAction,
+    AtCapacityAction,
     JsonText,
     LimitKey,
     OpenTaskBound,
@@ -139,7 +139,7 @@ async def test_creations_under_a_bound_of_open_tasks_come_one_after_the_other(
     store: Store, connection: Any
 ) -> None:
     """The second counts the first, although that was not committed when the second began."""
-    place = OpenTaskBound(LimitKey("suite", "customer:acme"), 1, FullAction.WAIT)
+    place = OpenTaskBound(LimitKey("suite", "customer:acme"), 1, AtCapacityAction.WAIT)
     template = await register_template(store, one_step_template())
     worker = await ManualWorker.register(store)
     first, second = (make_new_task(template, place=place) for _ in range(2))
@@ -182,7 +182,7 @@ async def lost_again(store: Store, other: ManualWorker, task_id: TaskId) -> None
     claim = await other.claim_one()
     await store.retire_worker(other.id)
     (expired,) = await store.expired(10)
-    assert claim.key == expired.claim.key
+    assert claim.attempt_key == expired.claim.attempt_key
     await other.settle(lost_outcome(claim, JsonText('{"message": "lost"}'), timedelta(0)))
 
 
@@ -215,7 +215,7 @@ async def test_a_step_that_is_enqueued_again_during_a_claim_is_claimed_once(
     claims = [*await claiming, *await worker.claim()]
 
     (step,) = await store.list_steps(task_id)
-    assert [(task_id, 1, step.attempts)] == [claim.key for claim in claims]
+    assert [(task_id, 1, step.attempts)] == [claim.attempt_key for claim in claims]
     assert [] == list(await find_contradictions(connection))
 
 

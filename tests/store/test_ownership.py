@@ -76,7 +76,9 @@ async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> N
     hand = await ManualWorker.register(store, handlers={"only"})
     claims = {claim.task_id: claim for claim in await hand.claim()}
     awaited = await create_task(store, child)
-    await store.record_calls([NewDurableCall(*claims[tasks[0]].key, "a", DurableCallKind.ONCE)])
+    await store.record_calls(
+        [NewDurableCall(*claims[tasks[0]].attempt_key, "a", DurableCallKind.ONCE)]
+    )
     await store.signal(NewSignal(tasks[0], "paid", JsonText("1")), ACT)
     await store.park(claims[tasks[0]], awaited)
     await hand.fail(claims[tasks[1]], claims[tasks[2]])

@@ -1243,7 +1243,7 @@ async def pages_of_compensation(
     while claims := await hand.claim():
         for claim in claims:
             pages += await read(completed_outcome(claim, JsonText("1")))
-    assert (await store.get_task(task_id)).ended
+    assert (await store.get_task(task_id)).has_ended
     return pages
 
 

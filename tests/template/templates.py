@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tasker.model import (
     ApprovalSpec,
     Backoff,
-    Classification,
     HttpCall,
+    HttpStatusClassification,
     Json,
     JsonObject,
     Limit,
@@ -108,7 +108,7 @@ http_calls = st.one_of(
         ),
         timeout=lengths.filter(lambda length: length <= timedelta(minutes=10)),
         classify=st.builds(
-            Classification,
+            HttpStatusClassification,
             success=ranges.map(tuple),
             retryable=ranges.map(tuple),
             permanent=ranges.map(tuple),

@@ -69,7 +69,7 @@ async def test_an_operator_can_act_during_a_test(tasker_worker: StartWorker) -> 
 
     worker: Worker = await tasker_worker({"x": x}, templates=[PATIENT])
     task = await worker.client.create_task("patient")
-    while not (await worker.client.get(task.id)).ended:
+    while not (await worker.client.get(task.id)).has_ended:
         pass
     broken[0] = False
     await worker.client.retry(task.id, reason="mended")

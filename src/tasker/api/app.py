@@ -20,7 +20,7 @@ from tasker.api.auth.authorizer import Authorizer, AuthRules
 from tasker.api.auth.local import LocalOnlyMiddleware
 from tasker.api.compat import core, founding
 from tasker.api.dependencies import ApiServices
-from tasker.api.health import Readiness
+from tasker.api.health import ReadinessChecker
 from tasker.api.metrics import MetricsRenderer
 from tasker.api.middleware import (
     EXEMPT,
@@ -215,7 +215,7 @@ def _make_api(
         logins=CallerRateLimits(_LOGINS_PER_SECOND, _LOGINS_AT_ONCE),
         metrics=metrics,
         metrics_text=MetricsRenderer(store, metrics),
-        readiness=Readiness(store),
+        readiness=ReadinessChecker(store),
         count_unserved_roots=TTLCache(store.count_unserved_roots, seconds=1),
         shared=SharedResponses(),
         remote_workers=RemoteWorkerService(
@@ -236,7 +236,7 @@ def _make_api(
 def _add_error_handlers(app: FastAPI) -> None:
     """Respond to every error with a problem."""
 
-    async def handle(request: Request, error: Exception) -> JsonResponse:
+    async def handle_error(request: Request, error: Exception) -> JsonResponse:
         if isinstance(error, RequestValidationError):
             error = invalid_request_problem(error.errors())
         if isinstance(error, HTTPException) and error.status_code == 405:
@@ -244,7 +244,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return await respond_with_problem(request, error)
 
     for kind in (HTTPException, RequestValidationError, TaskerError):
-        app.add_exception_handler(kind, handle)
+        app.add_exception_handler(kind, handle_error)
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:

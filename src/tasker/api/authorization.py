@@ -169,7 +169,7 @@ def access_channel_of(request: Request) -> AccessChannel:
     scope = request.scope
     if principal_of(request).via_session:
         return AccessChannel.UI
-    known = api_services_of(request).authorizer.enabled
+    known = api_services_of(request).authorizer.is_enabled
     if not known and first_header(scope, "sec-fetch-site") == "same-origin":
         return AccessChannel.UI
     name = first_header(scope, CLIENT)

@@ -8,7 +8,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from tasker.api.auth.authorizer import Authorizer
-from tasker.api.health import Readiness
+from tasker.api.health import ReadinessChecker
 from tasker.api.metrics import MetricsRenderer
 from tasker.api.rate_limits import CallerRateLimits
 from tasker.api.shared import SharedResponses
@@ -40,7 +40,7 @@ class ApiServices:
     """Limits attempts to log in, by address."""
     metrics: Metrics
     metrics_text: MetricsRenderer
-    readiness: Readiness
+    readiness: ReadinessChecker
     count_unserved_roots: TTLCache[TemplateName, int]
     """For each template, the number of its roots that no live worker can run; at most one second
     old."""

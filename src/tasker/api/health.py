@@ -16,7 +16,7 @@ _TIMEOUT = 2.0  #: seconds that a check may take
 _CACHE_SECONDS = 1.0  #: seconds for which results are cached
 
 
-class Readiness:
+class ReadinessChecker:
     """Checks whether the server can serve requests.
 
     Args:

@@ -69,7 +69,7 @@ class ErrorMiddleware:
         scope.setdefault("state", {})
         began, status = time.perf_counter(), 0
 
-        async def finish(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -77,7 +77,7 @@ class ErrorMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, receive, finish)
+            await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:  # the client has gone away; nothing failed
             status = status or _CLIENT_GONE
         except Exception as error:  # the API's outer edge
@@ -86,7 +86,7 @@ class ErrorMiddleware:
                 "request_failed", extra={**facts, "correlation_id": correlation_id_of(scope)}
             )
             if not status:
-                await problem_of_error(error).to_response(scope)(scope, receive, finish)
+                await problem_of_error(error).to_response(scope)(scope, receive, send_with_headers)
         finally:
             self._record_request(scope, status, time.perf_counter() - began)
 
@@ -196,7 +196,7 @@ class RequestLimitsMiddleware:
         )
         started = False
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_note_start(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
@@ -204,7 +204,7 @@ class RequestLimitsMiddleware:
         try:
             body.check_length(scope)
             async with asyncio.timeout(None if waits else self.settings.timeout.total_seconds()):
-                await self.app(scope, body.receive, send_and_note)
+                await self.app(scope, body.receive, send_and_note_start)
         except TimeoutError:
             if started:
                 raise

@@ -93,7 +93,7 @@ class WatchedTask(ObservedTask[Task]):
                 return
             if self.update(task):
                 pause = _FIRST_PAUSE
-            if task.ended:
+            if task.has_ended:
                 pause = _LONGEST_PAUSE  # an operator may reopen it
             try:
                 async with asyncio.timeout(pause):

@@ -95,8 +95,8 @@ async def show_bulk_progress(
                 delay = await _execute_local_batch(client)
                 operation = await client.bulk.get(operation.id)
                 if progress is not None and bar is not None:
-                    total = max(operation.matches, operation.handled)
-                    progress.update(bar, completed=operation.handled, total=total)
+                    total = max(operation.matches, operation.handled_count)
+                    progress.update(bar, completed=operation.handled_count, total=total)
                 if operation.status is BulkStatus.RUNNING:
                     await asyncio.sleep(delay)
         except asyncio.CancelledError:
@@ -170,7 +170,7 @@ def _matches_text(preview: BulkPreview) -> str:
 
 def _progress_text(operation: BulkOperation) -> str:
     refused = sum(operation.refused.values())
-    text = f"{operation.handled:,} of {_at_least_prefix(operation)}{operation.matches:,}"
+    text = f"{operation.handled_count:,} of {_at_least_prefix(operation)}{operation.matches:,}"
     return f"{text}, {refused:,} refused" if refused else text
 
 

@@ -111,7 +111,7 @@ async def show_task_until_ended(client: Client, task_id: TaskId, console: Consol
         progress.add(task, template)
         while True:
             progress.refresh(task, await client.steps(task_id))
-            if task.ended:
+            if task.has_ended:
                 return
             await asyncio.sleep(_PAUSE)
             task = await client.get(task_id)
@@ -131,7 +131,7 @@ async def read_task_logs(
     seen: dict[tuple[int, int, int], datetime] = {}
     since: datetime | None = None
     while True:
-        ended = not follow or (await client.get(task_id)).ended
+        ended = not follow or (await client.get(task_id)).has_ended
         cursor: str | None = None
         while True:
             page = await client.logs(task_id, since=since, cursor=cursor, limit=1000, **filters)

@@ -343,7 +343,7 @@ async def wait_for_bulk(
     end = None if timeout is None else time.monotonic() + parse_duration(timeout).total_seconds()
     while (operation := await client.get(bulk_id)).status is BulkStatus.RUNNING:
         if end is not None and time.monotonic() >= end:
-            done = f"{operation.handled:,} of {operation.matches:,} tasks"
+            done = f"{operation.handled_count:,} of {operation.matches:,} tasks"
             raise WaitTimeout(f"bulk operation {bulk_id} is still running: {done} done")
         await asyncio.sleep(POLL)
     return operation

@@ -220,7 +220,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         limit = parse_duration_field("timeout", timeout)
         if self._ticket and limit is None:  # in an attempt, whose step waits without a worker
             task = await self.get(task_id)
-            if not task.ended:
+            if not task.has_ended:
                 raise step_parked_error(task, TaskId(self._key.partition(":")[0]))
             return require_success(task)
         deadline = Deadline(limit)
@@ -232,7 +232,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
                 within=seconds + 15,
             )
             task = decode.task(read)
-            if task.ended:
+            if task.has_ended:
                 return require_success(task)
             if limit is not None and not deadline.remaining(1):
                 raise wait_timeout_error(task, limit)

@@ -484,7 +484,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         limit = parse_duration_field("timeout", timeout)
         if self._origin is not None and limit is None:
             task = await self._read_task_with_retries(TaskId(task_id), None)
-            if not task.ended:
+            if not task.has_ended:
                 raise step_parked_error(task, self._origin.task_id)
         else:
             task = await self._wait_until_ended(TaskId(task_id), limit)
@@ -501,7 +501,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             except TimeoutError:
                 pass
             task = await self._read_task_with_retries(task_id, end)
-            if task.ended:
+            if task.has_ended:
                 return task
             if timeout is not None and end is not None and time.monotonic() >= end:
                 raise wait_timeout_error(task, timeout)
@@ -621,7 +621,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             newest_first=newest_first,
             limit=limit,
         )
-        following = records[-1].place.cursor if len(records) == limit else None
+        following = records[-1].position.cursor if len(records) == limit else None
         return LogPage(tuple(records), following)
 
     @shorten_tracebacks
@@ -765,7 +765,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     async def _notify_if_ended(self, task: Task) -> Task:
         """Report a task that an action ended, and return it."""
-        if task.ended and self._observers:
+        if task.has_ended and self._observers:
             inputs = await self.store.load_task_inputs([task.id])
             task_input = inputs[0] if inputs else None
             notice = TaskEnded.for_end_now(task.id, task.status, task.template, task_input)

@@ -107,7 +107,7 @@ class LoadedTemplate:
             spawns = await store.spawns(task_id, body.join + (offset or 0))
             offset = next(
                 (
-                    each.number(instance) - body.first
+                    each.first_step_number(instance) - body.first
                     for each in spawns
                     if each.contains_instance(instance)
                 ),
@@ -182,9 +182,9 @@ def _fill_derived_fields(
 ) -> Step:
     due = step.run_at is None or step.run_at <= now
     status, until = step.status, step.waits_until
-    if step.sleeps(now):
+    if step.is_sleeping(now):
         status, until = StepStatus.WAITING, step.run_at
-    elif step.waiting_for_retry(now):
+    elif step.is_waiting_for_retry(now):
         status = StepStatus.WAITING_FOR_RETRY
     return replace(
         step,

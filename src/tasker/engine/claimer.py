@@ -284,13 +284,17 @@ class Claimer:
             mine, fetching = self._executor.held_claims(), set(self._fetching)
             self._uncertain = False  # before the look: replies may be lost during it
             held = await self._store.held(self._lease.id)
-            listed = {claim.key for claim in held}
-            self._executor.revoke_claims([claim for claim in mine if claim.key not in listed])
+            listed = {claim.attempt_key for claim in held}
+            self._executor.revoke_claims(
+                [claim for claim in mine if claim.attempt_key not in listed]
+            )
             self._fetching -= fetching - listed
             known |= self._held_attempt_keys()
             creating |= self._creating
             recovered = [
-                claim for claim in held if claim.key not in known and claim.task_id not in creating
+                claim
+                for claim in held
+                if claim.attempt_key not in known and claim.task_id not in creating
             ]
             for claim in recovered:  # its result, and those of later steps, may become others
                 self._cache.remove_task(claim.task_id)
@@ -318,7 +322,7 @@ class Claimer:
                 self._executor.start_attempt(claim, task)
         if unknown:
             self._slots.reserve_exactly(len(unknown))
-            self._fetching.update(claim.key for claim in unknown)
+            self._fetching.update(claim.attempt_key for claim in unknown)
             self._background.start_operation(self._fetch_inputs(unknown))
         self._schedule_late_release()
 
@@ -339,15 +343,15 @@ class Claimer:
             tasks = await self._fetch_readable_inputs(claims)
         finally:
             self._slots.release_reserved(len(claims))
-            valid = {claim.key for claim in claims} & self._fetching  # others became void
+            valid = {claim.attempt_key for claim in claims} & self._fetching  # others became void
             self._fetching -= valid
             self._slots.changed.set()
         if self._closed:
             await self._release_claims(claims)
             return
         for claim in claims:
-            fetched = tasks.get(claim.key)
-            if fetched is not None and claim.key in valid:  # None: pruned meanwhile
+            fetched = tasks.get(claim.attempt_key)
+            if fetched is not None and claim.attempt_key in valid:  # None: pruned meanwhile
                 self._executor.start_attempt(claim, fetched.task, queue_paused=fetched.queue_paused)
         self._schedule_late_release()
 
@@ -359,7 +363,7 @@ class Claimer:
                 tasks = await self._cache.fetch_tasks(claims)
                 instances = await self._cache.fetch_instance_tasks(claims, tasks)
                 known = {
-                    claim.key: instances.get(claim.key, tasks[claim.task_id])
+                    claim.attempt_key: instances.get(claim.attempt_key, tasks[claim.task_id])
                     for claim in claims
                     if claim.task_id in tasks
                 }

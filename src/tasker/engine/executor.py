@@ -137,7 +137,7 @@ class Executor:
 
     def attempt_keys(self) -> set[AttemptKey]:
         """Return the attempts that run or wait for a slot in this worker."""
-        return {*self.running, *(claim.key for claim, *_ in self._waiting)}
+        return {*self.running, *(claim.attempt_key for claim, *_ in self._waiting)}
 
     def _start_in_slot(self, claim: Claim, task: CachedTask, queue_paused: bool) -> None:
         node = claim.no if task.instance is None else task.instance.node
@@ -374,9 +374,9 @@ class Executor:
     def revoke_claims(self, claims: Sequence[Claim]) -> None:
         """Stop attempts that this worker lost; they are not settled."""
         if self._waiting:
-            self._drop_waiting_claims({claim.key for claim in claims})
+            self._drop_waiting_claims({claim.attempt_key for claim in claims})
         for claim in claims:
-            running = self.running.get(claim.key)
+            running = self.running.get(claim.attempt_key)
             if running is None or running.over:
                 continue
             self._mark_attempt_over(running)
@@ -386,7 +386,7 @@ class Executor:
 
     def _drop_waiting_claims(self, keys: set[AttemptKey]) -> None:
         """Drop claims that wait for a slot."""
-        kept = [entry for entry in self._waiting if entry[0].key not in keys]
+        kept = [entry for entry in self._waiting if entry[0].attempt_key not in keys]
         self._slots.waiting -= len(self._waiting) - len(kept)
         self._waiting = deque(kept)
 

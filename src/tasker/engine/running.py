@@ -44,7 +44,7 @@ class RunningAttempt:
     ) -> None:
         self.claim = claim
         self.node = node  #: the template's node that its step is
-        self.key: AttemptKey = claim.key
+        self.key: AttemptKey = claim.attempt_key
         self.task = task
         self.spec = spec
         self.attempt = attempt

@@ -173,7 +173,7 @@ class Settler:
     def unsettled_keys(self) -> set[AttemptKey]:
         """Return the attempts that ended here but are perhaps not settled yet."""
         lists = (*self._batches.values(), self._pending)
-        unsettled = (finished.outcome.key for finished in chain(*lists))
+        unsettled = (finished.outcome.attempt_key for finished in chain(*lists))
         return {*unsettled, *self._parking}
 
     @asynccontextmanager
@@ -245,7 +245,7 @@ class Settler:
         while True:
             try:
                 held = {
-                    claim.key
+                    claim.attempt_key
                     for worker in self._lease.ids
                     for claim in await self._store.held(worker)
                 }
@@ -254,9 +254,9 @@ class Settler:
             else:
                 self._claimer.request_claim_check()  # a remote worker's poll ended with the look
                 for finished in batch:
-                    if finished.outcome.key not in held:
+                    if finished.outcome.attempt_key not in held:
                         self._reporter.report_unconfirmed_attempt(finished)
-                return [finished for finished in batch if finished.outcome.key in held]
+                return [finished for finished in batch if finished.outcome.attempt_key in held]
 
     async def _isolate_invalid_outcome(
         self, batch: list[FinishedAttempt], error: StoreError

@@ -182,8 +182,8 @@ class StepLogs:
         Raises:
             StoreUnavailable: The rest is kept for the next call.
         """
-        for attempt in [one for one in self.held if one.claim.key in failed]:
-            self.keep_or_drop_records(attempt, failed=failed[attempt.claim.key])
+        for attempt in [one for one in self.held if one.claim.attempt_key in failed]:
+            self.keep_or_drop_records(attempt, failed=failed[attempt.claim.attempt_key])
         if self._pending or self._unfinished or self._writing.locked():
             await self.write_records()
 

@@ -336,7 +336,7 @@ class TaskCache:
                     self._record_row(tasks[row.task_id], row)
         views: dict[AttemptKey, CachedTask] = {}
         for claim, task, instance in instances:
-            views[claim.key] = view = CachedInstance(task, instance)
+            views[claim.attempt_key] = view = CachedInstance(task, instance)
             for node, no in _list_needed_results(task.compiled, instance):
                 ended = results.get((claim.task_id, no))
                 if ended is not None:

@@ -20,8 +20,8 @@ from tasker.generate.shapes import (
     ScalarShape,
     Shape,
     TemplateTypes,
+    declared_step_name,
     definition_names_in,
-    step_name,
 )
 from tasker.model import Batch, StepSpec
 
@@ -90,7 +90,7 @@ def _format_handler(types: TemplateTypes, spec: StepSpec, used: set[str]) -> str
         *map(format_instance_parameter, reversed(around)),
         *map(format_result_parameter, results),
     ]
-    name, result = step_name(spec), types.returned.get(spec.name, ANY)
+    name, result = declared_step_name(spec), types.returned.get(spec.name, ANY)
     used.update(definition_names_in(result))
     documented = f'    """{spec.description}"""\n' if spec.description else ""
     return (

@@ -14,7 +14,7 @@ from tasker.generate.shapes import (
     ScalarShape,
     Shape,
     TemplateTypes,
-    step_name,
+    declared_step_name,
 )
 from tasker.model import StepSpec
 
@@ -41,7 +41,7 @@ def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> 
     blocks = [f'require "tasker"\n\n# Types: {module}.rbs\n']
     for spec in steps:
         documented = f"# {spec.description}\n" if spec.description else ""
-        name = step_name(spec)
+        name = declared_step_name(spec)
         given = (
             f"  {snake_case(item.name)} = ctx.item\n"
             if (item := types.innermost_map_item(spec))

@@ -16,7 +16,7 @@ from tasker.generate.shapes import (
     ScalarShape,
     Shape,
     TemplateTypes,
-    step_name,
+    declared_step_name,
 )
 from tasker.model import StepSpec
 
@@ -74,9 +74,8 @@ def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> 
     ]
     lines.append("    worker")
     for spec in steps:
-        lines.append(
-            f"        .handler({_quote_string(spec.handler)}, {_safe_identifier(step_name(spec))})"
-        )
+        function = _safe_identifier(declared_step_name(spec))
+        lines.append(f"        .handler({_quote_string(spec.handler)}, {function})")
     lines.append("}")
     for spec in steps:
         lines += ["", *_format_handler(types, spec)]
@@ -89,7 +88,7 @@ def _format_handler(types: TemplateTypes, spec: StepSpec) -> list[str]:
 
     lines = [f"/// {spec.description}"] if spec.description else []
     name, result = (
-        _safe_identifier(step_name(spec)),
+        _safe_identifier(declared_step_name(spec)),
         _format_type(types.returned.get(spec.name, ANY)),
     )
     reads = types.input is not None or spec.dependencies or types.given.get(spec.name)
@@ -104,7 +103,11 @@ def _format_handler(types: TemplateTypes, spec: StepSpec) -> list[str]:
     for step in spec.dependencies:
         kind = format_result_type(step)
         lines.append(f"    let _{snake_case(step)}: {kind} = ctx.result({json.dumps(step)})?;")
-    return [*lines, f'    Err(Error::permanent("{step_name(spec)} is not written yet"))', "}"]
+    return [
+        *lines,
+        f'    Err(Error::permanent("{declared_step_name(spec)} is not written yet"))',
+        "}",
+    ]
 
 
 def _format_definition(definition: Record | Enumeration) -> str:

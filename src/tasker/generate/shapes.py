@@ -140,7 +140,7 @@ class TemplateTypes:
         return any(isinstance(each.spawning, Batch) for each in around)
 
 
-def step_name(spec: StepSpec) -> str:
+def declared_step_name(spec: StepSpec) -> str:
     """Return the name of the step that a node belongs to: `convert` of `convert[]`."""
     return spec.name.removesuffix("[]")
 
@@ -159,7 +159,7 @@ def derive_template_types(template: Template) -> TemplateTypes:
             )
     layout = NodeLayout(template.steps)
     own = dict(types.results)
-    types.returned = {spec.name: own.get(step_name(spec), ANY) for spec in layout.specs}
+    types.returned = {spec.name: own.get(declared_step_name(spec), ANY) for spec in layout.specs}
     for spec in flatten_steps(template.steps):
         if spec.spawning is not None and spec.name in own:
             types.results[spec.name] = _instances_result_shape(spec, own[spec.name])

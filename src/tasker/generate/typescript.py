@@ -15,8 +15,8 @@ from tasker.generate.shapes import (
     ScalarShape,
     Shape,
     TemplateTypes,
+    declared_step_name,
     definition_names_in,
-    step_name,
 )
 from tasker.model import StepSpec
 
@@ -60,7 +60,7 @@ def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> 
     for spec in steps:
         if (item := types.innermost_map_item(spec)) is not None:
             used |= definition_names_in(item.shape)
-        if step_name(spec) != spec.name:
+        if declared_step_name(spec) != spec.name:
             used |= definition_names_in(types.returned.get(spec.name, ANY))
     body = "".join(f"\n{_format_handler(types, spec, name)}" for spec in steps)
     given = ["defineHandler", "PermanentError", *(["typed"] if " typed<" in body else [])]
@@ -74,7 +74,7 @@ def _format_handler(types: TemplateTypes, spec: StepSpec, name: str) -> str:
     def format_result_type(step: str) -> str:
         return f"{name}Results[{_quote_string(step)}]" if step in types.results else "unknown"
 
-    item, plain = types.innermost_map_item(spec), step_name(spec)
+    item, plain = types.innermost_map_item(spec), declared_step_name(spec)
     read: dict[str, str] = {}
     if types.input is not None:
         read["input"] = f"context.input as unknown as {_format_type(types.input)}"

@@ -187,7 +187,7 @@ class DurableCalls:
             AttemptCancelled: Another attempt has taken over the step.
         """
         claim = self._attempt.claim
-        call = NewDurableCall(*claim.key, name, kind, text, **timer)
+        call = NewDurableCall(*claim.attempt_key, name, kind, text, **timer)
         remaining = await self._attempt.services.record_durable_call(call)
         record = DurableCall(name, kind, text, remaining)
         self._records[name] = record
@@ -254,7 +254,7 @@ class DurableCalls:
             key = child_idempotency_key(claim, name)
             given: TaskOptions = {"idempotency_key": key, "attached": not detached, **options}
             task = await client.create_task(template, context, **given)
-            if not task.ended:
+            if not task.has_ended:
                 raise ParkedForTask(task.id)
             if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED):
                 await self._retry_child(client, task, name, retry)

@@ -15,7 +15,7 @@ from tasker.durations import parse_retry_after
 from tasker.errors import PermanentError, RetryableError
 from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import StepHandler
-from tasker.model import Classification, JsonObject, StatusRange
+from tasker.model import HttpStatusClassification, JsonObject, StatusRange
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  #: methods without effects
@@ -28,7 +28,7 @@ def check_response(
     response: httpx.Response,
     *,
     accept: Collection[int] = (),
-    classify: Classification = Classification(),  # noqa: B008 - immutable
+    classify: HttpStatusClassification = HttpStatusClassification(),  # noqa: B008 - immutable
 ) -> httpx.Response:
     """Return a response with a successful status; raise an error for any other.
 
@@ -142,7 +142,7 @@ class _ApiHandlerSettings(StepHandler):
     headers: ClassVar[Mapping[str, str]] = {}
     """Headers of all requests."""
 
-    classify: ClassVar[Classification] = Classification()
+    classify: ClassVar[HttpStatusClassification] = HttpStatusClassification()
     """Statuses whose effects differ from the default effects."""
 
 

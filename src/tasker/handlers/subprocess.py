@@ -166,7 +166,7 @@ def _serialize_log_record(
     """Return a record as JSON, short enough to be written atomically by several processes."""
     kept = encode_log_fields(fields)
     while True:
-        record = [*attempt.claim.key, level, source, message, kept]
+        record = [*attempt.claim.attempt_key, level, source, message, kept]
         line = dumps(record).encode() + b"\n"
         if len(line) <= PIPE_BUF:
             return line

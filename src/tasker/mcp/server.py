@@ -48,13 +48,13 @@ def _explain_errors(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
     tool.__doc__ = " ".join(cleandoc(tool.__doc__ or "").split())
 
     @wraps(tool)
-    async def call(*args: P.args, **named: P.kwargs) -> T:
+    async def call_tool(*args: P.args, **named: P.kwargs) -> T:
         try:
             return await tool(*args, **named)
         except TaskerError as error:
             raise ToolError(f"{error.code}: {error}") from None
 
-    return call
+    return call_tool
 
 
 def _add_reading_tools(server: MCPServer, client: Client) -> None:

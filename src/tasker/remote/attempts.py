@@ -182,7 +182,9 @@ class AttemptService:
         """Store log records of an attempt that holds its claim."""
         claim = (await self._finder.read_ticket(worker, body.get("ticket"))).claim
         records = [_parse_log_record(claim, line) for line in lines]
-        if not any(held.key == claim.key for held in await self._store.held(worker.id)):
+        if not any(
+            held.attempt_key == claim.attempt_key for held in await self._store.held(worker.id)
+        ):
             raise AttemptCancelled("the attempt is over")
         await self._store.append_logs(records)
 
@@ -203,7 +205,7 @@ def _parse_log_record(claim: Claim, line: fields.JsonBody) -> NewLogRecord:
     if not isinstance(message, str):
         raise InvalidRequest("message must be a string", path="$.message")
     return NewLogRecord(
-        *claim.key,
+        *claim.attempt_key,
         fields.read_integer(line, "number", 0, LOG_RECORDS),
         fields.read_instant(line, "at").timestamp(),
         level_number(fields.read_text(line, "level", "info")),

@@ -64,7 +64,7 @@ class ClaimService:
         """Return the values that a handler reads. Raises AttemptCancelled, InvalidTicket."""
         ticket = await self._finder.read_ticket(worker, body.get("ticket"))
         for claim in await self._store.held(worker.id):
-            if claim.key == ticket.claim.key:
+            if claim.attempt_key == ticket.claim.attempt_key:
                 [task] = await self._finder.find_tasks(worker, [claim])
                 if task is not None:
                     return build_payload(worker, ServedStep(claim, task))[0]

@@ -60,7 +60,8 @@ class LeaseService:
         Raises: InvalidRequest, LeaseLost.
         """
         named = {
-            claim.key: (claim, text) for claim, text in await self._read_held_claims(worker, body)
+            claim.attempt_key: (claim, text)
+            for claim, text in await self._read_held_claims(worker, body)
         }
         wait = fields.read_seconds(body, "wait_s", self.pause, 0.0)
         loop = asyncio.get_running_loop()
@@ -77,10 +78,10 @@ class LeaseService:
             revoked = await self._renew_in_store(worker, [claim for claim, _ in held.values()])
             if revoked or worker.quiet or is_over:
                 for claim in revoked:
-                    worker.given.pop(claim.key, None)
+                    worker.given.pop(claim.attempt_key, None)
                 return {
                     "lease_s": self.lease.total_seconds(),
-                    "cancelled": [held[claim.key][1] for claim in revoked],
+                    "cancelled": [held[claim.attempt_key][1] for claim in revoked],
                     "quiet": worker.quiet,
                 }
 
@@ -91,8 +92,8 @@ class LeaseService:
             worker.is_live = False
             raise LeaseLost(f"the lease of worker {worker.id} had expired")
         worker.quiet = renewed.quiet
-        given = {claim.key for claim in held}
-        return [claim for claim in renewed.revoked if claim.key in given]
+        given = {claim.attempt_key for claim in held}
+        return [claim for claim in renewed.revoked if claim.attempt_key in given]
 
     async def resync_claims(
         self, worker: RegisteredWorker, body: fields.JsonBody
@@ -103,15 +104,15 @@ class LeaseService:
         """
         known = await self._read_held_claims(worker, body)
         await self._polls.end_poll(worker)
-        keys = {claim.key for claim, _ in known}
+        keys = {claim.attempt_key for claim, _ in known}
         held = await self._store.held(worker.id)
-        listed = {claim.key for claim in held}
-        new = [claim for claim in held if claim.key not in keys]
+        listed = {claim.attempt_key for claim in held}
+        new = [claim for claim in held if claim.attempt_key not in keys]
         worker.given = {key: each for key, each in worker.given.items() if key in listed}
         for claim in new:
             self._finder.task_cache(worker).remove_task(claim.task_id)
         answer = await self._responses.build_response(worker, new)
-        answer["cancelled"] = [text for claim, text in known if claim.key not in listed]
+        answer["cancelled"] = [text for claim, text in known if claim.attempt_key not in listed]
         return answer
 
     async def _read_held_claims(

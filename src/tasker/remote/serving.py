@@ -54,7 +54,7 @@ def serialize_steps(
         payload, size = build_payload(worker, step)
         left -= size
         body = _build_step_head(worker, step, tickets)
-        worker.given[step.claim.key] = (step.claim, body["ticket"])
+        worker.given[step.claim.attempt_key] = (step.claim, body["ticket"])
         body.update(payload if left >= 0 or not served else {"payload": True})
         served.append(body)
     return served

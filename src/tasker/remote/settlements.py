@@ -69,7 +69,7 @@ class SettlementService:
         consequences = SettlementReport(len(reported))
         decided: list[DecidedOutcome] = []
         for place, step in await self._find_reported_steps(worker, reported, consequences):
-            worker.given.pop(step.claim.key, None)
+            worker.given.pop(step.claim.attempt_key, None)
             try:
                 verdict = await self._decide_outcome(
                     worker, place, step, reported[place], consequences

@@ -65,7 +65,7 @@ class StepFinder:
     async def is_claim_held(self, worker: RegisteredWorker, step: ServedStep) -> bool:
         """Return whether the store still has the claim of a step for its worker."""
         held = await self._store.held(worker.id)
-        return any(claim.key == step.claim.key for claim in held)
+        return any(claim.attempt_key == step.claim.attempt_key for claim in held)
 
     async def find_steps(
         self, worker: RegisteredWorker, tickets: Sequence[Ticket]
@@ -80,7 +80,8 @@ class StepFinder:
         ]
         instances = await cache.fetch_instance_tasks(made, tasks) if made else {}
         cached = (
-            instances.get(ticket.claim.key) or tasks.get(ticket.claim.task_id) for ticket in tickets
+            instances.get(ticket.claim.attempt_key) or tasks.get(ticket.claim.task_id)
+            for ticket in tickets
         )
         return [
             None if task is None else ServedStep(ticket.claim, task, None, ticket.given_at)
@@ -113,11 +114,13 @@ class StepFinder:
                 return [None]
             return [task for each in claims for task in await self.find_tasks(worker, [each])]
         for claim in missing:
-            task = instances.get(claim.key) or tasks.get(claim.task_id)
-            if task is not None and (claim.key in instances or not _is_instance_claim(task, claim)):
-                fetched[claim.key] = task
+            task = instances.get(claim.attempt_key) or tasks.get(claim.task_id)
+            if task is not None and (
+                claim.attempt_key in instances or not _is_instance_claim(task, claim)
+            ):
+                fetched[claim.attempt_key] = task
         return [
-            fetched.get(claim.key) if task is None else task
+            fetched.get(claim.attempt_key) if task is None else task
             for claim, task in zip(claims, known, strict=True)
         ]
 

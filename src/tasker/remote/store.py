@@ -323,7 +323,7 @@ class RemoteStore:
                 None if checkpoint is None else to_json_text(checkpoint),
                 body.get("queued_s", 0.0),
             )
-            self._steps[claim.key] = RemoteStep(body["ticket"], worker, claim, body)
+            self._steps[claim.attempt_key] = RemoteStep(body["ticket"], worker, claim, body)
             claims.append(claim)
         return claims
 
@@ -353,7 +353,7 @@ class RemoteStore:
             return [step.claim for step in known.values()]
         for ticket in answer["cancelled"]:
             if step := known.pop(ticket, None):
-                self._steps.pop(step.claim.key, None)
+                self._steps.pop(step.claim.attempt_key, None)
         return [*(step.claim for step in known.values()), *self._record_claims(worker, answer)]
 
     def find_claimed_step(self, key: AttemptKey) -> RemoteStep | None:
@@ -370,8 +370,8 @@ class RemoteStore:
             checkpoint=None if checkpoint is None else to_json_text(checkpoint)
         )
         complete = RemoteStep(step.ticket, step.worker, claim, {**step.body, **read})
-        self._steps[claim.key] = complete._replace(body={**complete.body, "payload": False})
-        return self._steps[claim.key]
+        self._steps[claim.attempt_key] = complete._replace(body={**complete.body, "payload": False})
+        return self._steps[claim.attempt_key]
 
     async def load_template(self, step: RemoteStep) -> StoredTemplate:
         """Return the template of a claimed step."""
@@ -398,10 +398,10 @@ class RemoteStore:
         events: Sequence[NewEvent] = (),
         gated: bool = False,
     ) -> SettleResult:
-        await self._flush_step_logs({each.key: each.outcome in FAILED for each in outcomes})
+        await self._flush_step_logs({each.attempt_key: each.outcome in FAILED for each in outcomes})
         places: dict[WorkerId, list[int]] = {}
         for index, outcome in enumerate(outcomes):
-            if (step := self._steps.get(outcome.key)) is not None:
+            if (step := self._steps.get(outcome.attempt_key)) is not None:
                 places.setdefault(step.worker, []).append(index)
         stored: set[int] = set()
         claims: list[Claim] = []
@@ -415,8 +415,8 @@ class RemoteStore:
                 stored.update(index for index, word in words if word not in _REFUSED)
                 claims += self._record_claims(owner, answer)
         for outcome in outcomes:
-            self._steps.pop(outcome.key, None)
-            self._checkpoints.pop(outcome.key, None)
+            self._steps.pop(outcome.attempt_key, None)
+            self._checkpoints.pop(outcome.attempt_key, None)
         refused = [index for index in range(len(outcomes)) if index not in stored]
         return SettleResult(refused, claims, ())
 
@@ -430,7 +430,7 @@ class RemoteStore:
     ) -> Mapping[str, Any] | None:
         """Send outcomes under the id that claimed them; None: the server does not know it."""
         reported = [
-            {"ticket": self._steps[outcome.key].ticket, **serialize_outcome(outcome)}
+            {"ticket": self._steps[outcome.attempt_key].ticket, **serialize_outcome(outcome)}
             for outcome in outcomes
         ]
         path = f"/v1/workers/{owner}/settle"
@@ -452,14 +452,14 @@ class RemoteStore:
                     await self.before_settling(failed)
 
     async def _settle_parked(self, claim: Claim, reported: Mapping[str, Any]) -> bool:
-        step = self._steps.get(claim.key)
+        step = self._steps.get(claim.attempt_key)
         if step is None:
             return False
-        await self._flush_step_logs({claim.key: False})
+        await self._flush_step_logs({claim.attempt_key: False})
         body = {"outcomes": [{"ticket": step.ticket, **reported}], "max": 0}
         answer = await self._send_request("POST", f"/v1/workers/{step.worker}/settle", body)
-        self._steps.pop(claim.key, None)
-        self._checkpoints.pop(claim.key, None)
+        self._steps.pop(claim.attempt_key, None)
+        self._checkpoints.pop(claim.attempt_key, None)
         for problem in answer.get("problems", {}).values():
             log.error("outcome_replaced", extra={"worker": step.worker, **problem})
         return answer["settled"][0] not in ("refused", "invalid")
@@ -472,7 +472,7 @@ class RemoteStore:
         if (
             wait.kind is DurableCallKind.EXTERNAL
         ):  # the server lets the step wait for its completion
-            value = self._checkpoints.get(claim.key, JsonText("null"))
+            value = self._checkpoints.get(claim.attempt_key, JsonText("null"))
             return await self._settle_parked(
                 claim, {"outcome": "complete", "result": orjson.Fragment(value)}
             )
@@ -502,9 +502,9 @@ class RemoteStore:
         revoked, self._revoked = self._revoked, set()
         lost = []
         for claim in held:
-            step = self._steps.get(claim.key)
+            step = self._steps.get(claim.attempt_key)
             if step is not None and step.ticket in revoked:
-                del self._steps[claim.key]
+                del self._steps[claim.attempt_key]
                 lost.append(claim)
         return lost
 
@@ -518,7 +518,7 @@ class RemoteStore:
 
     async def _call_for_attempt(self, claim: Claim, action: str, body: Mapping[str, Any]) -> Any:
         """Send a call of an attempt; return None if the attempt is over."""
-        step = self._steps.get(claim.key)
+        step = self._steps.get(claim.attempt_key)
         if step is None:
             return None
         path = f"/v1/workers/{step.worker}/{action}"
@@ -534,7 +534,7 @@ class RemoteStore:
             claim, "checkpoint", {"value": orjson.Fragment(value)}
         )
         if stored is not None:
-            self._checkpoints[claim.key] = value
+            self._checkpoints[claim.attempt_key] = value
         return stored is not None
 
     async def load_calls(self, claim: Claim) -> list[DurableCall]:
@@ -598,7 +598,7 @@ class RemoteStore:
         await asyncio.gather(*(send_attempt_logs(*each) for each in attempts.items()))
 
     async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
-        step = self._steps.get(claim.key)
+        step = self._steps.get(claim.attempt_key)
         if step is None:
             return None
         layout = Graph((await self.load_template(step)).template).layout

@@ -114,7 +114,7 @@ class RemoteHandlerServices(HandlerServices):
         self._event_loop = asyncio.get_running_loop()
 
     def client(self, attempt: LiveAttempt) -> Client:
-        step = self._remote.find_claimed_step(attempt.claim.key)
+        step = self._remote.find_claimed_step(attempt.claim.attempt_key)
         if step is None:
             raise AttemptCancelled("the attempt is over")
         return self._remote.client.for_remote_attempt(
@@ -133,7 +133,7 @@ class RemoteHandlerServices(HandlerServices):
             begin += len(page)
 
     async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
-        step = self._remote.find_claimed_step(attempt.claim.key)
+        step = self._remote.find_claimed_step(attempt.claim.attempt_key)
         attempt.completion_url = (step and step.body.get("completion_url")) or ""
         return None  # the server settles steps that are already completed
 
@@ -152,7 +152,7 @@ class RemoteWorkerTaskCache(TaskCache):
         self._remote = remote
 
     def find_complete_task(self, claim: Claim) -> CachedTask | None:
-        step = self._remote.find_claimed_step(claim.key)
+        step = self._remote.find_claimed_step(claim.attempt_key)
         if step is None or step.body.get("payload"):
             return None
         compiled = self._templates.get(TemplateId(step.body["template_id"]))
@@ -169,9 +169,9 @@ class RemoteWorkerTaskCache(TaskCache):
     async def _build_tasks(self, claims: Sequence[Claim]) -> dict[AttemptKey, CachedTask]:
         tasks = {}
         for claim in claims:
-            if (step := self._remote.find_claimed_step(claim.key)) is not None:
+            if (step := self._remote.find_claimed_step(claim.attempt_key)) is not None:
                 step = await self._remote.load_payload(step)
-                tasks[claim.key] = build_task(step, await self._compiled_template(step))
+                tasks[claim.attempt_key] = build_task(step, await self._compiled_template(step))
         return tasks
 
     async def _compiled_template(self, step: RemoteStep) -> CompiledTemplate:

@@ -7,6 +7,7 @@ import orjson
 
 from tasker.model import (
     DEFAULT_PRIORITY,
+    AtCapacityAction,
     Batch,
     CollectMode,
     CompensateSpec,
@@ -14,7 +15,6 @@ from tasker.model import (
     EventCondition,
     EventSpec,
     ExternalSpec,
-    FullAction,
     InstanceFailureHandling,
     Json,
     JsonObject,
@@ -189,7 +189,7 @@ def _concurrency_to_document(concurrency: TaskConcurrency) -> JsonObject:
     return _omit_none(
         key=concurrency.key,
         tasks=concurrency.tasks,
-        when_full=None if when_full is FullAction.WAIT else when_full.value,
+        when_full=None if when_full is AtCapacityAction.WAIT else when_full.value,
     )
 
 

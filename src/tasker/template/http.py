@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit
 
 from tasker.errors import InvalidExpression
 from tasker.model import (
-    Classification,
     HttpCall,
+    HttpStatusClassification,
     Json,
     JsonObject,
     StatusRange,
@@ -20,7 +20,7 @@ from tasker.template.expressions import Names, Path, TextTemplate, compile_text,
 
 _DOTS = (".", "..")  #: parts of a path that remove themselves, or the part before them
 _FILLED = "\0"  #: before a value in a URL, in which it cannot occur
-KINDS = ("success", "retryable", "permanent")  #: of `Classification`
+KINDS = ("success", "retryable", "permanent")  #: of `HttpStatusClassification`
 DEFAULT = HttpCall(url="")
 
 
@@ -53,7 +53,7 @@ def http_from_document(document: Mapping[str, Any]) -> HttpCall:
         headers=document.get("headers", {}),
         body=document.get("body"),
         timeout=DEFAULT.timeout if timeout is None else timedelta(seconds=timeout),
-        classify=Classification(
+        classify=HttpStatusClassification(
             **{key: tuple(map(_parse_status_range, ranges)) for key, ranges in classified.items()}
         ),
     )

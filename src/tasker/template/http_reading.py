@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from tasker.errors import InvalidExpression
-from tasker.model import Classification, HttpCall, Json, StatusRange
+from tasker.model import HttpCall, HttpStatusClassification, Json, StatusRange
 from tasker.template.expressions import Path, TextTemplate, check_path_names, compile_text
 from tasker.template.http import DEFAULT, KINDS, find_literal_host, is_valid_header_value
 from tasker.template.parts import strings_with_placeholders
@@ -54,7 +54,7 @@ def read_http(value: LocatedValue, names: Collection[str]) -> HttpCall | None:
         headers=fields.read("headers", _read_headers, names) or {},
         body=None if body is None else _read_body(body, names),
         timeout=fields.read("timeout", read_duration, _LONGEST) or DEFAULT.timeout,
-        classify=fields.read("classify", _read_status_classification) or Classification(),
+        classify=fields.read("classify", _read_status_classification) or HttpStatusClassification(),
     )
     if body is not None and call.method in ("GET", "HEAD"):
         body.report_problem(f"a {call.method} request has no body")
@@ -125,9 +125,9 @@ def _read_body(value: LocatedValue, names: Collection[str]) -> Json:
     return node_to_json(value.node)
 
 
-def _read_status_classification(value: LocatedValue) -> Classification:
+def _read_status_classification(value: LocatedValue) -> HttpStatusClassification:
     fields = value.fields(_CLASSIFY)
-    return Classification(
+    return HttpStatusClassification(
         success=_read_status_ranges(fields, "success"),
         retryable=_read_status_ranges(fields, "retryable"),
         permanent=_read_status_ranges(fields, "permanent"),

@@ -10,7 +10,7 @@ from tasker.errors import InvalidExpression, InvalidInput, TooLarge
 from tasker.graph import Graph
 from tasker.model import (
     RATE_EXAMPLES,
-    FullAction,
+    AtCapacityAction,
     Json,
     Limit,
     LimitKey,
@@ -53,10 +53,12 @@ def read_concurrency(value: LocatedValue) -> TaskConcurrency | None:
     key = None if named is None else read_text_template(named, ("input",))
     most = fields.get_required("tasks", ": the maximum number of open tasks")
     tasks = None if most is None else read_integer(most, 1, limits.LIMIT_CONCURRENCY)
-    when_full = fields.read("when_full", read_choice, tuple(map(str, FullAction)))
+    when_full = fields.read("when_full", read_choice, tuple(map(str, AtCapacityAction)))
     if not key or tasks is None:
         return None
-    return TaskConcurrency(key, tasks=tasks, when_full=FullAction(when_full or FullAction.WAIT))
+    return TaskConcurrency(
+        key, tasks=tasks, when_full=AtCapacityAction(when_full or AtCapacityAction.WAIT)
+    )
 
 
 def compute_place_of_task(template: Template, context: Json) -> OpenTaskBound | None:

@@ -288,7 +288,7 @@ async def _wait_until_idle(store: VirtualTimeStore, task_id: TaskId, timeout: Du
     except TimeoutError:
         open_steps = await _describe_open_steps(store, task_id)
         raise WaitTimeout(f"the task did not end within {seconds:g} s: {open_steps}") from None
-    if not (await store.get_task(task_id)).ended:
+    if not (await store.get_task(task_id)).has_ended:
         facts = [await _describe_open_steps(store, task_id), *store.describe_unused_inputs()]
         raise WaitTimeout(
             f"the task has not ended, and no worker can continue it: {'; '.join(facts)}"

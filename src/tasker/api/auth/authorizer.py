@@ -137,7 +137,7 @@ class Authorizer:
         self.provider = rules.provider
 
     @property
-    def enabled(self) -> bool:
+    def is_enabled(self) -> bool:
         """Whether callers must authenticate."""
         return bool(self._settings.enabled)
 
@@ -283,7 +283,7 @@ class Authorizer:
     @property
     def decides_by_namespace(self) -> bool:
         """Whether permissions depend only on the namespace of a template."""
-        return self._plain or not self.enabled
+        return self._plain or not self.is_enabled
 
     async def allows(self, principal: Principal, permission: Permission, target: Resource) -> bool:
         """Return whether a principal may use a permission on a resource."""

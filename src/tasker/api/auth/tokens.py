@@ -37,7 +37,7 @@ class TokenKeySource(Protocol):
         ...
 
 
-class SingleKey:
+class FixedTokenKey:
     """The single key from the settings, used for every token."""
 
     def __init__(self, key: PublicKey) -> None:
@@ -119,7 +119,7 @@ def key_supports_algorithm(key: PublicKey, algorithm: str) -> bool:
     return algorithm.startswith(("RS", "PS")) and _MIN_BITS <= key.key_size <= _MAX_BITS
 
 
-def configured_key(settings: AuthSettings) -> SingleKey:
+def configured_key(settings: AuthSettings) -> FixedTokenKey:
     """Return the key from the settings.
 
     Raises:
@@ -147,7 +147,7 @@ def configured_key(settings: AuthSettings) -> SingleKey:
             f"{name} cannot be used with any of auth.algorithms ({', '.join(settings.algorithms)});"
             f" an RSA key needs {_MIN_BITS} bits or more"
         )
-    return SingleKey(key)
+    return FixedTokenKey(key)
 
 
 def _rejection_reason(error: jwt.PyJWTError) -> Reason:

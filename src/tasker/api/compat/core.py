@@ -22,18 +22,18 @@ from tasker.api.compat.core_views import (
     CoreTemplateDetail,
     CoreTemplateList,
     core_bottlenecks,
-    core_page,
     core_performance,
     core_step,
     core_step_audit,
     core_task,
+    core_task_page,
     core_task_summary,
     core_template,
     core_template_list,
     step_uuid,
 )
 from tasker.api.compat.errors import CORE
-from tasker.api.compat.requests import EarlierStatus, EarlierTaskBody, source_tag
+from tasker.api.compat.requests import EarlierTaskBody, EarlierTaskStatus, source_tag
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath, Text, VersionPath
 from tasker.api.problems import Problem
@@ -84,7 +84,7 @@ class CoreQuery(BaseModel):
     page: int = Field(1, ge=1)
     per_page: int = Field(25, ge=1, le=100)
     namespace: Namespace | None = None
-    status: EarlierStatus | None = None
+    status: EarlierTaskStatus | None = None
     """`completed` stands for `complete`, and `failed` for `error`."""
     initiator: Line | None = None
     source_system: Line | None = None
@@ -184,7 +184,7 @@ async def list_core_tasks(
         ),
         limit=last + 1,
     )
-    return JsonResponse(core_page(tasks, query.page, query.per_page))
+    return JsonResponse(core_task_page(tasks, query.page, query.per_page))
 
 
 @routes.add("GET", "/tasks/{task_id}", TASKS_READ, response=CoreTask, refuses=_MISSING)

@@ -322,7 +322,7 @@ def _named_step_uuid(template: TemplateName, step: str) -> str:
 def core_step_readiness(task: Task, step: Step) -> CoreStepReadiness:
     """Return whether a step can run."""
     return {
-        **_readiness(step),
+        **_core_readiness(step),
         "workflow_step_uuid": step_uuid(task.id, step.name),
         "task_uuid": task.id,
         "named_step_uuid": _named_step_uuid(task.template, step.name),
@@ -333,7 +333,7 @@ def core_step_readiness(task: Task, step: Step) -> CoreStepReadiness:
 def core_step(task: Task, step: Step) -> CoreStep:
     """Return a step."""
     return {
-        **_readiness(step),
+        **_core_readiness(step),
         "step_uuid": step_uuid(task.id, step.name),
         "task_uuid": task.id,
         "created_at": task.created_at,
@@ -345,7 +345,7 @@ def core_step(task: Task, step: Step) -> CoreStep:
     }
 
 
-def _readiness(step: Step) -> CoreReadiness:
+def _core_readiness(step: Step) -> CoreReadiness:
     parents = len(step.dependencies)
     return {
         "name": step.name,
@@ -363,7 +363,7 @@ def _readiness(step: Step) -> CoreReadiness:
     }
 
 
-def core_head(task: Task) -> CoreTaskHead:
+def core_task_head(task: Task) -> CoreTaskHead:
     """Return a task without its context."""
     counts, derived = task.counts, derive_statuses(task)
     unserved = derived.execution_status == "no_worker"  # a status unknown to its clients
@@ -395,7 +395,7 @@ def core_head(task: Task) -> CoreTaskHead:
 def core_task(task: Task, steps: Sequence[Step] = ()) -> CoreTask:
     """Return a task, with its steps if they are given."""
     return {
-        **core_head(task),
+        **core_task_head(task),
         "context": task.context,
         "priority": None,
         "tags": list(task.tags),
@@ -405,7 +405,7 @@ def core_task(task: Task, steps: Sequence[Step] = ()) -> CoreTask:
     }
 
 
-def core_page(tasks: Sequence[Task], page: int, per_page: int) -> CoreTaskList:
+def core_task_page(tasks: Sequence[Task], page: int, per_page: int) -> CoreTaskList:
     """Return a page of tasks; `tasks` contains all tasks up to the end of the page and one more."""
     start, end = (page - 1) * per_page, page * per_page
     return {
@@ -425,7 +425,7 @@ def core_task_summary(task: Task, loaded: LoadedTemplate, steps: Sequence[Step])
     """Return the status of a task and its steps."""
     path = f"{CORE}/v1/tasks/{task.id}"
     return {
-        "task": core_head(task),
+        "task": core_task_head(task),
         "template": {"steps": [_summary_spec(spec) for spec in loaded.stored.template.steps]},
         "steps": [_summary_step(core_step(task, step), step) for step in steps],
         "links": {"task": path, "steps": f"{path}/workflow_steps"},

@@ -22,7 +22,7 @@ from tasker.api.compat.founding_views import (
     handler_detail,
     handler_namespace,
 )
-from tasker.api.compat.requests import EarlierFields, EarlierStatus, EarlierTaskBody
+from tasker.api.compat.requests import EarlierTaskBody, EarlierTaskFields, EarlierTaskStatus
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import (
     NamePath,
@@ -68,7 +68,7 @@ class WrappedBody(RequestBody):
     task: EarlierTaskBody
 
 
-class DelegationBody(EarlierFields):
+class DelegationBody(EarlierTaskFields):
     """A task that another team's workflow creates."""
 
     workflow_name: TemplateRef
@@ -103,7 +103,7 @@ class FoundingQuery(BaseModel):
     namespace: Namespace | None = None
     name: Annotated[str, Field(max_length=128)] | None = None
     version: Version | None = None
-    status: EarlierStatus | None = None
+    status: EarlierTaskStatus | None = None
     """`completed` stands for `complete`, and `failed` for `error`."""
     cursor: Uuid | None = None
     """`next_cursor` of the previous page."""
@@ -130,11 +130,13 @@ async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTa
     Every request error is a 400, including an unknown template.
     """
     if isinstance(body, DelegationBody):
-        task = await _create(request, api, body, body.workflow_name, body.workflow_version)
-        return _created_response(task, delegation_view(founding_fields(task)))
+        task = await _create_founding_task(
+            request, api, body, body.workflow_name, body.workflow_version
+        )
+        return _created_task_response(task, delegation_view(founding_fields(task)))
     flat = body.task if isinstance(body, WrappedBody) else body
-    task = await _create(request, api, flat, flat.name, flat.version)
-    return _created_response(task, founding_task(founding_fields(task)))
+    task = await _create_founding_task(request, api, flat, flat.name, flat.version)
+    return _created_task_response(task, founding_task(founding_fields(task)))
 
 
 @routes.add(
@@ -153,11 +155,11 @@ async def execute_workflow(
     body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
 ) -> JsonResponse:
     """Create a task."""
-    task = await _create(request, api, body, body.name, body.version)
-    return _created_response(task, founding_task(founding_fields(task)))
+    task = await _create_founding_task(request, api, body, body.name, body.version)
+    return _created_task_response(task, founding_task(founding_fields(task)))
 
 
-async def _create(
+async def _create_founding_task(
     request: Request,
     api: ApiServices,
     body: EarlierTaskBody | DelegationBody,
@@ -181,7 +183,7 @@ def _with_correlation_id(fields: TaskFields) -> TaskFields:
     return fields.model_copy(update={"correlation_id": text})
 
 
-def _created_response(task: Task, view: Any) -> JsonResponse:
+def _created_task_response(task: Task, view: Any) -> JsonResponse:
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 

@@ -10,7 +10,7 @@ _SOURCE, _PARENT = "source_system:", "parent_correlation_id:"
 """Prefixes of the tags that store values for which Tasker has no field."""
 
 
-class EarlierFields(TaskFields):
+class EarlierTaskFields(TaskFields):
     """A new task's fields, plus fields that only earlier clients send."""
 
     initiator: Line | None = None
@@ -47,11 +47,11 @@ class EarlierFields(TaskFields):
         )
 
 
-class EarlierTaskBody(EarlierFields, NewTaskBody):
+class EarlierTaskBody(EarlierTaskFields, NewTaskBody):
     """A task to create."""
 
 
-class EarlierStatus(StrEnum):
+class EarlierTaskStatus(StrEnum):
     """Statuses of tasks in filters, with the words of earlier clients."""
 
     PENDING = "pending"
@@ -70,8 +70,8 @@ class EarlierStatus(StrEnum):
 
 
 _WORDS = {
-    EarlierStatus.COMPLETED: TaskStatus.COMPLETE,
-    EarlierStatus.FAILED: TaskStatus.ERROR,
+    EarlierTaskStatus.COMPLETED: TaskStatus.COMPLETE,
+    EarlierTaskStatus.FAILED: TaskStatus.ERROR,
 }
 
 

@@ -74,7 +74,7 @@ async def begin_session(
     request: Request, api: ApiServicesOf, body: Annotated[LoginBody, Depends(JsonBody(LoginBody))]
 ) -> Response:
     """Log in to the web UI with an API key."""
-    if not (api.authorizer.enabled and api.authorizer.accepts_keys):
+    if not (api.authorizer.is_enabled and api.authorizer.accepts_keys):
         raise Problem(
             "invalid_request",
             "Login is disabled on this server: it does not accept API keys.",
@@ -97,7 +97,7 @@ async def get_session(request: Request, api: ApiServicesOf) -> JsonResponse:
     stored = None
     try:
         principal: Principal | None = await api.authorizer.authenticate(request.scope, ())
-        if secret is not None and api.authorizer.enabled:
+        if secret is not None and api.authorizer.is_enabled:
             stored = await api.authorizer.sessions.read(secret)
     except Problem as problem:
         if problem.code != "unauthenticated":
@@ -222,7 +222,7 @@ def _session_view(
         "team": principal.team if principal else None,
         "roles": sorted(principal.roles) if principal else [],
         "groups": _group_names(principal),
-        "auth": api.authorizer.enabled,
+        "auth": api.authorizer.is_enabled,
         "methods": _login_methods(api),
         "csrf": csrf_token_of(secret) if stored and secret else None,
         "expires_at": stored.expires_at if stored else None,
@@ -234,7 +234,7 @@ def _session_view(
 
 def _login_methods(api: ApiServices) -> list[str]:
     authorizer = api.authorizer
-    if not authorizer.enabled:
+    if not authorizer.is_enabled:
         return []
     return [
         *(["api_key"] if authorizer.accepts_keys else []),

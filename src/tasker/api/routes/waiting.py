@@ -72,7 +72,7 @@ async def wait_for_task(
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     end = time.monotonic() + min(timeout, api.settings.longest_wait.total_seconds())
     async with api.watcher.watch(task.id) as watched:
-        while not task.ended and (left := end - time.monotonic()) > 0:
+        while not task.has_ended and (left := end - time.monotonic()) > 0:
             if api.closing.is_set():
                 break
             changed = await watched.wait_for_change(task, min(left, _SLICE))
@@ -80,7 +80,7 @@ async def wait_for_task(
             if await request.is_disconnected():
                 raise ClientDisconnect
             await reauthorize(request, TASKS_READ, task.template, str(unknown_task_error(task.id)))
-    return await task_response(api, task, 200 if task.ended else 202)
+    return await task_response(api, task, 200 if task.has_ended else 202)
 
 
 @routes.add(
@@ -135,7 +135,7 @@ async def _stream_events(
                         yield await in_thread_if_large(
                             len(events), partial(stream.encode_events, events, shown)
                         )
-                if task.ended:
+                if task.has_ended:
                     yield _encode_event("end", {"status": task.status.value}, stream.id)
                     return
                 if now > over or api.closing.is_set():

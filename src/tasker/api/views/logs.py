@@ -15,4 +15,4 @@ def log_page_view(
         last: The record after which others may follow; None: none follow.
         link: URL of the same logs in the team's own log store.
     """
-    return LogPage(tuple(records), None if last is None else last.place.cursor, link)
+    return LogPage(tuple(records), None if last is None else last.position.cursor, link)

@@ -249,7 +249,7 @@ class EmbeddedTaskRun:
     async def _wait_for_descendants(self, worker: Worker, task: Task) -> None:
         """Wait for child tasks that this process runs."""
         for child in await worker.client.tasks(TaskFilter(parent_id=task.id), limit=1000):
-            if not child.ended and not await self._runs_here(worker, child):
+            if not child.has_ended and not await self._runs_here(worker, child):
                 continue
             with suppress(TaskFailed):
                 await worker.client.wait(child.id)

@@ -129,7 +129,7 @@ class Approvals(TransactionalStore):
     async def fail_external(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
     ) -> SettleResult | None:
-        task_id, no, attempt = outcome.key
+        task_id, no, attempt = outcome.attempt_key
 
         async def fail_unless_completed(tx: Session) -> SettleResult | None:
             held = await tx.fetch_all("lock_running_step", task_id=task_id, no=no, attempt=attempt)

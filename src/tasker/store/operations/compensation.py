@@ -38,7 +38,7 @@ class Compensations(TransactionalStore):
     async def add_compensating_steps(
         self, claim: Claim, steps: Sequence[CompensatingStep], total: int, *, keep_going: bool
     ) -> bool:
-        task_id, no, attempt = claim.key
+        task_id, no, attempt = claim.attempt_key
 
         async def add_steps_if_claim_held(tx: Session) -> bool:
             if not await tx.lock_rows(

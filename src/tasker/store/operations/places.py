@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from tasker.errors import TooManyOpenTasks
-from tasker.model import CreateTasksResult, FullAction, LimitKey, NewTask, PauseKind, TaskId
+from tasker.model import AtCapacityAction, CreateTasksResult, LimitKey, NewTask, PauseKind, TaskId
 from tasker.plurals import format_count
 from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.operations.pauses import Pauses
@@ -78,14 +78,14 @@ async def _take_concurrency_place(tx: Session, task: NewTask) -> None:
     opened = await _lock_open_places(tx, place.key)
     running = [row for row in opened if not row["waiting"]]
     full = len(running) >= place.tasks
-    if full and place.when_full is FullAction.REJECT:
+    if full and place.when_full is AtCapacityAction.REJECT:
         raise TooManyOpenTasks(place.key.key, place.tasks)
-    if full and place.when_full is FullAction.CANCEL_OLDEST:
+    if full and place.when_full is AtCapacityAction.CANCEL_OLDEST:
         note = AuditNote(actor=task.created_by, reason=f"replaced by task {task.id}")
         for row in running[: len(running) - place.tasks + 1]:
             await cancel_task_if_open(tx, TaskId(row["task_id"]), note)
     queued = len(opened) - len(running)
-    waits = place.when_full is FullAction.WAIT and (
+    waits = place.when_full is AtCapacityAction.WAIT and (
         len(opened) >= place.tasks or queued == _PAGE  # behind more that wait
     )
     await tx.fetch_all(

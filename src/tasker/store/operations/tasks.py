@@ -191,7 +191,7 @@ async def read_task(tx: Session, task_id: TaskId) -> Task:
     if row is None:
         raise operator_rules.unknown_task_error(task_id)
     task = tx.read.task(row)
-    if not (task.ended or task.counts.error):
+    if not (task.has_ended or task.counts.error):
         return task
     rows = await tx.fetch_all("task_outcome", task_id=task_id, counted=limits.STEPS_PAGE)
     return tx.read.outcome(task, rows)

@@ -277,7 +277,7 @@ async def _open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewAppro
 
 async def _lock_if_claim_held(tx: Session, claim: Claim) -> bool:
     """Return whether an attempt is in progress, and keep it so until the transaction ends."""
-    task_id, no, attempt = claim.key
+    task_id, no, attempt = claim.attempt_key
     return bool(await tx.fetch_all("lock_running_step", task_id=task_id, no=no, attempt=attempt))
 
 

@@ -186,7 +186,7 @@ class HotPath(Driver):
         return read_settled_rows(rows)
 
     async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
-        task_id, no, attempt = claim.key
+        task_id, no, attempt = claim.attempt_key
         try:
             rows = await self._fetch_pooled(
                 "spawn_instances",
@@ -212,7 +212,7 @@ class HotPath(Driver):
         return [RuntimeStep(*row) for row in rows]
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
-        task_id, no, attempt = claim.key
+        task_id, no, attempt = claim.attempt_key
         kept = await self._execute_in_transaction(
             "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )

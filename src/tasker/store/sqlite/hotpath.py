@@ -143,7 +143,7 @@ class HotPath(Driver):
         return [RuntimeStep(*row) for row in rows]
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
-        task_id, no, attempt = claim.key
+        task_id, no, attempt = claim.attempt_key
         kept = await self._execute_in_transaction(
             "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
@@ -177,7 +177,7 @@ class HotPath(Driver):
     ) -> Mapping[WorkerId, RenewedLease]:
         claims = [(worker, claim) for worker, each in held.items() for claim in each]
         given = {"workers": json_text(list(held)), "lease": lease.total_seconds()}
-        keys = json_text([[*claim.key, worker] for worker, claim in claims])
+        keys = json_text([[*claim.attempt_key, worker] for worker, claim in claims])
 
         def renew_and_find_lost_claims(on: sqlite3.Connection) -> Mapping[WorkerId, RenewedLease]:
             renewed = fetch(on, "renew_leases", **given, now=self._now())

@@ -16,7 +16,7 @@ def spawn_instances(
     Returns:
         The numbers of the spawn, or None if the claim is lost, and whether steps are enqueued.
     """
-    task_id, no, attempt = claim.key
+    task_id, no, attempt = claim.attempt_key
     holder = fetch_one(
         on,
         "spawning_attempt",

@@ -39,7 +39,7 @@ def make_once_call(
     claim: Claim, name: str, value: JsonText | None = ONE, **timer: object
 ) -> NewDurableCall:
     """Describe a call of `once` by the attempt of `claim`."""
-    return NewDurableCall(*claim.key, name, DurableCallKind.ONCE, value)._replace(**timer)  # type: ignore[arg-type]
+    return NewDurableCall(*claim.attempt_key, name, DurableCallKind.ONCE, value)._replace(**timer)  # type: ignore[arg-type]
 
 
 class TestDurableCalls(StoreTests):
@@ -180,8 +180,8 @@ class TestSleeping(StoreTests):
         task = await store.get_task(task_id)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
         (step,) = await store.list_steps(task_id)
-        assert step.sleeps(store.clock.now())
-        assert not step.waiting_for_retry(store.clock.now())
+        assert step.is_sleeping(store.clock.now())
+        assert not step.is_waiting_for_retry(store.clock.now())
         (attempt,) = await store.history(task_id)
         assert AttemptOutcome.PARKED == attempt.outcome
         await subject.advance(timedelta(seconds=101))
@@ -211,7 +211,7 @@ class TestSleeping(StoreTests):
         (step,) = await store.list_steps(task_id)
 
         assert (None, 1) == (step.error, step.counted_attempts)
-        assert step.sleeps(store.clock.now())
+        assert step.is_sleeping(store.clock.now())
 
     async def test_a_sleep_is_recorded_beside_other_outcomes_of_a_settlement(
         self, store: Store

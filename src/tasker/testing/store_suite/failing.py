@@ -73,7 +73,7 @@ class TestRetries(StoreTests):
 
         assert StepCounts(waiting_for_retry=1) == task.counts
         assert (StepStatus.ENQUEUED, {"message": "it broke"}) == (step.status, step.error)
-        assert step.waiting_for_retry(task.created_at)
+        assert step.is_waiting_for_retry(task.created_at)
         assert StepCounts(enqueued=1) == later.counts
         assert TaskStatus.IN_PROGRESS == later.status
 
@@ -228,7 +228,7 @@ class TestFailedTasks(StoreTests):
             store, task_id
         )
         task = await store.get_task(task_id)
-        assert (TaskStatus.ERROR, True) == (task.status, task.ended)
+        assert (TaskStatus.ERROR, True) == (task.status, task.has_ended)
         assert task.ended_at is not None
         assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == task.error
         assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.history(task_id)]
@@ -265,7 +265,7 @@ class TestFailedTasks(StoreTests):
 
         assert [] == list((await hand.fail(claims[1])).ended)
         assert [] == await store.sweep()
-        assert not (await store.get_task(task_id)).ended
+        assert not (await store.get_task(task_id)).has_ended
         await subject.advance(SECOND * 3601)
         ended = (await hand.complete(await hand.claim_one())).ended
 

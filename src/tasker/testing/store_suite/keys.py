@@ -378,7 +378,7 @@ class TestKeysOfOpenTasks(StoreTests):
             [make_new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
         )
 
-        assert not reopened.ended
+        assert not reopened.has_ended
         assert [(first, False)] == list(again.tasks)
 
 
@@ -496,7 +496,7 @@ class TestReplacing(StoreTests):
         assert all(each.tasks[0][1] for each in created)
         tasks = await stores[0].list_tasks(TaskFilter())
         assert 1 + len(created) == len(tasks)
-        (last,) = [task.id for task in tasks if not task.ended]
+        (last,) = [task.id for task in tasks if not task.has_ended]
         holder = await stores[0].find_task("suite", "k")
         assert holder is not None
         assert last == holder.id
@@ -523,7 +523,9 @@ class TestReplacing(StoreTests):
         )
 
         assert all(each.tasks[0][1] for each in created)
-        open_ones = [task for task in await stores[0].list_tasks(TaskFilter()) if not task.ended]
+        open_ones = [
+            task for task in await stores[0].list_tasks(TaskFilter()) if not task.has_ended
+        ]
         assert 1 == len(open_ones)
 
     async def test_a_replacement_and_a_concurrent_completion_agree(

@@ -153,8 +153,12 @@ class TestLeases(StoreTests):
         await subject.advance(SECOND * 31)
         expired = await store.expired(10)
 
-        assert sorted([other.key, again.key]) == sorted(claim.key for claim in held)
-        assert sorted([other.key, again.key]) == sorted(each.claim.key for each in expired)
+        assert sorted([other.attempt_key, again.attempt_key]) == sorted(
+            claim.attempt_key for claim in held
+        )
+        assert sorted([other.attempt_key, again.attempt_key]) == sorted(
+            each.claim.attempt_key for each in expired
+        )
         assert 2 == info.running
 
     async def test_the_steps_of_an_expired_worker_are_listed(

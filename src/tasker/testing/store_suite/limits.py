@@ -143,7 +143,7 @@ class TestConcurrency(StoreTests):
         await hand.retry(expired.claim)
         after = await hand.claim_gated()
 
-        assert claim.key == expired.claim.key
+        assert claim.attempt_key == expired.claim.attempt_key
         assert [] == before
         assert 1 == len(after)
 
@@ -201,7 +201,7 @@ class TestConcurrency(StoreTests):
         claims = await hand.claim_gated()
 
         assert [] == list(settled.claims) == list(created.claims)
-        assert {(task_id, 2), (new.id, 1)} == {claim.key[:2] for claim in claims}
+        assert {(task_id, 2), (new.id, 1)} == {claim.attempt_key[:2] for claim in claims}
 
     async def test_keys_take_turns(self, store: Store) -> None:
         """A key with many steps gets no more than one with few."""

@@ -66,7 +66,7 @@ class TestCancelling(StoreTests):
 
         task = await store.cancel_task(task_id, ACT)
 
-        assert (TaskStatus.CANCELLED, True, None) == (task.status, task.ended, task.error)
+        assert (TaskStatus.CANCELLED, True, None) == (task.status, task.has_ended, task.error)
         assert task.ended_at is not None
         assert {"a": "complete", "b": "cancelled", "c": "cancelled", "d": "cancelled"} == (
             await statuses_by_name(store, task_id)
@@ -354,7 +354,7 @@ class TestResolving(StoreTests):
 
         resolved = await store.resolve_task(task.id, ACT)
 
-        assert (TaskStatus.RESOLVED_MANUALLY, True) == (resolved.status, resolved.ended)
+        assert (TaskStatus.RESOLVED_MANUALLY, True) == (resolved.status, resolved.has_ended)
         assert {"a": "complete", "b": "error", "c": "skipped"} == await statuses_by_name(
             store, task.id
         )

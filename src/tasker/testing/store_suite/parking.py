@@ -150,7 +150,9 @@ class TestParking(StoreTests):
                 await store.park(claims[tasks[-1]], tasks[0])
 
             assert tasks[-2] == refusal.value.link
-            assert [claims[tasks[-1]].key] == [claim.key for claim in await store.held(hand.id)]
+            assert [claims[tasks[-1]].attempt_key] == [
+                claim.attempt_key for claim in await store.held(hand.id)
+            ]
             await hand.fail(claims[tasks[-1]])
             woken = await hand.claim_one()
             assert tasks[-2] == woken.task_id

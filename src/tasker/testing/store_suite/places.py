@@ -9,8 +9,8 @@ import pytest
 
 from tasker.errors import TooManyOpenTasks
 from tasker.model import (
+    AtCapacityAction,
     ExistingTaskAction,
-    FullAction,
     JsonText,
     LimitKey,
     NewTask,
@@ -41,7 +41,7 @@ ACME = LimitKey("suite", "customer:acme")
 
 def make_task_with_place(
     template: TemplateId,
-    when_full: FullAction = FullAction.WAIT,
+    when_full: AtCapacityAction = AtCapacityAction.WAIT,
     *,
     tasks: int = 2,
     key: LimitKey = ACME,
@@ -258,9 +258,11 @@ class TestOpenTasks(StoreTests):
         """It is not stored; once a task has ended there is room again."""
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await create_in_order(store, make_task_with_place(template, FullAction.REJECT, tasks=1))
+        await create_in_order(
+            store, make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
+        )
 
-        refused = make_task_with_place(template, FullAction.REJECT, tasks=1)
+        refused = make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
         with pytest.raises(TooManyOpenTasks, match="1 task with the key 'customer:acme'"):
             await store.create_tasks([refused])
 
@@ -271,7 +273,8 @@ class TestOpenTasks(StoreTests):
     async def test_a_task_beyond_the_bound_may_cancel_the_oldest(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
         oldest, other, newest = await create_in_order(
-            store, *(make_task_with_place(template, FullAction.CANCEL_OLDEST) for _ in range(3))
+            store,
+            *(make_task_with_place(template, AtCapacityAction.CANCEL_OLDEST) for _ in range(3)),
         )
 
         statuses = [(await store.get_task(each)).status for each in (oldest, other, newest)]

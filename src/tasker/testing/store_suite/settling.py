@@ -280,7 +280,7 @@ class TestSettling(StoreTests):
 
         assert [[], [], [], [(task_id, TaskStatus.COMPLETE)]] == ended
         task = await store.get_task(task_id)
-        assert (TaskStatus.COMPLETE, True, None) == (task.status, task.ended, task.error)
+        assert (TaskStatus.COMPLETE, True, None) == (task.status, task.has_ended, task.error)
         assert task.ended_at is not None
         assert task.ended_at >= task.created_at
         assert StepCounts(complete=4) == task.counts

@@ -82,7 +82,7 @@ class TestStepLogs(StoreTests):
             read: list[LogRecord] = []
             while page := await store.logs(
                 task_id,
-                after=read[-1].place if read else None,
+                after=read[-1].position if read else None,
                 newest_first=newest_first,
                 limit=2,
             ):

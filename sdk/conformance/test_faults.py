@@ -98,6 +98,20 @@ def test_case_22_retries_have_growing_delays(server: ScriptedServer, start: Star
         ], delays
 
 
+def test_the_step_of_an_outcome_that_the_server_rejects_fails(
+    server: ScriptedServer, start: Start
+) -> None:
+    """A proxy may accept smaller bodies than the server. Other outcomes are not affected."""
+    with start():
+        body = {"code": "too_large", "detail": "the body is too large"}
+        server.fail_next("settle", status=413, body=body)
+        step = server.add(Step("echo", {}))
+        server.wait_for_outcomes(step)
+        assert ["failed"] == [outcome["outcome"] for outcome in step.outcomes]
+        assert not step.outcome["error"]["retryable"]
+        assert "the body is too large" in step.outcome["error"]["message"]
+
+
 def test_case_23_outcomes_wait_while_the_server_is_down(
     server: ScriptedServer, start: Start
 ) -> None:

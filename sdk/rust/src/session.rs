@@ -74,6 +74,26 @@ struct Ended {
     text: String,
 }
 
+/// Return an outcome as it is sent.
+fn text_of(ticket: &str, outcome: &Outcome) -> String {
+    let mut body = json!(outcome);
+    body["ticket"] = json!(ticket);
+    body.to_string()
+}
+
+/// Let the step of a rejected outcome fail with the server's reason; that failure is not repeated.
+fn failure_of_rejected(rejected: &Ended, reason: &ApiError) -> Option<Ended> {
+    let error = Failure {
+        kind: "Rejected".into(),
+        code: Some("outcome_rejected".into()),
+        message: format!("the server rejected the outcome: {reason}"),
+        ..Failure::default()
+    };
+    let ticket = rejected.ticket.clone();
+    let text = text_of(&ticket, &Outcome::Failed { error });
+    (text != rejected.text).then_some(Ended { ticket, text })
+}
+
 /// A request that has no answer yet.
 struct UnderWay {
     task: AbortHandle,
@@ -289,9 +309,9 @@ impl Serving<'_> {
             self.give_up_claim();
         }
         if route == "settle" && matches!(error.status, Some(400 | 413 | 415 | 422)) {
-            let rest = self.unanswered.split_off(self.unanswered.len() / 2);
+            let mut rest = self.unanswered.split_off(self.unanswered.len() / 2);
             if self.unanswered.is_empty() {
-                return; // the only outcome is refused
+                rest = rest.iter().filter_map(|only| failure_of_rejected(only, error)).collect();
             }
             self.ended.splice(..0, rest);
         }
@@ -319,12 +339,7 @@ impl Serving<'_> {
         if matches!(outcome, Outcome::Cancelled(_)) {
             return;
         }
-        let text_of = |outcome: &Outcome| {
-            let mut body = json!(outcome);
-            body["ticket"] = json!(ticket);
-            body.to_string()
-        };
-        let mut text = text_of(outcome);
+        let mut text = text_of(&ticket, outcome);
         if text.len() > self.session.registered.body_bytes - 1_000 {
             let error = Failure {
                 kind: "TooLarge".into(),
@@ -332,7 +347,7 @@ impl Serving<'_> {
                 message: "the result is too large".into(),
                 ..Failure::default()
             };
-            text = text_of(&Outcome::Failed { error });
+            text = text_of(&ticket, &Outcome::Failed { error });
         }
         self.ended.push(Ended { ticket, text });
     }

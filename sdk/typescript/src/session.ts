@@ -169,7 +169,7 @@ export class Session {
     }
     if (route === 'settle' && error instanceof ApiError && [400, 413, 415, 422].includes(error.status)) {
       const rest = this.unanswered.splice(Math.floor(this.unanswered.length / 2));
-      if (this.unanswered.length > 0) this.ended.unshift(...rest); // else the only outcome is refused
+      this.ended.unshift(...(this.unanswered.length > 0 ? rest : failuresOfRejected(rest, error)));
     }
   }
 
@@ -245,6 +245,14 @@ export class Session {
 
 function settlement(batch: Ended[], max: number): Call {
   return { text: `{"outcomes":[${batch.map(({ text }) => text).join(',')}],"max":${max}}` };
+}
+
+/** Let the step of a rejected outcome fail with the server's reason; that failure is not repeated. */
+function failuresOfRejected(rejected: Ended[], { message: reason }: ApiError): Ended[] {
+  const message = `the server rejected the outcome: ${reason}`;
+  const error = { type: 'Rejected', code: 'outcome_rejected', message, retryable: false };
+  const failures = rejected.map(({ ticket }) => ({ ticket, text: JSON.stringify({ ticket, outcome: 'failed', error }) }));
+  return failures.filter(({ text }, index) => text !== rejected[index]?.text);
 }
 
 /** Take as many outcomes as one settlement may have. */

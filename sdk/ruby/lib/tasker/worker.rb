@@ -224,13 +224,21 @@ module Tasker
         @lost = @lost.to_i + slots
         @http.close(@senders["claim"])
       end
-      divide_settlement if route == "settle" && [400, 413, 415, 422].include?(answer.status)
+      divide_settlement(answer) if route == "settle" && [400, 413, 415, 422].include?(answer.status)
     end
 
-    # Send half of the outcomes first; if there is one only, it is refused.
-    def divide_settlement
+    # Send half of the outcomes first. If there is only one, its step fails with the server's reason.
+    def divide_settlement(rejection)
       rest = @unanswered.slice!((@unanswered.size / 2)..)
-      @ended.unshift(*rest) if @unanswered.any?
+      rest = failures_of_rejected(rest, rejection) if @unanswered.empty?
+      @ended.unshift(*rest)
+    end
+
+    def failures_of_rejected(ended, rejection)
+      error = { "type" => "Rejected", "code" => "outcome_rejected", "retryable" => false,
+                "message" => "the server rejected the outcome: #{rejection.message}" }
+      failure = { "outcome" => "failed", "error" => error }
+      ended.reject { |each| each.outcome == failure }.map { |each| Ended.new(each.ticket, failure) }
     end
 
     def heed(route, answer)

@@ -290,7 +290,7 @@ def test_all_tasks_that_match_are_cancelled_until_somebody_stops_it(page: Any, s
     for _ in range(3):
         site.create("shop.orphan")
     page.goto("tasks?name=orphan&status=pending")
-    page.locator("tbody tr input").first.check_node()
+    page.locator("tbody tr input").first.check()
     toolbar = page.get_by_role("toolbar")
     toolbar.get_by_role("button", name="All that match").click()
     toolbar.get_by_role("button", name="Cancel…").click()

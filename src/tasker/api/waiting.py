@@ -17,6 +17,7 @@ from tasker.store.protocol import Store
 
 T = TypeVar("T")
 
+_OF_NO_TASK = (LoopBlocked, TickHandled)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
 _FOLLOWED_EVERY = 0.25  #: seconds between reads of tasks that streams follow, if one has changed
 
@@ -189,7 +190,7 @@ class TaskWatcher:
 
     def observe_notice(self, notice: Notice) -> None:
         """Read the task of a notice immediately; for `Worker(observers=...)`."""
-        if isinstance(notice, LoopBlocked | TickHandled):
+        if isinstance(notice, _OF_NO_TASK):
             return
         if watched := self._watched.get(notice.task_id):
             watched.refresh()

@@ -113,6 +113,8 @@ class Metrics:
         # The series of frequent labels, because looking them up takes longer than counting.
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._series: dict[tuple[Any, ...], Any] = {}  # by metric, template, step and last label
+        self._starts: dict[TemplateName, tuple[Counter, Histogram]] = {}
+        self._ends: dict[tuple[TemplateName, str, str], tuple[Counter, Counter, Histogram]] = {}
         on = self.registry
         self.created = Counter(
             "tasker_tasks_created_total",
@@ -248,19 +250,66 @@ class Metrics:
 
     def count_notice(self, notice: Notice) -> None:
         """Count a notice; for `Worker(observers=...)`."""
-        for kind, template, seconds in phase_durations_of(notice):
-            series = self._find_series(self.step_seconds, template, last=_PHASES[kind])
-            series.inc(max(seconds, 0.0))
         if isinstance(notice, StepStarted):
-            self._change_running_count(notice, 1)
-            queued = notice.queued_for.total_seconds()
-            self._find_series(self.queued_seconds, notice.template).observe(queued)
+            self._count_start(notice)
         elif isinstance(notice, StepSettled):
-            at = notice.template, notice.step
-            self._change_running_count(notice, -1)
-            self._find_series(self.attempts, *at, notice.outcome.value).inc()
-            self._find_series(self.attempt_seconds, *at).observe(notice.ran_for.total_seconds())
-        elif isinstance(notice, StepWaiting):
+            self._count_settlement(notice)
+        else:
+            self._count_other(notice)
+
+    def _count_start(self, notice: StepStarted) -> None:
+        total, distribution = self._starts_of(notice.template)
+        queued = notice.queued_for.total_seconds()
+        total.inc(max(queued, 0.0))
+        distribution.observe(queued)
+        if notice.parked_for:
+            self._add_seconds(StepPhase.PARKED, notice.template, notice.parked_for.total_seconds())
+        self._change_running_count(notice, 1)
+
+    def _starts_of(self, template: TemplateName) -> tuple[Counter, Histogram]:
+        """Return the series that each start of an attempt changes."""
+        starts = self._starts.get(template)
+        if starts is None:
+            starts = (
+                self._find_series(self.step_seconds, template, last=_PHASES[StepPhase.QUEUED]),
+                self._find_series(self.queued_seconds, template),
+            )
+            if len(self._starts) < _MOST_SERIES:
+                self._starts[template] = starts
+        return starts
+
+    def _count_settlement(self, notice: StepSettled) -> None:
+        attempts, total, distribution = self._ends_of(notice)
+        ran = notice.ran_for.total_seconds()
+        attempts.inc()
+        total.inc(max(ran, 0.0))
+        distribution.observe(ran)
+        if notice.delay:
+            self._add_seconds(StepPhase.BACKOFF, notice.template, notice.delay.total_seconds())
+        self._change_running_count(notice, -1)
+
+    def _ends_of(self, notice: StepSettled) -> tuple[Counter, Counter, Histogram]:
+        """Return the series that each attempt of a step with the same outcome changes."""
+        template, step, outcome = at = notice.template, notice.step, notice.outcome
+        ends = self._ends.get(at)
+        if ends is None:
+            ends = (
+                self._find_series(self.attempts, template, step, outcome.value),
+                self._find_series(self.step_seconds, template, last=_PHASES[StepPhase.RAN]),
+                self._find_series(self.attempt_seconds, template, step),
+            )
+            if len(self._ends) < _MOST_SERIES:
+                self._ends[at] = ends
+        return ends
+
+    def _add_seconds(self, phase: StepPhase, template: TemplateName, seconds: float) -> None:
+        series = self._find_series(self.step_seconds, template, last=_PHASES[phase])
+        series.inc(max(seconds, 0.0))
+
+    def _count_other(self, notice: Notice) -> None:
+        for phase, template, seconds in phase_durations_of(notice):
+            self._add_seconds(phase, template, seconds)
+        if isinstance(notice, StepWaiting):
             self._change_running_count(notice, -1)
             self._find_series(self.attempts, notice.template, notice.step, "parked").inc()
         elif isinstance(notice, AttemptStopped):

@@ -216,7 +216,8 @@ class ScriptedServer:
         self.api_key: str | None = None
         self.quiet = False
         self.max_outcomes = 500
-        self.allows_more_than_slots = False
+        self.claim_ahead = 0
+        """Steps that a worker may have beyond its slots."""
         self.steps: list[Step] = []
         self.workers: dict[str, WorkerRow] = {}
         self.tasks: dict[str, Task] = {}
@@ -419,6 +420,7 @@ class ScriptedServer:
         self.workers[worker.id] = worker
         self._changed.notify_all()
         limits = {"max_outcomes": self.max_outcomes, "body_bytes": 33_554_432, "queues": 1}
+        limits |= {"claim_ahead": self.claim_ahead} if self.claim_ahead else {}
         features = ["signals", "approvals", "durable_calls", "spawn", "run_task", "logs"]
         lists: dict[str, Json] = {"unserved": [], "refused": [], "features": features}
         return 201, {"worker": worker.id, "protocol": 1, **self.settings, **limits, **lists}
@@ -454,7 +456,7 @@ class ScriptedServer:
             step.status, step.worker = "in_progress", worker.id
             step.ticket = f"{worker.id}.{uuid.uuid4().hex}"
         held = sum(s.worker == worker.id and s.status == "in_progress" for s in self.steps)
-        if held > worker.body["slots"] and not self.allows_more_than_slots:
+        if held > worker.body["slots"] + self.claim_ahead:
             self.violations.append(f"{held} steps for {worker.body['slots']} slots")
         self._changed.notify_all()
         return [step.claim_fields() for step in taken]

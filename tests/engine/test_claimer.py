@@ -268,7 +268,7 @@ async def test_a_slot_is_reserved_for_a_step_that_each_waiting_outcome_may_free(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise new work would take the slots of started tasks. Nothing is claimed ahead here."""
-    monkeypatch.setattr(slots, "_MOST_AHEAD", 0)
+    monkeypatch.setattr(slots, "MOST_AHEAD", 0)
     store = Recording(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW], WorkerSettings(slots=4)) as pieces:
         pieces.background.start_loop("settle", pieces.settler.run())

@@ -180,7 +180,7 @@ async def test_a_large_settlement_begins_during_another(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A third of what may be claimed is large; fewer outcomes wait for the first settlement."""
-    monkeypatch.setattr(slots, "_MOST_AHEAD", 0)
+    monkeypatch.setattr(slots, "MOST_AHEAD", 0)
     store = Gated(memory)
     settings = WorkerSettings(slots=120)
     async with assembled(store, [{"only": lambda: 1}], [FLOW], settings) as pieces:

@@ -6,10 +6,12 @@ from typing import Any
 import httpx
 import pytest
 from tests.api.api_client import NOBODY, ApiClient
+from tests.api.conftest import client_of
 from tests.remote.remote_worker import HANDLERS, RemoteHand
 
 from tasker.api.app import create_app
 from tasker.model import StepSpec, TaskConcurrency, Template
+from tasker.remote import registered
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -228,6 +230,38 @@ async def test_a_retired_worker_releases_its_steps(api: ApiClient) -> None:
         again["counted_attempts"],
     )
     assert "lease_lost" == (await hand.call("claim", 409, max=1))["code"]
+
+
+async def test_a_worker_gets_no_more_steps_than_it_may_claim_ahead(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registered, "MOST_AHEAD", 2)
+    hand = await RemoteHand.register(api, slots=1)
+    for _ in range(5):
+        await api.create()
+    steps = await hand.claim()
+    more = await hand.claim(wait_s=0)
+    await hand.complete(steps[0])
+    freed = await hand.claim(wait_s=0)
+
+    assert (3, 0, 1) == (len(steps), len(more), len(freed))
+
+
+async def test_steps_settled_at_another_server_leave_room(
+    api: ApiClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registered, "MOST_AHEAD", 2)
+    hand = await RemoteHand.register(api, slots=1)
+    for _ in range(5):
+        await api.create()
+    steps = await hand.claim()
+    async with client_of(store) as other:
+        there = RemoteHand(other, hand.registered)
+        for step in steps:
+            await there.complete(step)
+    more = await hand.claim()
+
+    assert (3, 3) == (len(steps), len(more))
 
 
 async def test_a_checkpoint_reaches_the_next_attempt(api: ApiClient) -> None:

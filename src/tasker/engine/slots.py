@@ -6,25 +6,25 @@ from contextlib import contextmanager
 from time import monotonic
 
 _FAIR = 8  #: with a backlog, one in so many freed steps is left to claims by queue
-_AHEAD = 0.02  #: seconds of work that are claimed beyond what runs
-_MOST_AHEAD = 500  #: steps that are claimed beyond what runs
+MOST_AHEAD = 500  #: steps that are claimed beyond what runs
 
 
 class Slots:
     """Counts the slots that are used by attempts, reserved for pending claims, and free.
 
     At most `total` attempts run, each in a slot. Further steps may be claimed before there is a
-    slot for them, as many as ended within the last 20 ms, and wait in this process. So attempts run
-    while the store settles others, and a released slot is reused immediately. If attempts take
-    long, no steps are claimed ahead.
+    slot for them, as many as ended within the last `ahead` seconds, and wait in this process. So
+    attempts run while the store settles others, and a released slot is reused immediately. If
+    attempts take long, no steps are claimed ahead.
 
     Every store call that may return claims reserves room for them for its duration.
 
     Args:
         total: How many attempts may run at once.
+        ahead: Seconds of work that are claimed beyond what runs.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, ahead: float = 0.02) -> None:
         self.total = total
         self.taken = 0
         self.begun = 0  #: attempts that ever took a slot
@@ -39,6 +39,8 @@ class Slots:
         self._reserved = 0
         self._closed = False
         self._offered = 0  #: freed steps since one was last left to claims
+        self._span = ahead
+        self._most_ahead = MOST_AHEAD
         self._ahead = 0
         self._ended = 0  #: attempts since `_since`
         self._since = monotonic()
@@ -47,11 +49,15 @@ class Slots:
     def capacity(self) -> int:
         """How many steps may be claimed, including running steps and those claimed ahead."""
         elapsed = monotonic() - self._since
-        if elapsed >= _AHEAD:
-            self._ahead = min(round(self._ended / elapsed * _AHEAD), _MOST_AHEAD)
+        if elapsed >= self._span:
+            self._ahead = min(round(self._ended / elapsed * self._span), self._most_ahead)
             self._ended = 0
             self._since += elapsed
         return self.total + self._ahead
+
+    def limit_ahead(self, most: int) -> None:
+        """Claim at most so many steps, up to 500, beyond what runs."""
+        self._most_ahead = min(most, MOST_AHEAD)
 
     @property
     def free_count(self) -> int:

@@ -100,6 +100,8 @@ class Worker:
         Misuse: The handlers are not bound to any namespace.
     """
 
+    _AHEAD = 0.02  #: seconds of work that are claimed beyond what runs
+
     def __init__(
         self,
         store: Store,
@@ -141,7 +143,7 @@ class Worker:
         self._partial = partial
         self._around = around
         self._background = BackgroundTasks(self.name)
-        self._slots = Slots(self.settings.slots)
+        self._slots = Slots(self.settings.slots, ahead=self._AHEAD)
         self._cache = self._make_cache()
         named = {*namespaces, *(template.namespace for template in self._templates)}
         self._lease = WorkerLease(

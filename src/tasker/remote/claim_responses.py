@@ -61,7 +61,7 @@ class ClaimResponseBuilder:
         for claim, task in zip(claims, await self._finder.find_tasks(worker, claims), strict=True):
             if task is None:
                 continue
-            step = ServedStep(claim, task)
+            step = ServedStep.of(claim, task)
             if task.compiled.step_spec(step.node).external is not None:
                 opened = await self._add_completion_url(worker, step)
                 if opened is None:

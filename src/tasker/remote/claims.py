@@ -1,5 +1,6 @@
 """Claims steps for remote workers: long polls, and the payload of claimed steps."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from tasker.remote.steps import StepFinder
 from tasker.store.protocol import Store
 
 WAIT = 25.0  #: longest wait of a claim, in seconds: less than common proxies allow
+_WITHOUT_ROOM = 1.0  #: longest wait of a worker that may have no more steps
 
 
 class ClaimService:
@@ -53,12 +55,26 @@ class ClaimService:
         worker.is_claiming = True
         try:
             if worker.is_live and not worker.quiet:
-                claims = await self._polls.claim(worker, most, wait)
+                if room := await self._find_room(worker, most):
+                    claims = await self._polls.claim(worker, room, wait)
+                else:
+                    await asyncio.sleep(min(wait, _WITHOUT_ROOM))
         finally:
             worker.is_claiming = False
         if not worker.is_live:
             raise LeaseLost(f"the lease of worker {worker.id} has expired")
         return await self._responses.build_response(worker, claims)
+
+    async def _find_room(self, worker: RegisteredWorker, most: int) -> int:
+        """Return how many of `most` steps a worker may get.
+
+        If these are fewer, the tickets of steps that it settled at another server are forgotten.
+        """
+        if most > worker.room:
+            known = list(worker.given.values())
+            held = {claim.attempt_key for claim in await self._store.held(worker.id)}
+            worker.forget(ticket.claim for ticket in known if ticket.claim.attempt_key not in held)
+        return max(min(most, worker.room), 0)
 
     async def read_payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Return the values that a handler reads. Raises AttemptCancelled, InvalidTicket."""
@@ -67,5 +83,5 @@ class ClaimService:
             if claim.attempt_key == ticket.claim.attempt_key:
                 [task] = await self._finder.find_tasks(worker, [claim])
                 if task is not None:
-                    return build_payload(worker, ServedStep(claim, task))[0]
+                    return build_payload(worker, ServedStep.of(claim, task))[0]
         raise AttemptCancelled("the attempt is over")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from tasker.engine.slots import MOST_AHEAD
 from tasker.errors import LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
@@ -14,6 +15,7 @@ from tasker.remote.polls import LongPolls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
 from tasker.remote.steps import StepFinder
+from tasker.remote.tickets import Ticket
 from tasker.remote.wakeups import Wakeups
 from tasker.store.protocol import Store
 
@@ -59,10 +61,7 @@ class LeaseService:
 
         Raises: InvalidRequest, LeaseLost.
         """
-        named = {
-            claim.attempt_key: (claim, text)
-            for claim, text in await self._read_held_claims(worker, body)
-        }
+        named = await self._read_held_claims(worker, body)
         wait = fields.read_seconds(body, "wait_s", self.pause, 0.0)
         loop = asyncio.get_running_loop()
         end = _aligned_wait_end(loop.time(), wait, self.pause)
@@ -72,16 +71,19 @@ class LeaseService:
                 await self._revocation.wait(heard, left, self._closing)
             is_over = self._closing.is_set() or end - loop.time() <= 0
             worker.heard = heard = self._revocation.heard  # more may be revoked during the look
-            held = {**worker.given, **named}  # those passed on meanwhile too
-            if not held and not is_over:
+            known = {**worker.given, **named}  # those passed on meanwhile too
+            if not known and not is_over:
                 continue
+            held = {
+                ticket.claim.attempt_key: (ticket.claim, text) for text, ticket in known.items()
+            }
             revoked = await self._renew_in_store(worker, [claim for claim, _ in held.values()])
             if revoked or worker.quiet or is_over:
-                for claim in revoked:
-                    worker.given.pop(claim.attempt_key, None)
+                cancelled = [held[claim.attempt_key][1] for claim in revoked]
+                worker.forget(revoked)
                 return {
                     "lease_s": self.lease.total_seconds(),
-                    "cancelled": [held[claim.attempt_key][1] for claim in revoked],
+                    "cancelled": cancelled,
                     "quiet": worker.quiet,
                 }
 
@@ -104,22 +106,26 @@ class LeaseService:
         """
         known = await self._read_held_claims(worker, body)
         await self._polls.end_poll(worker)
-        keys = {claim.attempt_key for claim, _ in known}
+        keys = {ticket.claim.attempt_key for ticket in known.values()}
         held = await self._store.held(worker.id)
         listed = {claim.attempt_key for claim in held}
         new = [claim for claim in held if claim.attempt_key not in keys]
-        worker.given = {key: each for key, each in worker.given.items() if key in listed}
+        worker.given = {
+            text: ticket for text, ticket in known.items() if ticket.claim.attempt_key in listed
+        }
         for claim in new:
             self._finder.task_cache(worker).remove_task(claim.task_id)
         answer = await self._responses.build_response(worker, new)
-        answer["cancelled"] = [text for claim, text in known if claim.attempt_key not in listed]
+        answer["cancelled"] = [
+            text for text, ticket in known.items() if ticket.claim.attempt_key not in listed
+        ]
         return answer
 
     async def _read_held_claims(
         self, worker: RegisteredWorker, body: fields.JsonBody
-    ) -> list[tuple[Claim, str]]:
-        texts = fields.read_texts(body, "held", most=MOST_SLOTS)
-        return [((await self._finder.read_ticket(worker, text)).claim, text) for text in texts]
+    ) -> dict[str, Ticket]:
+        texts = fields.read_texts(body, "held", most=MOST_SLOTS + MOST_AHEAD)
+        return {text: await self._finder.read_ticket(worker, text) for text in texts}
 
 
 def _aligned_wait_end(now: float, wait: float, longest: float) -> float:

@@ -1,12 +1,14 @@
 """The remote workers that a server knows, and the queues that they serve."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from tasker.model import ENGINE, AttemptKey, Claim, Queue, WorkerId
+from tasker.engine.slots import MOST_AHEAD
+from tasker.model import ENGINE, Claim, Queue, WorkerId
 from tasker.remote.errors import UnknownWorker
 from tasker.remote.registration import RemoteRegistration
 from tasker.remote.tasks import RemoteTemplate
+from tasker.remote.tickets import Ticket
 from tasker.store.protocol import Store
 
 _MOST = 10_000  #: workers in memory; the oldest are read again when they are needed
@@ -51,8 +53,8 @@ class RegisteredWorker:
         """One event for each claim that is in progress or being released; it is set when the claim
         ends."""
 
-        self.given: dict[AttemptKey, tuple[Claim, str]] = {}
-        """Claims that this server handed out and that are not settled yet, with their tickets."""
+        self.given: dict[str, Ticket] = {}
+        """Tickets that this server handed out and whose attempts are not settled."""
 
         self.heard: int | None = None
         """Number of notifications of revocations that the server had received at the last
@@ -62,6 +64,20 @@ class RegisteredWorker:
         self.serves_gated = False
         self.gated_first = False
         self._readable: dict[tuple[RemoteTemplate, int], Sequence[tuple[str, int]]] = {}
+
+    @property
+    def room(self) -> int:
+        """How many more steps it may have: as many as it has slots, and some claimed ahead."""
+        return self.registration.slots + MOST_AHEAD - len(self.given)
+
+    def forget(self, claims: Iterable[Claim]) -> None:
+        """Forget the tickets of claims that the worker no longer has."""
+        if keys := {claim.attempt_key for claim in claims}:
+            self.given = {
+                text: ticket
+                for text, ticket in self.given.items()
+                if ticket.claim.attempt_key not in keys
+            }
 
     def was_registered_by(self, principal: str, credential: str) -> bool:
         """Return whether a caller's credential registered it."""

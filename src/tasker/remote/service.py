@@ -9,6 +9,8 @@ from typing import Any
 from tasker.client import LocalClient
 from tasker.engine.reporting import Reporter
 from tasker.engine.services import HandlerServices
+from tasker.engine.settler import SETTLEMENTS
+from tasker.engine.slots import MOST_AHEAD
 from tasker.errors import AttemptCancelled
 from tasker.model import AccessChannel, WorkerId, WorkerRegistration, released_outcome
 from tasker.remote import fields
@@ -151,6 +153,8 @@ class RemoteWorkerService:
             "lease_s": self._leases.lease.total_seconds(),
             "renew_s": self._leases.pause,
             "wait_s": WAIT,
+            "claim_ahead": MOST_AHEAD,
+            "settlements": SETTLEMENTS,
             "max_outcomes": MOST_OUTCOMES,
             "body_bytes": 32 << 20,
             "queues": served,

@@ -12,7 +12,7 @@ from tasker.handlers.instances import InstanceInput
 from tasker.model import Claim, JsonText, Map
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.tasks import RemoteTemplate
-from tasker.remote.tickets import TicketSigner
+from tasker.remote.tickets import Ticket, TicketSigner
 
 PAYLOAD = 4 << 20  #: bytes of contexts and results in one response
 _NULL = orjson.Fragment(b"null")
@@ -23,13 +23,16 @@ class ServedStep(NamedTuple):
 
     claim: Claim
     task: CachedTask
-    completion_url: str | None = None
+    node: int  #: the template's node that it is
     given_at: float | None = None
     """Time at which the step was handed to its worker, in seconds since 1970; None means now."""
 
-    @property
-    def node(self) -> int:
-        return self.claim.no if self.task.instance is None else self.task.instance.node
+    completion_url: str | None = None
+
+    @classmethod
+    def of(cls, claim: Claim, task: CachedTask) -> "ServedStep":
+        """Return a step that is handed to its worker now."""
+        return cls(claim, task, claim.no if task.instance is None else task.instance.node)
 
     @property
     def name(self) -> str:
@@ -48,13 +51,16 @@ def serialize_steps(
     worker: RegisteredWorker, steps: Iterable[ServedStep], tickets: TicketSigner
 ) -> list[dict[str, Any]]:
     """Return the JSON objects of claimed steps; payloads that are too large are omitted."""
-    left = PAYLOAD
+    left, now = PAYLOAD, time.time()
     served: list[dict[str, Any]] = []
     for step in steps:
         payload, size = build_payload(worker, step)
         left -= size
-        body = _build_step_head(worker, step, tickets)
-        worker.given[step.claim.attempt_key] = (step.claim, body["ticket"])
+        claim = step.claim._replace(checkpoint=None) if step.claim.checkpoint else step.claim
+        ticket = Ticket(claim, step.task.input.template_id, step.node, worker.id, now)
+        text = tickets.sign(ticket)
+        worker.given[text] = ticket
+        body = _build_step_head(step, text)
         body.update(payload if left >= 0 or not served else {"payload": True})
         served.append(body)
     return served
@@ -103,13 +109,11 @@ def _instance_items(step: ServedStep) -> Mapping[str, JsonText | None]:
     return items
 
 
-def _build_step_head(
-    worker: RegisteredWorker, step: ServedStep, tickets: TicketSigner
-) -> dict[str, Any]:
+def _build_step_head(step: ServedStep, ticket: str) -> dict[str, Any]:
     claim, task, node, name = step.claim, step.task, step.node, step.name
     given, instance = task.input, task.instance
     return {
-        "ticket": tickets.sign(claim, given.template_id, node, worker.id),
+        "ticket": ticket,
         "task_id": claim.task_id,
         "step": name,
         **_remote_template(task).response_fields(node).head,

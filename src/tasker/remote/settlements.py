@@ -69,7 +69,6 @@ class SettlementService:
         consequences = SettlementReport(len(reported))
         decided: list[DecidedOutcome] = []
         for place, step in await self._find_reported_steps(worker, reported, consequences):
-            worker.given.pop(step.claim.attempt_key, None)
             try:
                 verdict = await self._decide_outcome(
                     worker, place, step, reported[place], consequences
@@ -80,8 +79,7 @@ class SettlementService:
                 if verdict.problem is not None:
                     consequences.add_problem(place, verdict.problem)
                 decided.append(DecidedOutcome(place, step, verdict.outcome))
-        if not worker.is_live or worker.quiet:
-            most = 0
+        most = min(most, max(worker.room, 0)) if worker.is_live and not worker.quiet else 0
         claims: Sequence[Claim] = ()
         if decided:
             claims = await self._settler.settle(worker, decided, most, consequences)
@@ -100,7 +98,9 @@ class SettlementService:
         tickets: list[tuple[int, Ticket]] = []
         for place, each in enumerate(reported):
             try:
-                tickets.append((place, await self._finder.read_ticket(worker, each.get("ticket"))))
+                text: Any = each.get("ticket")
+                tickets.append((place, await self._finder.read_ticket(worker, text)))
+                worker.given.pop(text, None)
             except InvalidTicket as error:
                 consequences.words[place] = "invalid"
                 consequences.add_problem(place, error)

@@ -50,6 +50,8 @@ class StepFinder:
 
     async def read_ticket(self, worker: RegisteredWorker, text: object) -> Ticket:
         """Return the content of a worker's ticket. Raises InvalidTicket."""
+        if isinstance(text, str) and (known := worker.given.get(text)) is not None:
+            return known
         return (await self.ticket_signer()).verify(text, worker.id)
 
     async def find_running_step(
@@ -76,17 +78,14 @@ class StepFinder:
         made = [
             ticket.claim
             for ticket in tickets
-            if ticket.claim.task_id in tasks and ticket.node != ticket.claim.no
+            if ticket.node != ticket.claim.no and ticket.claim.task_id in tasks
         ]
         instances = await cache.fetch_instance_tasks(made, tasks) if made else {}
-        cached = (
-            instances.get(ticket.claim.attempt_key) or tasks.get(ticket.claim.task_id)
-            for ticket in tickets
-        )
-        return [
-            None if task is None else ServedStep(ticket.claim, task, None, ticket.given_at)
-            for ticket, task in zip(tickets, cached, strict=True)
-        ]
+        steps: list[ServedStep | None] = []
+        for claim, _, node, _, given_at in tickets:
+            task = (instances and instances.get(claim.attempt_key)) or tasks.get(claim.task_id)
+            steps.append(None if task is None else ServedStep(claim, task, node, given_at))
+        return steps
 
     async def find_tasks(
         self, worker: RegisteredWorker, claims: Sequence[Claim]

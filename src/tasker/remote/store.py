@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from types import TracebackType
@@ -128,6 +128,10 @@ class RemoteStore:
         each attempt whether it failed. After an attempt's outcome, the server rejects the attempt's
         log records."""
 
+        self.limit_claims_ahead: Callable[[int], None] = lambda _: None
+        """Function called at each registration with the number of steps that the worker may have
+        beyond its slots."""
+
         self._http = httpx.AsyncClient(
             base_url=self.url,
             headers=headers,
@@ -146,6 +150,7 @@ class RemoteStore:
         self._quiet = False
         self._is_lost = False  #: whether a claim was refused since the lease was lost
         self._renewal = 0.0  #: longest wait of a renewal, in seconds
+        self._turns = _Turns(1)  #: of settlements
 
     async def __aenter__(self) -> Self:
         return self
@@ -242,6 +247,8 @@ class RemoteStore:
             raise Misuse(f"{self.url} refused the registration: {refusal}") from None
         await self._stop_polling()
         self._worker = WorkerId(int(answer["worker"]))
+        self.limit_claims_ahead(int(answer.get("claim_ahead", 0)))
+        self._turns = _Turns(int(answer.get("settlements", 1)))
         self._renewal = float(answer["renew_s"])
         self._revoked, self._renewed, self._is_lost = set(), False, False
         unserved = find_uncalled_handlers(self.handlers, answer["unserved"])
@@ -344,6 +351,10 @@ class RemoteStore:
 
     async def held(self, worker: WorkerId) -> list[Claim]:
         await self._stop_polling()
+        async with self._turns.all():
+            return await self._resume(worker)
+
+    async def _resume(self, worker: WorkerId) -> list[Claim]:
         known = {step.ticket: step for step in self._steps.values() if step.worker == worker}
         try:
             answer = await self._send_request(
@@ -433,16 +444,25 @@ class RemoteStore:
             {"ticket": self._steps[outcome.attempt_key].ticket, **serialize_outcome(outcome)}
             for outcome in outcomes
         ]
-        path = f"/v1/workers/{owner}/settle"
         try:
-            answer: dict[str, Any] = await self._send_request(
-                "POST", path, {"outcomes": reported, "max": most}
-            )
+            answer = await self._send_settlement(owner, reported, most)
         except LeaseLost:
             return await self._report_outcomes(owner, outcomes, 0) if most else None
         for problem in answer.get("problems", {}).values():
             log.error("outcome_replaced", extra={"worker": owner, **problem})
         return answer
+
+    async def _send_settlement(
+        self, owner: WorkerId, reported: Sequence[Mapping[str, Any]], most: int
+    ) -> Mapping[str, Any]:
+        """Send outcomes in the form of the protocol, beside at most as many other settlements as
+        the server allows."""
+        async with self._turns.one():
+            path = f"/v1/workers/{owner}/settle"
+            answer: dict[str, Any] = await self._send_request(
+                "POST", path, {"outcomes": reported, "max": most}
+            )
+            return answer
 
     async def _flush_step_logs(self, failed: Mapping[AttemptKey, bool]) -> None:
         """Send the last log records of attempts that end; their outcomes do not wait for long."""
@@ -456,8 +476,8 @@ class RemoteStore:
         if step is None:
             return False
         await self._flush_step_logs({claim.attempt_key: False})
-        body = {"outcomes": [{"ticket": step.ticket, **reported}], "max": 0}
-        answer = await self._send_request("POST", f"/v1/workers/{step.worker}/settle", body)
+        outcome = {"ticket": step.ticket, **reported}
+        answer = await self._send_settlement(step.worker, [outcome], 0)
         self._steps.pop(claim.attempt_key, None)
         self._checkpoints.pop(claim.attempt_key, None)
         for problem in answer.get("problems", {}).values():
@@ -622,6 +642,31 @@ class RemoteStore:
         if answer is None:
             raise AttemptCancelled("the attempt is over")
         return [None if each is None else to_json_text(each) for each in answer["results"]]
+
+
+class _Turns:
+    """Lets up to `most` settlements run at once, or one other call that must run alone.
+
+    Args:
+        most: How many settlements may run.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._turns = asyncio.Semaphore(most)
+        self._taking = asyncio.Lock()
+
+    def one(self) -> AbstractAsyncContextManager[None]:
+        """Hold the turn of a settlement."""
+        return self._turns
+
+    @asynccontextmanager
+    async def all(self) -> AsyncIterator[None]:
+        """Wait until no settlement runs; none begins before the exit."""
+        async with self._taking, AsyncExitStack() as turns:
+            for _ in range(self._most):
+                await turns.enter_async_context(self._turns)
+            yield
 
 
 def to_json_text(value: Any) -> JsonText:

@@ -1,7 +1,6 @@
 """Tickets: signed strings that identify an attempt and the worker that holds its claim."""
 
 import hmac
-import time
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -44,8 +43,9 @@ class TicketSigner:
         # Copying a keyed hash is faster than setting its key again.
         self._keyed = [blake2b(digest_size=_SIGNATURE, key=key.encode()[:64]) for key in keys]
 
-    def sign(self, claim: Claim, template_id: TemplateId, node: int, worker: WorkerId) -> str:
-        """Return the ticket of a claim."""
+    def sign(self, ticket: Ticket) -> str:
+        """Return a ticket as text."""
+        claim, template_id, node, worker, given_at = ticket
         content = _CONTENT.pack(
             bytes.fromhex(claim.task_id.replace("-", "")),
             claim.no,
@@ -55,7 +55,7 @@ class TicketSigner:
             node,
             worker,
             claim.gated,
-            time.time_ns() // 1_000_000,
+            int(given_at * 1_000),
         )
         signed = content + self._compute_signature(content, 0)
         return b2a_base64(signed, newline=False).translate(_TO_URL).decode()

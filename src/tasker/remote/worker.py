@@ -45,6 +45,8 @@ class RemoteWorker(Worker):
         options: The other arguments of `Worker`.
     """
 
+    _AHEAD = 0.1  # requests take longer than statements
+
     def __init__(
         self, remote: RemoteStore, handlers: Iterable[object] = (), **options: Any
     ) -> None:
@@ -58,6 +60,7 @@ class RemoteWorker(Worker):
                 " webhook instead"
             )
         self.client = cast(LocalClient, remote.client)  # what users of both have in common
+        remote.limit_claims_ahead = self._slots.limit_ahead
         remote.before_settling = self._logs.write_before_outcomes
         remote.handlers, remote.environment = self.handlers, self.settings.environment
 

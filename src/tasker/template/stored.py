@@ -46,7 +46,7 @@ _DEFAULTS = Retry()
 
 
 def template_from_stored_document(document: Mapping[str, Any]) -> Template:
-    """Read a template document written by `to_document`."""
+    """Read a template document written by `template_to_document`."""
     steps = tuple(map(_read_step, document["steps"]))
     return Template(
         namespace=document["namespace_name"],

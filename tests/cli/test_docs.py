@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.cli.conftest import Here
 from tests.cli.test_help import COMMANDS
 
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.render.style import LOOKS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,7 +64,7 @@ def test_every_command_exit_code_and_symbol_is_on_the_page() -> None:
     ]
 
     assert [] == [name for name in ends if f"`{name}`" not in page]
-    assert [] == [code for code in Exit if not re.search(rf"^\|.*\b{code.value}\b", page, re.M)]
+    assert [] == [code for code in ExitCode if not re.search(rf"^\|.*\b{code.value}\b", page, re.M)]
     assert [] == [
         state for state, look in LOOKS.items() if f"`{look.symbol}` | {state}" not in page
     ]

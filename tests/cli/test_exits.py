@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from tests.cli.conftest import uncoded
 
-from tasker.cli.exits import Exit, exit_code_for, report_errors
+from tasker.cli.exits import ExitCode, exit_code_for, report_errors
 from tasker.cli.render.style import make_console
 from tasker.errors import (
     DocumentProblem,
@@ -84,7 +84,7 @@ def test_a_defect_is_reported_in_two_lines_unless_debugging(
 
 
 def test_an_interrupt_and_a_closed_pipe_print_nothing() -> None:
-    assert (Exit.INTERRUPTED, "") == _printed(KeyboardInterrupt())
+    assert (ExitCode.INTERRUPTED, "") == _printed(KeyboardInterrupt())
 
 
 def test_problems_show_the_line_that_they_refer_to(tmp_path: Path) -> None:

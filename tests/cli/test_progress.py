@@ -104,7 +104,7 @@ def printed(*events: Notice, add: bool = True, **options: Any) -> list[str]:
     file = io.StringIO()
     with TaskProgressDisplay(make_console(file=file), templates=[TEMPLATE], **options) as progress:
         if add:
-            progress.add(TASK)
+            progress.follow_task(TASK)
         for event in events:
             progress.observe(event)
     return [line.split(" ", 2)[2] for line in file.getvalue().splitlines()][add:]
@@ -168,7 +168,7 @@ def test_events_that_arrive_before_their_task_are_kept() -> None:
         progress.observe(started("pay"))
         progress.observe(settled("pay", "complete"))
         before = file.getvalue()
-        progress.add(TASK, label="the order")
+        progress.follow_task(TASK, label="the order")
 
     assert "" == before
     assert ["○ the order shop.sell@1.0.0 is task " + ID, "● the order pay started (attempt 1)"
@@ -220,13 +220,13 @@ def _step(name: str, state: StepStatus, **more: Any) -> Step:
 def test_progress_shows_each_change_in_the_store() -> None:
     file = io.StringIO()
     with TaskProgressDisplay(make_console(file=file), templates=[TEMPLATE]) as progress:
-        progress.add(TASK)
+        progress.follow_task(TASK)
         running = [_step("pay", StepStatus.IN_PROGRESS)]
-        progress.refresh(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
-        progress.refresh(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
+        progress.update_from_store(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
+        progress.update_from_store(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
         failed = [_step("pay", StepStatus.ERROR, error={"type": "ValueError", "message": "no"})]
         now = datetime.now(UTC)
-        progress.refresh(replace(TASK, status=TaskStatus.ERROR, ended_at=now), failed)
+        progress.update_from_store(replace(TASK, status=TaskStatus.ERROR, ended_at=now), failed)
 
     lines = file.getvalue().splitlines()
     assert ["in_progress (attempt 1)", "error (attempt 1): ValueError: no"] == [
@@ -253,7 +253,7 @@ def test_a_terminal_shows_all_steps_with_their_state(
 ) -> None:
     console, file = screen
     progress = TaskProgressDisplay(console, templates=[TEMPLATE])
-    progress.add(TASK)
+    progress.follow_task(TASK)
     progress.observe(started("pay"))
     progress.observe(settled("pay", "retry", error="no money", delay=600))
     picture = _pictured(progress, console, file)
@@ -270,7 +270,7 @@ def test_a_task_with_many_steps_shows_the_significant_ones(
     many = replace(TEMPLATE, steps=tuple(StepSpec(name=f"step_{no}") for no in range(5000)))
     console, file = screen
     progress = TaskProgressDisplay(console, templates=[many])
-    progress.add(TASK)
+    progress.follow_task(TASK)
     progress.observe(started("step_4321"))
     progress.observe(settled("step_4321", "error", error="lost"))
     picture = _pictured(progress, console, file)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tasker.bulk import BulkAction, BulkOperation, BulkPreview, BulkRequest, BulkStatus
 from tasker.cli.app import Invocation
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
@@ -32,7 +32,7 @@ async def confirm_and_run_bulk(
     dry_run: bool,
     yes: bool,
     detach: bool,
-) -> Exit:
+) -> ExitCode:
     """Show what an operation would change, then start it and show its progress until it ends."""
     options = {
         "steps": request.steps,
@@ -42,20 +42,20 @@ async def confirm_and_run_bulk(
     preview = await client.bulk.preview(request.action, request.filter, **options)  # type: ignore[arg-type]  # by name
     if dry_run and invocation.as_json:
         invocation.print_json(to_plain_json(preview))
-        return Exit.DONE
+        return ExitCode.DONE
     asks = sys.stdin.isatty() and invocation.text_console.is_terminal and not yes
     if dry_run or asks:
         _print_preview(invocation, preview)
     if dry_run:
         verb = f"would {request.action} {_matches_text(preview)}"
         invocation.out.print(verb, highlight=False)
-        return Exit.DONE
+        return ExitCode.DONE
     if (
         asks
         and preview.matches
         and not typer.confirm(f"{request.action} {_matches_text(preview)}?")
     ):
-        return Exit.DONE
+        return ExitCode.DONE
     operation = await client.bulk.start(
         request.action,
         request.filter,
@@ -66,13 +66,13 @@ async def confirm_and_run_bulk(
     )
     if detach:
         print_operation(invocation, operation)
-        return Exit.DONE
+        return ExitCode.DONE
     return await show_bulk_progress(invocation, client, operation)
 
 
 async def show_bulk_progress(
     invocation: Invocation, client: Client, operation: BulkOperation
-) -> Exit:
+) -> ExitCode:
     """Show the progress of an operation until it has ended, and print its outcome.
 
     If the store is open in this process, this process executes the operation too.
@@ -104,7 +104,7 @@ async def show_bulk_progress(
             invocation.err.print(hint, highlight=False, soft_wrap=True)
             raise
     print_operation(invocation, operation)
-    return Exit.REFUSED if operation.refused else Exit.DONE
+    return ExitCode.REFUSED if operation.refused else ExitCode.DONE
 
 
 async def _execute_local_batch(client: Client) -> float:

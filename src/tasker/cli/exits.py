@@ -30,7 +30,7 @@ from tasker.errors import (
 )
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """The exit codes. Scripts rely on them."""
 
     DONE = 0
@@ -52,21 +52,21 @@ class StoreFileMissing(TaskerError):
     code = "no_store"
 
 
-_CODES: tuple[tuple[type[BaseException], Exit], ...] = (
-    (TaskFailed, Exit.FAILED),
-    (WaitTimeout, Exit.TIMEOUT),
-    (NotFound, Exit.USAGE),
-    (Misuse, Exit.USAGE),
-    (Refused, Exit.REFUSED),
-    (StoreError, Exit.STORE),
-    (StoreFileMissing, Exit.STORE),
-    (TaskerError, Exit.FAILED),
+_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
+    (TaskFailed, ExitCode.FAILED),
+    (WaitTimeout, ExitCode.TIMEOUT),
+    (NotFound, ExitCode.USAGE),
+    (Misuse, ExitCode.USAGE),
+    (Refused, ExitCode.REFUSED),
+    (StoreError, ExitCode.STORE),
+    (StoreFileMissing, ExitCode.STORE),
+    (TaskerError, ExitCode.FAILED),
 )
 
 
-def exit_code_for(error: BaseException) -> Exit:
+def exit_code_for(error: BaseException) -> ExitCode:
     """Return the exit code of an error."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.BUG)
 
 
 @contextmanager
@@ -75,10 +75,10 @@ def report_errors(console: Console) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise typer.Exit(Exit.INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     except BrokenPipeError:
         _discard_stdout()
-        raise typer.Exit(Exit.FAILED) from None
+        raise typer.Exit(ExitCode.FAILED) from None
     except TaskerError as error:
         print_error(console, error)
         raise typer.Exit(exit_code_for(error)) from None
@@ -90,7 +90,7 @@ def report_errors(console: Console) -> Iterator[None]:
         raise
     except Exception as error:
         print_error(console, error)
-        raise typer.Exit(Exit.BUG) from None
+        raise typer.Exit(ExitCode.BUG) from None
 
 
 def _most_relevant_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

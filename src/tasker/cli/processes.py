@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.loading import handle_signals
 
 log = logging.getLogger("tasker.cli")
@@ -124,13 +124,13 @@ class _Supervisor:
         self._on_ended = on_ended
         self._running: dict[int, _SupervisedProcess] = {}
         self._stopping = asyncio.Event()
-        self._code: int = Exit.DONE
+        self._code: int = ExitCode.DONE
 
     async def run(self) -> int:
         first = await self._start_process(0)
         if not await first.wait_until_started():
             code = await first.wait_until_ended()
-            return Exit.DONE if self._stopping.is_set() else code
+            return ExitCode.DONE if self._stopping.is_set() else code
         async with asyncio.TaskGroup() as group:
             group.create_task(self._restart_until_stopped(0, first))
             for no in range(1, len(self._process_commands)):
@@ -160,7 +160,7 @@ class _Supervisor:
                 return
             facts = {"no": no + 1, "pid": running.process.pid, "exit_code": code}
             log.error(f"{self._kind}_process_died", extra=facts)
-            if code == Exit.USAGE:  # the settings would be invalid again
+            if code == ExitCode.USAGE:  # the settings would be invalid again
                 self._code = code
                 self.stop_processes()
                 return

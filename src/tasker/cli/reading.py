@@ -108,9 +108,9 @@ async def show_task_until_ended(client: Client, task_id: TaskId, console: Consol
     task = await client.get(task_id)
     template = await read_template_of_task(client, task_id)
     with TaskProgressDisplay(console) as progress:
-        progress.add(task, template)
+        progress.follow_task(task, template)
         while True:
-            progress.refresh(task, await client.steps(task_id))
+            progress.update_from_store(task, await client.steps(task_id))
             if task.has_ended:
                 return
             await asyncio.sleep(_PAUSE)

@@ -199,10 +199,10 @@ def _candidate_bindirs() -> Iterator[Path]:
 
 
 def _sort_newest_first(bindirs: Iterable[Path]) -> list[Path]:
-    def version(bindir: Path) -> int:
+    def postgres_version(bindir: Path) -> int:
         return int("".join(filter(str.isdigit, bindir.parent.name)) or 0)
 
-    return sorted(bindirs, key=version, reverse=True)
+    return sorted(bindirs, key=postgres_version, reverse=True)
 
 
 # ------------------------------------------------------------------------ users

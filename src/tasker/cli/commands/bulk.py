@@ -6,7 +6,7 @@ import typer
 
 from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.bulk import print_operation, print_operations, show_bulk_progress
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.options import Reason
 from tasker.cli.render.json import to_plain_json
 
@@ -44,7 +44,7 @@ async def show_operation(invocation: Invocation, operation: Id) -> None:
 
 
 @register_command(app, "watch", acts=True)
-async def watch_operation(invocation: Invocation, operation: Id) -> Exit:
+async def watch_operation(invocation: Invocation, operation: Id) -> ExitCode:
     """Show the progress of a bulk operation until it ends.
 
     If no worker or server is running, this command executes the operation itself. Exit code: 5 if a

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker.cli.app import Invocation, register_command
-from tasker.cli.exits import Exit, print_problems
+from tasker.cli.exits import ExitCode, print_problems
 from tasker.cli.loading import LoadedSources
 from tasker.cli.options import Namespaces, TemplatePaths
 from tasker.client import Client
@@ -77,7 +77,7 @@ async def check_templates_and_handlers(
     strict: Annotated[
         bool, typer.Option("--strict", metavar="", help="Treat warnings as problems.")
     ] = False,
-) -> Exit:
+) -> ExitCode:
     """Check templates and handlers, and whether they match.
 
     Templates must be well-formed. Every step needs a handler, every parameter of a handler
@@ -107,7 +107,7 @@ async def check_templates_and_handlers(
     else:
         _print_findings(invocation, findings)
     failed = bool(findings.problems or (strict and findings.warnings))
-    return Exit.FAILED if failed else Exit.DONE
+    return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 class _CheckFindings:

@@ -10,7 +10,7 @@ import typer
 
 from tasker.analytics.model import OldestSnapshot
 from tasker.cli.app import Invocation, make_command_group, register_command, require_existing_store
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.options import parse_duration_option
 from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import print_table
@@ -69,7 +69,7 @@ async def _upgrade_store(invocation: Invocation) -> None:
 
 
 @register_command(app, "status")
-async def show_store_status(invocation: Invocation) -> Exit:
+async def show_store_status(invocation: Invocation) -> ExitCode:
     """Show the schema version, the workers and, on PostgreSQL, the oldest open snapshot.
 
     Exit code: 0 if the schema matches this release, otherwise 3.
@@ -92,7 +92,7 @@ async def show_store_status(invocation: Invocation) -> Exit:
                 "oldest_snapshot": None if oldest is None else to_plain_json(oldest),
             }
         )
-        return Exit.DONE if schema.is_ready else Exit.STORE
+        return ExitCode.DONE if schema.is_ready else ExitCode.STORE
     invocation.out.print(f"store      {url}", soft_wrap=True)
     hint = (
         "up to date"
@@ -110,7 +110,7 @@ async def show_store_status(invocation: Invocation) -> Exit:
     if alive:
         invocation.out.print()
         print_table(invocation.out, workers_table(alive))
-    return Exit.DONE if schema.is_ready else Exit.STORE
+    return ExitCode.DONE if schema.is_ready else ExitCode.STORE
 
 
 def _describe_snapshot(oldest: OldestSnapshot) -> str:

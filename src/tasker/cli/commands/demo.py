@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tasker.cli.app import Invocation, register_command
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.render.json import reserve_stdout_for_json
 from tasker.errors import NotFound
 from tasker.handlers.importing import ModuleOrigin
@@ -47,7 +47,7 @@ async def run_demo(
             help="Port for --serve; default: 3000 if it is free, otherwise any free port.",
         ),
     ] = None,
-) -> Exit:
+) -> ExitCode:
     """Run example workflows of five teams, with a worker crash and a retry by an operator.
 
     The demo takes about 15 seconds and can be repeated. Exit code: 0 if all results are as
@@ -57,7 +57,7 @@ async def run_demo(
     if serve:
         live = ModuleOrigin("growthcorp.live", root=str(folder.parent)).load()
         await live.serve(store_url, invocation.out, port)
-        return Exit.DONE
+        return ExitCode.DONE
     story = ModuleOrigin("growthcorp.__main__", root=str(folder.parent)).load()
     with reserve_stdout_for_json(invocation.as_json):
         played = await story.play(store_url, invocation.text_console)
@@ -65,7 +65,7 @@ async def run_demo(
         invocation.print_json(story.as_json(played))
     else:
         story.render(invocation.out, played)
-    return Exit.FAILED if played.wrong else Exit.DONE
+    return ExitCode.FAILED if played.wrong else ExitCode.DONE
 
 
 def example_folder() -> Path:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker.cli.app import Invocation, register_command
-from tasker.cli.exits import Exit, print_error, print_problems, relative_path
+from tasker.cli.exits import ExitCode, print_error, print_problems, relative_path
 from tasker.cli.loading import LOOPBACK, LoadedSources, handle_signals, load_sources
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import PROGRESS_EVENTS, TaskProgressDisplay
@@ -51,7 +51,7 @@ async def run_dev_worker(
     ui: Annotated[
         bool, typer.Option("--ui/--no-ui", help="Serve the web UI and the API to this machine.")
     ] = True,
-) -> Exit:
+) -> ExitCode:
     """Run a worker that reloads changed handlers and templates, and serve the web UI.
 
     The command prints one line per event. A changed template replaces the registered version,
@@ -64,7 +64,7 @@ async def run_dev_worker(
             url = await stack.enter_async_context(_serve_ui(store, port))
             invocation.out.print(f"web UI: {url}/ui/", style="green", soft_wrap=True)
         await ReloadingWorker(invocation, store, handlers, templates or (), settings).run()
-    return Exit.DONE
+    return ExitCode.DONE
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import typer
 
 from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.commands.template import Reference, Workflows, find_template
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.loading import load_sources
 from tasker.generate import generate_handlers, generate_types
 from tasker.generate.names import snake_case
@@ -47,7 +47,7 @@ async def write_types(
         bool,
         typer.Option("--check", metavar="", help="Write nothing; fail if --output is out of date."),
     ] = False,
-) -> Exit:
+) -> ExitCode:
     """Generate types of a template's input and of its steps' results from their schemas.
 
     For Ruby, these are RBS signatures.
@@ -65,10 +65,10 @@ async def write_types(
             invocation.err.print(
                 f"{output} is out of date: run the command again without --check to regenerate it"
             )
-            return Exit.FAILED
+            return ExitCode.FAILED
     else:
         output.write_text(text, "utf-8")
-    return Exit.DONE
+    return ExitCode.DONE
 
 
 @register_command(app, "handlers", json=False)
@@ -94,7 +94,7 @@ async def write_handler_stubs(
             help="Module with the generated types; default: the template's name plus _types.",
         ),
     ] = None,
-) -> Exit:
+) -> ExitCode:
     """Generate a handler stub for each step that has no handler.
 
     An existing file is never overwritten.
@@ -108,14 +108,14 @@ async def write_handler_stubs(
     )
     if output is None:
         invocation.out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
-        return Exit.DONE
+        return ExitCode.DONE
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         invocation.err.print(f"{output} already exists and is not overwritten: choose another file")
-        return Exit.FAILED
-    return Exit.DONE
+        return ExitCode.FAILED
+    return ExitCode.DONE
 
 
 def _steps_without_handler(template: Template, sources: list[str] | None) -> list[StepSpec]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker.cli.app import Invocation, register_command
-from tasker.cli.exits import Exit, print_message, print_problems
+from tasker.cli.exits import ExitCode, print_message, print_problems
 from tasker.cli.loading import (
     LOOPBACK,
     LoadedSources,
@@ -93,7 +93,7 @@ async def run_task(
             help="Replace registered versions that differ; for development only.",
         ),
     ] = False,
-) -> Exit:
+) -> ExitCode:
     """Run a task until it ends, with a worker in this process.
 
     Exit code: 0 complete, 1 failed or cancelled, 2 invalid input, 3 store unavailable,
@@ -148,7 +148,7 @@ class EmbeddedTaskRun:
 
     async def run(
         self, name: str, context: Any, *, timeout: timedelta | None, **options: Any
-    ) -> Exit:
+    ) -> ExitCode:
         async with self._invocation.open_store(create=True) as store:
             worker = Worker(
                 store,
@@ -170,12 +170,12 @@ class EmbeddedTaskRun:
                     with self._attach_progress(worker, template) as progress:
                         with explain_invalid_context(template.full_name, given=bool(context)):
                             task = await worker.client.create_task(name, context, **options)
-                        progress.add(task)
+                        progress.follow_task(task)
                         if not task.created:
-                            progress.refresh(task, await worker.client.steps(task.id))
+                            progress.update_from_store(task, await worker.client.steps(task.id))
                         code = await self._wait(worker, task, timeout)
                     self._print_stop_reason(code, timeout, key=options["idempotency_key"])
-                    if code is Exit.TIMEOUT:
+                    if code is ExitCode.TIMEOUT:
                         worker.stop(_HASTE)
                 client = worker.client
                 task, steps = await client.get(task.id), await client.steps(task.id)
@@ -206,7 +206,7 @@ class EmbeddedTaskRun:
         self._interrupted.set()
         worker.stop(_GRACE if count == 1 else timedelta(0))
 
-    async def _wait(self, worker: Worker, task: Task, timeout: timedelta | None) -> Exit:
+    async def _wait(self, worker: Worker, task: Task, timeout: timedelta | None) -> ExitCode:
         """Wait for the task and its child tasks, for a signal, or for the timeout."""
         ended = asyncio.create_task(self._wait_for_end(worker, task))
         waits: list[asyncio.Task[Any]] = [
@@ -224,25 +224,27 @@ class EmbeddedTaskRun:
                 one.cancel()
         if ended in done:
             return ended.result()
-        return Exit(128 + (self._signal or signal.SIGINT)) if done else Exit.TIMEOUT
+        return ExitCode(128 + (self._signal or signal.SIGINT)) if done else ExitCode.TIMEOUT
 
-    def _print_stop_reason(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
+    def _print_stop_reason(
+        self, code: ExitCode, timeout: timedelta | None, *, key: str | None
+    ) -> None:
         """Print the reason why the command stopped waiting for the task."""
         again = " or when you repeat this command" if key else ""
         goes_on = f"it continues when a worker runs it{again}"
-        if code is Exit.TIMEOUT:
+        if code is ExitCode.TIMEOUT:
             message = f"the task did not end within {human_duration(timeout)}; {goes_on}"
             print_message(self._invocation.err, message, title="Timeout")
         elif self._signal is not None:
             message = f"{self._signal.name} received before the task ended; {goes_on}"
             print_message(self._invocation.err, message, title="Stopped")
 
-    async def _wait_for_end(self, worker: Worker, task: Task) -> Exit:
-        code = Exit.DONE
+    async def _wait_for_end(self, worker: Worker, task: Task) -> ExitCode:
+        code = ExitCode.DONE
         try:
             await worker.client.wait(task.id)
         except TaskFailed:
-            code = Exit.FAILED
+            code = ExitCode.FAILED
         await self._wait_for_descendants(worker, task)
         return code
 

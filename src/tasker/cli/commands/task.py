@@ -13,7 +13,7 @@ from tasker.bulk import DEFAULT_RATE, LEAST_RATE, BulkAction, BulkRequest
 from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.bulk import confirm_and_run_bulk
 from tasker.cli.completion import complete_status, complete_task, complete_template
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.loading import explain_invalid_context, resolve_template_argument
 from tasker.cli.options import (
     Context,
@@ -347,7 +347,7 @@ async def show_task(
             help="Show how long each step was queued, running, in backoff and parked.",
         ),
     ] = False,
-) -> Exit:
+) -> ExitCode:
     """Show a task: its steps and their graph, attempts, errors and operator actions.
 
     With --watch, the exit code shows the outcome: 0 complete, 1 failed or cancelled.
@@ -372,7 +372,7 @@ async def show_task(
     else:
         render_task(invocation.out, detail, full=full, timeline=times)
     failed = watch and detail.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
-    return Exit.FAILED if failed else Exit.DONE
+    return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 @register_command(app, "why")
@@ -543,7 +543,7 @@ async def cancel_tasks(
     detach: Detach = False,
     reason: Reason = "",
     if_match: IfMatch = None,
-) -> Exit:
+) -> ExitCode:
     """Cancel an open task, or all open tasks that match filters.
 
     No further step starts, and the results of running attempts are discarded. With filters in
@@ -557,7 +557,7 @@ async def cancel_tasks(
             _print_task_status(
                 invocation, await client.cancel(task_id, reason=reason, if_match=if_match)
             )
-            return Exit.DONE
+            return ExitCode.DONE
         _require_task_id(if_match)
         _require_some_filter(matching)
         return await confirm_and_run_bulk(
@@ -608,7 +608,7 @@ async def retry_tasks(
     detach: Detach = False,
     reason: Reason = "",
     if_match: IfMatch = None,
-) -> Exit:
+) -> ExitCode:
     """Retry the failed steps of a task, or of all failed tasks that match filters.
 
     Each step gets one more attempt. With filters in place of an ID, tasks are retried at a
@@ -630,7 +630,7 @@ async def retry_tasks(
         if task is not None:
             _require_no_filter(matching)
             _print_task_status(invocation, await retry_one(await find_task(client, task)))
-            return Exit.DONE
+            return ExitCode.DONE
         _require_task_id(if_match)
         _require_some_filter(matching)
         request = BulkRequest(

@@ -12,7 +12,7 @@ from rich.text import Text
 from tasker import versions
 from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.completion import complete_template
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.loading import explain_version_conflicts, is_template_file, load_sources
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause_target, resume_target
@@ -198,7 +198,7 @@ async def register_templates(
             help="Replace registered versions that differ; existing tasks keep the old content.",
         ),
     ] = False,
-) -> Exit:
+) -> ExitCode:
     """Register templates, so that any process can create tasks from them.
 
     Registering the same content again changes nothing. Different content for an existing version
@@ -223,7 +223,7 @@ async def register_templates(
         elif not invocation.as_json:
             waits = "" if one["status"] == "approved" else f" ({one['status']})"
             invocation.out.print(f"{one['outcome']}: {one['template']}{waits}")
-    return Exit.REFUSED if any("error" in one for one in outcomes) else Exit.DONE
+    return ExitCode.REFUSED if any("error" in one for one in outcomes) else ExitCode.DONE
 
 
 async def _register_in_store(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tasker.cli.app import Invocation, register_command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs_from_settings
-from tasker.cli.exits import Exit
+from tasker.cli.exits import ExitCode
 from tasker.cli.loading import explain_version_conflicts, handle_signals, load_sources
 from tasker.cli.options import (
     Environment,
@@ -162,7 +162,7 @@ def run_workers(
     worker immediately. Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
     """
     if context.invoked_subcommand is not None:
-        return Exit.DONE
+        return ExitCode.DONE
     overrides = {
         "store": store,
         "environment": environment,
@@ -258,7 +258,7 @@ async def _run_worker(
     name: str | None,
     replace: bool,
     supervisor: int | None,
-) -> Exit:
+) -> ExitCode:
     """Run a worker until a signal.
 
     Args:
@@ -293,7 +293,7 @@ async def _run_worker(
                 async with explain_version_conflicts(worker.client, loaded.templates), worker:
                     with report_to_supervisor(supervisor, worker.stop):
                         await worker.wait_until_ended()
-    return Exit.DONE
+    return ExitCode.DONE
 
 
 @asynccontextmanager

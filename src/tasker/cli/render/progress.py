@@ -7,7 +7,7 @@ elsewhere.
     with Progress(console, templates=templates) as progress:
         async with Worker(store, handlers, observers=[progress.observe]) as worker:
             task = await worker.client.create_task(...)
-            progress.add(task)
+            progress.follow_task(task)
             await worker.client.wait(task.id)
 """
 
@@ -241,7 +241,7 @@ class TaskProgressDisplay:
         """Add a template after construction."""
         self._templates[template.key] = template
 
-    def add(self, task: Task, template: Template | None = None, *, label: str = "") -> None:
+    def follow_task(self, task: Task, template: Template | None = None, *, label: str = "") -> None:
         """Follow a task.
 
         Args:
@@ -263,7 +263,7 @@ class TaskProgressDisplay:
         for notice, at in early:
             self._apply_notice_at(notice, at)
 
-    def refresh(self, task: Task, steps: Iterable[Step]) -> None:
+    def update_from_store(self, task: Task, steps: Iterable[Step]) -> None:
         """Update a polled task from its state in the store."""
         now, clock = time.monotonic(), datetime.now(UTC)
         with self.lock:

@@ -16,9 +16,9 @@ PROGRAM = """
     from tasker.codec import new_task_id
     from tasker.notices import AttemptSpan, StepSettled, TaskEnded
     from tasker.model import AttemptOutcome, TaskStatus, TemplateName
-    from tasker.observe.tracing import Tracing, set_up_export
+    from tasker.observe.tracing import Tracing, set_up_otlp_export
 
-    set_up_export("billing")
+    set_up_otlp_export("billing")
     tracing = Tracing()
     template = TemplateName("payments", "refund", "1.0.0")
     task, no_time = new_task_id(), timedelta(0)
@@ -26,15 +26,15 @@ PROGRAM = """
         task, template, "charge", 1, "correlation", None, no_time, no_time,
         "charge", "shop.charge",
     )
-    with tracing.around(attempt):
+    with tracing.attempt_span(attempt):
         pass
-    tracing.observe(
+    tracing.record_notice(
         StepSettled(
             task, template, "charge", 1, "correlation", AttemptOutcome.COMPLETE,
             timedelta(seconds=2), None, no_time,
         )
     )
-    tracing.observe(TaskEnded(task, TaskStatus.COMPLETE, template, timedelta(seconds=3)))
+    tracing.record_notice(TaskEnded(task, TaskStatus.COMPLETE, template, timedelta(seconds=3)))
 """  # at its end the process sends what is left
 
 

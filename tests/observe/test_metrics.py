@@ -166,11 +166,14 @@ async def test_the_time_of_steps_is_counted_by_status(store: Store) -> None:
     }
     assert 0.1 <= total["backoff"]
     assert 0 < total["parked"]
-    assert {kind: pytest.approx(seconds, abs=0.05) for kind, seconds in total.items()} == {
+    counted = {
         name[1]: value
         for name, value in values.items()
         if name[0] == "tasker_step_seconds_total" and name[2:] == ("n", "times")
     }
+    ran = total.pop("ran")  # in the history until the settlement, which a busy machine delays
+    assert 0.02 <= counted.pop("ran") <= ran + 0.05
+    assert {kind: pytest.approx(seconds, abs=0.05) for kind, seconds in total.items()} == counted
     assert 4 == values["tasker_attempt_queued_seconds_count", "n", "times"]
 
 

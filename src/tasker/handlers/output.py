@@ -36,7 +36,7 @@ _users: list[Printed] = []
 def tee_output(printed: Printed) -> None:
     """Also pass what is written to `sys.stdout` and `sys.stderr` to a function.
 
-    A second call before `release_output` has no further effect.
+    A second call before `restore_output` has no further effect.
     """
     _users.append(printed)
     if len(_users) == 1:
@@ -47,7 +47,7 @@ def tee_output(printed: Printed) -> None:
 
 
 def restore_output() -> None:
-    """Restore the streams once for each call of `share_output`, unless others replaced them."""
+    """Restore the streams once for each call of `tee_output`, unless others replaced them."""
     _users.pop()
     if not _users:
         for name, shared in zip(("stdout", "stderr"), _shared, strict=True):

@@ -7,8 +7,8 @@ Attributes follow OpenTelemetry's semantic conventions where they exist (`messag
 `error.type`); the others begin with `tasker.`. The names are written out, because the conventions'
 package comes with the SDK.
 
-Only the OpenTelemetry API is used; without an SDK, spans are dropped. `set_up_export` sets up the
-SDK of the extra `tracing`, which sends spans to the destination in the usual OTEL_* variables.
+Only the OpenTelemetry API is used; without an SDK, spans are dropped. `set_up_otlp_export` sets up
+the SDK of the extra `tracing`, which sends spans to the destination in the usual OTEL_* variables.
 """
 
 import importlib.metadata

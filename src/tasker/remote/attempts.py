@@ -76,7 +76,7 @@ class AttemptService:
         }
 
     async def record_once(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
-        """Record a durable call: see `record_once`."""
+        """Record a durable call: see `record_once_result`."""
         await record_once_result(
             await self._finder.find_running_step(worker, body), body, self._services()
         )
@@ -84,14 +84,14 @@ class AttemptService:
     async def record_durable_call(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
-        """Record a durable call of any kind: see `record_call`."""
+        """Record a durable call of any kind: see `record_durable_call`."""
         step = await self._finder.find_running_step(worker, body)
         return {"remaining_s": await record_durable_call(step, body, self._services())}
 
     async def run_child_task(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> Mapping[str, Any]:
-        """Run a child task: see `waits.run_task`."""
+        """Run a child task: see `waits.run_child_task`."""
         step = await self._finder.find_running_step(worker, body)
         if not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the attempt is over")

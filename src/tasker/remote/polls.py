@@ -81,7 +81,7 @@ class LongPolls:
 
 
 def _mark_claim_begun(workers: Iterable[RegisteredWorker]) -> asyncio.Event:
-    """Record that a claim for workers is in progress, until `_end_claim`."""
+    """Record that a claim for workers is in progress, until `_mark_claim_ended`."""
     ended = asyncio.Event()
     for worker in workers:
         worker.claims_in_progress.add(ended)

@@ -123,7 +123,7 @@ class RemoteWorkerService:
             allowed: The namespaces that the credential may serve; None: all.
             permitted: Names of the handlers that it may serve, such as `payments.*`; empty: all.
 
-        Raises: InvalidRequest, ProtocolUnsupported.
+        Raises: InvalidRequest, UnsupportedProtocol.
         """
         given = RemoteRegistration.from_request(body)._replace(credential=credential)
         registration = given.restrict_to(allowed, permitted)

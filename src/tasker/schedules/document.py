@@ -36,7 +36,7 @@ def schedule_to_document(schedule: Schedule) -> JsonObject:
 
 
 def schedule_from_document(document: Mapping[str, Any], *, name: str | None = None) -> Schedule:
-    """Read a schedule written by `to_document`; `name` replaces its name."""
+    """Read a schedule written by `schedule_to_document`; `name` replaces its name."""
     read = dict(document)
     if "anchor" in read:
         read["anchor"] = datetime.fromisoformat(read["anchor"])

@@ -114,7 +114,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewApiKey:
-    """An API key about to be stored. See `tasker.teams.api_keys.new_key` for prefix and digest."""
+    """An API key about to be stored; `tasker.teams.api_keys.generate_key` makes its secret."""
 
     name: str
     prefix: str

@@ -148,6 +148,6 @@ def server_cpu(database: Database) -> float | None:
 async def _require_tasks(database: Database, tasks: int) -> None:
     """Require that the store has every task that was confirmed."""
     async with open_store(database.url) as store:
-        backlog = await store.backlog()
+        backlog = await store.count_backlog()
     if backlog.due_steps < min(tasks, 100_000):
         raise RuntimeError(f"{tasks} tasks were confirmed, but only {backlog.due_steps} are due")

@@ -109,4 +109,4 @@ async def execute(url: str, *statements: str) -> None:
 
 async def _upgrade(url: str) -> None:
     async with make_store(url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()

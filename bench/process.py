@@ -55,9 +55,9 @@ class CountingStore:
         await self.gate.wait()
         return await self._store.claim(worker, limit)
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
+    async def claim_limited_steps(self, worker: WorkerId, limit: int) -> ClaimResult:
         await self.gate.wait()
-        return await self._store.claim_gated(worker, limit)
+        return await self._store.claim_limited_steps(worker, limit)
 
     async def settle(
         self, worker: WorkerId, outcomes: Sequence[Outcome], **more: Any
@@ -271,7 +271,7 @@ async def _until_parked(store: Store) -> None:
     busy = True
     while busy:
         await asyncio.sleep(0.1)
-        busy = any(row.due or row.running for row in await store.queue_backlog())
+        busy = any(row.due or row.running for row in await store.count_backlog_by_queue())
 
 
 async def send(order: Order) -> Report:

@@ -193,7 +193,7 @@ def _kept_schema_url(postgres_url: str) -> Iterator[str]:
 
     async def upgrade(url: str) -> None:
         async with make_store(url) as store:
-            await store.upgrade()
+            await store.upgrade_schema()
 
     with temporary_schema(postgres_url) as url:
         asyncio.run(upgrade(url))

@@ -86,7 +86,7 @@ async def test_a_worker_counts_its_settlements() -> None:
             await worker.client.run("shop.go", timeout=60)
             with pytest.raises(TaskFailed):
                 await worker.client.run("shop.fail", timeout=60)
-        figures = await store.figures(AnalysisWindow(hours=1), step_seconds=86_400)
+        figures = await store.list_minute_figures(AnalysisWindow(hours=1), step_seconds=86_400)
 
     counted = {row.name: (row.completed, row.failed, row.steps) for row in figures}
     assert {"go": (1, 0, 1), "fail": (0, 1, 1)} == counted

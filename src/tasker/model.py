@@ -2089,7 +2089,7 @@ class SettleResult(NamedTuple):
 
 
 class FailUnclaimedResult(NamedTuple):
-    """The result of `Store.fail_unclaimed`."""
+    """The result of `Store.fail_unclaimed_steps`."""
 
     steps: Sequence[tuple[TaskId, str]]  #: task and name of each step that failed
     ended: Sequence[TaskEnd]
@@ -2103,14 +2103,14 @@ class ClaimResult(NamedTuple):
 
 
 class GroupClaimResult(NamedTuple):
-    """The result of `Store.claim_group`."""
+    """The result of `Store.claim_for_workers`."""
 
     claims: Mapping[WorkerId, Sequence[Claim]]  #: of the workers that got any
     next_due: float | None  #: seconds until the next step is due; None: none is scheduled
 
 
 class RenewedLease(NamedTuple):
-    """A lease that `Store.renew_group` extended."""
+    """A lease that `Store.renew_leases` extended."""
 
     revoked: Sequence[Claim]  #: of the worker's claims, those that it has lost
     quiet: bool  #: whether the worker is to claim no more
@@ -2147,7 +2147,7 @@ class StepResult(NamedTuple):
 
 
 MOST_WORKER_ATTEMPTS = 200  #: of a worker in one response
-MOST_SPAWNED = 1_000  #: steps that one call of `Store.spawn` inserts
+MOST_SPAWNED = 1_000  #: steps that one call of `Store.spawn_instances` inserts
 
 
 class NewInstances(NamedTuple):

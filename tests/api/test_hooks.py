@@ -80,7 +80,7 @@ async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
 
     assert [True, True] == answers
     hand = await ManualWorker.register(store)
-    (call,) = await store.load_calls(await hand.claim_one())
+    (call,) = await store.load_durable_calls(await hand.claim_one())
     assert call.value is not None
     arrival = decode_arrival(call.value)
     assert ("paid", "o-1", PAID, "hook suite.pay") == (
@@ -201,7 +201,7 @@ async def test_an_invalid_hook_is_refused(
         await store.put_hook(hook(**fields), secret, NOTE)
 
     assert path == refusal.value.path
-    assert [] == await store.hooks()
+    assert [] == await store.list_hooks()
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ async def test_hooks_are_declared_listed_and_deleted(store: Store) -> None:
     assert [put.json()] == listed.json()["hooks"]
     assert [] == elsewhere.json()["hooks"]
     assert (200, 404) == (deleted.status_code, again.status_code)
-    audit = await store.team_audit(namespace="suite")
+    audit = await store.list_team_audit(namespace="suite")
     assert ["delete_hook", "put_hook"] == [event.action for event in audit]
     assert SECRET not in put.text + listed.text + str(audit)
     with pytest.raises(NotFound):

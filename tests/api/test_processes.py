@@ -155,7 +155,7 @@ async def test_no_task_is_lost_when_servers_and_workers_are_killed(
             for no, task in enumerate(created):
                 steps = await store.list_steps(task.id)
                 assert [no, no + 1] == [step.result for step in steps]
-                history = await store.history(task.id)
+                history = await store.list_attempts(task.id)
                 complete = [one.step for one in history if one.outcome is AttemptOutcome.COMPLETE]
                 assert ["first", "second"] == sorted(complete)
             for client in clients:

@@ -146,7 +146,7 @@ async def test_instances_are_between_the_step_that_made_them_and_the_one_that_wa
 ) -> None:
     """And within an instance, steps are in the order of its body."""
     hand, spawner = await claim_spawner(one.store, map_template(*FETCH_AND_PACK))
-    await one.store.spawn(spawner, make_instances(["1", "2"]))
+    await one.store.spawn_instances(spawner, make_instances(["1", "2"]))
     await hand.complete(spawner)
 
     snapshot = await one.read(f"/v1/tasks/{spawner.task_id}/snapshot")
@@ -166,7 +166,7 @@ async def test_instances_are_between_the_step_that_made_them_and_the_one_that_wa
 async def test_the_same_step_of_many_instances_is_a_group(one: ApiClient) -> None:
     """Also where the instances have several steps; the groups name each other's first step."""
     hand, spawner = await claim_spawner(one.store, map_template(*FETCH_AND_PACK))
-    await one.store.spawn(spawner, make_instances(["1"] * 20))
+    await one.store.spawn_instances(spawner, make_instances(["1"] * 20))
     await hand.complete(spawner)
 
     snapshot = await one.read(f"/v1/tasks/{spawner.task_id}/snapshot")

@@ -43,7 +43,7 @@ async def test_changes_of_limits_are_audited(scene: Scene) -> None:
     await scene.client.set_limit("stripe", namespace="suite", rate="100/s", reason="new contract")
     await scene.client.unset_limit("stripe", namespace="suite")
 
-    unset, set_ = (await scene.store.team_audit(namespace="suite"))[:2]
+    unset, set_ = (await scene.store.list_team_audit(namespace="suite"))[:2]
 
     assert ("set_limit", "limit stripe", None, {"rate": "100/s"}, "new contract") == (
         *(set_.action, set_.subject, set_.before, set_.after, set_.reason),

@@ -157,14 +157,14 @@ async def test_concurrent_callers_share_one_lookup_of_a_template(
 ) -> None:
     """Also when one of them is cancelled, and when the template does not exist."""
     look_ups = 0
-    real = store.versions
+    real = store.list_approved_versions
 
     async def counted(namespace: str, name: str) -> list[str]:
         nonlocal look_ups
         look_ups += 1
         return await real(namespace, name)
 
-    monkeypatch.setattr(store, "versions", counted)
+    monkeypatch.setattr(store, "list_approved_versions", counted)
     cache = TemplateCache(store)
     first, *others = [
         asyncio.create_task(cache.find("hello.greeting", None, None)) for _ in range(50)
@@ -278,7 +278,7 @@ async def test_an_empty_list_creates_no_tasks(client: LocalClient) -> None:
 async def test_a_wait_outlasts_a_restart_of_the_store(store: Store, client: LocalClient) -> None:
     unreliable = Unreliable(store)
     task = await client.create_task("hello.greeting")
-    unreliable.refuse("ended_tasks", 1)
+    unreliable.refuse("find_ended_tasks", 1)
     unreliable.refuse("get_task", 1)
     waiting = asyncio.create_task(LocalClient(unreliable).wait(task.id, timeout=SOON))
     await client.complete(task.id, "greet", "hi")
@@ -289,7 +289,7 @@ async def test_a_wait_outlasts_a_restart_of_the_store(store: Store, client: Loca
 async def test_a_wait_times_out_during_a_store_outage(store: Store, client: LocalClient) -> None:
     unreliable = Unreliable(store)
     task = await client.create_task("hello.greeting")
-    unreliable.refuse("ended_tasks", 10**6)
+    unreliable.refuse("find_ended_tasks", 10**6)
     unreliable.refuse("get_task", 10**6)
     with pytest.raises(StoreUnavailable):
         await LocalClient(unreliable).wait(task.id, timeout=timedelta(seconds=0.1))
@@ -305,7 +305,7 @@ async def test_tasks_awaited_together_are_read_together(store: Store, client: Lo
 
     assert {TaskStatus.COMPLETE} == {task.status for task in await waiting}
     assert 200 == counting.calls.count("get_task")
-    assert counting.calls.count("ended_tasks") < 200
+    assert counting.calls.count("find_ended_tasks") < 200
 
 
 async def test_a_wait_ends_with_the_workers_settlement_without_another_read(store: Store) -> None:
@@ -324,7 +324,7 @@ async def test_a_wait_ends_with_the_workers_settlement_without_another_read(stor
     async with Worker(reading, [greet], templates=[template()]) as worker:
         running = asyncio.create_task(worker.client.run("hello.greeting"))
         await started.wait()
-        reading.refuse("ended_tasks", 10**6)
+        reading.refuse("find_ended_tasks", 10**6)
         goes_on.set()
         task = await running
 

@@ -75,7 +75,7 @@ async def test_deliveries_are_listed_and_repeated(scene: Scene) -> None:
     hooks = scene.client.webhooks
     publisher = await PublishingWorker.register(scene.store)
     await hooks.create("suite.crm", URL)
-    (endpoint,) = await scene.store.endpoints()
+    (endpoint,) = await scene.store.list_webhook_endpoints()
     ids = [await publisher.complete_task_with_events("payment.charged") for _ in range(3)]
     assert 3 == len(await EventReceiver(scene.store, endpoint.id).claim_and_deliver_names())
 

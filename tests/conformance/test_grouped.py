@@ -39,13 +39,13 @@ async def settle_in_group(
     options.pop("relaxed", None)
     if not outcomes:
         return SettleResult((), (), ())
-    [settled] = await store.settle_group([Settlement(worker, outcomes, **options)])
+    [settled] = await store.settle_for_workers([Settlement(worker, outcomes, **options)])
     return settled
 
 
 async def claim_in_group(store: HotPath, worker: WorkerId, limit: int) -> ClaimResult:
     """Claim as a group of one worker."""
-    claims, next_due = await store.claim_group({worker: limit})
+    claims, next_due = await store.claim_for_workers({worker: limit})
     return ClaimResult(claims.get(worker, ()), next_due)
 
 

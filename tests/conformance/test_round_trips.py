@@ -28,14 +28,14 @@ MAPPED = parse_template(
 )
 CALLS = (
     "create_tasks",
-    "spawn",
+    "spawn_instances",
     "claim",
     "settle",
     "load_task_inputs",
     "load_results",
     "get_task",
-    "park",
-    "held",
+    "park_until_task_ends",
+    "list_held_claims",
 )
 SOON = timedelta(seconds=60)
 
@@ -138,9 +138,9 @@ async def test_a_map_inserts_its_instances_in_few_calls(url: str) -> None:
         counts = counted(worker.store)
         await run(worker, MAPPED, {"items": list(range(2001))})
 
-    assert 3 == counts["spawn"]
+    assert 3 == counts["spawn_instances"]
     assert 1 == counts["create_tasks"]
-    assert 0 == counts["get_task"] + counts["park"]
+    assert 0 == counts["get_task"] + counts["park_until_task_ends"]
 
 
 async def test_a_chain_of_four_steps_takes_five_commits(postgres_schema_url: str) -> None:

@@ -35,7 +35,7 @@ def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def upgrade() -> None:
         async with make_store(f"sqlite:{path}") as store:
-            await store.upgrade()
+            await store.upgrade_schema()
 
     asyncio.run(upgrade())
     return path

@@ -195,7 +195,7 @@ async def prove(
         steps = await store.list_steps(task.id)
         for step in steps:
             assert statuses.get((task.name, step.name), StepStatus.COMPLETE) is step.status
-        history = await store.history(task.id)
+        history = await store.list_attempts(task.id)
         completed = [row for row in history if row.outcome is AttemptOutcome.COMPLETE]
         done_once = [step.name for step in steps if step.status is StepStatus.COMPLETE]
         assert sorted(done_once) == sorted(row.step for row in completed)
@@ -209,7 +209,7 @@ async def prove(
             assert by_engine or (task.id, step.name, step.attempts) in done
             ended = [row.attempt for row in history if row.step == step.name]
             assert list(range(1, step.attempts + 1)) == sorted(ended)
-    assert [] == await store.expired(10)
+    assert [] == await store.list_expired_attempts(10)
     if isinstance(store, PostgresStore):
         connection = await store.address.connect()
         assert [] == list(await find_contradictions(connection))

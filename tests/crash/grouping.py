@@ -76,9 +76,9 @@ async def work(
 
     rooms = dict.fromkeys(workers, _ROOM)
     held: Mapping[WorkerId, Sequence[Claim]] = {}
-    while held := held or (await store.claim_group(rooms)).claims:
+    while held := held or (await store.claim_for_workers(rooms)).claims:
         settlements = [run(worker, claims) for worker, claims in held.items()]
-        settled = await store.settle_group(settlements)
+        settled = await store.settle_for_workers(settlements)
         freed = zip(settlements, settled, strict=True)
         held = {settlement.worker: each.claims for settlement, each in freed if each.claims}
 

@@ -63,18 +63,18 @@ async def test_a_decision_survives_killed_workers(url: str, tmp_path: Path) -> N
         client = LocalClient(store, actor="ana")
 
         async def registered() -> bool:
-            return bool(await store.versions("payments", "refund"))
+            return bool(await store.list_approved_versions("payments", "refund"))
 
         await eventually(registered)
         task = await client.create_task("payments.refund", {})
 
         async def is_open() -> bool:
-            return bool(await store.approvals(task_id=task.id))
+            return bool(await store.list_open_approvals(task_id=task.id))
 
         await eventually(is_open)
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-        (approval,) = await store.approvals(task_id=task.id)
+        (approval,) = await store.list_open_approvals(task_id=task.id)
         await client.decide(approval.id, {"approved": True})
         for _ in range(3):
             killed = start(url, tmp_path)

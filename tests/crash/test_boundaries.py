@@ -95,7 +95,7 @@ async def all_received(store: Store, effects: Path) -> bool:
     """
     events = await store.list_events(EventFilter(), limit=1000)
     received = events_file(effects).read_text().splitlines()
-    if await store.deliveries("crash", "record", limit=1) or len(set(received)) < len(events):
+    if await store.list_deliveries("crash", "record", limit=1) or len(set(received)) < len(events):
         return False
     assert {event.id for event in events} == set(received)
     for task_id in {event.task_id for event in events}:

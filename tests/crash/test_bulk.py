@@ -66,7 +66,9 @@ async def survive(url: str, action: BulkAction, side: str, commit: int) -> None:
         ended = await client.bulk.get(started.id)
         assert (BulkStatus.COMPLETE, TASKS, {}) == (ended.status, ended.changed, ended.refused)
         for task_id in tasks:
-            acts = [one for one in await store.audit(task_id) if one.bulk_id == started.id]
+            acts = [
+                one for one in await store.list_audit_entries(task_id) if one.bulk_id == started.id
+            ]
             assert 1 == len(acts)
             (step,) = await store.list_steps(task_id)
             expected = StepStatus.ENQUEUED if status else StepStatus.CANCELLED

@@ -62,7 +62,9 @@ async def survive_deaths(
         assert TaskStatus.COMPLETE is task.status, f"TASKER_SEED={seed}, {deaths} deaths"
         assert [[number, number] for number in range(ROUNDS)] == task.result
         assert {str(number) for number in range(ROUNDS)} == set(calls)
-        lost = [row for row in await store.history(task.id) if row.outcome is AttemptOutcome.LOST]
+        lost = [
+            row for row in await store.list_attempts(task.id) if row.outcome is AttemptOutcome.LOST
+        ]
         assert calls.total() <= ROUNDS + len(lost)
         [step] = await LocalClient(store).steps(task.id)
         assert step.lost_attempts + step.counted_attempts >= 1

@@ -47,7 +47,7 @@ async def test_an_action_survives_a_kill_between_two_of_its_pages(
                 for task_id, (action, commits) in zip(tasks, deaths, strict=True)
             ]
             assert [-signal.SIGKILL] * len(deaths) == await asyncio.gather(*victims)
-            await store.sweep()
+            await store.end_overdue_and_failed_tasks()
             actions = [action for action, _ in deaths]
             await prove(store, dict(zip(tasks, actions, strict=True)))
         await asyncio.to_thread(stack.close)

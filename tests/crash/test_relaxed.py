@@ -107,7 +107,7 @@ async def crash_after_the_first_step(
             return None
         await handlers.stopped.wait()
         done = await LocalClient(store).wait(task.id, timeout=WITHIN)
-        return handlers, done, await store.history(task.id)
+        return handlers, done, await store.list_attempts(task.id)
 
 
 async def test_a_crash_repeats_relaxed_steps_and_those_that_used_their_results() -> None:

@@ -77,11 +77,11 @@ async def set_up(url: str) -> dict[str, datetime]:
 async def check(store: Store, first: dict[str, datetime]) -> None:
     """Assert that each tick from the first to the next has a task or a record, and not two."""
     for schedule in SCHEDULES:
-        stored = await store.schedule("crash", schedule.name)
+        stored = await store.get_schedule("crash", schedule.name)
         handled: Counter[datetime] = Counter()
         for task in await all_tasks(store, stored.id):
             handled[task.scheduled_for] += 1
-        for record in await store.ticks_without_task("crash", schedule.name, limit=1000):
+        for record in await store.list_ticks_without_task("crash", schedule.name, limit=1000):
             end = record.last + timedelta(seconds=1)
             handled.update(ticks_between(schedule, record.first, end))
         expected = ticks_between(schedule, first[schedule.name], stored.next_at)
@@ -107,13 +107,13 @@ async def test_each_tick_has_one_task_despite_killed_workers(
             await fleet.kill_one(rng)
 
         async def caught_up() -> bool:
-            schedules = await store.schedules(namespace="crash")
+            schedules = await store.list_schedules(namespace="crash")
             return all(one.next_at > datetime.now(UTC) - NEARLY for one in schedules)
 
         await eventually(caught_up, within=300)
         assert [0, 0, 0] == await fleet.stop()
         await check(store, first)
-        assert 170 < len(await all_tasks(store, (await store.schedule("crash", "often")).id))
+        assert 170 < len(await all_tasks(store, (await store.get_schedule("crash", "often")).id))
 
 
 @KINDS

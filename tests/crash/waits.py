@@ -206,7 +206,7 @@ async def _send(client: LocalClient, task: Task) -> None:
     """Send what is kept until its step waits for it."""
     order = str(task.context["order"])
     await client.broadcast("paid", order, {"order": order}, id="paid", namespace="crash")
-    provider = await client.store.hook_secret(HOOK.namespace, HOOK.name)
+    provider = await client.store.find_hook_with_secret(HOOK.namespace, HOOK.name)
     assert provider is not None
     with suppress(Refused):  # the task has ended
         await client.signal(task.id, provider.hook.sends, order, id="hooked")
@@ -224,7 +224,7 @@ async def _answer(client: LocalClient, task: Task, file: Path) -> None:
         if owner == task.id:  # refused after the first
             digest = hash_token(url.rpartition("/")[2])
             result = dumps({"result": task.context["order"]})
-            await client.store.complete_external(digest, result)
+            await client.store.complete_external_step(digest, result)
 
 
 async def prove(store: Store, tasks: Sequence[Task], file: Path) -> None:
@@ -243,6 +243,6 @@ async def prove(store: Store, tasks: Sequence[Task], file: Path) -> None:
         assert list(range(SIGNALS)) == steps["talk"].result
         counts = [acts[f"{task.id} {number}"] for number in range(SIGNALS)]
         assert min(counts) >= 1  # again only by the loss of an attempt between effect and record
-        history = await store.history(task.id)
+        history = await store.list_attempts(task.id)
         outcomes = Counter(row.outcome for row in history if row.step == "talk")
         assert sum(counts) <= SIGNALS + outcomes[AttemptOutcome.LOST]

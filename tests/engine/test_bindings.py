@@ -71,7 +71,7 @@ async def test_a_due_step_that_no_live_worker_can_run_is_shown(store: Store) -> 
     async with Worker(store, [{"greet": lambda: "hello"}], namespaces=["a"]):
         (only,) = await store.list_steps(task.id)
         waiting = await store.get_task(task.id)
-        backlog = await store.backlog()
+        backlog = await store.count_backlog()
     assert (True, 1, 1) == (
         only.no_worker,
         waiting.counts.no_worker,
@@ -88,7 +88,7 @@ async def test_a_due_step_that_no_live_worker_can_run_is_shown(store: Store) -> 
     async with Worker(store, [{"greet": lambda: "hello"}], namespaces=["b"]) as worker:
         await worker.client.wait(task.id, timeout=SOON)
         (only,) = await store.list_steps(task.id)
-    assert (False, 0) == (only.no_worker, (await store.backlog()).steps_without_worker)
+    assert (False, 0) == (only.no_worker, (await store.count_backlog()).steps_without_worker)
 
 
 async def test_labels_that_a_step_requires_decide_which_worker_runs_it(store: Store) -> None:

@@ -208,7 +208,7 @@ steps:
             ended = await second.client.wait(task.id, timeout=SOON)
 
     assert 3 == ended.result
-    outcomes = [each.outcome for each in await store.history(task.id, no=2)]
+    outcomes = [each.outcome for each in await store.list_attempts(task.id, no=2)]
     assert AttemptOutcome.COMPLETE is outcomes[-1]
     assert {AttemptOutcome.RELEASED} >= set(outcomes[:-1])
 
@@ -289,7 +289,7 @@ async def _has(store: Store, task_id: TaskId, *statuses: str) -> bool:
 
 
 async def _is_released(store: Store, task_id: TaskId) -> bool:
-    history = await store.history(task_id, no=1)
+    history = await store.list_attempts(task_id, no=1)
     return [each.outcome for each in history] == [AttemptOutcome.RELEASED]
 
 

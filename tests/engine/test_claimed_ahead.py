@@ -64,7 +64,7 @@ async def three_tasks(
 
 
 async def _held(store: Store, worker: Worker, count: int) -> bool:
-    return count == len(await store.held(worker.id))
+    return count == len(await store.list_held_claims(worker.id))
 
 
 async def test_steps_claimed_ahead_run_as_slots_become_free(memory: Store) -> None:
@@ -89,7 +89,7 @@ async def test_steps_claimed_ahead_are_released_when_running_attempts_take_long(
         monkeypatch.setattr(Slots, "capacity", property(lambda slots: slots.total))
         await eventually(lambda: _held(memory, worker, 1))
         [step] = await memory.list_steps(tasks[1].id)
-        history = [row.outcome for row in await memory.history(tasks[1].id)]
+        history = [row.outcome for row in await memory.list_attempts(tasks[1].id)]
         gate.open.set()
         for task in tasks:
             await worker.client.wait(task.id, timeout=SOON)

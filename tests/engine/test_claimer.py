@@ -64,21 +64,21 @@ async def test_claims_that_arrive_during_the_stop_are_released_before_the_grace_
 
 
 async def _holds(store: Store, worker: WorkerId, claims: int) -> bool:
-    return claims == len(await store.held(worker))
+    return claims == len(await store.list_held_claims(worker))
 
 
 class SlowToList(Unreliable):
-    """A store whose `held` waits for `gate` before it looks."""
+    """A store whose `list_held_claims` waits for `gate` before it looks."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.looks = 0
         self.gate = asyncio.Event()
 
-    async def held(self, worker: WorkerId) -> Any:
+    async def list_held_claims(self, worker: WorkerId) -> Any:
         self.looks += 1
         await self.gate.wait()
-        held: list[Claim] = list(await self._store.held(worker))
+        held: list[Claim] = list(await self._store.list_held_claims(worker))
         return held
 
 
@@ -104,7 +104,7 @@ async def test_an_attempt_that_starts_while_claims_are_recovered_runs_once(memor
         release.set()
         for created in (other, task):
             await worker.client.wait(created.id, timeout=SOON)
-        outcomes = [row.outcome for row in await memory.history(task.id)]
+        outcomes = [row.outcome for row in await memory.list_attempts(task.id)]
 
     assert {(other.id, 1), (task.id, 1)} == {
         (event.task_id, event.attempt) for event in of_kind(StepStarted, events)
@@ -161,7 +161,9 @@ async def test_claims_after_the_stop_are_released_even_if_their_task_is_cached(
 
         assert {} == pieces.executor.running
         await settled(pieces)
-        assert [AttemptOutcome.RELEASED] == [row.outcome for row in await memory.history(task.id)]
+        assert [AttemptOutcome.RELEASED] == [
+            row.outcome for row in await memory.list_attempts(task.id)
+        ]
 
 
 async def test_claims_whose_task_is_read_at_the_stop_are_released(memory: Store) -> None:
@@ -177,7 +179,9 @@ async def test_claims_whose_task_is_read_at_the_stop_are_released(memory: Store)
         await settled(pieces)
 
         assert {} == pieces.executor.running
-        assert [AttemptOutcome.RELEASED] == [row.outcome for row in await memory.history(task.id)]
+        assert [AttemptOutcome.RELEASED] == [
+            row.outcome for row in await memory.list_attempts(task.id)
+        ]
 
 
 async def test_after_a_database_crash_void_claims_stop_and_undone_steps_run_again(
@@ -236,13 +240,13 @@ async def test_claims_are_verified_once_after_relaxed_settlements(
         await eventually(lambda: "wait_for_work" in store.calls)
         pieces.claimer.verify_claims(0)
         pieces.claimer.verify_claims(2)
-        await eventually(lambda: "held" in store.calls)
+        await eventually(lambda: "list_held_claims" in store.calls)
         pieces.claimer.verify_claims(2)
         before = store.calls.count("claim")
         pieces.claimer.wake()
         await eventually(lambda: store.calls.count("claim") > before)
 
-    assert 1 == store.calls.count("held")
+    assert 1 == store.calls.count("list_held_claims")
 
 
 class Recording(Unreliable):
@@ -333,7 +337,7 @@ async def test_a_reply_lost_while_claims_are_recovered_causes_another_recovery(
         with pytest.raises(StoreUnavailable):
             await creation
         store.gate.set()
-        task = await memory.find_task("n", "key")
+        task = await memory.find_task_by_key("n", "key")
         assert task is not None
         await worker.client.wait(task.id, timeout=SOON)
 
@@ -359,7 +363,7 @@ async def test_a_claim_that_could_not_be_handed_back_is_run(memory: Store) -> No
         task = await LocalClient(memory).create_task("n.flow")
         await worker.client.wait(task.id, timeout=SOON)
 
-    assert [AttemptOutcome.COMPLETE] == [row.outcome for row in await memory.history(task.id)]
+    assert [AttemptOutcome.COMPLETE] == [row.outcome for row in await memory.list_attempts(task.id)]
 
 
 async def test_the_context_of_a_task_created_here_is_not_read_again(memory: Store) -> None:

@@ -191,13 +191,13 @@ async def test_calls_that_complete_together_share_a_statement(
 ) -> None:
     """The calls may belong to one attempt or several."""
     sizes: list[int] = []
-    record = store.record_calls
+    record = store.record_durable_calls
 
     async def counted(calls: Sequence[NewDurableCall]) -> dict[int, float]:
         sizes.append(len(calls))
         return await record(calls)
 
-    monkeypatch.setattr(store, "record_calls", counted)
+    monkeypatch.setattr(store, "record_durable_calls", counted)
 
     async def only(ctx: AsyncContext) -> None:
         await asyncio.gather(*(ctx.once(f"call-{number}", str) for number in range(100)))
@@ -212,7 +212,7 @@ async def test_a_call_is_recorded_once_the_store_can_be_reached_again(
 ) -> None:
     """Its function is not called a second time."""
     calls: list[int] = []
-    record = store.record_calls
+    record = store.record_durable_calls
     outages = iter([True])
 
     async def unreachable_first(given: Sequence[NewDurableCall]) -> dict[int, float]:
@@ -220,7 +220,7 @@ async def test_a_call_is_recorded_once_the_store_can_be_reached_again(
             raise StoreUnavailable("gone")
         return await record(given)
 
-    monkeypatch.setattr(store, "record_calls", unreachable_first)
+    monkeypatch.setattr(store, "record_durable_calls", unreachable_first)
 
     async def only(ctx: AsyncContext) -> None:
         await ctx.once("charge", lambda: calls.append(ctx.attempt))

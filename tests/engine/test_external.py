@@ -45,7 +45,7 @@ BASE = "https://tasker.example.com"
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with open_store(f"sqlite:{tmp_path}/t.db") as opened:
-        await opened.upgrade()
+        await opened.upgrade_schema()
         yield opened
 
 
@@ -145,7 +145,7 @@ async def test_a_completion_during_the_attempt_is_used(store: Store) -> None:
 
     async def order(ctx: AsyncContext) -> None:
         token = ctx.completion_url.rpartition("/")[2]
-        assert await store.complete_external(hash_token(token), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        assert await store.complete_external_step(hash_token(token), json.dumps({"result": 5}))  # type: ignore[arg-type]
         raise RetryableError("the answer was lost")
 
     async with working(store, order) as worker:
@@ -153,7 +153,7 @@ async def test_a_completion_during_the_attempt_is_used(store: Store) -> None:
         done = await ended(worker, task)
 
     assert 5 == done.result
-    assert 1 == len(await store.history(task.id))
+    assert 1 == len(await store.list_attempts(task.id))
 
 
 async def test_a_completion_before_the_settlement_of_the_last_failure_is_used(
@@ -161,13 +161,13 @@ async def test_a_completion_before_the_settlement_of_the_last_failure_is_used(
 ) -> None:
     """An accepted completion is the outcome of the step; the handler does not run again."""
     tokens: list[str] = []
-    fail_external = store.fail_external
+    fail_external = store.fail_external_step
 
     async def fail_late(*arguments: Any) -> Any:
-        assert await store.complete_external(hash_token(tokens[0]), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        assert await store.complete_external_step(hash_token(tokens[0]), json.dumps({"result": 5}))  # type: ignore[arg-type]
         return await fail_external(*arguments)
 
-    monkeypatch.setattr(store, "fail_external", fail_late)
+    monkeypatch.setattr(store, "fail_external_step", fail_late)
 
     async def order(ctx: AsyncContext) -> None:
         tokens.append(ctx.completion_url.rpartition("/")[2])
@@ -201,11 +201,11 @@ async def test_the_last_lost_attempt_fails_an_external_step_unless_it_was_comple
     await client.register(made)
     task = await client.create_task("shop.ship", {})
     dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(dying, [queue.base for queue in await store.queues()])
+    await store.serve_queues(dying, [queue.base for queue in await store.list_queues()])
     [claim] = (await store.claim(dying, 1)).claims
-    await store.open_completion(claim, hash_token("token"))
+    await store.add_completion_token(claim, hash_token("token"))
     if completed:
-        assert await store.complete_external(hash_token("token"), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        assert await store.complete_external_step(hash_token("token"), json.dumps({"result": 5}))  # type: ignore[arg-type]
     await store.retire_worker(dying)
 
     async with working(store, lambda: None, made) as worker:
@@ -227,7 +227,7 @@ async def test_an_external_step_fails_or_continues_after_its_timeout(store: Stor
         async with worker:
             task = await worker.client.create_task("shop.ship", {})
             await until(store, task.id, StepStatus.WAITING)
-            while not await store.end_late_waits(10):
+            while not await store.end_timed_out_waits(10):
                 if (await store.list_steps(task.id))[0].status is not StepStatus.WAITING:
                     break  # the janitor was faster
             done = await ended(worker, task)

@@ -41,7 +41,7 @@ async def steps_of(store: Store, task: Task) -> dict[str, Step]:
 async def hire(store: Store, name: str) -> WorkerId:
     """Register a worker that serves all queues."""
     worker = await store.register_worker(name, lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(worker, [queue.base for queue in await store.queues()])
+    await store.serve_queues(worker, [queue.base for queue in await store.list_queues()])
     return worker
 
 
@@ -128,7 +128,7 @@ async def test_a_store_call_is_atomic(tmp_path: Path) -> None:
             await store.settle(hand, [completed_outcome(claim, JsonText("1"))])
 
         assert before == await store.list_steps(task.id)
-        assert [] == await store.history(task.id)
+        assert [] == await store.list_attempts(task.id)
 
 
 async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> None:

@@ -222,7 +222,7 @@ async def test_a_host_that_is_not_in_the_policy_is_refused(tmp_path: Path) -> No
         literal = calling(HttpCall(url=service.url + "/x"))
         computed = calling(HttpCall(url="http://{input.host}:{input.port}/x"))
         async with open_store(f"sqlite:{tmp_path}/t.db") as store:
-            await store.upgrade()
+            await store.upgrade_schema()
             with pytest.raises(HttpHostNotAllowed, match=f"127.0.0.1:{service.port}") as refusal:
                 await store.register_template(literal, registered_by="ana")
             assert ("pay", ()) == (refusal.value.step, refusal.value.allowed)
@@ -391,7 +391,7 @@ async def test_a_worker_without_the_option_does_not_run_http_steps(tmp_path: Pat
     """It refuses to start if it must run all steps, and the task names the option."""
     template = calling(HttpCall(url="https://api.example.com/"))
     async with open_store(f"sqlite:{tmp_path}/t.db") as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         await store.put_policy(
             NamespacePolicy(namespace="shop", http_hosts=("api.example.com",)), NOTE
         )

@@ -603,7 +603,7 @@ steps:
         await lost.complete(await lost.claim_one())
         spawner = await lost.claim_one()
         new = NewInstances("", 3, 2, 2, 1, 0, [JsonText("1")])
-        await store.spawn(spawner, new)
+        await store.spawn_instances(spawner, new)
         await lost.complete(spawner)
         await lost.claim_one()
         async with Worker(

@@ -46,7 +46,7 @@ async def test_lost_attempts_have_a_separate_bound(
     await client.register(template("flow", step("only", retry=once)))
     task = await client.create_task("n.flow")
     dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(dying, [queue.base for queue in await store.queues()])
+    await store.serve_queues(dying, [queue.base for queue in await store.list_queues()])
     for _ in range(losses):
         [claim] = (await store.claim(dying, 1)).claims
         await store.settle(dying, [lost_outcome(claim, JsonText('{"code":"lost"}'), timedelta(0))])
@@ -67,7 +67,7 @@ async def test_released_attempts_do_not_count_towards_lost_attempts(store: Store
     await client.register(template("flow", step("only", retry=AT_ONCE)))
     task = await client.create_task("n.flow")
     worker = await store.register_worker("other", lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(worker, [queue.base for queue in await store.queues()])
+    await store.serve_queues(worker, [queue.base for queue in await store.list_queues()])
     for _ in range(MOST_LOST):
         [claim] = (await store.claim(worker, 1)).claims
         await store.settle(worker, [released_outcome(claim)])
@@ -89,7 +89,7 @@ async def test_released_attempts_do_not_count_towards_lost_attempts(store: Store
 async def lose(store: Store, most: int) -> None:
     """Claim steps for a worker whose lease then ends."""
     dying = await store.register_worker("dying", lease=SOON, slots=most, handlers=[])
-    await store.serve_queues(dying, [queue.base for queue in await store.queues()])
+    await store.serve_queues(dying, [queue.base for queue in await store.list_queues()])
     await store.claim(dying, most)
     await store.retire_worker(dying)
 
@@ -157,8 +157,8 @@ async def test_all_expired_attempts_are_settled_in_one_call(memory: Store) -> No
 
         await pieces.janitor.settle_lost_attempts()
 
-        assert [] == await memory.expired(1)
-        assert 3 == store.calls.count("expired")
+        assert [] == await memory.list_expired_attempts(1)
+        assert 3 == store.calls.count("list_expired_attempts")
 
 
 async def test_all_tasks_past_their_deadline_end_in_one_call() -> None:
@@ -174,7 +174,7 @@ async def test_all_tasks_past_their_deadline_end_in_one_call() -> None:
             await pieces.janitor.sweep_tasks()
 
             assert [] == await client.tasks(TaskFilter(status=TaskStatus.PENDING))
-            assert 3 == store.calls.count("sweep")
+            assert 3 == store.calls.count("end_overdue_and_failed_tasks")
 
 
 async def test_the_end_of_a_task_of_an_unreadable_template_is_reported() -> None:
@@ -211,7 +211,7 @@ async def test_all_steps_past_their_queue_timeout_fail_in_one_call(
 
             await pieces.janitor.fail_unclaimed_steps()
 
-            assert 3 == store.calls.count("fail_unclaimed")
+            assert 3 == store.calls.count("fail_unclaimed_steps")
     ids = sorted(task.id for task in tasks)
     assert ids == sorted(ended.task_id for ended in of_kind(TaskEnded, events))
     logged = [vars(record) for record in caplog.records if record.message == "queue_timeout"]
@@ -252,7 +252,7 @@ async def test_ended_tasks_are_deleted_after_their_retention(memory: Store) -> N
         await pieces.janitor.prune_tasks()
 
         assert [kept.id] == [task.id for task in await client.tasks(limit=500)]
-        assert 3 == store.calls.count("prune")
+        assert 3 == store.calls.count("prune_tasks")
 
         short = WorkerSettings(retention=timedelta(seconds=1))
         async with assembled(memory, [], [], short) as others:
@@ -271,9 +271,9 @@ async def test_each_duty_of_the_janitor_is_repeated(memory: Store) -> None:
     store = Unreliable(memory)
     settings = WorkerSettings(lease=timedelta(seconds=1))
     async with Worker(store, [{"only": lambda: 1}], templates=[FLOW], settings=settings):
-        duties = ("expired", "fail_unclaimed", "sweep")
+        duties = ("list_expired_attempts", "fail_unclaimed_steps", "end_overdue_and_failed_tasks")
         await eventually(lambda: all(store.calls.count(call) > 1 for call in duties))
-        assert "prune" in store.calls
+        assert "prune_tasks" in store.calls
 
 
 async def test_steps_that_no_worker_can_run_are_logged_as_warnings(

@@ -35,11 +35,11 @@ async def test_a_stopped_worker_releases_claims_whose_reply_was_lost(memory: Sto
         await eventually(lambda: "wait_for_work" in store.calls)
         store.refuse("schema_status", 1_000_000)  # so that it cannot recover the claim before
         task = await LocalClient(memory).create_task("n.flow")
-        await eventually(lambda: memory.held(worker.id))
+        await eventually(lambda: memory.list_held_claims(worker.id))
         worker.stop()
 
     [step] = await memory.list_steps(task.id)
-    [attempt] = await memory.history(task.id)
+    [attempt] = await memory.list_attempts(task.id)
     assert (StepStatus.ENQUEUED, 1) == (step.status, step.attempts)
     assert AttemptOutcome.RELEASED == attempt.outcome
 

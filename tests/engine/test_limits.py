@@ -169,7 +169,7 @@ async def test_starts_follow_the_rate_of_a_limit() -> None:
         starts.append(store.clock.now().timestamp())
 
     async with store:
-        await store.upgrade()
+        await store.upgrade_schema()
         async with Worker(store, [flow], settings=WorkerSettings(slots=10)) as worker:
             tasks = [await worker.client.create_task(flow, {}) for _ in range(6)]
             for task in tasks:

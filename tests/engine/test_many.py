@@ -57,7 +57,7 @@ async def test_workers_share_tasks_but_never_a_step(url: str) -> None:
         requests = [TaskRequest(template="n.diamond") for _ in range(60)]
         tasks = await LocalClient(store).create_tasks(requests)
         await eventually(lambda: ended(store, tasks))
-        histories = [await store.history(task.id) for task in tasks]
+        histories = [await store.list_attempts(task.id) for task in tasks]
 
     assert {(1, AttemptOutcome.COMPLETE)} == {
         (row.attempt, row.outcome) for history in histories for row in history

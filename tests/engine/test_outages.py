@@ -53,7 +53,7 @@ def attempts(events: list[Notice]) -> Counter[Any]:
 async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: list[Notice]) -> None:
     """Each attempt was begun once, the first did, and none was refused."""
     for task in tasks:
-        history = await store.history(task.id)
+        history = await store.list_attempts(task.id)
         assert [1] * 4 == [row.attempt for row in history]
         assert {AttemptOutcome.COMPLETE} == {row.outcome for row in history}
     assert {1} == set(attempts(events).values())
@@ -64,7 +64,9 @@ async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: lis
 # ------------------------------------------------------------------------ lost replies
 
 
-@pytest.mark.parametrize("name", ["settle", "claim", "load_task_inputs", "load_results", "held"])
+@pytest.mark.parametrize(
+    "name", ["settle", "claim", "load_task_inputs", "load_results", "list_held_claims"]
+)
 @pytest.mark.parametrize("how", ["lose", "refuse"])
 async def test_a_lost_reply_loses_and_repeats_nothing(memory: Store, name: str, how: str) -> None:
     store = Unreliable(memory)
@@ -80,7 +82,7 @@ async def test_a_lost_reply_loses_and_repeats_nothing(memory: Store, name: str, 
         for task in tasks:
             await worker.client.wait(task.id, timeout=SOON)
         await assert_each_step_ran_once(memory, tasks, events)
-        assert [] == await memory.held(worker.id)
+        assert [] == await memory.list_held_claims(worker.id)
 
 
 async def test_a_task_whose_creation_got_no_reply_still_runs(memory: Store) -> None:
@@ -110,11 +112,11 @@ async def test_a_cancelled_creation_harms_nothing(memory: Store) -> None:
         await eventually(lambda: "wait_for_work" in store.calls)  # it has slots to spare
         store.held_up["create_tasks"] = gate = asyncio.Event()
         creation = asyncio.create_task(worker.client.create_task("n.diamond", idempotency_key="k"))
-        await eventually(lambda: memory.held(worker.id))
+        await eventually(lambda: memory.list_held_claims(worker.id))
         creation.cancel()
         await asyncio.wait({creation})
         gate.set()
-        held = await memory.find_task("n", "k")
+        held = await memory.find_task_by_key("n", "k")
         assert held is not None
         await worker.client.wait(held.id, timeout=SOON)
         await assert_each_step_ran_once(memory, [held], events)
@@ -136,10 +138,10 @@ async def test_recovery_ignores_claims_that_are_in_transit(memory: Store) -> Non
         await eventually(lambda: "load_task_inputs" in store.calls)
         store.held_up["create_tasks"] = asyncio.Event()
         creation = asyncio.create_task(worker.client.create_task("n.diamond"))
-        await eventually(lambda: _count(memory.held(worker.id), 2))
+        await eventually(lambda: _count(memory.list_held_claims(worker.id), 2))
         store.lose("claim")
         other = await LocalClient(memory).create_task("n.diamond")
-        await eventually(lambda: store.calls.count("held") >= 1)
+        await eventually(lambda: store.calls.count("list_held_claims") >= 1)
         await eventually(lambda: store.calls[-1] == "wait_for_work")
         for gate in store.held_up.values():
             gate.set()
@@ -166,7 +168,7 @@ async def test_a_step_parks_once_despite_a_lost_reply(memory: Store, how: str) -
         templates=[DIAMOND, template("parent")],
         observers=[events.append],
     ) as worker:
-        getattr(store, how)("park")
+        getattr(store, how)("park_until_task_ends")
         task = await worker.client.run("n.parent", timeout=SOON)
         history = await worker.client.attempts(task.id)
 
@@ -189,12 +191,27 @@ async def test_results_survive_an_outage_that_is_longer_than_the_lease(memory: S
         observers=[events.append],
     ) as worker:
         before = worker.id
-        for name in ("settle", "schema_status", "renew", "held", "claim", "expired", "sweep"):
+        for name in (
+            "settle",
+            "schema_status",
+            "renew_lease",
+            "list_held_claims",
+            "claim",
+            "list_expired_attempts",
+            "end_overdue_and_failed_tasks",
+        ):
             store.refuse(name, 1_000_000)
         task = await LocalClient(memory).create_task("n.diamond")
         store.refuse("claim", 0)
         await eventually(lambda: worker.id != before)
-        for name in ("settle", "schema_status", "renew", "held", "expired", "sweep"):
+        for name in (
+            "settle",
+            "schema_status",
+            "renew_lease",
+            "list_held_claims",
+            "list_expired_attempts",
+            "end_overdue_and_failed_tasks",
+        ):
             store.refuse(name, 0)
         task = await worker.client.wait(task.id, timeout=SOON)
 

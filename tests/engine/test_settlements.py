@@ -96,10 +96,10 @@ async def test_a_step_that_is_being_parked_does_not_run_again(memory: Store) -> 
     attempts = 0
 
     class Late(Unreliable):
-        async def park(self, *args: Any) -> Any:
+        async def park_until_task_ends(self, *args: Any) -> Any:
             parking.set()
             await gate.wait()
-            return await memory.park(*args)
+            return await memory.park_until_task_ends(*args)
 
     async def parent(context: AsyncContext) -> None:
         nonlocal attempts
@@ -116,9 +116,9 @@ async def test_a_step_that_is_being_parked_does_not_run_again(memory: Store) -> 
     ) as worker:
         await worker.client.create_task("n.flow")
         await parking.wait()
-        looks = store.calls.count("held")
+        looks = store.calls.count("list_held_claims")
         store.lose("claim")
-        await eventually(lambda: store.calls.count("held") > looks)
+        await eventually(lambda: store.calls.count("list_held_claims") > looks)
         claims = store.calls.count("claim")
         await eventually(lambda: store.calls.count("claim") > claims)
         gate.set()

@@ -19,7 +19,14 @@ from tasker.store.protocol import Store
 pytestmark = pytest.mark.anyio
 
 SHORT = WorkerSettings(lease=timedelta(seconds=1))
-AWAY = ("settle", "schema_status", "renew", "held", "expired", "sweep")
+AWAY = (
+    "settle",
+    "schema_status",
+    "renew_lease",
+    "list_held_claims",
+    "list_expired_attempts",
+    "end_overdue_and_failed_tasks",
+)
 CHAIN = template("chain", step("first"), step("second", "first"))
 FLOW = template("flow", "only")
 
@@ -53,10 +60,10 @@ async def test_an_outcome_is_settled_under_a_previous_lease(memory: Store) -> No
         task = await worker.client.create_task("n.flow")
         await eventually(lambda: worker.id != before)
         for name in AWAY:
-            if name != "expired":  # nobody else takes the step over
+            if name != "list_expired_attempts":  # nobody else takes the step over
                 store.refuse(name, 0)
         await worker.client.wait(task.id, timeout=SOON)
-        history = await memory.history(task.id)
+        history = await memory.list_attempts(task.id)
 
     assert [AttemptOutcome.COMPLETE] == [row.outcome for row in history]
 
@@ -106,10 +113,15 @@ async def test_a_settlement_without_a_lease_claims_nothing(
             store.refuse(name, 1_000_000)
         release.set()
         await eventually(lambda: "lease_lost" in caplog.messages)
-        for name in ("settle", "schema_status", "held"):
+        for name in ("settle", "schema_status", "list_held_claims"):
             store.refuse(name, 0)
         await eventually(lambda: store.claim_up_to)
-        for name in ("renew", "expired", "sweep", "register_worker"):
+        for name in (
+            "renew_lease",
+            "list_expired_attempts",
+            "end_overdue_and_failed_tasks",
+            "register_worker",
+        ):
             store.refuse(name, 0)
         await worker.client.wait(task.id, timeout=SOON)
 
@@ -173,7 +185,7 @@ async def test_draining_waits_for_attempts_that_end_during_the_last_settlement(
 
         second.set()
         await draining
-        assert [] == await memory.held(pieces.lease.id)
+        assert [] == await memory.list_held_claims(pieces.lease.id)
 
 
 async def test_a_large_settlement_begins_during_another(
@@ -213,7 +225,7 @@ async def test_a_large_settlement_begins_during_another(
         last.set()
         await pieces.settler.drain()
 
-        assert [] == await memory.held(pieces.lease.id)
+        assert [] == await memory.list_held_claims(pieces.lease.id)
         assert not pieces.settler.unsettled_keys()
 
 

@@ -39,10 +39,10 @@ async def logs_of(
             task = failed.task
 
         async def all_kept() -> bool:
-            return len(await store.logs(task.id)) >= at_least
+            return len(await store.list_logs(task.id)) >= at_least
 
         await eventually(all_kept)
-    return await store.logs(task.id, limit=2 * LOG_RECORDS)
+    return await store.list_logs(task.id, limit=2 * LOG_RECORDS)
 
 
 async def in_loop(ctx: AsyncContext) -> None:
@@ -158,7 +158,7 @@ async def test_logs_are_stored_while_the_attempt_runs(memory: Store) -> None:
     flow = template("flow", step("only"))
     async with Worker(memory, [{"only": only}], templates=[flow]) as worker:
         task = await worker.client.create_task("n.flow", {"amount": 7})
-        await eventually(lambda: memory.logs(task.id))
+        await eventually(lambda: memory.list_logs(task.id))
         seen.set()
         await worker.client.wait(task.id, timeout=SOON)
 

@@ -446,7 +446,7 @@ async def test_claims_under_a_lost_lease_are_released(memory: Store) -> None:
         before = worker.id
         store.held_up["claim"] = asyncio.Event()
         task = await LocalClient(memory).create_task("n.flow")
-        await eventually(lambda: memory.held(before))
+        await eventually(lambda: memory.list_held_claims(before))
         await memory.retire_worker(before)
         await eventually(lambda: worker.id != before and worker.is_ready)
         store.held_up.pop("claim").set()
@@ -546,14 +546,14 @@ async def test_claims_that_arrive_after_the_stop_are_released(memory: Store) -> 
     ) as worker:
         store.held_up["claim"] = asyncio.Event()
         task = await LocalClient(memory).create_task("n.flow")
-        await eventually(lambda: memory.held(worker.id))
+        await eventually(lambda: memory.list_held_claims(worker.id))
         worker.stop()
         store.held_up.pop("claim").set()
 
     ended = await only_step(memory, task)
     assert [] == of_kind(StepStarted, events)
     assert (StepStatus.ENQUEUED, 1) == (ended.status, ended.attempts)
-    [released] = await memory.history(task.id)
+    [released] = await memory.list_attempts(task.id)
     assert AttemptOutcome.RELEASED == released.outcome
 
 

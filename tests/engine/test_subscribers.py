@@ -123,7 +123,7 @@ async def test_every_process_receives_every_event_on_request(memory: Store) -> N
 
         assert ["payment.charged"] == await inboxes[0].wait(1)
         assert ["payment.charged"] == await inboxes[1].wait(1)
-    assert [] == await memory.subscriptions()
+    assert [] == await memory.list_subscriptions()
 
 
 async def test_a_failing_subscriber_is_retried_and_does_not_affect_tasks(
@@ -154,7 +154,7 @@ async def test_an_event_that_no_attempt_delivers_becomes_a_dead_letter(
     async with worker(memory, audit, settings=settings) as one:
         await one.client.run("n.order", timeout=SOON)
         (delivery,) = await eventually(
-            lambda: memory.deliveries("n", "audit", status=DeliveryStatus.DEAD)
+            lambda: memory.list_deliveries("n", "audit", status=DeliveryStatus.DEAD)
         )
 
     assert "SystemExit: never" == delivery.log[-1].error
@@ -174,7 +174,7 @@ async def test_a_subscriber_that_exceeds_its_timeout_has_failed(memory: Store) -
     async with worker(memory, audit, settings=settings) as one:
         await one.client.run("n.order", timeout=SOON)
         (delivery,) = await eventually(
-            lambda: memory.deliveries("n", "audit", status=DeliveryStatus.DEAD)
+            lambda: memory.list_deliveries("n", "audit", status=DeliveryStatus.DEAD)
         )
     release.set()
 

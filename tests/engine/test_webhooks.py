@@ -42,7 +42,7 @@ async def publishing(
 
 async def delivered(store: Store, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> Delivery:
     """Wait for the end of the only delivery."""
-    (delivery,) = await eventually(lambda: store.deliveries("n", "crm", status=status))
+    (delivery,) = await eventually(lambda: store.list_deliveries("n", "crm", status=status))
     assert isinstance(delivery, Delivery)
     return delivery
 
@@ -184,11 +184,11 @@ async def test_no_log_record_contains_the_secret(
     with serving(lambda _: Reply(500)) as service:
         async with publishing(memory, service.url) as (_, webhook):
             await delivered(memory, DeliveryStatus.DEAD)
-            endpoints = await memory.endpoints()
+            endpoints = await memory.list_webhook_endpoints()
 
     assert webhook.secret is not None
     texts = [str(vars(record)) for record in caplog.records]
-    texts += [repr(webhook), repr(endpoints), str(await memory.team_audit())]
+    texts += [repr(webhook), repr(endpoints), str(await memory.list_team_audit())]
     assert [] == [text for text in texts if webhook.secret in text]
 
 

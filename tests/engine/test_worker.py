@@ -68,7 +68,7 @@ async def test_a_step_without_a_handler_prevents_the_start(memory: Store) -> Non
 
     assert "n.flow@1.0.0, step charge: " in str(refused.value)
     assert "Payments.Charge" in str(refused.value)
-    assert [] == await memory.templates()
+    assert [] == await memory.list_templates()
     assert [] == await memory.list_workers()
 
 
@@ -93,7 +93,7 @@ async def test_a_version_with_different_content_prevents_the_start(memory: Store
             pass
 
     async with Worker(memory, [{"only": lambda: 1}], templates=[other], replace=True):
-        assert "another" == (await memory.templates())[0].template.description
+        assert "another" == (await memory.list_templates())[0].template.description
 
 
 async def test_the_traceback_of_a_refused_template_has_no_frames_of_the_store(
@@ -120,7 +120,7 @@ async def test_an_invalid_template_prevents_the_start(memory: Store) -> None:
         async with Worker(memory, [{"only": lambda: 1}], templates=[invalid]):
             pass
 
-    assert [] == await memory.templates()
+    assert [] == await memory.list_templates()
 
 
 async def test_a_parameter_that_matches_nothing_prevents_the_start(memory: Store) -> None:
@@ -144,7 +144,7 @@ async def test_a_parameter_that_matches_nothing_prevents_the_start(memory: Store
     assert "shop.orders@1.0.0" in str(refused.value)
     assert "step 'ship': parameter 'chrage'" in str(refused.value)
     assert "did you mean 'charge'?" in str(refused.value)
-    assert [] == await memory.templates()
+    assert [] == await memory.list_templates()
 
 
 async def test_without_declared_inputs_a_parameter_is_an_input_of_the_task(memory: Store) -> None:
@@ -522,9 +522,9 @@ async def test_a_late_result_is_not_used(memory: Store) -> None:
     ) as worker:
         task = await worker.client.create_task("n.flow")
         await began.wait()
-        store.held_up["renew"] = store.held_up["claim"] = gate = asyncio.Event()
+        store.held_up["renew_lease"] = store.held_up["claim"] = gate = asyncio.Event()
         await LocalClient(memory).complete(task.id, "first", "by hand")
-        await eventually(lambda: memory.held(worker.id))  # the second step, claimed
+        await eventually(lambda: memory.list_held_claims(worker.id))  # the second step, claimed
         go_on.set()
         await eventually(lambda: of_kind(SettlementRejected, events))
         gate.set()
@@ -555,7 +555,15 @@ class Surprising(Unreliable):
 
 
 @pytest.mark.parametrize(
-    "name", ["renew", "expired", "sweep", "settle", "claim", "load_task_inputs"]
+    "name",
+    [
+        "renew_lease",
+        "list_expired_attempts",
+        "end_overdue_and_failed_tasks",
+        "settle",
+        "claim",
+        "load_task_inputs",
+    ],
 )
 async def test_a_failing_background_task_ends_the_worker_with_its_error(
     memory: Store, caplog: pytest.LogCaptureFixture, name: str
@@ -585,7 +593,7 @@ async def test_a_failed_worker_releases_its_claims(memory: Store) -> None:
         began.set()
         await asyncio.Event().wait()
 
-    store = Surprising(memory, "sweep")
+    store = Surprising(memory, "end_overdue_and_failed_tasks")
     with pytest.raises(ZeroDivisionError):
         async with Worker(store, [{"only": only}], templates=[FLOW]) as worker:
             task = await worker.client.create_task("n.flow")
@@ -593,7 +601,7 @@ async def test_a_failed_worker_releases_its_claims(memory: Store) -> None:
             store.surprises = True
             await asyncio.Event().wait()
     [handed_back] = await memory.list_steps(task.id)
-    [attempt] = await memory.history(task.id)
+    [attempt] = await memory.list_attempts(task.id)
 
     assert StepStatus.ENQUEUED == handed_back.status
     assert AttemptOutcome.RELEASED == attempt.outcome
@@ -606,7 +614,7 @@ async def test_the_error_of_the_block_is_raised(memory: Store) -> None:
 
 
 async def test_ended_reports_the_reason(memory: Store) -> None:
-    store = Surprising(memory, "sweep")
+    store = Surprising(memory, "end_overdue_and_failed_tasks")
     with pytest.raises(ZeroDivisionError):
         async with Worker(store, []) as worker:
             store.surprises = True
@@ -659,12 +667,12 @@ async def test_a_worker_stops_immediately_after_its_last_background_task(memory:
     await LocalClient(memory).register(template("child"))  # nobody runs it
     settings = WorkerSettings(grace=timedelta(hours=1))
     async with Worker(store, [{"only": only}], templates=[FLOW], settings=settings) as worker:
-        store.held_up["park"] = asyncio.Event()
+        store.held_up["park_until_task_ends"] = asyncio.Event()
         await worker.client.create_task("n.flow")
-        await eventually(lambda: "park" in store.calls)
+        await eventually(lambda: "park_until_task_ends" in store.calls)
         worker.stop()
         await asyncio.sleep(0)
-        store.held_up["park"].set()
+        store.held_up["park_until_task_ends"].set()
         try:
             async with asyncio.timeout(SOON.total_seconds()):
                 await worker.wait_until_ended()

@@ -112,6 +112,6 @@ async def company_of(
     """Open a company that has its store in memory."""
     settings = WorkerSettings(lease=FOR_EVER, grace=timedelta(0))
     async with VirtualTimeStore() as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         async with Worker(store, handlers, templates=templates, settings=settings) as worker:
             yield Company(worker, gateways)

@@ -38,7 +38,7 @@ async def check_out(store: Store, **context: object) -> list[Event]:
             await worker.client.wait(task.id)
 
         async def is_delivered() -> bool:
-            waiting = [each.pending for each in await store.subscriptions()]
+            waiting = [each.pending for each in await store.list_subscriptions()]
             return [0, 0] == waiting and not await store.distribute_events()
 
         await eventually(is_delivered)

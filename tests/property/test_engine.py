@@ -176,7 +176,7 @@ class Engine(RuleBasedStateMachine):
         await self._put(tuple(Node((), handler, key="one") for handler in HANDLERS))
         self.queues: dict[str, QueueId] = {
             limited(queue.handler) if queue.gated else queue.handler: queue.base
-            for queue in await self.stores[0].queues()
+            for queue in await self.stores[0].list_queues()
             if queue.namespace == self.namespace
         }
         for handlers in (HANDLERS, HANDLERS, HANDLERS[:1]):
@@ -316,7 +316,7 @@ class Engine(RuleBasedStateMachine):
     def admit(self) -> None:
         """Let the tasks start for which there are places by now."""
         waiting = {task.id for task in self.model.tasks.values() if task.waits_for_place}
-        assert self.model.admit() == self.run(self.stores[-1].admit_waiting(1000))
+        assert self.model.admit() == self.run(self.stores[-1].admit_waiting_tasks(1000))
         self.touched |= waiting
 
     async def _create(
@@ -397,7 +397,7 @@ class Engine(RuleBasedStateMachine):
     async def _claim_limited(self, hand: ManualWorker, limit: int) -> int:
         """Claim steps under limits: no more than have room, and no fewer."""
         due = self.model.due(hand.limited)
-        claimed = await hand.store.claim_gated(hand.id, limit)
+        claimed = await hand.store.claim_limited_steps(hand.id, limit)
         self.took(hand, claimed.claims, due, passed=True)
         left = {*due} - {claim.attempt_key[:2] for claim in claimed.claims}
         for key in LIMITS:
@@ -436,7 +436,7 @@ class Engine(RuleBasedStateMachine):
         end = min(begin + many, total)
         items = [codec.dumps(number) for number in range(begin, end)]
         new = NewInstances("", claim.no + 1, claim.no, claim.no, total, begin, items)
-        spawned = await self.stores[-1].spawn(claim, new)
+        spawned = await self.stores[-1].spawn_instances(claim, new)
         expected = self.model.spawn(claim[:3], total, begin, end)
         assert expected == (None if spawned is None else (spawned.first_no, spawned.instances))
         self.touched.add(task.id)
@@ -527,7 +527,7 @@ class Engine(RuleBasedStateMachine):
             parts = [outcomes[place :: len(hands)] for place in range(len(hands))]
             shares = [each for each in zip(hands, parts, strict=True) if each[1]]
             group = [Settlement(each.id, part, room) for each, part in shares]
-            settled = await hand.store.settle_group(group)
+            settled = await hand.store.settle_for_workers(group)
         else:
             settled = [
                 await hand.store.settle(
@@ -652,7 +652,7 @@ class Engine(RuleBasedStateMachine):
         earlier = tasks[: tasks.index(claim.task_id)]
         if earlier:
             awaited = earlier[which % len(earlier)]
-            parked = self.run(self.stores[-1].park(claim, awaited))
+            parked = self.run(self.stores[-1].park_until_task_ends(claim, awaited))
             assert self.model.park(claim[:3], awaited) == parked
             self.touched.add(claim.task_id)
 
@@ -676,7 +676,7 @@ class Engine(RuleBasedStateMachine):
         self._signal(self.task(which), name)
 
     def _signal(self, task: ModelTask, name: str) -> None:
-        work = self.stores[0].signal(NewSignal(task.id, name, codec.dumps(1)), ACT)
+        work = self.stores[0].send_signal(NewSignal(task.id, name, codec.dumps(1)), ACT)
         try:
             no = self.model.signal(task.id, name)
         except Forbidden:
@@ -690,7 +690,7 @@ class Engine(RuleBasedStateMachine):
 
     @rule()
     def waits_end(self) -> None:
-        self.run(self.stores[0].end_late_waits(1000))
+        self.run(self.stores[0].end_timed_out_waits(1000))
         self.touched |= self.model.end_late_waits()
 
     @rule(which=some)
@@ -702,7 +702,7 @@ class Engine(RuleBasedStateMachine):
         self.hands.remove(hand)
         self.run(self._hire(hand.handlers))
         with pytest.raises(LeaseLost):
-            self.run(hand.store.renew(hand.id, [], lease=LEASE))
+            self.run(hand.store.renew_lease(hand.id, [], lease=LEASE))
 
     @precondition(lambda self: self.model.expired())
     @rule(which=some, limit=st.sampled_from([1, 2, 1000]), final=st.booleans(), delay=delays)
@@ -711,7 +711,7 @@ class Engine(RuleBasedStateMachine):
 
     async def _expire(self, hand: ManualWorker, limit: int, final: bool, delay: float) -> None:
         """Settle what expired, as a janitor does."""
-        listed = await hand.store.expired(1000)
+        listed = await hand.store.list_expired_attempts(1000)
         mine = [expired.claim for expired in listed if expired.claim.task_id in self.model.tasks]
         assert self.model.expired() == {claim[:3] for claim in mine}
         later = timedelta(seconds=delay if self.clock else 0)
@@ -726,9 +726,9 @@ class Engine(RuleBasedStateMachine):
     def renew(self, which: int) -> None:
         hand = self.hand(which)
         recent = self.claims[-12:]
-        gone = self.run(hand.store.renew(hand.id, recent, lease=LEASE))
+        gone = self.run(hand.store.renew_lease(hand.id, recent, lease=LEASE))
         assert [claim for claim in recent if self.model.holder(claim[:3]) != hand.id] == gone
-        held = self.run(hand.store.held(hand.id))
+        held = self.run(hand.store.list_held_claims(hand.id))
         assert self.model.held(hand.id) == {claim[:3] for claim in held}
 
     @precondition(lambda self: self.model.overdue())
@@ -739,7 +739,7 @@ class Engine(RuleBasedStateMachine):
     async def _sweep(self) -> None:
         self.touched |= {task.id for task in self.model.tasks.values() if task.waits_for_place}
         ended = self.model.sweep()
-        ends = {end.task_id for end in await self.stores[-1].sweep()}
+        ends = {end.task_id for end in await self.stores[-1].end_overdue_and_failed_tasks()}
         assert ended == ends & self.model.tasks.keys()
         self.touched |= ended
 
@@ -905,7 +905,7 @@ class Engine(RuleBasedStateMachine):
                 if step.state is StepStatus.WAITING and step.awaits is not None:
                     new = NewSignal(task.id, step.awaits, codec.dumps(1))
                     self.model.signal(task.id, step.awaits)
-                    await self.stores[0].signal(new, ACT)
+                    await self.stores[0].send_signal(new, ACT)
         await self._resume_all()
         await self._sweep()
         hand = await self._hire(HANDLERS)
@@ -939,7 +939,7 @@ class Engine(RuleBasedStateMachine):
         self.model.paused.clear()
 
     async def _check_history(self, task: ModelTask) -> None:
-        history = await self.stores[0].history(task.id)
+        history = await self.stores[0].list_attempts(task.id)
         rows = [(row.no, row.attempt, row.outcome) for row in history]
         assert sorted(task.history) == sorted(rows)
         for no, step in task.steps.items():
@@ -952,7 +952,7 @@ class Engine(RuleBasedStateMachine):
             finished = step.state in (StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY)
             assert finished == bool(ends)
             assert len(ends) <= 1
-        assert task.acts == len(await self.stores[0].audit(task.id))
+        assert task.acts == len(await self.stores[0].list_audit_entries(task.id))
         events = await self.stores[0].list_events(EventFilter(task_id=task.id), limit=1000)
         of_steps = [(event.step_no, event.attempt) for event in events if event.step_no]
         assert sorted(task.published) == sorted(of_steps)

@@ -45,7 +45,7 @@ class Processes:
 
     async def do(self, action: str, number: int, minutes: int) -> None:
         if action == "look":
-            self.seen[number] = await self.store.due_schedules(10)
+            self.seen[number] = await self.store.list_due_schedules(10)
         elif action == "act":
             for due in self.seen[number]:
                 await self.scheduler.advance_schedule(due)
@@ -101,7 +101,7 @@ def test_each_tick_is_handled_once(schedule: Schedule, actions: list[tuple[str, 
             await processes.client.schedules.resume("n.s")
             await processes.scheduler.create_due_tasks()
             await check(store, schedule)
-            assert (await store.schedule("n", "s")).next_at > clock.now()
+            assert (await store.get_schedule("n", "s")).next_at > clock.now()
 
     asyncio.run(play())
 
@@ -144,11 +144,11 @@ async def created(store: Store) -> list[datetime]:
 
 async def check(store: Store, schedule: Schedule) -> None:
     """Assert that the ticks before the next one are those with a task and those recorded."""
-    stored = await store.schedule("n", "s")
+    stored = await store.get_schedule("n", "s")
     handled = await created(store)
     assert len(set(handled)) == len(handled), "a tick has two tasks"
     buffered = 0
-    for record in await store.ticks_without_task("n", "s", limit=100_000):
+    for record in await store.list_ticks_without_task("n", "s", limit=100_000):
         between = list(ticks_between(schedule, record.first, record.last + MICRO))
         assert [record.first, record.last] == [between[0], between[-1]]
         handled += between

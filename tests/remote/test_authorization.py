@@ -220,7 +220,7 @@ async def test_who_may_drain_all_namespaces_of_a_worker_drains_it(store: Store) 
         assert {"forbidden"} == {hidden["code"], of_all["code"], unknown["code"]}
         assert (await hand.call("renew", held=[], wait_s=0))["quiet"]
         assert [] == await hand.claim(wait_s=0)
-    [event] = [one for one in await store.team_audit(limit=50) if one.action == "drain_worker"]
+    [event] = [one for one in await store.list_team_audit(limit=50) if one.action == "drain_worker"]
     assert ("deploy", "w") == (event.reason, event.after)
 
 

@@ -42,7 +42,7 @@ class Recorder:
             raise StoreError("it cannot be stored")
         return SettleResult((), [Claim(TaskId(str(worker)), 1, 1, 1)], ())
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
+    async def settle_for_workers(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         workers = [each.worker for each in settlements]
         self.transactions.append(workers)
         if not self.is_available:
@@ -150,7 +150,7 @@ class Renewals:
         self.release = asyncio.Event()
         self.is_available = True
 
-    async def renew_group(
+    async def renew_leases(
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
     ) -> Mapping[WorkerId, RenewedLease]:
         numbers = {worker: [claim.no for claim in claims] for worker, claims in held.items()}

@@ -23,7 +23,7 @@ WORKERS = 3
 LOST = 2  #: replies in a row
 
 
-@pytest.mark.parametrize("name", ["claim_group", "settle_group"])
+@pytest.mark.parametrize("name", ["claim_for_workers", "settle_for_workers"])
 async def test_a_lost_reply_to_a_group_loses_and_repeats_nothing(store: Store, name: str) -> None:
     """
     As when the connection to the database ends after it has committed. Steps of polls
@@ -59,7 +59,7 @@ async def test_a_lost_reply_to_a_group_loses_and_repeats_nothing(store: Store, n
 
     begun = attempts(notices)
     for task in tasks:
-        history = await store.history(task.id)
+        history = await store.list_attempts(task.id)
         completed = [row for row in history if row.outcome is AttemptOutcome.COMPLETE]
         handed_back = [row for row in history if row.outcome is AttemptOutcome.RELEASED]
         assert len(history) == len(completed) + len(handed_back)

@@ -37,7 +37,7 @@ class Recorder:
         self.released: asyncio.Queue[tuple[WorkerId, OutcomeCode]] = asyncio.Queue()
         self.is_available = True
 
-    async def queues(self, **_: Any) -> list[Any]:
+    async def list_queues(self, **_: Any) -> list[Any]:
         return []
 
     async def wait_for_work(self, timeout: float) -> None:
@@ -45,10 +45,10 @@ class Recorder:
         self.work.clear()
 
     async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
-        claims = (await self.claim_group({worker: limit})).claims
+        claims = (await self.claim_for_workers({worker: limit})).claims
         return ClaimResult(claims.get(worker, ()), None)
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
+    async def claim_for_workers(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         self.claims.append([int(worker) for worker in rooms])
         self.began.set()
         await self.release.wait()

@@ -467,7 +467,7 @@ async def test_the_audit_log_has_registrations_and_ends_of_remote_workers(api: A
     hand = await RemoteHand.register(api, sdk="ruby/1.0.0")
     assert 204 == (await api.delete(f"/v1/workers/{hand.id}")).status_code
 
-    retired, registered = await api.store.team_audit(limit=2)
+    retired, registered = await api.store.list_team_audit(limit=2)
     assert ("retire_worker", f"worker {hand.id}") == (retired.action, retired.subject)
     assert ("register_worker", f"worker {hand.id}") == (registered.action, registered.subject)
     assert ("anonymous", "api") == (registered.actor, registered.via)
@@ -494,7 +494,7 @@ async def test_log_records_and_progress_of_an_attempt_are_kept(api: ApiClient) -
     await hand.complete(step)
     late = await hand.call("logs", 409, ticket=step["ticket"], lines=[{**line, "number": 3}])
 
-    kept = {each.number: each for each in await api.store.logs(task["id"])}
+    kept = {each.number: each for each in await api.store.list_logs(task["id"])}
     assert {0, 1, 2} == set(kept)
     assert ("to https://u:***@shop/", {"api_key": "***"}) == (kept[2].message, kept[2].fields)
     assert ("warning", "slow", {"ms": 7}) == (kept[0].level, kept[0].message, kept[0].fields)

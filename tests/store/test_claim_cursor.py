@@ -79,7 +79,7 @@ async def test_a_claim_skips_entries_claimed_during_an_open_snapshot(
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
         async with connected(postgres_schema_url) as forgotten:
@@ -108,7 +108,7 @@ async def test_a_step_that_this_process_frees_behind_its_cursor_is_claimed_next(
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         template = await register_template(store, one_queue())
         for _ in range(4):
             await create_task(store, template)
@@ -135,7 +135,7 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.25)
     monkeypatch.setattr(claim_cursor, "RETURN_COST", 0)
     async with make_store(postgres_schema_url) as store, make_store(postgres_schema_url) as other:
-        await store.upgrade()
+        await store.upgrade_schema()
         template = await register_template(store, one_queue())
         for _ in range(2):
             await create_task(store, template)
@@ -191,7 +191,7 @@ async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         template = await register_template(store, one_queue())
         first, _ = [await create_task(store, template) for _ in range(2)]
         await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present

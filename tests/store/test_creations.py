@@ -183,7 +183,7 @@ async def test_a_locked_key_does_not_delay_other_creations(
     """Whether the creation that waits for it was stored alone, or together with others."""
     async with make_store(postgres_schema_url) as store:
         assert isinstance(store, PostgresStore)
-        await store.upgrade()
+        await store.upgrade_schema()
         template = await register_template(store, one_step_template())
         connection = await Address.parse(postgres_schema_url).connect()
         transaction = connection.transaction()
@@ -211,7 +211,7 @@ async def test_a_locked_key_does_not_delay_other_creations(
 
 async def test_tasks_that_are_created_concurrently_all_run(store_url: str) -> None:
     async with make_store(store_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
         made = await asyncio.gather(

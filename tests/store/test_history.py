@@ -53,7 +53,7 @@ AFTER_ALL = datetime(2100, 1, 1, tzinfo=UTC)
 async def store(store_url: str) -> AsyncIterator[Store]:
     """An empty store of each kind; on SQLite the clock stands still."""
     async with make_store(store_url, clock=ManualClock()) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         yield store
 
 
@@ -65,12 +65,12 @@ async def rows_of(store: Store, condition: str = "true") -> int:
 async def everything(store: Store) -> dict[str, Any]:
     """Read all that comes from history, without the times of the reading itself."""
     tasks = await store.list_tasks(TaskFilter(), limit=100)
-    read: dict[str, Any] = {"tasks": tasks, "queues": await store.queue_backlog()}
+    read: dict[str, Any] = {"tasks": tasks, "queues": await store.count_backlog_by_queue()}
     for task in tasks:
-        read[f"history {task.id}"] = await store.history(task.id)
-        read[f"newest {task.id}"] = await store.history(task.id, no=1, limit=1)
+        read[f"history {task.id}"] = await store.list_attempts(task.id)
+        read[f"newest {task.id}"] = await store.list_attempts(task.id, no=1, limit=1)
         read[f"steps {task.id}"] = await store.list_steps(task.id)
-        read[f"audit {task.id}"] = await store.audit(task.id)
+        read[f"audit {task.id}"] = await store.list_audit_entries(task.id)
     for name in (None, "chain", "diamond"):
         window = AnalysisWindow(name=name)
         for figures in (await store.performance(window), await store.bottlenecks(window)):
@@ -79,7 +79,7 @@ async def everything(store: Store) -> dict[str, Any]:
                 for figure in fields(figures)
                 if not isinstance(value := getattr(figures, figure.name), datetime)
             }
-    read["prunable"] = await store.prunable(ended_before=AFTER_ALL)
+    read["prunable"] = await store.count_prunable_tasks(ended_before=AFTER_ALL)
     return read
 
 
@@ -106,7 +106,7 @@ async def attempts_of_all_kinds(store: Store) -> None:
     await store.resolve_step(resolved, 1, JsonText("1"), ACT)
     await store.resolve_step(completed, 1, JsonText("1"), ACT, action=StepAction.COMPLETE)
     await store.cancel_task(cancelled.task_id, ACT)
-    await store.park(waiting, await create_task(store, child))
+    await store.park_until_task_ends(waiting, await create_task(store, child))
     await hand.fail(failing)
     await hand.retry(again)
     await hand.settle(
@@ -137,7 +137,7 @@ async def test_readers_return_the_same_with_and_without_rows_of_first_successes(
     outcomes = {
         attempt.outcome
         for task in await store.list_tasks(TaskFilter(), limit=100)
-        for attempt in await store.history(task.id)
+        for attempt in await store.list_attempts(task.id)
     }
     assert set(AttemptOutcome) == outcomes
     assert 0 == await rows_of(store, FIRST_SUCCESS)
@@ -147,7 +147,7 @@ async def test_readers_return_the_same_with_and_without_rows_of_first_successes(
 
     assert 12 == written == await rows_of(store, FIRST_SUCCESS)
     assert without == await everything(store)
-    assert 13 == await store.prune(ended_before=AFTER_ALL)
+    assert 13 == await store.prune_tasks(ended_before=AFTER_ALL)
     assert 0 == await rows_of(store)
 
 
@@ -180,12 +180,12 @@ async def test_an_overwritten_step_keeps_its_first_success(
     task_id = await register_and_create_task(store, chain_template())
     hand = await ManualWorker.register(store, "bob")
     await hand.complete(await hand.claim_one())
-    (first,) = await store.history(task_id)
+    (first,) = await store.list_attempts(task_id)
 
     await store.resolve_step(task_id, 1, JsonText("2"), ACT)
 
     assert (AttemptOutcome.COMPLETE, "bob") == (first.outcome, first.worker)
-    before, after = await store.history(task_id)
+    before, after = await store.list_attempts(task_id)
     assert first == before
     assert (2, AttemptOutcome.RESOLVED_MANUALLY) == (after.attempt, after.outcome)
 
@@ -208,7 +208,7 @@ def test_only_the_view_reads_the_attempt_table() -> None:
 async def filled(postgres_schema_url: str) -> AsyncIterator[Any]:
     """A connection to 5,000 ended tasks of four steps, the first of which needed two attempts."""
     async with make_store(postgres_schema_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
     connection = await Address.parse(postgres_schema_url).connect()
     await connection.execute(
         "insert into template (namespace, name, version, digest, document, sinks, status,"

@@ -27,7 +27,7 @@ async def test_no_commit_shows_more_steps_than_a_limit_allows(postgres_schema_ur
     url = postgres_schema_url
     drawn = random.Random(7)
     async with make_store(url) as store, make_store(url) as second, make_store(url) as third:
-        await store.upgrade()
+        await store.upgrade_schema()
         limited = replace(one_step_template().steps[0], limits=(Limit("declared"),))
         template = await register_template(store, replace(one_step_template(), steps=(limited,)))
         await store.create_tasks(

@@ -127,7 +127,7 @@ async def test_a_renewal_does_not_undo_the_end_of_a_lease_that_it_waited_for(
     retire = "update worker set lease_until = clock_timestamp() where id = $1"
     async with connection.transaction():
         await connection.execute("select from worker where id = $1 for update", worker.id)
-        renewing = asyncio.create_task(store.renew(worker.id, [], lease=timedelta(minutes=1)))
+        renewing = asyncio.create_task(store.renew_lease(worker.id, [], lease=timedelta(minutes=1)))
         await eventually(lambda: connection.fetchval(RENEWAL_WAITS))
         await connection.execute(retire, worker.id)
 
@@ -181,7 +181,7 @@ async def released_again(store: Store, other: ManualWorker, task_id: TaskId) -> 
 async def lost_again(store: Store, other: ManualWorker, task_id: TaskId) -> None:
     claim = await other.claim_one()
     await store.retire_worker(other.id)
-    (expired,) = await store.expired(10)
+    (expired,) = await store.list_expired_attempts(10)
     assert claim.attempt_key == expired.claim.attempt_key
     await other.settle(lost_outcome(claim, JsonText('{"message": "lost"}'), timedelta(0)))
 

@@ -163,7 +163,7 @@ async def test_a_store_closes_after_its_connection_broke(
         raise BrokenPipeError("the server is gone")
 
     async with make_store(postgres_schema_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         await store.claim(WorkerId(1), 1)
         monkeypatch.setattr(asyncpg.Connection, "close", broken)
 

@@ -56,7 +56,9 @@ async def test_a_task_ends_after_its_attempts(store: Store, connection: Any) -> 
 
     task = await store.get_task(task_id)
     assert task.ended_at is not None
-    assert max(attempt.settled_at for attempt in await store.history(task_id)) <= task.ended_at
+    assert (
+        max(attempt.settled_at for attempt in await store.list_attempts(task_id)) <= task.ended_at
+    )
 
 
 async def test_each_action_of_an_operator_moves_updated_at_forward(
@@ -82,7 +84,7 @@ async def test_updated_at_does_not_go_back_with_the_clock() -> None:
     """
     clock = Clock()
     async with SqliteStore("sqlite::memory:", clock=clock) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         task_id = await register_and_create_task(store, chain_template())
         await store.cancel_task(task_id, NOTE)
         before = await updated_at(store)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 async def store(store_url: str) -> AsyncIterator[Store]:
     """An empty store of each kind."""
     async with make_store(store_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         yield store
 
 
@@ -76,11 +76,11 @@ async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> N
     hand = await ManualWorker.register(store, handlers={"only"})
     claims = {claim.task_id: claim for claim in await hand.claim()}
     awaited = await create_task(store, child)
-    await store.record_calls(
+    await store.record_durable_calls(
         [NewDurableCall(*claims[tasks[0]].attempt_key, "a", DurableCallKind.ONCE)]
     )
-    await store.signal(NewSignal(tasks[0], "paid", JsonText("1")), ACT)
-    await store.park(claims[tasks[0]], awaited)
+    await store.send_signal(NewSignal(tasks[0], "paid", JsonText("1")), ACT)
+    await store.park_until_task_ends(claims[tasks[0]], awaited)
     await hand.fail(claims[tasks[1]], claims[tasks[2]])
     await store.resolve_task(tasks[1], ACT)
     await store.retry_steps(tasks[2], ACT)
@@ -91,7 +91,7 @@ async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> N
     newest = await store.get_task(tasks[2])
     assert newest.ended_at is not None
 
-    pruned = await store.prune(ended_before=newest.ended_at + timedelta(days=1))
+    pruned = await store.prune_tasks(ended_before=newest.ended_at + timedelta(days=1))
 
     assert 7 == pruned
     owned = {*OF_TASK, *OF_OPEN_TASKS} & await tables(store)

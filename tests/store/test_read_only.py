@@ -45,11 +45,11 @@ async def test_a_database_that_becomes_writable_again_is_used(database: str) -> 
             with pytest.raises(StoreUnavailable):
                 await create_task(store, template)
         with pytest.raises(StoreUnavailable):
-            await store.renew(worker.id, [], lease=timedelta(minutes=1))
+            await store.renew_lease(worker.id, [], lease=timedelta(minutes=1))
         await alter(database, "reset default_transaction_read_only")
 
         await second_attempt(lambda: create_task(store, template))
-        await second_attempt(lambda: store.renew(worker.id, [], lease=timedelta(minutes=1)))
+        await second_attempt(lambda: store.renew_lease(worker.id, [], lease=timedelta(minutes=1)))
         await asyncio.gather(
             *(register_and_create_task(store, chain_template()) for _ in range(12))
         )

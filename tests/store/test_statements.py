@@ -563,7 +563,7 @@ def test_the_tasks_of_a_schedule_are_found_by_their_index(migrated: sqlite3.Conn
 async def connection(postgres_schema_url: str) -> AsyncIterator[Any]:
     """A connection to a schema with everything in it."""
     async with make_store(postgres_schema_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
     connection = await PostgresAddress.parse(postgres_schema_url).connect()
     yield connection
     await connection.close()
@@ -579,7 +579,7 @@ def planning_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 async def _tables_to_plan(planning_url: str) -> None:
     async with make_store(planning_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
 
 
 @pytest.fixture
@@ -653,7 +653,7 @@ def searched_url(postgres_url: str) -> Iterator[str]:
 async def searched(searched_url: str) -> AsyncIterator[Any]:
     """A connection to 20,000 tasks that no search matches."""
     async with make_store(searched_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
     connection = await PostgresAddress.parse(searched_url).connect()
     await connection.execute(
         "insert into template (namespace, name, version, digest, document, sinks, status,"
@@ -1005,7 +1005,9 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
         await connection.execute("analyze")
         _, claim = await claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
-            await store.spawn(claim, make_instances(["1"] * 1000, begin=begin, total=3000))
+            await store.spawn_instances(
+                claim, make_instances(["1"] * 1000, begin=begin, total=3000)
+            )
         await connection.execute(
             "update step set state = $1 where spawned_by = 2", StatusCode.ERROR
         )
@@ -1054,7 +1056,9 @@ async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
         await connection.execute("analyze")
         _, claim = await claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
-            await store.spawn(claim, make_instances(["1"] * 1000, begin=begin, total=3000))
+            await store.spawn_instances(
+                claim, make_instances(["1"] * 1000, begin=begin, total=3000)
+            )
         await connection.execute(
             "insert into wait (task_id, no, kind, namespace, name, key, call, call_kind, wake_at)"
             " select task_id, no, 'signal', '', 'a', '', 'a', 'wait_signal', now() + interval '1 h'"
@@ -1259,7 +1263,9 @@ async def test_spawning_scans_no_table_that_grows(
         _, claim = await claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
             for _ in range(2):
-                await store.spawn(claim, make_instances(["1"] * 1000, begin=begin, total=3000))
+                await store.spawn_instances(
+                    claim, make_instances(["1"] * 1000, begin=begin, total=3000)
+                )
         await store.load_runtime_steps({claim.task_id: [6, 7, 8]})
     after = await scans(connection)
 

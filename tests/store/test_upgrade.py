@@ -55,7 +55,7 @@ async def test_a_database_of_another_first_migration_is_rejected(store_url: str)
     It is recognised by the digest of the script that made it.
     """
     async with make_store(store_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
     await execute(store_url, "update schema_version set digest = 'other'")
 
     await assert_rejected(store_url, "another development version")
@@ -66,7 +66,7 @@ async def test_a_newer_database_is_rejected(store_url: str) -> None:
     The message says to upgrade Tasker.
     """
     async with make_store(store_url) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
     await execute(store_url, "insert into schema_version (number, digest) values (99, 'later')")
 
     await assert_rejected(store_url, "newer than this release supports")

@@ -216,7 +216,7 @@ def _make_api(
         metrics=metrics,
         metrics_text=MetricsRenderer(store, metrics),
         readiness=ReadinessChecker(store),
-        count_unserved_roots=TTLCache(store.count_unserved_roots, seconds=1),
+        count_unserved_roots=TTLCache(store.count_unserved_root_steps, seconds=1),
         shared=SharedResponses(),
         remote_workers=RemoteWorkerService(
             store,

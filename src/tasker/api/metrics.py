@@ -34,12 +34,15 @@ class MetricsRenderer:
 
     async def _refresh(self) -> None:
         try:
-            backlog, utilization = await self._store.queue_backlog(), await self._store.backlog()
+            backlog, utilization = (
+                await self._store.count_backlog_by_queue(),
+                await self._store.count_backlog(),
+            )
             workers, snapshot = (
                 await self._store.list_workers(),
                 await self._store.oldest_snapshot(),
             )
-            subscriptions = await self._store.subscriptions()
+            subscriptions = await self._store.list_subscriptions()
         except TaskerError:
             return
         self._metrics.set_delivery_gauges(subscriptions, self._store.clock.now())

@@ -141,7 +141,7 @@ class FollowedTasks:
             self._hurry.clear()
             tasks = {**self._tasks}
             try:
-                self._record_reads(tasks, await self._store.etags(tasks))
+                self._record_reads(tasks, await self._store.get_task_etags(tasks))
             except TaskerError as error:
                 for task in tasks.values():
                     task.update(None, error)

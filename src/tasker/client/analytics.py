@@ -254,10 +254,10 @@ class LocalAnalytics(AnalyticsClient):
 
 async def list_failure_causes(store: Store, window: AnalysisWindow) -> list[FailureCause]:
     """Return the causes of failures in the tasks of a window, with their assignees."""
-    failed = await store.failed_steps(window)
+    failed = await store.list_failed_steps(window)
     now = datetime.now(UTC)
     causes = group_failures(failed, now - timedelta(hours=window.hours), now)
-    cared = await store.failure_care([cause.fingerprint for cause in causes])
+    cared = await store.list_failure_care([cause.fingerprint for cause in causes])
     return add_triage(causes, cared, now)
 
 
@@ -271,7 +271,7 @@ async def read_series(
 ) -> Chart:
     """Return the series of a window: see `AnalyticsClient.series`."""
     seconds = resolve_point_interval(window.hours, step_seconds)
-    rows = await store.figures(window, step_seconds=seconds)
+    rows = await store.list_minute_figures(window, step_seconds=seconds)
     now = datetime.now(UTC)
     return make_chart(rows, metric, by, now=now, hours=window.hours, step_seconds=seconds)
 
@@ -292,7 +292,7 @@ async def read_system_status(store: Store, *, sees_all: bool) -> SystemStatus:
         workers=len(alive),
         slots=sum(one.slots for one in alive),
         running=sum(one.running for one in alive) if sees_all else None,
-        utilization=await store.backlog() if sees_all else None,
+        utilization=await store.count_backlog() if sees_all else None,
     )
 
 

@@ -95,10 +95,10 @@ class LocalApprovals(ApprovalClient):
         check_list_filters(status, limit)
         task = None if task_id is None else TaskId(task_id)
         if status == ApprovalStatus.DECIDED:
-            return await self.store.decided_approvals(
+            return await self.store.list_decided_approvals(
                 namespace=namespace, task_id=task, limit=limit
             )
-        return await self.store.approvals(
+        return await self.store.list_open_approvals(
             assignee=assignee_filter(self.actor, groups) if mine else None,
             namespace=namespace,
             task_id=task,
@@ -107,7 +107,7 @@ class LocalApprovals(ApprovalClient):
         )
 
     async def approval(self, approval_id: str) -> Approval:
-        return await self.store.approval(approval_id)
+        return await self.store.get_approval(approval_id)
 
     async def decide(
         self,
@@ -117,11 +117,11 @@ class LocalApprovals(ApprovalClient):
         reason: str = "",
         groups: Collection[str] = (),
     ) -> Approval:
-        approval = await self.store.approval(approval_id)
+        approval = await self.store.get_approval(approval_id)
         filled = await fill_and_check_form(approval, form)
         text = dumps(filled, what="the form", limit=ARRIVAL_BYTES)
         act = self._audit_note(reason)
-        return await self.store.decide(approval_id, text, groups=groups, act=act)
+        return await self.store.decide_approval(approval_id, text, groups=groups, act=act)
 
 
 def check_list_filters(status: str, limit: int) -> None:

@@ -187,7 +187,7 @@ class LocalBulk(BulkClient):
         self, request: BulkRequest, filter: TaskFilter
     ) -> Mapping[str, int]:
         """Count matching tasks by template, without those that the caller may not change."""
-        counted = await self._store.count_by_template(filter, most=bulk.COUNTED)
+        counted = await self._store.count_tasks_by_template(filter, most=bulk.COUNTED)
         if request.templates is None:
             return counted
         allowed = {f"{one.namespace}.{one.name}" for one in request.templates}
@@ -225,7 +225,7 @@ class LocalBulk(BulkClient):
             exact=preview.exact,
             namespaces=await self._affected_namespaces(request),
         )
-        return await self._store.add_bulk(new, self._audit_note(reason))
+        return await self._store.add_bulk_operation(new, self._audit_note(reason))
 
     async def _affected_namespaces(self, request: BulkRequest) -> frozenset[str] | None:
         if request.filter is not None:
@@ -235,13 +235,16 @@ class LocalBulk(BulkClient):
         return frozenset(task.namespace for task in tasks)
 
     async def get(self, bulk_id: str) -> BulkOperation:
-        return (await self._store.bulk(bulk_id)).operation
+        return (await self._store.get_bulk_operation(bulk_id)).operation
 
     async def list(self, *, after: str | None = None, limit: int = 25) -> list[BulkOperation]:
-        return [one.operation for one in await self._store.bulks(after=after, limit=limit)]
+        return [
+            one.operation
+            for one in await self._store.list_bulk_operations(after=after, limit=limit)
+        ]
 
     async def stop(self, bulk_id: str, *, reason: str = "") -> BulkOperation:
-        return await self._store.stop_bulk(bulk_id, self._audit_note(reason))
+        return await self._store.stop_bulk_operation(bulk_id, self._audit_note(reason))
 
     async def wait(self, bulk_id: str, timeout: Duration | None = None) -> BulkOperation:
         return await wait_for_bulk(self, bulk_id, timeout)
@@ -259,10 +262,10 @@ class LocalBulk(BulkClient):
         Returns:
             Seconds until the next batch may start; None if no operation runs.
         """
-        delay = await self._store.next_bulk()
+        delay = await self._store.seconds_until_bulk_batch()
         if delay is None or delay > 0:
             return delay
-        stored = await self._store.take_bulk()
+        stored = await self._store.claim_bulk_operation()
         if stored is None:  # others were quicker
             return 0.0
         began = time.monotonic()
@@ -274,7 +277,7 @@ class LocalBulk(BulkClient):
             stored = moved
         pace = len(tasks) / stored.operation.per_second
         delay = max(0.0, pace - (time.monotonic() - began))
-        await self._store.pace_bulk(stored, delay, ended=len(tasks) < stored.batch_size)
+        await self._store.schedule_bulk_batch(stored, delay, ended=len(tasks) < stored.batch_size)
         return 0.0
 
     async def _read_next_tasks(self, stored: StoredBulkOperation) -> Sequence[Task | TaskId]:
@@ -294,22 +297,22 @@ class LocalBulk(BulkClient):
         """Apply the action to a task; return None if the operation was stopped or taken over."""
         request = stored.request
         if isinstance(task, Task) and not request.may_change(task):
-            return await self._store.pass_in_bulk(stored, task.id, None)
+            return await self._store.skip_bulk_task(stored, task.id, None)
         task_id = task.id if isinstance(task, Task) else task
         try:
             if request.action is BulkAction.RETRY:
                 steps, counted = await self._client.select_steps_to_retry(
                     task_id, request.steps, reset_attempts=request.reset_attempts
                 )
-                return await self._store.act_in_bulk(
+                return await self._store.apply_bulk_action(
                     stored, task_id, steps=steps, counted_attempts=counted
                 )
-            moved = await self._store.act_in_bulk(stored, task_id)
+            moved = await self._store.apply_bulk_action(stored, task_id)
         except StoreUnavailable:
             raise
         except TaskerError as error:
             refusal = BulkRejection(id=task_id, code=error.code, message=str(error))
-            return await self._store.pass_in_bulk(stored, task_id, refusal)
+            return await self._store.skip_bulk_task(stored, task_id, refusal)
         if moved is not None:
             await self._client.notify_if_ended(task_id)
         return moved

@@ -100,7 +100,7 @@ class LocalHooks(HookClient):
         return await self._client.store.put_hook(hook, secret, self._audit_note(reason))
 
     async def list(self, namespace: str | None = None) -> list[ProviderHook]:
-        return await self._client.store.hooks(namespace=namespace)
+        return await self._client.store.list_hooks(namespace=namespace)
 
     async def delete(self, name: str, *, reason: str = "") -> None:
         await self._client.store.delete_hook(*split_webhook_name(name), self._audit_note(reason))

@@ -465,7 +465,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             ExistingTaskAction.RETURN,
         ):
             return request
-        task = await self.store.find_task(namespace, request.idempotency_key)
+        task = await self.store.find_task_by_key(namespace, request.idempotency_key)
         if task is None or task.name != name:
             return request
         before = task.version
@@ -560,7 +560,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     @shorten_tracebacks
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         no = None if step is None else await self._step_number(TaskId(task_id), step)
-        return await self.store.history(TaskId(task_id), no=no)
+        return await self.store.list_attempts(TaskId(task_id), no=no)
 
     @shorten_tracebacks
     async def task_times(self, task_id: str) -> TaskTimes:
@@ -573,7 +573,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         task = await self.store.get_task(task_id)
         loaded = await self._load_template_of_task(task.id)
         steps = await self.store.list_steps(task.id, after=after, limit=limit)
-        history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
+        history = await self.store.list_attempts(task.id, limit=_MOST_ATTEMPTS)
         now = self.store.clock.now()
         times = task_times(task, steps, history, now)
         return loaded.fill_derived_fields(steps, now, times), times
@@ -608,7 +608,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         cursor: str | None = None,
         limit: int = 200,
     ) -> LogPage:
-        records = await self.store.logs(
+        records = await self.store.list_logs(
             TaskId(task_id),
             LogFilter(
                 no=None if step is None else await self._step_number(TaskId(task_id), step),
@@ -626,7 +626,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     @shorten_tracebacks
     async def audit(self, task_id: str) -> list[AuditEntry]:
-        return await self.store.audit(TaskId(task_id))
+        return await self.store.list_audit_entries(TaskId(task_id))
 
     # ------------------------------------------------------------------- acting
 
@@ -790,7 +790,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     ) -> SignalSent:
         check_arrival_names(name=name, id=id)
         signal = NewSignal(TaskId(task_id), name, encode_payload(payload), id)
-        return await self.store.signal(signal, self._audit_note(reason))
+        return await self.store.send_signal(signal, self._audit_note(reason))
 
     @shorten_tracebacks
     async def broadcast(
@@ -806,14 +806,14 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if namespace is None:
             namespace = await self._default_namespace()
         broadcast = NewBroadcast(namespace, name, key, encode_payload(payload), id)
-        return await self.store.broadcast(broadcast, self.actor)
+        return await self.store.send_broadcast(broadcast, self.actor)
 
     # ---------------------------------------------------------------- templates
 
     async def templates(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
-        return await self.store.templates(namespace=namespace, name=name)
+        return await self.store.list_templates(namespace=namespace, name=name)
 
     @shorten_tracebacks
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:

@@ -221,7 +221,7 @@ class LocalSchedules(ScheduleClient):
         return next_ticks(schedule, after, count)
 
     async def get(self, name: str) -> StoredSchedule:
-        return await self._store.schedule(*split_schedule_name(name))
+        return await self._store.get_schedule(*split_schedule_name(name))
 
     def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
@@ -229,18 +229,18 @@ class LocalSchedules(ScheduleClient):
     async def _list_page(
         self, namespace: str | None, template: str | None, after: int | None
     ) -> list[StoredSchedule]:
-        return await self._store.schedules(
+        return await self._store.list_schedules(
             namespace=namespace, template=template, after=after, limit=_PAGE
         )
 
     async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
-        return await self._store.ticks_without_task(*split_schedule_name(name), limit=limit)
+        return await self._store.list_ticks_without_task(*split_schedule_name(name), limit=limit)
 
     async def pause(
         self, name: str, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
         act = self._audit_note(reason)
-        return await self._store.pause_schedule(
+        return await self._store.set_schedule_paused(
             *split_schedule_name(name), act, paused=True, if_match=if_match
         )
 
@@ -248,7 +248,7 @@ class LocalSchedules(ScheduleClient):
         self, name: str, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
         act = self._audit_note(reason)
-        return await self._store.pause_schedule(
+        return await self._store.set_schedule_paused(
             *split_schedule_name(name), act, paused=False, if_match=if_match
         )
 

@@ -107,7 +107,7 @@ async def _search_templates(
         return []
     versions = {
         (one.namespace, one.name): one.version
-        for one in await store.template_statuses()
+        for one in await store.list_template_versions()
         if (visible is None or one.namespace in visible)
         and text in f"{one.namespace}.{one.name}".lower()
     }
@@ -140,7 +140,7 @@ async def _search_namespaces(
             detail=one.policy.owner_team if one.policy else "",
             path=f"/namespaces/{one.name}",
         )
-        for one in await store.namespaces()
+        for one in await store.list_namespaces()
         if (visible is None or one.name in visible) and text in one.name.lower()
     ][:MOST_MATCHES]
 

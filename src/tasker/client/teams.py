@@ -200,10 +200,10 @@ class LocalTeams(TeamClient):
         raise NotImplementedError
 
     async def namespaces(self) -> list[NamespaceInfo]:
-        return await self.store.namespaces()
+        return await self.store.list_namespaces()
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
-        return await self.store.policy(namespace)
+        return await self.store.get_policy(namespace)
 
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
         return await self.store.put_policy(policy, self._audit_note(reason))
@@ -223,7 +223,7 @@ class LocalTeams(TeamClient):
         )
 
     async def pauses(self, namespace: str | None = None) -> list[Pause]:
-        return await self.store.pauses(namespace=namespace)
+        return await self.store.list_pauses(namespace=namespace)
 
     async def drain_worker(self, worker: int, *, reason: str = "") -> None:
         await self.store.drain_worker(WorkerId(worker), self._audit_note(reason))
@@ -262,24 +262,26 @@ class LocalTeams(TeamClient):
     async def limits(
         self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
     ) -> list[LimitInfo]:
-        return await self.store.limits(namespace, after=after, limit=limit)
+        return await self.store.list_limits(namespace, after=after, limit=limit)
 
     async def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
-        return await self.store.limit_settings(namespace)
+        return await self.store.list_limit_settings(namespace)
 
     async def queues(self, namespace: str | None = None) -> list[HandlerBacklog]:
         return [
-            one for one in await self.store.queue_backlog() if namespace in (None, one.namespace)
+            one
+            for one in await self.store.count_backlog_by_queue()
+            if namespace in (None, one.namespace)
         ]
 
     async def template_statuses(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
-        return await self.store.template_statuses(namespace=namespace, name=name)
+        return await self.store.list_template_versions(namespace=namespace, name=name)
 
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         name, act = parse_exact_version_name(template), self._audit_note(reason)
-        decided = await self.store.decide_template(name, approve=approve, act=act)
+        decided = await self.store.review_template(name, approve=approve, act=act)
         self._templates.clear_names()
         return decided
 
@@ -300,7 +302,7 @@ class LocalTeams(TeamClient):
     async def team_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
-        return await self.store.team_audit(namespace=namespace, after=after, limit=limit)
+        return await self.store.list_team_audit(namespace=namespace, after=after, limit=limit)
 
 
 def to_pause_target(target: str | PauseTarget) -> PauseTarget:

@@ -104,7 +104,7 @@ class LoadedTemplate:
         place = find_node_instance(self.graph.layout, step)
         offset: int | None = 0  #: from the numbers of nodes to those of steps
         for body, instance in place.instances if place else ():
-            spawns = await store.spawns(task_id, body.join + (offset or 0))
+            spawns = await store.list_spawns(task_id, body.join + (offset or 0))
             offset = next(
                 (
                     each.first_step_number(instance) - body.first
@@ -126,7 +126,7 @@ class LoadedTemplate:
         compensating = self.graph.layout.compensating
         if compensating is not None:
             undone = await self.find_step_number(store, task_id, step.removesuffix(COMPENSATION))
-            for spawn in await store.spawns(task_id, compensating.planner):
+            for spawn in await store.list_spawns(task_id, compensating.planner):
                 end = spawn.first_no + spawn.instances
                 for begin in range(spawn.first_no, end, MOST_SPAWNED):
                     numbers = range(begin, min(begin + MOST_SPAWNED, end))
@@ -249,10 +249,10 @@ class TemplateCache:
 
     async def _find_template_id(self, reference: tuple[str, str, str | None]) -> TemplateId:
         namespace, name, version = reference
-        approved = await self._store.versions(namespace, name)
+        approved = await self._store.list_approved_versions(namespace, name)
         chosen = versions.highest_matching(approved, spec=version)
         if chosen is not None:
-            stored = await self._store.template(TemplateName(namespace, name, chosen))
+            stored = await self._store.get_template(TemplateName(namespace, name, chosen))
         else:
             stored = await self._find_retired(namespace, name, version, approved)
         loaded = self._by_id.get(stored.id)
@@ -269,7 +269,7 @@ class TemplateCache:
         self, namespace: str, name: str, version: str | None, approved: list[str]
     ) -> StoredTemplate:
         """Return a retired version by its exact number. Raises NotFound, TemplateNotApproved."""
-        known = await self._store.template_statuses(namespace=namespace, name=name)
+        known = await self._store.list_template_versions(namespace=namespace, name=name)
         if not known:
             suggestion = await self._suggest_similar_name(namespace, name)
             raise NotFound(f"template {namespace}.{name} not found{suggestion}")
@@ -282,7 +282,7 @@ class TemplateCache:
         for one in matches:
             if one.status is TemplateStatus.RETIRED and version == chosen:
                 return await self._store.template_by_id(one.id)
-        policy = await self._store.policy(namespace)
+        policy = await self._store.get_policy(namespace)
         approvers = policy.approvers if policy else ()
         newest = min(reversed(matches), key=lambda one: _REPORTED_FIRST.index(one.status))
         raise TemplateNotApproved(newest.full_name, newest.status, approvers)
@@ -290,10 +290,12 @@ class TemplateCache:
     async def _suggest_similar_name(self, namespace: str, name: str) -> str:
         """Return a suggestion: the same name in other namespaces, or a similar name."""
         within = namespace if self.discreet else None
-        same = await self._store.templates(namespace=within, name=name)
+        same = await self._store.list_templates(namespace=within, name=name)
         if spaces := {stored.template.namespace for stored in same}:
             return f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(spaces))}?"
-        keys = [stored.template.key for stored in await self._store.templates(namespace=within)]
+        keys = [
+            stored.template.key for stored in await self._store.list_templates(namespace=within)
+        ]
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 
 

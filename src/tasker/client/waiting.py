@@ -72,7 +72,7 @@ class TaskEndWaiter:
         error: Exception | None = None
         ended: Collection[TaskId] = ()
         try:
-            ended = await self._store.ended_tasks(due)
+            ended = await self._store.find_ended_tasks(due)
         except Exception as raised:  # each caller gets it
             error = raised
         now = asyncio.get_running_loop().time()

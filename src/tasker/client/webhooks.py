@@ -136,7 +136,7 @@ class LocalWebhooks(WebhookClient):
         return stored.with_secret(new.secret)
 
     async def get(self, name: str) -> Webhook:
-        return await self._store.webhook(*split_webhook_name(name))
+        return await self._store.get_webhook(*split_webhook_name(name))
 
     async def update(
         self,
@@ -177,17 +177,17 @@ class LocalWebhooks(WebhookClient):
         limit: int = 100,
     ) -> list[Delivery]:
         last = None if after is None else DeliveryId(after)
-        return await self._store.deliveries(
+        return await self._store.list_deliveries(
             *split_webhook_name(name), status=status, after=last, limit=limit
         )
 
     async def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
         namespace, plain = split_webhook_name(name)
         act = self._audit_note(reason)
-        await self._store.send_again(namespace, plain, DeliveryId(delivery), act)
+        await self._store.resend_delivery(namespace, plain, DeliveryId(delivery), act)
 
     async def list(self, namespace: str | None = None) -> list[Webhook]:
-        return await self._store.webhooks(namespace=namespace)
+        return await self._store.list_webhooks(namespace=namespace)
 
     def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)

@@ -83,7 +83,7 @@ class DurableCallRecorder:
         end = time.monotonic() + PATIENCE
         while True:
             try:
-                return await self._store.record_calls(calls)
+                return await self._store.record_durable_calls(calls)
             except StoreUnavailable:
                 if time.monotonic() > end:
                     raise

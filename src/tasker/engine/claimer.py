@@ -205,7 +205,7 @@ class Claimer:
 
     async def _claim_with_and_without_limits(self, worker: WorkerId, limit: int) -> ClaimResult:
         """Claim steps without limits and steps under limits, alternating which come first."""
-        calls = [self._store.claim, self._store.claim_gated]
+        calls = [self._store.claim, self._store.claim_limited_steps]
         if self._gated_first:
             calls.reverse()
         self._gated_first = not self._gated_first
@@ -283,7 +283,7 @@ class Claimer:
             known, creating = self._held_attempt_keys(), set(self._creating)
             mine, fetching = self._executor.held_claims(), set(self._fetching)
             self._uncertain = False  # before the look: replies may be lost during it
-            held = await self._store.held(self._lease.id)
+            held = await self._store.list_held_claims(self._lease.id)
             listed = {claim.attempt_key for claim in held}
             self._executor.revoke_claims(
                 [claim for claim in mine if claim.attempt_key not in listed]

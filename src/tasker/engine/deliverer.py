@@ -190,7 +190,7 @@ class EventDeliverer:
         if not self._settings.webhooks or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK
-        endpoints = await self._store.endpoints()
+        endpoints = await self._store.list_webhook_endpoints()
         if endpoints and self._sender is None:
             self._sender = self._open_sender()
         self._webhooks = {
@@ -284,7 +284,7 @@ class EventDeliverer:
 
     async def _read_recent_events(self) -> Sequence[Event]:
         since = self._store.clock.now() - WINDOW
-        return await self._store.recent_events(self._newest, since, 1000)
+        return await self._store.list_recent_events(self._newest, since, 1000)
 
     async def _deliver_locally(self) -> None:
         """Call the subscribers that get every event in each process."""

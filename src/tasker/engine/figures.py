@@ -91,7 +91,7 @@ class FigureCounter:
             for (minute, template), values in counted.items()
         ]
         try:
-            await self._store.add_figures(rows)
+            await self._store.add_minute_figures(rows)
         except BaseException:
             for key, values in counted.items():
                 later = self._counted.setdefault(key, [0, 0, 0, 0, 0, 0.0])

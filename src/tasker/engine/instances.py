@@ -14,6 +14,6 @@ def make_instance_reader(
     return InstanceReader(
         joined,
         join_no,
-        partial(store.spawns, task_id),
+        partial(store.list_spawns, task_id),
         lambda nos: store.load_results({task_id: nos}),
     )

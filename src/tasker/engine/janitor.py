@@ -133,7 +133,7 @@ class Janitor:
             PeriodicDuty("prune_step_logs", PRUNING, self.prune_step_logs),
             PeriodicDuty("prune_bulks", PRUNING, self.prune_bulk_operations),
             PeriodicDuty("write_figures", FIGURING, figures.write_counts),
-            PeriodicDuty("tend_figures", TENDING, store.tend_figures),
+            PeriodicDuty("tend_figures", TENDING, store.maintain_minute_figures),
             PeriodicDuty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved_steps),
             PeriodicDuty("trim_heap", TRIMMING, self.trim_heap),
         ]
@@ -154,7 +154,7 @@ class Janitor:
         """End tasks past their deadline, and failed ones whose remaining steps cannot run."""
         many = SWEPT
         while many >= SWEPT:
-            ended = await self._store.sweep()
+            ended = await self._store.end_overdue_and_failed_tasks()
             await self._report_ended_tasks(ended)
             many = len(ended)
 
@@ -162,7 +162,7 @@ class Janitor:
         """Fail steps that no worker claimed within their `queue_timeout`."""
         many = MOST
         while many >= MOST:
-            failed = await self._store.fail_unclaimed(MOST)
+            failed = await self._store.fail_unclaimed_steps(MOST)
             many = len(failed.steps)
             for task_id, step in failed.steps:
                 log.warning("queue_timeout", extra={"task_id": task_id, "step": step})
@@ -170,7 +170,7 @@ class Janitor:
 
     async def admit_waiting_tasks(self) -> None:
         """Start tasks that waited for the end of other tasks."""
-        await self._store.admit_waiting(MOST)
+        await self._store.admit_waiting_tasks(MOST)
 
     async def admit_as_tasks_end(self) -> None:
         """Until cancelled, start tasks as soon as the tasks that they wait for end in this process.
@@ -183,7 +183,7 @@ class Janitor:
             while not freed.empty():
                 ended.append(freed.get_nowait())
             try:
-                await self._store.admit_after(ended)
+                await self._store.admit_tasks_after(ended)
             except StoreUnavailable as error:
                 log.warning("duty_failed", extra={"duty": "admit_after_ends", "error": str(error)})
 
@@ -199,7 +199,7 @@ class Janitor:
 
     async def end_timed_out_waits(self) -> None:
         """End waits that have timed out."""
-        while await self._store.end_late_waits(MOST) == MOST:
+        while await self._store.end_timed_out_waits(MOST) == MOST:
             pass
 
     async def cancel_orphaned_tasks(self) -> None:
@@ -209,7 +209,7 @@ class Janitor:
 
     async def maintain_broadcasts(self) -> None:
         """Complete broadcasts whose sender died, and delete old ones."""
-        while await self._store.deliver_broadcasts(PRUNED) == PRUNED:
+        while await self._store.complete_interrupted_broadcasts(PRUNED) == PRUNED:
             pass
         while await self._store.prune_broadcasts(MOST) == MOST:
             pass
@@ -219,7 +219,7 @@ class Janitor:
         await self._retire_gone_workers()
         many = MOST
         while many >= MOST:
-            expired = await self._store.expired(MOST)
+            expired = await self._store.list_expired_attempts(MOST)
             many = len(expired)
             if expired:
                 workers = sorted({attempt.worker for attempt in expired})
@@ -240,7 +240,7 @@ class Janitor:
         """End the leases of workers on this machine whose process has ended."""
         if not (machine := process.machine_id()):
             return
-        for worker in await self._store.neighbour_workers(machine):
+        for worker in await self._store.list_workers_on_machine(machine):
             if process.has_process_ended(worker.pid, worker.pid_started):
                 log.warning("worker_gone", extra={"worker": worker.name, "pid": worker.pid})
                 await self._store.retire_worker(worker.id)
@@ -270,7 +270,7 @@ class Janitor:
         many = PRUNED
         while many >= PRUNED:
             began = time.monotonic()
-            many = await self._store.prune(ended_before=before, limit=PRUNED)
+            many = await self._store.prune_tasks(ended_before=before, limit=PRUNED)
             await asyncio.sleep(time.monotonic() - began)
 
     async def prune_events(self) -> None:
@@ -294,7 +294,7 @@ class Janitor:
 
     async def prune_bulk_operations(self) -> None:
         """Delete operations on many tasks after their retention period."""
-        await self._store.prune_bulks(datetime.now(UTC) - BULKS_KEPT)
+        await self._store.prune_bulk_operations(datetime.now(UTC) - BULKS_KEPT)
 
     async def _report_ended_tasks(self, ended: Sequence[TaskEnd]) -> None:
         if ended:
@@ -345,7 +345,7 @@ class Janitor:
             if spec.external is None or attempt.lost_attempts >= MOST_LOST:
                 continue
             events = await self._lost_attempt_events([attempt], [outcome], [compiled])
-            settled = await self._store.fail_external(outcome, events)
+            settled = await self._store.fail_external_step(outcome, events)
             if settled is None:
                 text = build_lost_attempt_error(attempt.worker)
                 outcomes[index] = lost_outcome(attempt.claim, text, timedelta(0))

@@ -123,7 +123,7 @@ class WorkerLease:
     async def _list_handler_names(self) -> list[str]:
         """List the registered handlers and others that steps of registered templates call."""
         names = set(self._handlers.registered_names())
-        for queue in await self._store.queues():
+        for queue in await self._store.list_queues():
             handler = self._handlers.find_handler(queue.handler, queue.namespace)
             is_plain = handler is not None and not self._handlers.is_registered(handler)
             if is_plain and self._serves_queue(queue):
@@ -143,7 +143,7 @@ class WorkerLease:
                 self._engine_queues_at = self.looked_at
                 await self._store.serve_unserved_engine_queues(self.id)
             return False
-        new = await self._store.queues(after=self._newest)
+        new = await self._store.list_queues(after=self._newest)
         served = [queue for queue in new if self._serves_queue(queue)]
         if served:
             await self._store.serve_queues(self.id, [queue.base for queue in served])
@@ -184,7 +184,7 @@ class WorkerLease:
             await self._store.wait_for_revocation(pause)
             began, relaxed = time.monotonic(), claimer.relaxed_settlement_count
             try:
-                revoked = await self._store.renew(
+                revoked = await self._store.renew_lease(
                     self.id, holder.held_claims(), lease=self._settings.lease
                 )
             except LeaseLost:
@@ -216,7 +216,7 @@ class WorkerLease:
         """Release the claims that the store still lists, and end the lease."""
         self.holds = False
         try:
-            held = await self._store.held(self.id)
+            held = await self._store.list_held_claims(self.id)
             if held:
                 await self._store.settle(self.id, [released_outcome(claim) for claim in held])
         finally:

@@ -41,7 +41,7 @@ class Scheduler:
 
     async def create_due_tasks(self) -> None:
         """Handle the ticks of all schedules that are due."""
-        while due := await self._store.due_schedules(AT_ONCE):
+        while due := await self._store.list_due_schedules(AT_ONCE):
             handled = [await self.advance_schedule(each) for each in due]
             if not any(handled):  # other processes handle them
                 return

@@ -83,21 +83,21 @@ class HandlerServices:
             )
 
     async def load_durable_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
-        return await self._store.load_calls(attempt.claim)
+        return await self._store.load_durable_calls(attempt.claim)
 
     async def record_durable_call(self, call: NewDurableCall) -> float:
         return await self._recorder.record(call)
 
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
-        return await self._store.receive(attempt.claim, wait)
+        return await self._store.receive_arrival(attempt.claim, wait)
 
     async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         token = secrets.token_urlsafe(32)
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
-        return await self._store.open_completion(attempt.claim, hash_token(token))
+        return await self._store.add_completion_token(attempt.claim, hash_token(token))
 
     async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
-        spawned = await self._store.spawn(attempt.claim, new)
+        spawned = await self._store.spawn_instances(attempt.claim, new)
         if spawned is None:
             raise AttemptCancelled(
                 "no instances were added: another attempt has taken over the step"

@@ -247,7 +247,7 @@ class Settler:
                 held = {
                     claim.attempt_key
                     for worker in self._lease.ids
-                    for claim in await self._store.held(worker)
+                    for claim in await self._store.list_held_claims(worker)
                 }
             except StoreUnavailable:
                 await self._claimer.recover_from_lost_reply()
@@ -308,7 +308,7 @@ class Settler:
             while True:
                 try:
                     events = _collect_events([finished])
-                    settled = await self._store.fail_external(finished.outcome, events)
+                    settled = await self._store.fail_external_step(finished.outcome, events)
                     break
                 except StoreUnavailable:
                     await self._claimer.recover_from_lost_reply()
@@ -365,7 +365,7 @@ async def park_step_in_store(store: WorkerStore, claim: Claim, parked: StepParke
     Raises: WaitCycle, StoreUnavailable.
     """
     if isinstance(parked, ParkedForTask):
-        return await store.park(claim, parked.task_id)
+        return await store.park_until_task_ends(claim, parked.task_id)
     if isinstance(parked, ParkedForArrival):
         return await store.park_for_arrival(claim, parked.wait)
     raise TypeError(f"unknown wait: {parked!r}")

@@ -79,7 +79,7 @@ async def end_iteration(attempt: EngineAttempt) -> Outcome:
 
 
 async def _insert_instances(attempt: EngineAttempt, new: NewInstances) -> None:
-    if attempt.cancelled or await attempt.engine.store.spawn(attempt.claim, new) is None:
+    if attempt.cancelled or await attempt.engine.store.spawn_instances(attempt.claim, new) is None:
         raise AttemptCancelled("another attempt has taken over the step")
 
 
@@ -91,7 +91,7 @@ async def join_instances(attempt: EngineAttempt) -> Outcome:
     reader = make_instance_reader(store, task_id, describe_joined_step(graph, body), join_no)
     if isinstance(body.spawning, Repeat):
         return completed_outcome(attempt.claim, await reader.read_last_result() or JsonText("null"))
-    spawns = await store.spawns(task_id, join_no)
+    spawns = await store.list_spawns(task_id, join_no)
     count, failed = sum(spawn.instances for spawn in spawns), 0
     if body.tolerates_failures:
         for each in spawns:
@@ -119,8 +119,8 @@ async def cancel_sibling_instances(
             return
         if body.spec.on_failure.policy is InstanceFailurePolicy.FAIL_FAST:
             join_no = instance.step_number(body.join, layout.spawner_around(body.join))
-            for each in await store.spawns(claim.task_id, join_no):
-                await store.cancel_instances(each)
+            for each in await store.list_spawns(claim.task_id, join_no):
+                await store.cancel_unstarted_instances(each)
 
 
 def list_spawn_expressions(spec: StepSpec) -> Iterable[str]:

@@ -212,7 +212,7 @@ class Worker:
     def _open_http_step(self) -> "HttpStepHandler":
         from tasker.engine.http_step import HttpStepHandler
 
-        return HttpStepHandler(self.store.policy, self.settings.http_networks)
+        return HttpStepHandler(self.store.get_policy, self.settings.http_networks)
 
     @property
     def id(self) -> WorkerId:

@@ -71,7 +71,7 @@ class AttemptService:
                     "value": None if call.value is None else fields.json_fragment(call.value),
                     "remaining_s": max(call.remaining, 0.0),
                 }
-                for call in await self._store.load_calls(ticket.claim)
+                for call in await self._store.load_durable_calls(ticket.claim)
             ]
         }
 
@@ -183,7 +183,8 @@ class AttemptService:
         claim = (await self._finder.read_ticket(worker, body.get("ticket"))).claim
         records = [_parse_log_record(claim, line) for line in lines]
         if not any(
-            held.attempt_key == claim.attempt_key for held in await self._store.held(worker.id)
+            held.attempt_key == claim.attempt_key
+            for held in await self._store.list_held_claims(worker.id)
         ):
             raise AttemptCancelled("the attempt is over")
         await self._store.append_logs(records)

@@ -72,14 +72,14 @@ class ClaimService:
         """
         if most > worker.room:
             known = list(worker.given.values())
-            held = {claim.attempt_key for claim in await self._store.held(worker.id)}
+            held = {claim.attempt_key for claim in await self._store.list_held_claims(worker.id)}
             worker.forget(ticket.claim for ticket in known if ticket.claim.attempt_key not in held)
         return max(min(most, worker.room), 0)
 
     async def read_payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Return the values that a handler reads. Raises AttemptCancelled, InvalidTicket."""
         ticket = await self._finder.read_ticket(worker, body.get("ticket"))
-        for claim in await self._store.held(worker.id):
+        for claim in await self._store.list_held_claims(worker.id):
             if claim.attempt_key == ticket.claim.attempt_key:
                 [task] = await self._finder.find_tasks(worker, [claim])
                 if task is not None:

@@ -80,7 +80,7 @@ class GroupSettler:
             await self._settle_and_deliver(group[0])
             return
         try:
-            settled = await self._store.settle_group([each.settlement for each in group])
+            settled = await self._store.settle_for_workers([each.settlement for each in group])
         except StoreUnavailable as error:
             for waiting in group:
                 waiting.fail(error)
@@ -155,7 +155,7 @@ class GroupLeaseRenewer:
     async def _renew_group(self, group: dict[WorkerId, "_WaitingRenewal"]) -> None:
         held = {worker: renewal.held for worker, renewal in group.items()}
         try:
-            renewed = await self._store.renew_group(held, lease=self._lease)
+            renewed = await self._store.renew_leases(held, lease=self._lease)
         except Exception as error:  # delivered to those who wait
             for renewal in group.values():
                 renewal.renewed.set_exception(error)

@@ -107,7 +107,7 @@ class LeaseService:
         known = await self._read_held_claims(worker, body)
         await self._polls.end_poll(worker)
         keys = {ticket.claim.attempt_key for ticket in known.values()}
-        held = await self._store.held(worker.id)
+        held = await self._store.list_held_claims(worker.id)
         listed = {claim.attempt_key for claim in held}
         new = [claim for claim in held if claim.attempt_key not in keys]
         worker.given = {

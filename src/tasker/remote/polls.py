@@ -265,18 +265,18 @@ class _PollGroup:
         for worker in limited:
             worker.gated_first = not worker.gated_first
         for worker_id in first:
-            add_claimed(worker_id, await store.claim_gated(worker_id, rooms[worker_id]))
+            add_claimed(worker_id, await store.claim_limited_steps(worker_id, rooms[worker_id]))
         free = {worker_id: room for worker_id, room in rooms.items() if room}
         if len(free) == 1:
             [(worker_id, room)] = free.items()
             add_claimed(worker_id, await store.claim(worker_id, room))
         elif free:
-            together = await store.claim_group(free)
+            together = await store.claim_for_workers(free)
             for worker_id in free:
                 add_claimed(
                     worker_id, ClaimResult(together.claims.get(worker_id, ()), together.next_due)
                 )
         for worker in limited:
             if worker.id not in first and rooms[worker.id]:
-                add_claimed(worker.id, await store.claim_gated(worker.id, rooms[worker.id]))
+                add_claimed(worker.id, await store.claim_limited_steps(worker.id, rooms[worker.id]))
         return GroupClaimResult(claims, min(times, default=None))

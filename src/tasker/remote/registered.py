@@ -121,7 +121,7 @@ class RegisteredWorkers:
         """Return a worker. Raises UnknownWorker."""
         if (worker := self._workers.get(worker_id)) is not None:
             return worker
-        stored = await self._store.remote_worker(worker_id)
+        stored = await self._store.find_remote_worker(worker_id)
         if stored is None:
             raise UnknownWorker(f"worker {worker_id} is not registered; register again")
         registration = RemoteRegistration.from_json(stored.registration)
@@ -151,7 +151,7 @@ class QueueList:
             async with self._lock:
                 if at_once or now - self._looked_at >= _LOOK:
                     after = {"after": self._queues[-1].base} if self._queues else {}
-                    self._queues += await self._store.queues(**after)
+                    self._queues += await self._store.list_queues(**after)
                     self._looked_at = now
         new = self._queues[worker.seen :]
         served = [queue for queue in new if worker.registration.serves_queue(queue)]

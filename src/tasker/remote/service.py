@@ -169,7 +169,7 @@ class RemoteWorkerService:
     async def retire_worker(self, worker: RegisteredWorker) -> None:
         """Return a worker's steps and end its lease."""
         try:
-            if held := await self._store.held(worker.id):
+            if held := await self._store.list_held_claims(worker.id):
                 await self._store.settle(worker.id, [released_outcome(claim) for claim in held])
         finally:
             act = AuditNote(actor=worker.principal, via=AccessChannel.API)

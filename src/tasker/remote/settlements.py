@@ -196,7 +196,7 @@ class SettlementService:
         )
 
     async def _find_completion(self, claim: Claim) -> DurableCall | None:
-        calls = await self._store.load_calls(claim)
+        calls = await self._store.load_durable_calls(claim)
         return next((call for call in calls if call.kind is DurableCallKind.EXTERNAL), None)
 
     async def _park_step(

@@ -109,7 +109,7 @@ class RemoteSettler:
         Raises: StoreError, StoreUnavailable.
         """
         outcomes, events = _collect_events([failure])
-        settled = await self._store.fail_external(outcomes[0], events)
+        settled = await self._store.fail_external_step(outcomes[0], events)
         if settled is None:
             return False
         self._record_settlement(worker, [failure], outcomes, settled, consequences)
@@ -125,7 +125,7 @@ class RemoteSettler:
         }
         if ended := [task_id for task_id, _ in settled.ended if task_id in bounding]:
             with suppress(StoreUnavailable):  # janitors start them within 2 s
-                await self._store.admit_after(ended)
+                await self._store.admit_tasks_after(ended)
 
     def _record_settlement(
         self,

@@ -45,7 +45,7 @@ class StepFinder:
     async def ticket_signer(self) -> TicketSigner:
         """Return the object that signs and reads tickets."""
         if self._tickets is None:
-            self._tickets = TicketSigner(await self._store.signing_keys())
+            self._tickets = TicketSigner(await self._store.list_ticket_signing_keys())
         return self._tickets
 
     async def read_ticket(self, worker: RegisteredWorker, text: object) -> Ticket:
@@ -66,7 +66,7 @@ class StepFinder:
 
     async def is_claim_held(self, worker: RegisteredWorker, step: ServedStep) -> bool:
         """Return whether the store still has the claim of a step for its worker."""
-        held = await self._store.held(worker.id)
+        held = await self._store.list_held_claims(worker.id)
         return any(claim.attempt_key == step.claim.attempt_key for claim in held)
 
     async def find_steps(

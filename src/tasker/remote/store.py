@@ -260,7 +260,7 @@ class RemoteStore:
                 log.warning(event, extra={"worker": name, "handlers": names})
         return self._worker
 
-    async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
+    async def list_queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
         return []  # the server finds them
 
     async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
@@ -277,10 +277,10 @@ class RemoteStore:
         with suppress(LeaseLost):
             await self._send_request("DELETE", f"/v1/workers/{worker}", None)
 
-    async def tend_figures(self) -> None:
+    async def maintain_minute_figures(self) -> None:
         return  # done by workers on the database
 
-    async def add_figures(self, figures: Sequence[object]) -> None:
+    async def add_minute_figures(self, figures: Sequence[object]) -> None:
         return
 
     async def schema_status(self) -> SchemaStatus:
@@ -349,7 +349,7 @@ class RemoteStore:
             polling.cancel()
             await asyncio.wait({polling})
 
-    async def held(self, worker: WorkerId) -> list[Claim]:
+    async def list_held_claims(self, worker: WorkerId) -> list[Claim]:
         await self._stop_polling()
         async with self._turns.all():
             return await self._resume(worker)
@@ -431,7 +431,7 @@ class RemoteStore:
         refused = [index for index in range(len(outcomes)) if index not in stored]
         return SettleResult(refused, claims, ())
 
-    async def fail_external(
+    async def fail_external_step(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
     ) -> SettleResult | None:
         return await self.settle(self._worker, [outcome])  # the server looks for a completion
@@ -484,7 +484,7 @@ class RemoteStore:
             log.error("outcome_replaced", extra={"worker": step.worker, **problem})
         return answer["settled"][0] not in ("refused", "invalid")
 
-    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
+    async def park_until_task_ends(self, claim: Claim, waits_for: TaskId) -> bool:
         wait_for = {"task": waits_for}
         return await self._settle_parked(claim, {"outcome": "parked", "wait_for": wait_for})
 
@@ -511,7 +511,7 @@ class RemoteStore:
         except TaskerError:  # the renewal that follows says so
             await asyncio.sleep(min(timeout, 1.0))
 
-    async def renew(
+    async def renew_lease(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
         renewed, self._renewed = self._renewed, False
@@ -557,7 +557,7 @@ class RemoteStore:
             self._checkpoints[claim.attempt_key] = value
         return stored is not None
 
-    async def load_calls(self, claim: Claim) -> list[DurableCall]:
+    async def load_durable_calls(self, claim: Claim) -> list[DurableCall]:
         read = await self._call_for_attempt(claim, "calls", {})
         return [
             DurableCall(
@@ -569,7 +569,7 @@ class RemoteStore:
             for call in (read or {"calls": ()})["calls"]
         ]
 
-    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
+    async def record_durable_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         recorded = {}
         for index, call in enumerate(calls):
             body: dict[str, Any] = {
@@ -585,7 +585,7 @@ class RemoteStore:
                 recorded[index] = answer["remaining_s"]
         return recorded
 
-    async def receive(self, claim: Claim, wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, claim: Claim, wait: NewWait) -> DurableCall | None:
         return None  # the step is parked, and due at once if something has arrived
 
     async def append_logs(self, records: Sequence[NewLogRecord]) -> None:
@@ -617,7 +617,7 @@ class RemoteStore:
 
         await asyncio.gather(*(send_attempt_logs(*each) for each in attempts.items()))
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         step = self._steps.get(claim.attempt_key)
         if step is None:
             return None

@@ -126,7 +126,7 @@ async def run_child_task(
         answer = {"status": "error", "error": error}
     else:
         answer = {"status": "complete", "result": result}
-    child = await store.find_task(namespace, child_idempotency_key(step.claim, call))
+    child = await store.find_task_by_key(namespace, child_idempotency_key(step.claim, call))
     return {"task_id": None if child is None else child.id, **answer}
 
 

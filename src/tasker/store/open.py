@@ -65,6 +65,6 @@ async def open_store(
     """
     async with make_store(url, clock=clock) as store:
         if upgrade if upgrade is not None else url.startswith("sqlite"):
-            await store.upgrade()
+            await store.upgrade_schema()
         migrate.require_current_schema(await store.schema_status(), store.url)
         yield store

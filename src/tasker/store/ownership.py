@@ -16,12 +16,12 @@ OF_TASK = (
     ),
     *("attempt", "audit", "pause", "spawn", "step", "task"),
 )
-"""Tables whose rows belong to a task and are deleted with it by `Store.prune`, which the janitor
-and `tasker db prune` call; the task's own row is deleted last. `Store.prune_logs` deletes old rows
-of `step_log` earlier."""
+"""Tables whose rows belong to a task and are deleted with it by `Store.prune_tasks`, which the
+janitor and `tasker db prune` call; the task's own row is deleted last. `Store.prune_logs`
+deletes old rows of `step_log` earlier."""
 
 KEPT = {
-    "worker": "`Store.prune`, 30 days after its lease expired, if it holds no claims",
+    "worker": "`Store.prune_tasks`, 30 days after its lease expired, if it holds no claims",
     "worker_queue": "`Store.retire_worker`; otherwise `Store.serve_queues`, an hour later",
     "template": "never: stored tasks refer to their template",
     "template_step": "never: kept with its template",
@@ -29,10 +29,10 @@ KEPT = {
     "broadcast": "`Store.prune_broadcasts`, called by the janitor, a week after it was sent",
     "schedule": "`Store.delete_schedule`, or a template version that no longer declares it",
     "schedule_tick": "deletion of its schedule; `Store.advance_schedule` keeps the latest 1,000",
-    "gate": "`Store.prune`, two days after its last use, once all earlier tasks are pruned",
+    "gate": "`Store.prune_tasks`, two days after its last use, once all earlier tasks are pruned",
     "limit_setting": "`Store.unset_limit`",
-    "paged_action": "the operator's action or `Store.sweep`, once all its steps have changed",
-    "bulk_operation": "`Store.prune_bulks`, called by the janitor, 30 days after its end",
+    "paged_action": "the operator's action or the janitor, once all its steps have changed",
+    "bulk_operation": "`Store.prune_bulk_operations`, called by the janitor, 30 days after its end",
     "hook": "`Store.delete_hook`",
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit log of teams is kept in full",
@@ -43,7 +43,7 @@ KEPT = {
     "subscription": "the deletion of its webhook; `Store.prune_events` if no worker serves it",
     "delivery": "`Store.prune_events`, some days after its end; or its subscription's deletion",
     "failure_care": "never: one row for each cause that an operator assigned, annotated or muted",
-    "figure": "`Store.tend_figures`, called by the janitor, after 14 days",
+    "figure": "`Store.maintain_minute_figures`, called by the janitor, after 14 days",
     "schema_version": "never: one row for each migration",
 }
 """The other tables, each with the operation that deletes its rows and the time of the deletion."""

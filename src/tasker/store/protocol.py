@@ -184,7 +184,7 @@ class WorkerStore(Protocol):
         """Read a template of any status, replaced ones included. Raises NotFound."""
         ...
 
-    async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
+    async def list_queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
         """List queues: one for each namespace, handler and requirement that any template has used.
 
         Queues are never removed and later ones have greater ids, so a call with `after`, the last
@@ -219,7 +219,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
+    async def claim_for_workers(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         """Lease due steps to several workers that serve the same queues, in one transaction.
 
         Like `claim` for all of them together. The workers get one step each in turn, up to their
@@ -227,7 +227,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
+    async def claim_limited_steps(self, worker: WorkerId, limit: int) -> ClaimResult:
         """Lease up to `limit` due steps that are under limits to a worker.
 
         Like `claim`, but for the queues of limited steps, which `claim` ignores. A worker's claims
@@ -259,8 +259,8 @@ class WorkerStore(Protocol):
         an outcome twice is harmless.
 
         With `relaxed`, a settlement that ends no task may be undone by a crash of the database
-        server within the next second: its steps are then in progress again, as `held` lists
-        them, and the claims that it returned are void. Only PostgreSQL does this.
+        server within the next second: its steps are then in progress again, as `list_held_claims`
+        lists them, and the claims that it returned are void. Only PostgreSQL does this.
 
         The `events` of accepted outcomes are stored in the same transaction, which is then never
         relaxed.
@@ -268,18 +268,18 @@ class WorkerStore(Protocol):
         `gated` means that some of the attempts were under limits, so idle workers are woken.
 
         Raises:
-            StoreUnavailable: It is unknown whether the call took effect; call `held`.
+            StoreUnavailable: It is unknown whether the call took effect; call `list_held_claims`.
         """
         ...
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
+    async def settle_for_workers(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         """Record outcomes of several workers in one transaction, completely or not at all.
 
         Like `settle` for each of them, in any order. A freed step is claimed for a worker whose
         outcome freed it.
 
         Raises:
-            StoreUnavailable: It is unknown whether the call took effect; call `held`.
+            StoreUnavailable: It is unknown whether the call took effect; call `list_held_claims`.
             StoreError: One of the outcomes cannot be stored, so none was.
         """
         ...
@@ -288,7 +288,7 @@ class WorkerStore(Protocol):
         """Store the progress of an attempt for the next one; return False if the claim is lost."""
         ...
 
-    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
+    async def record_durable_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         """Store durable calls of attempts in progress, for later attempts of their steps.
 
         The caller must enforce the limits of a step's records. Existing names are not changed, so
@@ -303,11 +303,11 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def load_calls(self, claim: Claim) -> list[DurableCall]:
+    async def load_durable_calls(self, claim: Claim) -> list[DurableCall]:
         """Return the durable calls recorded for a claim's step, in no particular order."""
         ...
 
-    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
+    async def park_until_task_ends(self, claim: Claim, waits_for: TaskId) -> bool:
         """Park a step until another task ends; return False if the claim is lost.
 
         The attempt ends and does not count. The step is enqueued again when that task ends, or
@@ -318,7 +318,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         """Insert steps at run time: instances of a body that the template declares.
 
         The first call of a spawn reserves the numbers of all its instances; each call inserts up
@@ -334,7 +334,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def admit_waiting(self, limit: int) -> int:
+    async def admit_waiting_tasks(self, limit: int) -> int:
         """Start tasks that waited until fewer tasks with their key are open; return how many.
 
         Args:
@@ -342,7 +342,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def admit_after(self, ended: Collection[TaskId]) -> int:
+    async def admit_tasks_after(self, ended: Collection[TaskId]) -> int:
         """Start tasks that waited for the end of the given tasks; return how many."""
         ...
 
@@ -375,7 +375,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def spawns(self, task_id: TaskId, join_no: int) -> list[StoredSpawn]:
+    async def list_spawns(self, task_id: TaskId, join_no: int) -> list[StoredSpawn]:
         """List the spawns for a join, by first instance."""
         ...
 
@@ -383,7 +383,7 @@ class WorkerStore(Protocol):
         """Count the instances of a spawn with a step that failed permanently."""
         ...
 
-    async def cancel_instances(self, spawn: StoredSpawn) -> None:
+    async def cancel_unstarted_instances(self, spawn: StoredSpawn) -> None:
         """Cancel the steps of a spawn that have not started, in transactions of `MOST_SPAWNED`."""
         ...
 
@@ -394,7 +394,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def receive(self, claim: Claim, wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, claim: Claim, wait: NewWait) -> DurableCall | None:
         """Record and return the first arrival for a wait of an attempt, or return None.
 
         Each signal to the task goes to one step, oldest first. A broadcast is received if it was
@@ -408,16 +408,16 @@ class WorkerStore(Protocol):
 
         The attempt ends and does not count. The first arrival is recorded as the durable call of
         the wait and enqueues the step; for an earlier arrival, both happen immediately. After the
-        timeout, `end_late_waits` does the same with the value `TIMED_OUT`. Signals and broadcasts
-        sent in the meantime are not missed.
+        timeout, `end_timed_out_waits` does the same with the value `TIMED_OUT`. Signals and
+        broadcasts sent in the meantime are not missed.
         """
         ...
 
-    async def end_late_waits(self, limit: int) -> int:
+    async def end_timed_out_waits(self, limit: int) -> int:
         """End up to `limit` waits that have timed out; return how many were found."""
         ...
 
-    async def fail_external(
+    async def fail_external_step(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
     ) -> SettleResult | None:
         """Settle the last failed attempt of an external step, unless the step was completed.
@@ -428,7 +428,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
+    async def add_completion_token(self, claim: Claim, digest: str) -> DurableCall | None:
         """Let whoever has a token complete the attempt's step until the step ends.
 
         Returns:
@@ -446,7 +446,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def deliver_broadcasts(self, limit: int) -> int:
+    async def complete_interrupted_broadcasts(self, limit: int) -> int:
         """Complete up to `limit` broadcasts whose sender died before all waiting steps had received
         them; return how many.
         """
@@ -475,12 +475,12 @@ class WorkerStore(Protocol):
             slots: Maximum number of attempts that run at once.
             handlers: Names of its handlers.
             process: Properties of its process.
-            registration: For a remote worker, its registration, which `remote_worker` returns.
+            registration: For a remote worker, its registration, which `find_remote_worker` returns.
             act: For a remote worker, the caller, for the audit log.
         """
         ...
 
-    async def remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
+    async def find_remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
         """Return a worker that was announced with a registration, or None."""
         ...
 
@@ -492,7 +492,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def signing_keys(self) -> list[str]:
+    async def list_ticket_signing_keys(self) -> list[str]:
         """Return the secrets that sign tickets: the newest and, if there is one, its predecessor.
 
         The first call creates it.
@@ -513,7 +513,7 @@ class WorkerStore(Protocol):
         """Count the open tasks of each template, up to `most` in total."""
         ...
 
-    async def renew(
+    async def renew_lease(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
         """Extend the worker's lease, which covers all of its claims.
@@ -527,10 +527,10 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def renew_group(
+    async def renew_leases(
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
     ) -> Mapping[WorkerId, RenewedLease]:
-        """Extend the leases of several workers, as `renew` does for one, in one transaction.
+        """Extend the leases of several workers, as `renew_lease` does for one, in one transaction.
 
         Args:
             held: The claims of each worker.
@@ -541,7 +541,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def held(self, worker: WorkerId) -> list[Claim]:
+    async def list_held_claims(self, worker: WorkerId) -> list[Claim]:
         """List the claims that a worker holds, for comparison after a lost reply."""
         ...
 
@@ -554,7 +554,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
+    async def list_workers_on_machine(self, machine: str) -> list[NeighbourWorker]:
         """List the workers of a machine whose lease is valid: see `WorkerProcess.machine`."""
         ...
 
@@ -568,15 +568,15 @@ class WorkerStore(Protocol):
     async def wait_for_revocation(self, timeout: float) -> None:
         """Wait until a claim of this process may have been revoked.
 
-        This is only a hint: `renew` decides.
+        This is only a hint: `renew_lease` decides.
         """
         ...
 
-    async def expired(self, limit: int) -> list[ExpiredAttempt]:
+    async def list_expired_attempts(self, limit: int) -> list[ExpiredAttempt]:
         """List attempts whose worker's lease expired. Settle them as `lost` or failed."""
         ...
 
-    async def fail_unclaimed(self, limit: int) -> FailUnclaimedResult:
+    async def fail_unclaimed_steps(self, limit: int) -> FailUnclaimedResult:
         """Fail up to `limit` steps that were due for their `queue_timeout` without being claimed.
 
         The failure is final: such a step gets an attempt without a worker, whose error has the code
@@ -591,7 +591,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def sweep(self) -> list[TaskEnd]:
+    async def end_overdue_and_failed_tasks(self) -> list[TaskEnd]:
         """End tasks past their deadline, and failed tasks without a step that can run.
 
         A call ends at most 100 tasks past their deadline; the next sweep continues. Also ends the
@@ -638,21 +638,21 @@ class TaskStore(Protocol):
         """Register templates in one transaction, either all or none: see `register_template`."""
         ...
 
-    async def template(self, name: TemplateName) -> StoredTemplate:
+    async def get_template(self, name: TemplateName) -> StoredTemplate:
         """Return an approved template version. Raises NotFound."""
         ...
 
-    async def templates(
+    async def list_templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
         """List approved templates by (namespace, name, registration)."""
         ...
 
-    async def versions(self, namespace: str, name: str) -> list[str]:
+    async def list_approved_versions(self, namespace: str, name: str) -> list[str]:
         """List the approved versions of a template, in no particular order."""
         ...
 
-    async def count_unserved_roots(self, name: TemplateName) -> int:
+    async def count_unserved_root_steps(self, name: TemplateName) -> int:
         """Count the roots of an approved template that no live worker can run."""
         ...
 
@@ -692,15 +692,15 @@ class TaskStore(Protocol):
         """
         ...
 
-    async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
+    async def get_task_etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
         """Return the ETags of the tasks among `ids` that exist, as `get_task` returns them."""
         ...
 
-    async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
+    async def find_ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
         """Return the tasks among `ids` that have ended or do not exist."""
         ...
 
-    async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
+    async def find_task_by_key(self, namespace: str, idempotency_key: str) -> Task | None:
         """Return the task that holds a key, or None if the key is free."""
         ...
 
@@ -721,7 +721,7 @@ class TaskStore(Protocol):
         """
         ...
 
-    async def attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
+    async def list_attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
         """List open tasks that are cancelled with their parent."""
         ...
 
@@ -743,7 +743,7 @@ class TaskStore(Protocol):
         """
         ...
 
-    async def history(
+    async def list_attempts(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
         """List the attempts that ended, oldest first. Raises NotFound.
@@ -766,7 +766,8 @@ class OperatorStore(Protocol):
         """End an open task as cancelled. Its running attempts can no longer settle.
 
         Of a task with more than 1,000 open steps, the others end in further transactions, which
-        `sweep` continues if the caller dies. Until then some of them may be claimed.
+        `end_overdue_and_failed_tasks` continues if the caller dies. Until then some of them may be
+        claimed.
 
         Its attached tasks are cancelled with it, up to 100 for each task; `cancel_orphaned_tasks`
         cancels the others. Tasks that waited for its place may start.
@@ -847,7 +848,7 @@ class OperatorStore(Protocol):
         """
         ...
 
-    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
+    async def list_audit_entries(self, task_id: TaskId) -> list[AuditEntry]:
         """List operator actions on a task, oldest first. Raises NotFound."""
         ...
 
@@ -881,7 +882,7 @@ class OperatorStore(Protocol):
         """List workers whose lease is valid or expired less than a day ago, newest first."""
         ...
 
-    async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
+    async def prune_tasks(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         """Delete up to `limit` ended tasks with all their rows; return how many.
 
         Tasks of a template with a `retention` are deleted when that time has passed since their
@@ -891,36 +892,36 @@ class OperatorStore(Protocol):
         """
         ...
 
-    async def prunable(self, *, ended_before: datetime | None = None) -> int:
-        """Count the tasks that `prune` would delete."""
+    async def count_prunable_tasks(self, *, ended_before: datetime | None = None) -> int:
+        """Count the tasks that `prune_tasks` would delete."""
         ...
 
 
 class BulkStore(Protocol):
     """Operations on many tasks at once."""
 
-    async def add_bulk(self, new: NewBulkOperation, act: AuditNote) -> BulkOperation:
+    async def add_bulk_operation(self, new: NewBulkOperation, act: AuditNote) -> BulkOperation:
         """Store an operation, or return the one that is stored with its id."""
         ...
 
-    async def bulk(self, bulk_id: str) -> StoredBulkOperation:
+    async def get_bulk_operation(self, bulk_id: str) -> StoredBulkOperation:
         """Read an operation. Raises NotFound."""
         ...
 
-    async def bulks(
+    async def list_bulk_operations(
         self, *, after: str | None = None, limit: int = 100
     ) -> list[StoredBulkOperation]:
         """List operations older than `after`, newest first."""
         ...
 
-    async def stop_bulk(self, bulk_id: str, act: AuditNote) -> BulkOperation:
+    async def stop_bulk_operation(self, bulk_id: str, act: AuditNote) -> BulkOperation:
         """Stop an operation: once this returns, it changes no further tasks.
 
         Raises: NotFound, WrongStatus (it has ended).
         """
         ...
 
-    async def take_bulk(self) -> StoredBulkOperation | None:
+    async def claim_bulk_operation(self) -> StoredBulkOperation | None:
         """Take the operation that has waited longest for its next batch of tasks, or return None.
 
         Others may take it if it makes no progress for `tasker.store.operations.bulk.LEASE`
@@ -928,11 +929,11 @@ class BulkStore(Protocol):
         """
         ...
 
-    async def next_bulk(self) -> float | None:
+    async def seconds_until_bulk_batch(self) -> float | None:
         """Return the seconds until an operation may be taken, or None if none runs."""
         ...
 
-    async def act_in_bulk(
+    async def apply_bulk_action(
         self,
         stored: StoredBulkOperation,
         task_id: TaskId,
@@ -956,16 +957,17 @@ class BulkStore(Protocol):
         """
         ...
 
-    async def pass_in_bulk(
+    async def skip_bulk_task(
         self, stored: StoredBulkOperation, task_id: TaskId, refusal: BulkRejection | None
     ) -> StoredBulkOperation | None:
-        """Store that an operation skipped a task without changing it. Otherwise like `act_in_bulk`.
+        """Store that an operation skipped a task without changing it. Otherwise like
+        `apply_bulk_action`.
 
         Without a `refusal`, the operation may not change the task, and the task is not counted.
         """
         ...
 
-    async def pace_bulk(
+    async def schedule_bulk_batch(
         self, stored: StoredBulkOperation, delay: float, *, ended: bool = False
     ) -> None:
         """Schedule the next batch in `delay` seconds, or end the operation.
@@ -974,11 +976,11 @@ class BulkStore(Protocol):
         """
         ...
 
-    async def prune_bulks(self, before: datetime) -> None:
+    async def prune_bulk_operations(self, before: datetime) -> None:
         """Delete operations that ended before a given time."""
         ...
 
-    async def count_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
+    async def count_tasks_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
         """Count the newest matching tasks, up to `most` in total, by `namespace.name`."""
         ...
 
@@ -986,7 +988,7 @@ class BulkStore(Protocol):
 class SignalStore(Protocol):
     """Signals to tasks, and broadcasts."""
 
-    async def signal(self, signal: NewSignal, act: AuditNote) -> SignalSent:
+    async def send_signal(self, signal: NewSignal, act: AuditNote) -> SignalSent:
         """Store a signal to a task, and wake the first of its steps that waits for it.
 
         The signal is kept until a step waits for it. Sending a signal with the same name and id
@@ -999,7 +1001,7 @@ class SignalStore(Protocol):
         """
         ...
 
-    async def broadcast(self, broadcast: NewBroadcast, sent_by: str) -> BroadcastSent:
+    async def send_broadcast(self, broadcast: NewBroadcast, sent_by: str) -> BroadcastSent:
         """Store a broadcast, and wake all steps that wait for it, 100 in each transaction.
 
         Sending a broadcast with the same id again only completes its delivery.
@@ -1013,7 +1015,7 @@ class SignalStore(Protocol):
 class ApprovalStore(Protocol):
     """Approvals: decisions that steps wait for."""
 
-    async def approvals(
+    async def list_open_approvals(
         self,
         *,
         assignee: Collection[str] | None = None,
@@ -1036,7 +1038,7 @@ class ApprovalStore(Protocol):
         """
         ...
 
-    async def decided_approvals(
+    async def list_decided_approvals(
         self,
         *,
         namespace: str | None = None,
@@ -1047,11 +1049,11 @@ class ApprovalStore(Protocol):
         """List decided approvals, latest first."""
         ...
 
-    async def approval(self, approval_id: str) -> Approval:
+    async def get_approval(self, approval_id: str) -> Approval:
         """Return an approval. Raises NotFound."""
         ...
 
-    async def decide(
+    async def decide_approval(
         self, approval_id: str, form: JsonText, *, groups: Collection[str], act: AuditNote
     ) -> Approval:
         """Store the decision of an approval, which matches its form, and wake its step.
@@ -1073,7 +1075,7 @@ class ApprovalStore(Protocol):
 class CompletionStore(Protocol):
     """Completions of external steps by other systems."""
 
-    async def complete_external(self, digest: str, value: JsonText) -> bool:
+    async def complete_external_step(self, digest: str, value: JsonText) -> bool:
         """Complete the step of a token with `{"result": ...}` or `{"error": ...}`.
 
         If its handler still runs or another attempt is due, the completion is kept. Returns False
@@ -1093,13 +1095,13 @@ class HookStore(Protocol):
         """Delete a hook. Raises NotFound."""
         ...
 
-    async def hooks(
+    async def list_hooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[ProviderHook]:
         """List the hooks of the `visible` namespaces by namespace and name."""
         ...
 
-    async def hook_secret(self, namespace: str, name: str) -> HookWithSecret | None:
+    async def find_hook_with_secret(self, namespace: str, name: str) -> HookWithSecret | None:
         """Return a hook with its secret, or None if it does not exist."""
         ...
 
@@ -1140,7 +1142,7 @@ class PauseStore(Protocol):
         """
         ...
 
-    async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
+    async def list_pauses(self, *, namespace: str | None = None) -> list[Pause]:
         """List the current pauses of a namespace, newest first; None: of all namespaces."""
         ...
 
@@ -1187,7 +1189,7 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def pause_schedule(
+    async def set_schedule_paused(
         self,
         namespace: str,
         name: str,
@@ -1214,11 +1216,11 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def schedule(self, namespace: str, name: str) -> StoredSchedule:
+    async def get_schedule(self, namespace: str, name: str) -> StoredSchedule:
         """Return a schedule. Raises NotFound."""
         ...
 
-    async def schedules(
+    async def list_schedules(
         self,
         *,
         namespace: str | None = None,
@@ -1238,13 +1240,13 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def ticks_without_task(
+    async def list_ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
     ) -> list[TickRecord]:
         """List the recorded ticks without a task, latest first. Raises NotFound."""
         ...
 
-    async def due_schedules(self, limit: int) -> list[DueSchedule]:
+    async def list_due_schedules(self, limit: int) -> list[DueSchedule]:
         """List schedules that have a tick to handle, longest waiting first."""
         ...
 
@@ -1282,11 +1284,11 @@ class ScheduleStore(Protocol):
 class TeamStore(Protocol):
     """Namespaces and their policies, decisions about template versions, API keys, audit log."""
 
-    async def namespaces(self) -> list[NamespaceInfo]:
+    async def list_namespaces(self) -> list[NamespaceInfo]:
         """List namespaces that have a policy or a template, and `default`, by name."""
         ...
 
-    async def policy(self, namespace: str) -> NamespacePolicy | None:
+    async def get_policy(self, namespace: str) -> NamespacePolicy | None:
         """Return the policy of a namespace, or None if it has none."""
         ...
 
@@ -1303,7 +1305,7 @@ class TeamStore(Protocol):
         """
         ...
 
-    async def decide_template(
+    async def review_template(
         self, name: TemplateName, *, approve: bool, act: AuditNote
     ) -> TemplateVersion:
         """Approve or reject the version that is pending review.
@@ -1331,7 +1333,7 @@ class TeamStore(Protocol):
         """Restore a retired version: it accepts tasks again. Raises: NotFound, WrongStatus."""
         ...
 
-    async def template_statuses(
+    async def list_template_versions(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         """List template versions of every status by (namespace, name, registration).
@@ -1341,7 +1343,7 @@ class TeamStore(Protocol):
         """
         ...
 
-    async def team_audit(
+    async def list_team_audit(
         self,
         *,
         namespace: str | None = None,
@@ -1420,7 +1422,9 @@ class TeamStore(Protocol):
 class AnalyticsStore(Protocol):
     """Statistics on recent work."""
 
-    async def failed_steps(self, window: AnalysisWindow, *, limit: int = 1000) -> list[FailedStep]:
+    async def list_failed_steps(
+        self, window: AnalysisWindow, *, limit: int = 1000
+    ) -> list[FailedStep]:
         """List permanently failed steps in those tasks of the window that nobody has continued
         since.
 
@@ -1439,7 +1443,7 @@ class AnalyticsStore(Protocol):
         """
         ...
 
-    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
+    async def list_failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
         """Return the assignees, notes and mutes of causes of failures."""
         ...
 
@@ -1473,19 +1477,19 @@ class AnalyticsStore(Protocol):
         """
         ...
 
-    async def backlog(self) -> Utilization:
+    async def count_backlog(self) -> Utilization:
         """Count the steps that are due now, due later, and running."""
         ...
 
-    async def queue_backlog(self) -> Sequence[HandlerBacklog]:
+    async def count_backlog_by_queue(self) -> Sequence[HandlerBacklog]:
         """Count the steps of each namespace and handler that are due, due later, and running."""
         ...
 
-    async def add_figures(self, figures: Sequence[MinuteFigures]) -> None:
+    async def add_minute_figures(self, figures: Sequence[MinuteFigures]) -> None:
         """Add the figures that a worker has counted."""
         ...
 
-    async def tend_figures(self) -> None:
+    async def maintain_minute_figures(self) -> None:
         """Count the tasks created in the minutes that have passed, merge rows, delete old ones.
 
         Each minute is counted once, regardless of the caller. After an outage of all workers, only
@@ -1493,7 +1497,9 @@ class AnalyticsStore(Protocol):
         """
         ...
 
-    async def figures(self, window: AnalysisWindow, *, step_seconds: int) -> list[FigureRow]:
+    async def list_minute_figures(
+        self, window: AnalysisWindow, *, step_seconds: int
+    ) -> list[FigureRow]:
         """Return the figures of a window, added up over points of `step_seconds`."""
         ...
 
@@ -1514,7 +1520,7 @@ class EventStore(Protocol):
         """List events older than `after`, newest first, without context and result."""
         ...
 
-    async def recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
+    async def list_recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
         """List the newest `limit` events that are beyond `after` or younger than `since`,
         oldest first.
 
@@ -1536,7 +1542,7 @@ class EventStore(Protocol):
         """
         ...
 
-    async def subscriptions(self) -> list[Subscription]:
+    async def list_subscriptions(self) -> list[Subscription]:
         """List all subscriptions, including webhooks, by namespace and name."""
         ...
 
@@ -1567,7 +1573,7 @@ class EventStore(Protocol):
         """
         ...
 
-    async def deliveries(
+    async def list_deliveries(
         self,
         namespace: str,
         name: str,
@@ -1579,23 +1585,23 @@ class EventStore(Protocol):
         """List deliveries of a subscription older than `after`, newest first. Raises NotFound."""
         ...
 
-    async def send_again(
+    async def resend_delivery(
         self, namespace: str, name: str, delivery: DeliveryId, act: AuditNote
     ) -> None:
         """Make a delivery due again, whatever its status. Raises NotFound."""
         ...
 
-    async def endpoints(self) -> list[WebhookEndpoint]:
+    async def list_webhook_endpoints(self) -> list[WebhookEndpoint]:
         """List the webhooks that are not paused, with their secrets."""
         ...
 
-    async def webhooks(
+    async def list_webhooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[Webhook]:
         """List webhooks by namespace and name."""
         ...
 
-    async def webhook(self, namespace: str, name: str) -> Webhook:
+    async def get_webhook(self, namespace: str, name: str) -> Webhook:
         """Read a webhook. Raises NotFound."""
         ...
 
@@ -1641,7 +1647,7 @@ class LogStore(Protocol):
         """
         ...
 
-    async def logs(
+    async def list_logs(
         self,
         task_id: TaskId,
         filter: LogFilter = EVERY_RECORD,
@@ -1679,11 +1685,13 @@ class LimitStore(Protocol):
         """Remove the limit that was set for a key or a pattern. Raises NotFound."""
         ...
 
-    async def limit_settings(self, namespace: str) -> list[LimitSetting]:
+    async def list_limit_settings(self, namespace: str) -> list[LimitSetting]:
         """List the limits that operators set in a namespace, by pattern."""
         ...
 
-    async def limits(self, namespace: str, *, after: str = "", limit: int = 100) -> list[LimitInfo]:
+    async def list_limits(
+        self, namespace: str, *, after: str = "", limit: int = 100
+    ) -> list[LimitInfo]:
         """List the limits of keys that were ever used, by key, beyond `after`."""
         ...
 
@@ -1730,6 +1738,6 @@ class Store(
         """Return the version of the schema, without changing it."""
         ...
 
-    async def upgrade(self) -> SchemaStatus:
+    async def upgrade_schema(self) -> SchemaStatus:
         """Apply missing migrations, each in a transaction. Safe to repeat."""
         ...

@@ -123,21 +123,21 @@ class TransactionalStore(ABC):
         """
 
     @abstractmethod
-    async def renew_group(
+    async def renew_leases(
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
     ) -> Mapping[WorkerId, RenewedLease]:
-        """Renew the leases of several workers; see `WorkerStore.renew_group`."""
+        """Renew the leases of several workers; see `WorkerStore.renew_leases`."""
 
     @abstractmethod
-    async def admit_after(self, ended: Collection[TaskId]) -> int:
-        """Start tasks that waited for the end of the given tasks; see `WorkerStore.admit_after`."""
+    async def admit_tasks_after(self, ended: Collection[TaskId]) -> int:
+        """Start tasks that waited for others to end; see `WorkerStore.admit_tasks_after`."""
 
     async def _try_admit_tasks_after(self, ended: Collection[TaskId]) -> None:
-        """Start tasks that waited for the end of the given tasks; if that fails, `admit_waiting`
-        does it."""
+        """Start tasks that waited for the end of the given tasks; if that fails,
+        `admit_waiting_tasks` does it."""
         if ended:
             with suppress(StoreUnavailable):
-                await self.admit_after(ended)
+                await self.admit_tasks_after(ended)
 
     async def _fetch_all(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._in_read_transaction(lambda tx: tx.fetch_all(statement, **values))

@@ -35,7 +35,7 @@ async def tasker_store(tasker_clock: "ManualClock") -> "AsyncIterator[Store]":
     from tasker.testing.virtual_time import VirtualTimeStore
 
     async with VirtualTimeStore(tasker_clock) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         yield store
 
 

@@ -69,7 +69,7 @@ async def run_schedules(
         Handlers.collect(*sources), made[0], stubs=dict(stubs or {}), failures={}
     )
     async with VirtualTimeStore(clock) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         worker = Worker(
             store,
             [rigged],
@@ -97,8 +97,8 @@ async def run_schedules(
         return ScheduleRun(
             tasks=[await worker.client.get(task_id) for _, task_id in scheduled],
             records={
-                stored.full_name: await store.ticks_without_task(stored.namespace, stored.name)
-                for stored in await store.schedules()
+                stored.full_name: await store.list_ticks_without_task(stored.namespace, stored.name)
+                for stored in await store.list_schedules()
             },
         )
 

@@ -143,9 +143,9 @@ class VirtualTimeStore(SqliteStore):
         self._work.set()  # waiting callers compute the next time again
         return settled
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
+    async def claim_limited_steps(self, worker: WorkerId, limit: int) -> ClaimResult:
         changes = await self._thread.run(lambda on: on.total_changes, writes=False)
-        claimed = await super().claim_gated(worker, limit)
+        claimed = await super().claim_limited_steps(worker, limit)
         self._seen_changes = None if claimed.claims else changes
         self._room_at = None
         if claimed.next_due is not None:
@@ -153,11 +153,11 @@ class VirtualTimeStore(SqliteStore):
             self._room_at = self.clock.now() + timedelta(microseconds=microseconds)
         return claimed
 
-    async def due_schedules(self, limit: int) -> list[DueSchedule]:
+    async def list_due_schedules(self, limit: int) -> list[DueSchedule]:
         until = self.schedules_until
         if until is None or self.clock.now() > until:
             return []
-        return await super().due_schedules(limit)
+        return await super().list_due_schedules(limit)
 
     async def wait_for_work(self, timeout: float) -> None:
         if not self._work.is_set():
@@ -196,9 +196,9 @@ class VirtualTimeStore(SqliteStore):
             self.clock.advance(pause)
             self.skipped += pause
         if ahead.deadline == min(instants):
-            await self.sweep()
+            await self.end_overdue_and_failed_tasks()
         if ahead.timeout == min(instants):
-            await self.end_late_waits(1000)
+            await self.end_timed_out_waits(1000)
         if tick == min(instants) and self.start_scheduled is not None:
             await self.start_scheduled()
         self._work.set()
@@ -212,16 +212,16 @@ class VirtualTimeStore(SqliteStore):
         """Decide the oldest open approval, if there is one and a decision is left."""
         if not self._decisions:
             return False
-        for approval in await self.approvals(limit=1):
+        for approval in await self.list_open_approvals(limit=1):
             form = await fill_and_check_form(approval, self._decisions.pop(0))
             self._approved.append(approval.step)
-            await self.decide(approval.id, dumps(form), groups={EVERY_GROUP}, act=_TEST)
+            await self.decide_approval(approval.id, dumps(form), groups={EVERY_GROUP}, act=_TEST)
             return True
         return False
 
-    async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
+    async def add_completion_token(self, claim: Claim, digest: str) -> DurableCall | None:
         self._tokens[claim.task_id, claim.no] = digest
-        return await super().open_completion(claim, digest)
+        return await super().add_completion_token(claim, digest)
 
     async def _complete_external_step(self) -> bool:
         """Complete the first waiting external step, if there is one and a completion is left."""
@@ -230,7 +230,7 @@ class VirtualTimeStore(SqliteStore):
         rows = await self._thread.run(lambda on: on.execute(_EXTERNAL).fetchall(), writes=False)
         for task_id, no, step in rows:
             self._completed.append(step)
-            await self.complete_external(
+            await self.complete_external_step(
                 self._tokens[TaskId(task_id), no], self._completions.pop(0)
             )
             return True
@@ -246,7 +246,7 @@ class VirtualTimeStore(SqliteStore):
             for task_id, awaited in rows:
                 if awaited == name:
                     del self._signals[index]
-                    await self.signal(NewSignal(TaskId(task_id), name, payload), _TEST)
+                    await self.send_signal(NewSignal(TaskId(task_id), name, payload), _TEST)
                     return True
         return False
 

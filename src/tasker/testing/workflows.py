@@ -202,7 +202,7 @@ async def run_workflow(
     async with VirtualTimeStore(
         clock, signals=signals, decisions=decisions, completions=completions
     ) as store:
-        await store.upgrade()
+        await store.upgrade_schema()
         for namespace in {made.namespace for made in (template, *others)}:
             anywhere = NamespacePolicy(namespace=namespace, http_hosts=("*",))
             await store.put_policy(anywhere, AuditNote(actor="test"))
@@ -225,7 +225,7 @@ async def run_workflow(
         return WorkflowRun(
             task=await worker.client.get(task.id),
             steps={step.name: step for step in await store.list_steps(task.id)},
-            attempts=tuple(await store.history(task.id, limit=100_000)),
+            attempts=tuple(await store.list_attempts(task.id, limit=100_000)),
             notices=tuple(notices),
             events=tuple(
                 reversed(await store.list_events(EventFilter(task_id=task.id), limit=1000))

@@ -42,7 +42,7 @@ async def register(store: Store, *namespaces: str, name: str = "refund") -> None
 
 async def begin(store: Store, namespace: str, name: str = "refund") -> TaskId:
     """Create a task of a namespace's template."""
-    stored = await store.template(template(namespace, name).key)
+    stored = await store.get_template(template(namespace, name).key)
     return (await begin_many(store, stored.id, 1))[0]
 
 

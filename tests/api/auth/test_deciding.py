@@ -89,7 +89,7 @@ async def test_only_assignees_with_the_permission_can_decide(store: Store) -> No
     assert [[], ["ana"], ["ana", "group"], [], ["key"]] == boxes
     assert [(200, None)] * 3 == accepted
     assert (409, "wrong_status") == again
-    names = [(await store.approval(one.id)).decided_by for one in approvals.values()]
+    names = [(await store.get_approval(one.id)).decided_by for one in approvals.values()]
     assert ["ana", "bob", "bot"] == names
 
 

@@ -97,7 +97,7 @@ async def planted(*, sensitive: bool) -> AsyncIterator[World]:
         hand = await ManualWorker.register(store)
         await _fail(store, hand, task.id)
         await store.distribute_events()
-        (delivery, *_) = await store.deliveries(OWN, "refund")
+        (delivery, *_) = await store.list_deliveries(OWN, "refund")
         await _add_child(store, task.id)
         approval = await _ask(store, hand, task.id)
         worker = await enlist(store, OWN)
@@ -116,7 +116,7 @@ async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
     logged = NewLogRecord(task_id, check.no, 1, 0, time.time(), 20, "stdout", text, fields)
     await store.append_logs([logged])
     await store.checkpoint(check, dumps({"seen": SECRET}))
-    stored = await store.template(refund(sensitive=False).key)
+    stored = await store.get_template(refund(sensitive=False).key)
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({"x": SECRET}), 0.0)
     result = dumps({"token": SECRET, "ok": True})
     await store.settle(hand.id, [completed_outcome(check, result)], events=[event])
@@ -133,7 +133,7 @@ async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
 
 async def _add_child(store: Store, parent: TaskId) -> None:
     """Create a child task of another template that was given the secret."""
-    stored = await store.template(refund(sensitive=False).key._replace(name="check_retirement"))
+    stored = await store.get_template(refund(sensitive=False).key._replace(name="check_retirement"))
     await store.create_tasks(
         [
             NewTask(
@@ -157,11 +157,11 @@ async def _ask(store: Store, hand: ManualWorker, parent: TaskId) -> str:
         "properties": {"card": {"type": "string", "default": SECRET}},
     }
     assert await store.park_for_arrival(claim, _wait("first", form))
-    (first,) = await store.approvals(task_id=claim.task_id)
-    await store.decide(first.id, dumps({"card": SECRET}), groups=["*"], act=ACT)
+    (first,) = await store.list_open_approvals(task_id=claim.task_id)
+    await store.decide_approval(first.id, dumps({"card": SECRET}), groups=["*"], act=ACT)
     (claim,) = await hand.claim()
     assert await store.park_for_arrival(claim, _wait("second", form))
-    (second,) = await store.approvals(task_id=claim.task_id)
+    (second,) = await store.list_open_approvals(task_id=claim.task_id)
     return second.id
 
 

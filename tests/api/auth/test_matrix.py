@@ -334,14 +334,14 @@ async def operate(store: Store, action: BulkAction, namespace: str) -> str:
 async def deliver(store: Store, namespace: str) -> str:
     """Publish an event in a namespace; return the id of its delivery to the webhook `refund`."""
     task_id = await begin(store, namespace)
-    stored = await store.template(template(namespace).key)
+    stored = await store.get_template(template(namespace).key)
     hand = await ManualWorker.register(store)
     (claim,) = await hand.claim()
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({}), 0.0)
     await store.settle(hand.id, [completed_outcome(claim, dumps({}))], events=[event])
     await store.cancel_task(task_id, ACT)
     await store.distribute_events()
-    (delivery,) = await store.deliveries(namespace, "refund")
+    (delivery,) = await store.list_deliveries(namespace, "refund")
     return str(delivery.id)
 
 
@@ -357,7 +357,7 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
             tasks[namespace] = await begin(store, namespace)
             (claim, *_) = await (await ManualWorker.register(store)).claim()
             assert await store.park_for_arrival(claim, make_approval_wait())
-            (approval,) = await store.approvals(task_id=tasks[namespace])
+            (approval,) = await store.list_open_approvals(task_id=tasks[namespace])
             approvals[namespace] = approval.id
             await store.cancel_task(tasks[namespace], ACT)
             await put_operated(store, namespace, "refund")

@@ -37,7 +37,7 @@ async def test_pages_are_filled_with_visible_items(either: Store) -> None:
     """Even with ten times as many invisible tasks in between; without repetition or gaps."""
     own: list[TaskId] = []
     templates = {
-        namespace: (await either.template(template(namespace).key)).id
+        namespace: (await either.get_template(template(namespace).key)).id
         for namespace in ("payments", "orders")
     }
     for _ in range(12):

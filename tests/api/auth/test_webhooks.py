@@ -37,7 +37,7 @@ async def test_a_webhook_needs_the_permission_to_read_events(store: Store) -> No
         refused = await caller.post("/v1/webhooks", json=NEW)
 
     assert (403, "events:read") == (refused.status_code, refused.json()["permission"])
-    assert [] == await store.webhooks()
+    assert [] == await store.list_webhooks()
 
 
 async def test_a_secret_is_only_in_the_response_to_its_creation(store: Store) -> None:

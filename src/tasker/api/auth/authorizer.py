@@ -311,7 +311,7 @@ class Authorizer:
             return None
         if self._plain:
             return principal.namespaces if principal.has(permission) else frozenset()
-        names = [info.name for info in await self._store.namespaces()]
+        names = [info.name for info in await self._store.list_namespaces()]
         return frozenset(
             [
                 name

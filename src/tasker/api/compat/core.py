@@ -258,7 +258,7 @@ async def list_core_attempts(
     """List a step's finished attempts, newest first."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     no, _ = await _find_step(api, await read_template_of_task(api, task.id), task.id, step_uuid)
-    attempts = await api.store.history(task.id, no=no)
+    attempts = await api.store.list_attempts(task.id, no=no)
     step = (await api.store.list_steps(task.id, after=no - 1, limit=1))[0]
     return JsonResponse([core_step_audit(task, step, attempt) for attempt in reversed(attempts)])
 
@@ -351,10 +351,10 @@ async def list_core_templates(
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     templates = [
         stored
-        for stored in await api.store.templates(namespace=namespace)
+        for stored in await api.store.list_templates(namespace=namespace)
         if visible is None or stored.template.namespace in visible
     ]
-    infos = await api.store.namespaces()
+    infos = await api.store.list_namespaces()
     descriptions = {info.name: info.policy.description for info in infos if info.policy}
     return JsonResponse(core_template_list(templates, descriptions))
 

@@ -232,10 +232,10 @@ async def get_founding_task(
 async def list_handlers(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List all namespaces with their owners and templates."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
-    templates = await api.store.templates()
+    templates = await api.store.list_templates()
     listed = [
         handler_namespace(info, [one for one in templates if one.template.namespace == info.name])
-        for info in await api.store.namespaces()
+        for info in await api.store.list_namespaces()
         if visible is None or info.name in visible
     ]
     answer: HandlerIndex = {
@@ -258,7 +258,7 @@ async def list_namespace_handlers(
 ) -> JsonResponse:
     """List the templates of one namespace."""
     await authorize(request, TEMPLATES_LIST, namespace=namespace)
-    templates = await api.store.templates(namespace=namespace)
+    templates = await api.store.list_templates(namespace=namespace)
     listed = handler_namespace(await _get_namespace_info(api, namespace), templates)
     answer: HandlersOfNamespace = {
         "namespace": namespace,
@@ -273,7 +273,7 @@ async def list_namespace_handlers(
 
 
 async def _get_namespace_info(api: ApiServices, namespace: str) -> NamespaceInfo:
-    for info in await api.store.namespaces():
+    for info in await api.store.list_namespaces():
         if info.name == namespace:
             return info
     raise NotFound(f"namespace {namespace} not found")
@@ -296,5 +296,5 @@ async def get_handler(
     """Read one template version: the latest, or the one that `version` selects."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
     loaded = await api.templates.find(name, namespace, version)
-    siblings = await api.store.templates(namespace=namespace, name=name)
+    siblings = await api.store.list_templates(namespace=namespace, name=name)
     return JsonResponse(handler_detail(loaded, siblings, datetime.now(UTC)))

@@ -59,11 +59,11 @@ async def list_approvals(
     visible = await visible_namespaces(request, APPROVALS_READ)
     task = None if task_id is None else TaskId(task_id)
     if status == "decided":
-        decided = await api.store.decided_approvals(
+        decided = await api.store.list_decided_approvals(
             namespace=namespace, task_id=task, visible=visible, limit=limit
         )
         return JsonResponse(ApprovalList(approvals=decided, next_cursor=None))
-    listed = await api.store.approvals(
+    listed = await api.store.list_open_approvals(
         assignee=assignee_filter(principal_of(request).name, caller_groups(request))
         if mine
         else None,
@@ -117,7 +117,7 @@ async def _read_authorized_approval(
     request: Request, api: ApiServices, approval_id: str, permission: Permission
 ) -> Approval:
     """Read an approval on which the caller may use `permission`. Raises NotFound, Problem."""
-    approval = await api.store.approval(approval_id)
+    approval = await api.store.get_approval(approval_id)
     await authorize(
         request,
         permission,

@@ -145,7 +145,7 @@ async def list_bulk_operations(
 
     They are kept for 30 days after their end. Any page may have fewer than `limit` operations.
     """
-    listed = await api.store.bulks(after=cursor, limit=limit + 1)
+    listed = await api.store.list_bulk_operations(after=cursor, limit=limit + 1)
     visible = await visible_namespaces(request, TASKS_LIST)
     page = listed[:limit]
     return JsonResponse(
@@ -159,7 +159,7 @@ async def list_bulk_operations(
 @routes.add("GET", "/{bulk_id}", TASKS_LIST, response=BulkOperation, refuses=("not_found",))
 async def read_bulk_operation(request: Request, api: ApiServicesOf, bulk_id: Uuid) -> JsonResponse:
     """Return an operation with its progress."""
-    stored = await api.store.bulk(bulk_id)
+    stored = await api.store.get_bulk_operation(bulk_id)
     if not _is_within_namespaces(stored, await visible_namespaces(request, TASKS_LIST)):
         raise NotFound(f"bulk operation {bulk_id} not found")
     return JsonResponse(stored.operation)
@@ -176,7 +176,7 @@ async def stop_bulk_operation(
     request: Request, api: ApiServicesOf, bulk_id: Uuid, reason: Text = ""
 ) -> JsonResponse:
     """Stop an operation: it changes no further tasks. Changes already made remain."""
-    stored = await api.store.bulk(bulk_id)
+    stored = await api.store.get_bulk_operation(bulk_id)
     permission = _PERMISSIONS[stored.operation.action]
     not_found_message = f"bulk operation {bulk_id} not found"
     for namespace in sorted(stored.namespaces or ()):
@@ -234,7 +234,7 @@ async def _actionable_templates(
     api = api_services_of(request)
     if api.authorizer.decides_by_namespace:
         return None
-    stored = await api.store.template_statuses(namespace=filter.namespace, name=filter.name)
+    stored = await api.store.list_template_versions(namespace=filter.namespace, name=filter.name)
     names = {TemplateName(one.namespace, one.name, one.version) for one in stored}
     return frozenset([name for name in names if await is_allowed(request, permission, name)])
 

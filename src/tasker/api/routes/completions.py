@@ -69,6 +69,6 @@ async def complete_step(
         raise InvalidInput("the body must have either 'result' or 'error'")
     value = {"error": body.error} if "error" in given else {"result": body.result}
     text = dumps(value, what="the completion", limit=DEFAULT_LIMIT)
-    if not await api.store.complete_external(hash_token(token), text):
+    if not await api.store.complete_external_step(hash_token(token), text):
         raise NotFound("no step waits for this completion")
     return JsonResponse(CompletionResponse(completed=True))

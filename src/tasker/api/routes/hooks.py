@@ -88,7 +88,9 @@ async def list_hooks(
 ) -> JsonResponse:
     """List provider hooks, without their secrets."""
     visible = await visible_namespaces(request, WEBHOOKS_READ)
-    return JsonResponse(HookList(hooks=await api.store.hooks(namespace=namespace, visible=visible)))
+    return JsonResponse(
+        HookList(hooks=await api.store.list_hooks(namespace=namespace, visible=visible))
+    )
 
 
 @routes.add(
@@ -170,7 +172,7 @@ async def receive_hook_request(
     content = await request.body()
     if len(content) > DEFAULT_LIMIT:
         raise TooLarge("the body", len(content), DEFAULT_LIMIT)
-    given = await api.store.hook_secret(namespace, name)
+    given = await api.store.find_hook_with_secret(namespace, name)
     headers = {name.lower(): value for name, value in request.headers.items()}
     if not has_valid_signature(given, headers, content, time.time()) or given is None:
         raise NotFound(f"hook {namespace}.{name} not found, or the signature is invalid")
@@ -196,14 +198,14 @@ async def _send_hook_message(store: Store, hook: ProviderHook, names: Mapping[st
     actor = f"hook {hook.namespace}.{hook.name}"
     if hook.target is HookMessageKind.BROADCAST:
         broadcast = NewBroadcast(hook.namespace, hook.sends, key, payload, id_)
-        await store.broadcast(broadcast, actor)
+        await store.send_broadcast(broadcast, actor)
         return True
     try:
         task = await store.get_task(TaskId(key))
         if task.namespace != hook.namespace:
             return False
         signal = NewSignal(task.id, hook.sends, payload, id_)
-        await store.signal(signal, AuditNote(actor=actor, via=AccessChannel.API))
+        await store.send_signal(signal, AuditNote(actor=actor, via=AccessChannel.API))
     except Refused:  # the task does not exist or has ended
         return False
     return True

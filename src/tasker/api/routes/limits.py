@@ -66,8 +66,8 @@ async def list_limits(
     if namespace is not None:
         await authorize(request, LIMITS_READ, namespace=namespace)
     space = namespace or ""
-    listed = await api.store.limits(space, after=after, limit=limit)
-    settings = await api.store.limit_settings(space)
+    listed = await api.store.list_limits(space, after=after, limit=limit)
+    settings = await api.store.list_limit_settings(space)
     return JsonResponse(
         LimitList(
             limits=[limit_view(one) for one in listed],

@@ -62,7 +62,7 @@ async def list_logs(
         no, step = await find_step(api, await read_template_of_task(api, task.id), task.id, step)
     viewer, text = viewer_of(request), query.text
     searched_later = text is not None and not await viewer.sees_all()
-    records = await api.store.logs(
+    records = await api.store.list_logs(
         task.id,
         LogFilter(
             no=no,

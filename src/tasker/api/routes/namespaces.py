@@ -67,7 +67,9 @@ async def list_namespaces(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List namespaces, each with its owner and the number of its template versions."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
     namespaces = [
-        info for info in await api.store.namespaces() if visible is None or info.name in visible
+        info
+        for info in await api.store.list_namespaces()
+        if visible is None or info.name in visible
     ]
     return JsonResponse(NamespaceList(namespaces=namespaces))
 
@@ -84,7 +86,7 @@ async def get_namespace(
 ) -> JsonResponse:
     """Read a namespace."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
-    for info in await api.store.namespaces():
+    for info in await api.store.list_namespaces():
         if info.name == namespace:
             return JsonResponse(info)
     raise NotFound(f"namespace {namespace} not found")
@@ -128,7 +130,7 @@ async def get_namespace_audit(
 ) -> JsonResponse:
     """List changes of a namespace's policy and template versions, newest first."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
-    events = await api.store.team_audit(namespace=namespace, after=cursor, limit=limit + 1)
+    events = await api.store.list_team_audit(namespace=namespace, after=cursor, limit=limit + 1)
     return _audit_page(events, limit)
 
 
@@ -142,7 +144,7 @@ async def list_audit(
 ) -> JsonResponse:
     """List changes of policies, template versions and API keys, newest first."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
-    events = await api.store.team_audit(
+    events = await api.store.list_team_audit(
         namespace=namespace, visible=visible, after=cursor, limit=limit + 1
     )
     return _audit_page(events, limit)
@@ -282,7 +284,7 @@ async def _handler_names_of(api: ApiServices, namespaces: Collection[str]) -> fr
     """Return all names of the handlers that templates of the given namespaces use."""
     names = [
         name
-        for stored in await api.store.templates()
+        for stored in await api.store.list_templates()
         if stored.template.namespace in namespaces
         for spec in stored.template.steps
         for name in (spec.handler, f"{stored.template.namespace}.{spec.handler}")

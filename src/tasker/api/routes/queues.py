@@ -44,10 +44,10 @@ async def list_queues(
 ) -> JsonResponse:
     """List the handlers' queues with their pauses and numbers of waiting and running steps."""
     visible = await visible_namespaces(request, QUEUES_READ)
-    paused = {(one.kind, one.namespace, one.name): one for one in await api.store.pauses()}
+    paused = {(one.kind, one.namespace, one.name): one for one in await api.store.list_pauses()}
     listed = [
         _queue_view(one, paused.values())
-        for one in await api.store.queue_backlog()
+        for one in await api.store.count_backlog_by_queue()
         if namespace in (None, one.namespace) and (visible is None or one.namespace in visible)
     ]
     return JsonResponse(QueueList(queues=listed))
@@ -83,7 +83,7 @@ async def list_pauses(
     visible = await visible_namespaces(request, QUEUES_READ)
     listed = [
         one
-        for one in await api.store.pauses(namespace=namespace)
+        for one in await api.store.list_pauses(namespace=namespace)
         if visible is None or one.namespace in visible
     ]
     return JsonResponse(PauseList(pauses=listed))

@@ -187,7 +187,7 @@ async def list_schedules(
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
 ) -> JsonResponse:
     """List schedules, oldest first."""
-    listed = await api.store.schedules(
+    listed = await api.store.list_schedules(
         namespace=namespace,
         template=template,
         visible=await visible_namespaces(request, SCHEDULES_READ),
@@ -252,7 +252,7 @@ async def get_schedule(
 ) -> JsonResponse:
     """Read a schedule."""
     await _authorize_schedule(request, SCHEDULES_READ, namespace, name)
-    return _schedule_response(await api.store.schedule(namespace, name))
+    return _schedule_response(await api.store.get_schedule(namespace, name))
 
 
 @routes.add(
@@ -303,7 +303,7 @@ async def update_schedule(
     Its next tick stays the same unless its times change. Also needs `tasks:create`.
     """
     await _authorize_schedule(request, SCHEDULES_UPDATE, namespace, name)
-    stored = await api.store.schedule(namespace, name)
+    stored = await api.store.get_schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     template = f"{namespace}.{stored.template}"
     schedules = caller_client(request, api).schedules
@@ -335,7 +335,7 @@ async def delete_schedule(
 ) -> JsonResponse:
     """Delete a schedule that no template declares; its tasks remain."""
     await _authorize_schedule(request, SCHEDULES_DELETE, namespace, name)
-    stored = await api.store.schedule(namespace, name)
+    stored = await api.store.get_schedule(namespace, name)
     schedules = caller_client(request, api).schedules
     await schedules.delete(stored.full_name, reason=reason, if_match=if_match)
     return _schedule_response(stored)
@@ -351,7 +351,7 @@ async def list_ticks(
 ) -> JsonResponse:
     """List the ticks that have no task, latest first."""
     await _authorize_schedule(request, SCHEDULES_READ, namespace, name)
-    ticks = await api.store.ticks_without_task(namespace, name, limit=limit)
+    ticks = await api.store.list_ticks_without_task(namespace, name, limit=limit)
     return JsonResponse(TickList(ticks=ticks))
 
 
@@ -406,7 +406,7 @@ async def backfill_schedule(
     Also needs `tasks:create`.
     """
     schedules = await _schedule_client_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
-    stored = await api.store.schedule(namespace, name)
+    stored = await api.store.get_schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     return JsonResponse(
         await schedules.backfill(stored.full_name, body.start, body.end, dry_run=body.dry_run)
@@ -434,7 +434,7 @@ async def trigger_schedule(
     Also needs `tasks:create`.
     """
     schedules = await _schedule_client_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
-    stored = await api.store.schedule(namespace, name)
+    stored = await api.store.get_schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     task_id = await schedules.trigger(stored.full_name)
     return JsonResponse(TriggerResponse(task_id=task_id), 201, {"Location": f"/v1/tasks/{task_id}"})

@@ -60,7 +60,7 @@ async def get_task_snapshot(
     if etag in if_none_match:
         return Response(status_code=304, headers=headers)
     loaded, steps = await read_template_and_steps(api, task)
-    history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
+    history = await api.store.list_attempts(task.id, limit=MOST_ATTEMPTS)
     now = datetime.now(UTC)
 
     def build_snapshot() -> SnapshotView:
@@ -136,7 +136,7 @@ async def preview_action(
     loaded, steps = await read_template_and_steps(api, task)
     children = []
     if body.action is TaskAction.CANCEL:
-        children = await api.store.attached_tasks(task.id, limit=_MOST_CHILDREN)
+        children = await api.store.list_attached_tasks(task.id, limit=_MOST_CHILDREN)
     described = loaded.fill_derived_fields(steps, datetime.now(UTC))
     return JsonResponse(
         make_action_preview(

@@ -121,7 +121,7 @@ async def list_steps(
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded = await read_template_of_task(api, task.id)
     steps = await api.store.list_steps(task.id, after=cursor, limit=limit)
-    history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
+    history = await api.store.list_attempts(task.id, limit=MOST_ATTEMPTS)
 
     def build_step_page() -> list[Step]:
         now = datetime.now(UTC)
@@ -141,7 +141,7 @@ async def list_step_attempts(
     step: ReadableStep, limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000
 ) -> JsonResponse:
     """List a step's finished attempts, oldest first."""
-    return JsonResponse(await step.api.store.history(step.task.id, no=step.no, limit=limit))
+    return JsonResponse(await step.api.store.list_attempts(step.task.id, no=step.no, limit=limit))
 
 
 @routes.add("POST", "/{step}/retry", STEPS_RETRY, response=Step, refuses=_ACTS)

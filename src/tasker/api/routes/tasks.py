@@ -370,7 +370,7 @@ async def list_task_attempts(
 ) -> JsonResponse:
     """List the finished attempts of all steps of a task, oldest first."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    return JsonResponse(await api.store.history(task.id, limit=limit))
+    return JsonResponse(await api.store.list_attempts(task.id, limit=limit))
 
 
 @routes.add(
@@ -383,7 +383,7 @@ async def list_task_attempts(
 async def get_task_audit(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """List operator actions on a task, oldest first."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    return JsonResponse(await api.store.audit(task.id))
+    return JsonResponse(await api.store.list_audit_entries(task.id))
 
 
 # ----------------------------------------------------------------------- acting
@@ -567,7 +567,7 @@ async def read_template_and_steps(
 async def task_response(api: ApiServices, task: Task, status: int = 200) -> JsonResponse:
     """Respond with a task and its steps."""
     loaded, steps = await read_template_and_steps(api, task)
-    history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
+    history = await api.store.list_attempts(task.id, limit=MOST_ATTEMPTS)
 
     def build_task_view() -> TaskView:
         now = datetime.now(UTC)
@@ -581,5 +581,5 @@ async def read_task_times(
     api: ApiServices, task: Task, steps: Sequence[Step], now: datetime, *, no: int | None = None
 ) -> TaskTimes:
     """Return the time of a task's steps by phase; `no` selects a single step."""
-    history = await api.store.history(task.id, no=no, limit=MOST_ATTEMPTS)
+    history = await api.store.list_attempts(task.id, no=no, limit=MOST_ATTEMPTS)
     return task_times(task, steps, history, now)

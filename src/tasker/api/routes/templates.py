@@ -103,9 +103,9 @@ async def list_templates(
     """List template versions with one status, optionally filtered by template."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     if status is TemplateStatus.APPROVED:
-        templates = await api.store.templates(namespace=namespace, name=name)
+        templates = await api.store.list_templates(namespace=namespace, name=name)
     else:
-        known = await api.store.template_statuses(namespace=namespace, name=name)
+        known = await api.store.list_template_versions(namespace=namespace, name=name)
         templates = [await _get_stored_template(api, one) for one in known if one.status is status]
     shown = [one for one in templates if visible is None or one.template.namespace in visible]
 
@@ -127,7 +127,7 @@ async def list_template_versions(
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     listed = [
         one
-        for one in await api.store.template_statuses(namespace=namespace, name=name)
+        for one in await api.store.list_template_versions(namespace=namespace, name=name)
         if (visible is None or one.namespace in visible) and status in (None, one.status)
     ]
     return JsonResponse(ReviewedVersionList(versions=listed))
@@ -143,7 +143,7 @@ async def list_versions(
 ) -> JsonResponse:
     """List the versions of a template, with their reviews."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name)
-    listed = await api.store.template_statuses(namespace=namespace, name=name)
+    listed = await api.store.list_template_versions(namespace=namespace, name=name)
     if not listed:
         raise NotFound(f"template {namespace}.{name} not found")
     approved = [one.version for one in listed if one.status is TemplateStatus.APPROVED]
@@ -236,7 +236,7 @@ async def _load_version(
     """Return a template version; an exact version may have any status."""
     await authorize(request, permission, namespace=namespace, name=name, version=version)
     if versions.is_exact_version(version):
-        known = await api.store.template_statuses(namespace=namespace, name=name)
+        known = await api.store.list_template_versions(namespace=namespace, name=name)
         matches = [one for one in known if one.version == version]
         if matches:
             approved = [one for one in matches if one.status is TemplateStatus.APPROVED]

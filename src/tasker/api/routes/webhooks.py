@@ -107,7 +107,7 @@ async def list_webhooks(
 ) -> JsonResponse:
     """List webhooks with the numbers of their pending and dead deliveries."""
     visible = await visible_namespaces(request, WEBHOOKS_READ)
-    webhooks = await api.store.webhooks(namespace=namespace, visible=visible)
+    webhooks = await api.store.list_webhooks(namespace=namespace, visible=visible)
     return JsonResponse(WebhookList(webhooks=webhooks))
 
 
@@ -146,7 +146,7 @@ async def get_webhook(
 ) -> JsonResponse:
     """Read a webhook."""
     await authorize(request, WEBHOOKS_READ, namespace=namespace)
-    return JsonResponse(await api.store.webhook(namespace, name))
+    return JsonResponse(await api.store.get_webhook(namespace, name))
 
 
 @routes.add(

@@ -58,7 +58,7 @@ async def upgrade_schema(
 async def _upgrade_store(invocation: Invocation) -> None:
     async with make_store(invocation.store_url) as store:
         before = await store.schema_status()
-        after = before if before.is_ready else await store.upgrade()
+        after = before if before.is_ready else await store.upgrade_schema()
         url = store.url
     if invocation.as_json:
         invocation.print_json({"store": url, "before": before.current, "current": after.current})
@@ -78,7 +78,7 @@ async def show_store_status(invocation: Invocation) -> ExitCode:
     async with make_store(invocation.store_url) as store:
         schema = await store.schema_status()
         workers = await store.list_workers() if schema.is_ready else []
-        templates = await store.templates() if schema.is_ready else []
+        templates = await store.list_templates() if schema.is_ready else []
         oldest = await store.oldest_snapshot()
         url = store.url
     alive = [worker for worker in workers if worker.alive]
@@ -150,10 +150,10 @@ async def prune_tasks(
     before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
     async with invocation.open_store() as store:
         if dry_run:
-            count = await store.prunable(ended_before=before)
+            count = await store.count_prunable_tasks(ended_before=before)
         else:
             count = 0
-            while deleted := await store.prune(ended_before=before, limit=_BATCH):
+            while deleted := await store.prune_tasks(ended_before=before, limit=_BATCH):
                 count += deleted
     if invocation.as_json:
         invocation.print_json({"ended_before": before, "tasks": count, "deleted": not dry_run})

@@ -48,7 +48,9 @@ class Analytics(TransactionalStore):
 
     MERGES_APART = False  #: whether merged rows are deleted by a statement of their own
 
-    async def failed_steps(self, window: AnalysisWindow, *, limit: int = 1000) -> list[FailedStep]:
+    async def list_failed_steps(
+        self, window: AnalysisWindow, *, limit: int = 1000
+    ) -> list[FailedStep]:
         async def read_failed_steps(tx: Session) -> list[FailedStep]:
             period = await _resolve_period(tx, window)
             rows = await tx.fetch_all(
@@ -73,7 +75,7 @@ class Analytics(TransactionalStore):
         )
         return make_usual_durations(((row["node"], row["seconds"]) for row in rows), names)
 
-    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
+    async def list_failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
         async def read_failure_care(tx: Session) -> list[FailureTriage]:
             rows = await tx.fetch_all("list_failure_care", fingerprints=list(fingerprints))
             return [tx.read.failure_care(row) for row in rows]
@@ -133,12 +135,12 @@ class Analytics(TransactionalStore):
 
         return await self._run_analysis(compute_bottlenecks)
 
-    async def add_figures(self, figures: Sequence[MinuteFigures]) -> None:
+    async def add_minute_figures(self, figures: Sequence[MinuteFigures]) -> None:
         await self._execute_in_transaction(
             "add_minute_figures", rows=codec.dumps([row._asdict() for row in figures])
         )
 
-    async def tend_figures(self) -> None:
+    async def maintain_minute_figures(self) -> None:
         async def maintain_minute_figures(tx: Session) -> None:
             now = int(tx.now.timestamp()) // 60
             (row,) = await tx.fetch_all("last_counted_minute")
@@ -156,7 +158,9 @@ class Analytics(TransactionalStore):
 
         await self._in_write_transaction(maintain_minute_figures)
 
-    async def figures(self, window: AnalysisWindow, *, step_seconds: int) -> list[FigureRow]:
+    async def list_minute_figures(
+        self, window: AnalysisWindow, *, step_seconds: int
+    ) -> list[FigureRow]:
         async def read_minute_figures(tx: Session) -> list[FigureRow]:
             period = await _resolve_period(tx, window)
             rows = await tx.fetch_all(
@@ -169,10 +173,10 @@ class Analytics(TransactionalStore):
 
         return await self._in_read_transaction(read_minute_figures)
 
-    async def backlog(self) -> Utilization:
+    async def count_backlog(self) -> Utilization:
         return await self._run_analysis(self._read_utilization)
 
-    async def queue_backlog(self) -> list[HandlerBacklog]:
+    async def count_backlog_by_queue(self) -> list[HandlerBacklog]:
         async def count_backlog_by_queue(tx: Session) -> list[HandlerBacklog]:
             rows = await tx.fetch_all("count_backlog_by_queue", most=self._row_limits().attempts)
             return [

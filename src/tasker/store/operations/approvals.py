@@ -36,7 +36,7 @@ ESCALATES = AuditNote(actor="tasker", reason="not decided in time")
 class Approvals(TransactionalStore):
     """Approvals: the inbox, decisions and escalations."""
 
-    async def approvals(
+    async def list_open_approvals(
         self,
         *,
         assignee: Collection[str] | None = None,
@@ -60,7 +60,7 @@ class Approvals(TransactionalStore):
 
         return await self._in_read_transaction(read_open_approvals)
 
-    async def decided_approvals(
+    async def list_decided_approvals(
         self,
         *,
         namespace: str | None = None,
@@ -80,10 +80,10 @@ class Approvals(TransactionalStore):
 
         return await self._in_read_transaction(read_decided_approvals)
 
-    async def approval(self, approval_id: str) -> Approval:
+    async def get_approval(self, approval_id: str) -> Approval:
         return await self._in_read_transaction(lambda tx: _read_approval(tx, approval_id))
 
-    async def decide(
+    async def decide_approval(
         self, approval_id: str, form: JsonText, *, groups: Collection[str], act: AuditNote
     ) -> Approval:
         async def decide_and_wake_step(tx: Session) -> Approval:
@@ -109,7 +109,7 @@ class Approvals(TransactionalStore):
 
         return await self._in_yielding_transaction(decide_and_wake_step)
 
-    async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
+    async def add_completion_token(self, claim: Claim, digest: str) -> DurableCall | None:
         async def add_completion_token(tx: Session) -> DurableCall | None:
             await tx.fetch_all(
                 "add_completion_token", digest=digest, task_id=claim.task_id, no=claim.no
@@ -123,10 +123,10 @@ class Approvals(TransactionalStore):
 
         return await self._in_yielding_transaction(add_completion_token)
 
-    async def complete_external(self, digest: str, value: JsonText) -> bool:
+    async def complete_external_step(self, digest: str, value: JsonText) -> bool:
         return await self._in_yielding_transaction(lambda tx: _complete_step(tx, digest, value))
 
-    async def fail_external(
+    async def fail_external_step(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
     ) -> SettleResult | None:
         task_id, no, attempt = outcome.attempt_key

@@ -31,7 +31,7 @@ LEASE = 5.0  #: seconds without progress after which other processes continue an
 class BulkOperations(Operators):
     """Implements `tasker.store.protocol.BulkStore`."""
 
-    async def add_bulk(self, new: NewBulkOperation, act: AuditNote) -> BulkOperation:
+    async def add_bulk_operation(self, new: NewBulkOperation, act: AuditNote) -> BulkOperation:
         async def add_operation(tx: Session) -> BulkOperation:
             await tx.fetch_all(
                 "add_bulk_operation",
@@ -50,10 +50,10 @@ class BulkOperations(Operators):
 
         return await self._in_write_transaction(add_operation)
 
-    async def bulk(self, bulk_id: str) -> StoredBulkOperation:
+    async def get_bulk_operation(self, bulk_id: str) -> StoredBulkOperation:
         return await self._in_read_transaction(lambda tx: _read_operation(tx, bulk_id))
 
-    async def bulks(
+    async def list_bulk_operations(
         self, *, after: str | None = None, limit: int = 100
     ) -> list[StoredBulkOperation]:
         async def read_operations(tx: Session) -> list[StoredBulkOperation]:
@@ -62,7 +62,7 @@ class BulkOperations(Operators):
 
         return await self._in_read_transaction(read_operations)
 
-    async def stop_bulk(self, bulk_id: str, act: AuditNote) -> BulkOperation:
+    async def stop_bulk_operation(self, bulk_id: str, act: AuditNote) -> BulkOperation:
         async def stop_operation(tx: Session) -> BulkOperation:
             operation = (await _read_operation(tx, bulk_id)).operation
             stopped = await tx.fetch_all(
@@ -76,18 +76,18 @@ class BulkOperations(Operators):
 
         return await self._in_write_transaction(stop_operation)
 
-    async def take_bulk(self) -> StoredBulkOperation | None:
+    async def claim_bulk_operation(self) -> StoredBulkOperation | None:
         async def claim_operation(tx: Session) -> StoredBulkOperation | None:
             row = await tx.fetch_one("claim_bulk_operation", lease=LEASE)
             return None if row is None else _parse_operation(row, tx.read)
 
         return await self._in_write_transaction(claim_operation)
 
-    async def next_bulk(self) -> float | None:
+    async def seconds_until_bulk_batch(self) -> float | None:
         row = await self._fetch_one("seconds_until_bulk_batch")
         return None if row is None else float(row["delay"])
 
-    async def act_in_bulk(
+    async def apply_bulk_action(
         self,
         stored: StoredBulkOperation,
         task_id: TaskId,
@@ -128,7 +128,7 @@ class BulkOperations(Operators):
         await self._finish_actions(task_id)
         return stored._replace(last_task=task_id)
 
-    async def pass_in_bulk(
+    async def skip_bulk_task(
         self, stored: StoredBulkOperation, task_id: TaskId, refusal: BulkRejection | None
     ) -> StoredBulkOperation | None:
         async def skip_task(tx: Session) -> bool:
@@ -143,7 +143,7 @@ class BulkOperations(Operators):
         moved = await self._in_write_transaction(skip_task)
         return stored._replace(last_task=task_id) if moved else None
 
-    async def pace_bulk(
+    async def schedule_bulk_batch(
         self, stored: StoredBulkOperation, delay: float, *, ended: bool = False
     ) -> None:
         await self._execute_in_transaction(
@@ -154,10 +154,10 @@ class BulkOperations(Operators):
             ended=ended,
         )
 
-    async def prune_bulks(self, before: datetime) -> None:
+    async def prune_bulk_operations(self, before: datetime) -> None:
         await self._execute_in_transaction("prune_bulk_operations", before=before)
 
-    async def count_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
+    async def count_tasks_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
         async def count_tasks_by_template(tx: Session) -> dict[str, int]:
             rows = await tx.fetch_all(
                 "count_tasks_by_template", **await task_filter_parameters(tx, filter), most=most

@@ -61,7 +61,7 @@ class Events(TransactionalStore):
 
         return await self._in_read_transaction(read_events)
 
-    async def recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
+    async def list_recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
         async def read_recent_events(tx: Session) -> list[Event]:
             rows = await tx.fetch_all("list_recent_events", after=after, since=since, limit=limit)
             return [_parse_event(row, tx.read) for row in rows]
@@ -92,7 +92,7 @@ class Events(TransactionalStore):
 
         return await self._in_write_transaction(put_subscribers)
 
-    async def subscriptions(self) -> list[Subscription]:
+    async def list_subscriptions(self) -> list[Subscription]:
         async def read_subscriptions(tx: Session) -> list[Subscription]:
             return [_parse_subscription(row, tx.read) for row in await _fetch_subscriptions(tx)]
 
@@ -168,7 +168,7 @@ class Events(TransactionalStore):
 
         await self._in_write_transaction(record_delivery_outcomes)
 
-    async def deliveries(
+    async def list_deliveries(
         self,
         namespace: str,
         name: str,
@@ -191,7 +191,7 @@ class Events(TransactionalStore):
 
         return await self._in_read_transaction(read_deliveries)
 
-    async def send_again(
+    async def resend_delivery(
         self, namespace: str, name: str, delivery: DeliveryId, act: AuditNote
     ) -> None:
         async def make_delivery_due(tx: Session) -> None:
@@ -209,7 +209,7 @@ class Events(TransactionalStore):
 
     # ---------------------------------------------------------------- webhooks
 
-    async def endpoints(self) -> list[WebhookEndpoint]:
+    async def list_webhook_endpoints(self) -> list[WebhookEndpoint]:
         async def read_webhook_endpoints(tx: Session) -> list[WebhookEndpoint]:
             return [
                 WebhookEndpoint(
@@ -224,7 +224,7 @@ class Events(TransactionalStore):
 
         return await self._in_read_transaction(read_webhook_endpoints)
 
-    async def webhooks(
+    async def list_webhooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[Webhook]:
         async def read_webhooks(tx: Session) -> list[Webhook]:
@@ -235,7 +235,7 @@ class Events(TransactionalStore):
 
         return await self._in_read_transaction(read_webhooks)
 
-    async def webhook(self, namespace: str, name: str) -> Webhook:
+    async def get_webhook(self, namespace: str, name: str) -> Webhook:
         return await self._in_read_transaction(lambda tx: _read_webhook(tx, namespace, name))
 
     async def add_webhook(self, new: NewWebhook, act: AuditNote) -> Webhook:

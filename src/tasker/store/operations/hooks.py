@@ -63,7 +63,7 @@ class Hooks(TransactionalStore):
 
         await self._in_write_transaction(delete_and_audit_hook)
 
-    async def hooks(
+    async def list_hooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[ProviderHook]:
         async def read_hooks(tx: Session) -> list[ProviderHook]:
@@ -73,7 +73,7 @@ class Hooks(TransactionalStore):
 
         return await self._in_read_transaction(read_hooks)
 
-    async def hook_secret(self, namespace: str, name: str) -> HookWithSecret | None:
+    async def find_hook_with_secret(self, namespace: str, name: str) -> HookWithSecret | None:
         async def read_hook_with_secret(tx: Session) -> HookWithSecret | None:
             row = await tx.fetch_one("find_hook", namespace=namespace, name=name)
             if row is None:

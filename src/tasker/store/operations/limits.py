@@ -222,14 +222,16 @@ class Limits(TransactionalStore):
             await tx.fetch_all("change_limit_gate_bounds", id=row["id"], **bounds)
         await tx.call_function("wake_workers")
 
-    async def limit_settings(self, namespace: str) -> list[LimitSetting]:
+    async def list_limit_settings(self, namespace: str) -> list[LimitSetting]:
         async def read_limit_settings(tx: Session) -> list[LimitSetting]:
             rows = await tx.fetch_all("list_limit_settings", namespace=namespace)
             return [_parse_setting(tx, row) for row in rows]
 
         return await self._in_read_transaction(read_limit_settings)
 
-    async def limits(self, namespace: str, *, after: str = "", limit: int = 100) -> list[LimitInfo]:
+    async def list_limits(
+        self, namespace: str, *, after: str = "", limit: int = 100
+    ) -> list[LimitInfo]:
         async def read_limits(tx: Session) -> list[LimitInfo]:
             rows = await tx.fetch_all("list_limit_settings", namespace=namespace)
             settings = [_parse_setting(tx, row) for row in rows]

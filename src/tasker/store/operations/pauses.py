@@ -53,7 +53,7 @@ class Pauses(Operators):
             await self._set_template_tasks_paused(target, paused=False)
         return resumed
 
-    async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
+    async def list_pauses(self, *, namespace: str | None = None) -> list[Pause]:
         async def read_pauses(tx: Session) -> list[Pause]:
             return [
                 tx.read.pause(row) for row in await tx.fetch_all("list_pauses", namespace=namespace)

@@ -21,9 +21,9 @@ class ConcurrencyPlaces(Pauses):
     """Admits tasks that wait until fewer tasks of their key are open."""
 
     _looked_at = _FIRST
-    """The last key that `admit_waiting` has examined; the next call starts after it."""
+    """The last key that `admit_waiting_tasks` has examined; the next call starts after it."""
 
-    async def admit_waiting(self, limit: int) -> int:
+    async def admit_waiting_tasks(self, limit: int) -> int:
         after = self._looked_at
         rows = await self._fetch_all(
             "concurrency_keys_with_waiting_tasks",
@@ -34,7 +34,7 @@ class ConcurrencyPlaces(Pauses):
         self._looked_at = _parse_limit_key(rows[-1]) if len(rows) == limit else _FIRST
         return await self._admit_tasks_of_keys(rows)
 
-    async def admit_after(self, ended: Collection[TaskId]) -> int:
+    async def admit_tasks_after(self, ended: Collection[TaskId]) -> int:
         return await self._admit_tasks_of_keys(
             await self._fetch_all("concurrency_keys_waiting_for_tasks", tasks=list(ended))
         )

@@ -51,7 +51,7 @@ class Schedules(TransactionalStore):
 
         return await self._in_write_transaction(lock_and_change_schedule)
 
-    async def pause_schedule(
+    async def set_schedule_paused(
         self,
         namespace: str,
         name: str,
@@ -92,10 +92,10 @@ class Schedules(TransactionalStore):
 
         return await self._in_write_transaction(lock_and_delete_schedule)
 
-    async def schedule(self, namespace: str, name: str) -> StoredSchedule:
+    async def get_schedule(self, namespace: str, name: str) -> StoredSchedule:
         return await self._in_read_transaction(lambda tx: read_schedule(tx, namespace, name))
 
-    async def schedules(
+    async def list_schedules(
         self,
         *,
         namespace: str | None = None,
@@ -118,7 +118,7 @@ class Schedules(TransactionalStore):
 
         return await self._in_read_transaction(read_schedules)
 
-    async def ticks_without_task(
+    async def list_ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
     ) -> list[TickRecord]:
         async def read_ticks_without_task(tx: Session) -> list[TickRecord]:
@@ -130,7 +130,7 @@ class Schedules(TransactionalStore):
 
     # -------------------------------------------------------------------- ticks
 
-    async def due_schedules(self, limit: int) -> list[DueSchedule]:
+    async def list_due_schedules(self, limit: int) -> list[DueSchedule]:
         async def read_due_schedules(tx: Session) -> list[DueSchedule]:
             rows = await tx.fetch_all("list_due_schedules", limit=limit)
             waiting: dict[int, list[datetime]] = {}

@@ -28,7 +28,7 @@ class StepLogs(TransactionalStore):
         if rows:
             await self._execute_in_transaction("append_logs", records=codec.dumps(rows))
 
-    async def logs(
+    async def list_logs(
         self,
         task_id: TaskId,
         filter: LogFilter = EVERY_RECORD,

@@ -40,22 +40,22 @@ class Tasks(TransactionalStore):
             lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id))
         )
 
-    async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
+    async def get_task_etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
         async def compute_etags(tx: Session) -> dict[TaskId, str]:
             rows = await tx.fetch_all("get_task_etags", ids=list(ids), counted=limits.STEPS_PAGE)
             return {TaskId(row["id"]): compute_etag(row) for row in rows}
 
         return await self._in_read_transaction(compute_etags) if ids else {}
 
-    async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
+    async def find_ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
         rows = await self._fetch_all("find_ended_tasks", ids=list(ids))
         return {TaskId(row["id"]) for row in rows}
 
-    async def count_unserved_roots(self, name: TemplateName) -> int:
+    async def count_unserved_root_steps(self, name: TemplateName) -> int:
         row = await self._fetch_one("count_unserved_root_steps", **name._asdict())
         return int(row["roots"]) if row else 0
 
-    async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
+    async def find_task_by_key(self, namespace: str, idempotency_key: str) -> Task | None:
         async def read_task_by_key(tx: Session) -> Task | None:
             row = await tx.fetch_one("find_task_by_key", namespace=namespace, key=idempotency_key)
             return None if row is None else await read_task(tx, row["task_id"])
@@ -105,7 +105,7 @@ class Tasks(TransactionalStore):
 
         return await self._in_read_transaction(count_tasks_by_status)
 
-    async def attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
+    async def list_attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
         rows = await self._fetch_all("list_attached_tasks", parent_id=parent_id, limit=limit)
         return [TaskId(row["id"]) for row in rows]
 
@@ -153,7 +153,7 @@ class Tasks(TransactionalStore):
 
         return await self._in_read_transaction(read_step_pages)
 
-    async def history(
+    async def list_attempts(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
         task_id = operator_rules.canonical_task_id(task_id)
@@ -169,7 +169,7 @@ class Tasks(TransactionalStore):
 
         return await self._in_read_transaction(read_attempts)
 
-    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
+    async def list_audit_entries(self, task_id: TaskId) -> list[AuditEntry]:
         task_id = operator_rules.canonical_task_id(task_id)
 
         async def read_audit_entries(tx: Session) -> list[AuditEntry]:
@@ -180,7 +180,7 @@ class Tasks(TransactionalStore):
 
         return await self._in_read_transaction(read_audit_entries)
 
-    async def prunable(self, *, ended_before: datetime | None = None) -> int:
+    async def count_prunable_tasks(self, *, ended_before: datetime | None = None) -> int:
         rows = await self._fetch_all("count_prunable_tasks", ended_before=ended_before)
         return int(rows[0]["tasks"])
 

@@ -28,13 +28,13 @@ from tasker.teams.rules import VersionRow
 class Teams(TransactionalStore):
     """Implements `tasker.store.protocol.TeamStore`."""
 
-    async def namespaces(self) -> list[NamespaceInfo]:
+    async def list_namespaces(self) -> list[NamespaceInfo]:
         async def read_namespaces(tx: Session) -> list[NamespaceInfo]:
             return [tx.read.namespace(row) for row in await tx.fetch_all("list_namespaces")]
 
         return await self._in_read_transaction(read_namespaces)
 
-    async def policy(self, namespace: str) -> NamespacePolicy | None:
+    async def get_policy(self, namespace: str) -> NamespacePolicy | None:
         return await self._in_read_transaction(lambda tx: read_policy(tx, namespace))
 
     async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
@@ -57,7 +57,7 @@ class Teams(TransactionalStore):
 
     # --------------------------------------------------------------- templates
 
-    async def decide_template(
+    async def review_template(
         self, name: TemplateName, *, approve: bool, act: AuditNote
     ) -> TemplateVersion:
         async def approve_or_reject_version(tx: Session) -> TemplateVersion:
@@ -89,7 +89,7 @@ class Teams(TransactionalStore):
 
         return await self._in_write_transaction(restore_version)
 
-    async def template_statuses(
+    async def list_template_versions(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         async def read_template_versions(tx: Session) -> list[TemplateVersion]:
@@ -98,7 +98,7 @@ class Teams(TransactionalStore):
 
         return await self._in_read_transaction(read_template_versions)
 
-    async def team_audit(
+    async def list_team_audit(
         self,
         *,
         namespace: str | None = None,

@@ -90,7 +90,7 @@ class Templates(TransactionalStore):
         stored = await written.rows.parse()
         return [Registered(*pair) for pair in zip(stored, written.created, strict=True)]
 
-    async def template(self, name: TemplateName) -> StoredTemplate:
+    async def get_template(self, name: TemplateName) -> StoredTemplate:
         stored = await self._read_templates("get_approved_template", **name._asdict())
         if not stored:
             raise registry.unknown_template_error(name)
@@ -102,7 +102,7 @@ class Templates(TransactionalStore):
             raise NotFound(f"template with the id {template_id} not found")
         return stored[0]
 
-    async def templates(
+    async def list_templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
         return await self._read_templates("list_approved_templates", namespace=namespace, name=name)
@@ -113,11 +113,11 @@ class Templates(TransactionalStore):
 
         return await (await self._in_read_transaction(fetch_templates)).parse()
 
-    async def versions(self, namespace: str, name: str) -> list[str]:
+    async def list_approved_versions(self, namespace: str, name: str) -> list[str]:
         rows = await self._fetch_all("list_approved_versions", namespace=namespace, name=name)
         return [row["version"] for row in rows]
 
-    async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
+    async def list_queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
         return await self._in_read_transaction(lambda tx: list_queues_after(tx, after))
 
 

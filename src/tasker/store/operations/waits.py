@@ -35,7 +35,7 @@ RETENTION = 7 * 86_400.0  #: seconds for which broadcasts are kept
 class Waits(TransactionalStore):
     """Waits of steps, and the signals and broadcasts that end them."""
 
-    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
+    async def park_until_task_ends(self, claim: Claim, waits_for: TaskId) -> bool:
         async def park_unless_task_ended(tx: Session) -> bool:
             child = await tx.fetch_one("lock_awaited_task", task_id=waits_for)
             over = child is None or bool(child["over"])
@@ -48,7 +48,7 @@ class Waits(TransactionalStore):
 
         return await self._in_yielding_transaction(park_unless_task_ended)
 
-    async def receive(self, claim: Claim, wait: NewWait) -> DurableCall | None:
+    async def receive_arrival(self, claim: Claim, wait: NewWait) -> DurableCall | None:
         arrived = await self._in_read_transaction(
             lambda tx: _find_first_arrival(tx, claim, wait.awaited)
         )
@@ -96,7 +96,7 @@ class Waits(TransactionalStore):
 
         return await self._in_yielding_transaction(park_unless_arrived)
 
-    async def signal(self, signal: NewSignal, act: AuditNote) -> SignalSent:
+    async def send_signal(self, signal: NewSignal, act: AuditNote) -> SignalSent:
         task_id = operator_rules.canonical_task_id(signal.task_id)
 
         async def store_and_deliver_signal(tx: Session) -> SignalSent:
@@ -131,7 +131,7 @@ class Waits(TransactionalStore):
 
         return await self._in_yielding_transaction(store_and_deliver_signal)
 
-    async def broadcast(self, broadcast: NewBroadcast, sent_by: str) -> BroadcastSent:
+    async def send_broadcast(self, broadcast: NewBroadcast, sent_by: str) -> BroadcastSent:
         namespace, name, key, payload, id = broadcast
         place = {"namespace": namespace, "name": name, "key": key}
 
@@ -156,7 +156,7 @@ class Waits(TransactionalStore):
             namespace=namespace, name=name, key=key, id=id, created=created, steps=steps
         )
 
-    async def deliver_broadcasts(self, limit: int) -> int:
+    async def complete_interrupted_broadcasts(self, limit: int) -> int:
         rows = await self._fetch_all("interrupted_broadcasts", older_than=INTERRUPTED, limit=limit)
         for row in rows:
             await self._deliver_broadcast(row["namespace"], row["name"], row["key"], row)
@@ -169,7 +169,7 @@ class Waits(TransactionalStore):
             )
         )
 
-    async def end_late_waits(self, limit: int) -> int:
+    async def end_timed_out_waits(self, limit: int) -> int:
         if await self._fetch_one("timed_out_waits", limit=1) is None:
             return 0
 

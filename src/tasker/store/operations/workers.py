@@ -89,7 +89,7 @@ class Workers(ConcurrencyPlaces):
 
         return await self._in_write_transaction(add_and_audit_worker)
 
-    async def remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
+    async def find_remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
         row = await self._fetch_one("find_remote_worker", worker=worker)
         if row is None:
             return None
@@ -115,7 +115,7 @@ class Workers(ConcurrencyPlaces):
 
         await self._in_write_transaction(drain_and_audit_worker)
 
-    async def signing_keys(self) -> list[str]:
+    async def list_ticket_signing_keys(self) -> list[str]:
         rows = await self._fetch_all("list_ticket_signing_keys")
         if not rows:
             await self._execute_in_transaction("add_signing_key")
@@ -140,7 +140,7 @@ class Workers(ConcurrencyPlaces):
         rows = await self._fetch_all("count_open_tasks", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
-    async def spawns(self, task_id: TaskId, join_no: int) -> list[StoredSpawn]:
+    async def list_spawns(self, task_id: TaskId, join_no: int) -> list[StoredSpawn]:
         rows = await self._fetch_all("list_spawns", task_id=task_id, join_no=join_no)
         return [StoredSpawn(*(row[field] for field in StoredSpawn._fields)) for row in rows]
 
@@ -157,7 +157,7 @@ class Workers(ConcurrencyPlaces):
             failed += row["instances"] if row else 0
         return failed
 
-    async def cancel_instances(self, spawn: StoredSpawn) -> None:
+    async def cancel_unstarted_instances(self, spawn: StoredSpawn) -> None:
         for first_no, last_no in _instance_pages(spawn):
             await self._execute_in_transaction(
                 "cancel_unstarted_instances",
@@ -166,12 +166,12 @@ class Workers(ConcurrencyPlaces):
                 last_no=last_no,
             )
 
-    async def held(self, worker: WorkerId) -> list[Claim]:
+    async def list_held_claims(self, worker: WorkerId) -> list[Claim]:
         return [
             _parse_claim(row) for row in await self._fetch_all("list_held_claims", worker=worker)
         ]
 
-    async def load_calls(self, claim: Claim) -> list[DurableCall]:
+    async def load_durable_calls(self, claim: Claim) -> list[DurableCall]:
         rows = await self._fetch_all("load_durable_calls", task_id=claim.task_id, no=claim.no)
         return [
             DurableCall(row["name"], DurableCallKind(row["kind"]), row["value"], row["remaining"])
@@ -187,14 +187,14 @@ class Workers(ConcurrencyPlaces):
 
         await self._in_write_transaction(retire_and_audit_worker)
 
-    async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
+    async def list_workers_on_machine(self, machine: str) -> list[NeighbourWorker]:
         rows = await self._fetch_all("list_workers_on_machine", machine=machine)
         return [NeighbourWorker(*(row[name] for name in NeighbourWorker._fields)) for row in rows]
 
-    async def renew(
+    async def renew_lease(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
-        renewed = await self.renew_group({worker: held}, lease=lease)
+        renewed = await self.renew_leases({worker: held}, lease=lease)
         if worker not in renewed:
             raise LeaseLost(f"the lease of worker {worker} had expired")
         return list(renewed[worker].revoked)
@@ -254,7 +254,7 @@ class Workers(ConcurrencyPlaces):
 
         return await self._in_read_transaction(read_workers)
 
-    async def expired(self, limit: int) -> list[ExpiredAttempt]:
+    async def list_expired_attempts(self, limit: int) -> list[ExpiredAttempt]:
         rows = await self._fetch_all("list_expired_attempts", limit=limit)
         return [
             ExpiredAttempt(
@@ -267,7 +267,7 @@ class Workers(ConcurrencyPlaces):
             for row in rows
         ]
 
-    async def fail_unclaimed(self, limit: int) -> FailUnclaimedResult:
+    async def fail_unclaimed_steps(self, limit: int) -> FailUnclaimedResult:
         if await self._fetch_one("unclaimed_steps", external=CALL, limit=1) is None:
             return FailUnclaimedResult((), ())
         return await self._in_write_transaction(lambda tx: _fail_unclaimed_steps(tx, limit))
@@ -290,7 +290,7 @@ class Workers(ConcurrencyPlaces):
 
         return await self._in_read_transaction(read_unserved_queues)
 
-    async def sweep(self) -> list[TaskEnd]:
+    async def end_overdue_and_failed_tasks(self) -> list[TaskEnd]:
         ended: list[TaskEnd] = []
         if await self._fetch_one("open_tasks_with_failed_step"):
             ended += await self._in_write_transaction(_end_failed_tasks)

@@ -109,7 +109,7 @@ class Driver(TransactionalStore):
         async with self._pooled_connection() as connection:
             return await schema.read_schema_status(connection)
 
-    async def upgrade(self) -> SchemaStatus:
+    async def upgrade_schema(self) -> SchemaStatus:
         with translate_driver_errors(self.url):
             connection = await self.address.connect()
             try:

@@ -50,7 +50,7 @@ class HotPath(Driver):
         claims, next_due = await self._run_claim("claim_steps", worker, limit)
         return ClaimResult([Claim(*row[:7]) for row in claims], next_due)
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
+    async def claim_for_workers(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         workers = list(rooms)
         rows, next_due = await self._run_claim(
             "claim_for_workers",
@@ -103,7 +103,7 @@ class HotPath(Driver):
                 claims.append(row)
         return claims, next_due
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
+    async def claim_limited_steps(self, worker: WorkerId, limit: int) -> ClaimResult:
         cursor = self._gate_cursors.setdefault(worker, GateCursor())
         after = cursor.after
         *rows, last = await self._fetch_dedicated(
@@ -174,7 +174,7 @@ class HotPath(Driver):
         )
         return self._process_settled_rows(rows)
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
+    async def settle_for_workers(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         rows = await self._fetch_dedicated(
             "settle_for_workers", **group_settlement_parameters(settlements)
         )
@@ -185,7 +185,7 @@ class HotPath(Driver):
         self._move_cursors_back(first_enqueued_steps(rows))
         return read_settled_rows(rows)
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         task_id, no, attempt = claim.attempt_key
         try:
             rows = await self._fetch_pooled(
@@ -218,7 +218,7 @@ class HotPath(Driver):
         )
         return bool(kept)
 
-    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
+    async def record_durable_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         tasks, nos, attempts, names, kinds, contents, delays, untils = zip(*calls, strict=True)
         rows = await self._fetch_dedicated(
             "record_durable_calls",
@@ -243,7 +243,7 @@ class HotPath(Driver):
         )
         return [StepResult(*row) for row in rows]
 
-    async def renew_group(
+    async def renew_leases(
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
     ) -> Mapping[WorkerId, RenewedLease]:
         async with self._urgent_session() as tx:

@@ -171,7 +171,7 @@ class Tasks(Limits, Driver):
         templates = {task.template_id for task in tasks}
         return await self._in_read_transaction(lambda tx: creation_refused_error(tx, templates))
 
-    async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
+    async def prune_tasks(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         await self._execute_in_transaction("prune_workers", ended_before=ended_before)
         await self._execute_in_transaction("prune_limit_gates")
         (row,) = await self._execute_in_transaction(

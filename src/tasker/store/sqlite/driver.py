@@ -76,7 +76,7 @@ class Driver(TransactionalStore):
     async def schema_status(self) -> SchemaStatus:
         return await self._thread.run(database.read_schema_status, writes=False)
 
-    async def upgrade(self) -> SchemaStatus:
+    async def upgrade_schema(self) -> SchemaStatus:
         await self._in_shared_transaction(lambda on: database.upgrade_schema(on, self.url))
         return await self.schema_status()
 

@@ -55,7 +55,7 @@ class HotPath(Driver):
 
         return await self._in_shared_transaction(claim_from_queues)
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
+    async def claim_for_workers(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         turns = assign_workers_round_robin(rooms)
         leader = turns[0]
 
@@ -81,7 +81,7 @@ class HotPath(Driver):
 
         return await self._in_shared_transaction(claim_in_turns)
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
+    async def claim_limited_steps(self, worker: WorkerId, limit: int) -> ClaimResult:
         cursor = self._gate_cursors.setdefault(worker, GateCursor())
         after = cursor.after
         claimed = await self._in_shared_transaction(
@@ -110,7 +110,7 @@ class HotPath(Driver):
             self._work.set()
         return settled
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
+    async def settle_for_workers(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         given = [json_text(each.outcomes) for each in settlements]
 
         def settle_each(on: sqlite3.Connection) -> list[tuple[SettleResult, bool]]:
@@ -127,7 +127,7 @@ class HotPath(Driver):
             self._work.set()
         return [each for each, _ in settled]
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         spawned, enqueued = await self._in_shared_transaction(
             lambda on: spawn_instances(on, claim, new, self._now())
         )
@@ -149,7 +149,7 @@ class HotPath(Driver):
         )
         return bool(kept)
 
-    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
+    async def record_durable_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         given = json_text([(*call[:7], to_seconds(call.until)) for call in calls])
 
         def record_and_list_calls(on: sqlite3.Connection) -> dict[int, float]:
@@ -172,7 +172,7 @@ class HotPath(Driver):
         )
         return [StepResult(*row) for row in rows]
 
-    async def renew_group(
+    async def renew_leases(
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
     ) -> Mapping[WorkerId, RenewedLease]:
         claims = [(worker, claim) for worker, each in held.items() for claim in each]

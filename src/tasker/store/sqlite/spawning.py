@@ -11,7 +11,7 @@ from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 def spawn_instances(
     on: sqlite3.Connection, claim: Claim, new: NewInstances, now: float
 ) -> tuple[SpawnedSteps | None, bool]:
-    """Insert instances: see `tasker.store.protocol.WorkerStore.spawn`.
+    """Insert instances: see `tasker.store.protocol.WorkerStore.spawn_instances`.
 
     Returns:
         The numbers of the spawn, or None if the claim is lost, and whether steps are enqueued.

@@ -82,7 +82,7 @@ class Tasks(Limits, Driver):
         rows = [_creation_row(task) for task in tasks]
         return _store_tasks(session, CreationRequest(tasks, None, 0), rows)
 
-    async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
+    async def prune_tasks(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         before, now = to_seconds(ended_before), self._now()
 
         def delete_ended_tasks(on: sqlite3.Connection) -> int:

@@ -257,8 +257,8 @@ class TestFailedSteps(StoreTests):
             replace(expected, note="the gateway is down"),
             FailureTriage(fingerprint=key, namespace="suite", note="the gateway is down"),
         ] == [replace(one, updated_by="", updated_at=None) for one in stored]
-        assert [stored[-1]] == await store.failure_care([key, "fedcba9876543210"])
-        newest, second, first = await store.team_audit(namespace="suite", limit=10)
+        assert [stored[-1]] == await store.list_failure_care([key, "fedcba9876543210"])
+        newest, second, first = await store.list_team_audit(namespace="suite", limit=10)
         assert ("change_failure_care", ACT.actor) == (newest.action, newest.actor)
         assert (None, first.after, second.after) == (first.before, second.before, newest.before)
 
@@ -276,7 +276,7 @@ class TestFailedSteps(StoreTests):
             if claim.task_id != open_one or claim.no == 1:
                 await store.settle(hand.id, [failed_outcome(claim, GATEWAY)])
 
-        listed = await store.failed_steps(DAY)
+        listed = await store.list_failed_steps(DAY)
 
         assert {first, second, open_one} == {step.task_id for step in listed}
         (newest,) = [step for step in listed if step.task_id == first]
@@ -288,13 +288,13 @@ class TestFailedSteps(StoreTests):
         )
         times = [step.settled_at for step in listed]
         assert sorted(times, reverse=True) == times
-        assert [] == await store.failed_steps(AnalysisWindow(visible=frozenset({"other"})))
-        assert 2 == len(await store.failed_steps(DAY, limit=1))
+        assert [] == await store.list_failed_steps(AnalysisWindow(visible=frozenset({"other"})))
+        assert 2 == len(await store.list_failed_steps(DAY, limit=1))
 
         await store.cancel_task(open_one, ACT)
         await store.retry_steps(first, ACT)
 
-        assert [second] == [step.task_id for step in await store.failed_steps(DAY)]
+        assert [second] == [step.task_id for step in await store.list_failed_steps(DAY)]
 
 
 class TestBottlenecks(StoreTests):
@@ -380,11 +380,11 @@ class TestBottlenecks(StoreTests):
         ]
         hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
-        assert await store.park(claims[waiting[0]], child)
+        assert await store.park_until_task_ends(claims[waiting[0]], child)
         await subject.advance(SECOND * 100)
         await hand.complete(claims[child])
         await hand.complete(await hand.claim_one())
-        assert await store.park(claims[waiting[1]], other)
+        assert await store.park_until_task_ends(claims[waiting[1]], other)
         await subject.advance(SECOND * 10)
 
         slow = (await store.bottlenecks(DAY)).slow_steps
@@ -510,7 +510,7 @@ class TestBottlenecks(StoreTests):
         await create_task(store, template)
         await create_task(store, template, run_at=await read_store_time(store) + HOUR)
 
-        backlog = await store.backlog()
+        backlog = await store.count_backlog()
 
         assert (2, 1, 1) == (backlog.due_steps, backlog.scheduled_steps, backlog.running_steps)
         utilization = (await store.bottlenecks(DAY)).utilization
@@ -536,7 +536,7 @@ class TestBottlenecks(StoreTests):
         )
         handler = one_step_template().steps[0].handler
 
-        backlog = await store.queue_backlog()
+        backlog = await store.count_backlog_by_queue()
 
         assert [("other", handler, 1, 0, 0), ("suite", handler, 2, 1, 1)] == [
             (row.namespace, row.handler, row.due, row.scheduled, row.running) for row in backlog
@@ -569,15 +569,19 @@ class TestBottlenecks(StoreTests):
         minute = int((await read_store_time(store)).timestamp()) // 60
         for _ in range(3):
             await create_task_in_the_past(store, template, timedelta(minutes=5))
-        await store.add_figures([MinuteFigures(minute - 10, 0)])  # the last minute that was counted
+        await store.add_minute_figures(
+            [MinuteFigures(minute - 10, 0)]
+        )  # the last minute that was counted
         for age in (0, 1, 7, 7):
             figures = MinuteFigures(minute - age, template, completed=1, steps=3, seconds=1.5)
-            await store.add_figures([figures])
+            await store.add_minute_figures([figures])
         for _ in range(2):
-            await store.tend_figures()
+            await store.maintain_minute_figures()
 
-        by_minute = await store.figures(AnalysisWindow(hours=1), step_seconds=60)
-        whole = await store.figures(AnalysisWindow(hours=1, name="figured"), step_seconds=86_400)
+        by_minute = await store.list_minute_figures(AnalysisWindow(hours=1), step_seconds=60)
+        whole = await store.list_minute_figures(
+            AnalysisWindow(hours=1, name="figured"), step_seconds=86_400
+        )
 
         assert 3 == sum(row.created for row in by_minute)
         assert [2] == [row.completed for row in by_minute if row.point == minute - 7]
@@ -587,4 +591,6 @@ class TestBottlenecks(StoreTests):
             sum(row.steps for row in whole),
             sum(row.seconds for row in whole),
         )
-        assert [] == await store.figures(AnalysisWindow(hours=1, name="other"), step_seconds=60)
+        assert [] == await store.list_minute_figures(
+            AnalysisWindow(hours=1, name="other"), step_seconds=60
+        )

@@ -60,18 +60,18 @@ async def propose_template(store: Store, template: Template, by: str = JAKE) -> 
 async def approve_template(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
     """Approve the version of a template that waits."""
     act = AuditNote(actor=by, reason="fine")
-    return (await store.decide_template(template.key, approve=True, act=act)).status
+    return (await store.review_template(template.key, approve=True, act=act)).status
 
 
 async def reject_template(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
     """Reject the version of a template that waits."""
     act = AuditNote(actor=by, reason="no fraud check")
-    return (await store.decide_template(template.key, approve=False, act=act)).status
+    return (await store.review_template(template.key, approve=False, act=act)).status
 
 
 async def list_version_statuses(store: Store) -> list[TemplateStatus]:
     """List the statuses of all versions."""
-    return [version.status for version in await store.template_statuses()]
+    return [version.status for version in await store.list_template_versions()]
 
 
 class TestApproval(StoreTests):
@@ -93,10 +93,10 @@ class TestApproval(StoreTests):
 
         assert registered.created
         assert PENDING is registered.stored.status
-        assert [] == await store.versions("suite", "one")
-        assert [] == await store.templates()
+        assert [] == await store.list_approved_versions("suite", "one")
+        assert [] == await store.list_templates()
         with pytest.raises(NotFound):
-            await store.template(one_step_template().key)
+            await store.get_template(one_step_template().key)
         with pytest.raises(TemplateNotApproved) as refusal:
             await create_task(store, registered.stored.id)
         assert ("suite.one@1.0.0", "pending_review", (SARAH, MARCUS)) == (
@@ -120,8 +120,8 @@ class TestApproval(StoreTests):
 
         assert APPROVED is await approve_template(store, one_step_template(), by=SARAH.upper())
 
-        assert ["1.0.0"] == await store.versions("suite", "one")
-        assert APPROVED is (await store.template(one_step_template().key)).status
+        assert ["1.0.0"] == await store.list_approved_versions("suite", "one")
+        assert APPROVED is (await store.get_template(one_step_template().key)).status
         await create_task(store, registered.stored.id)
         assert 1 == await (await ManualWorker.register(store)).complete_all_due()
 
@@ -131,7 +131,7 @@ class TestApproval(StoreTests):
         registered = (await propose_template(store, one_step_template())).stored
         await reject_template(store, one_step_template(), by=MARCUS)
 
-        (version,) = await store.template_statuses(namespace="suite", name="one")
+        (version,) = await store.list_template_versions(namespace="suite", name="one")
 
         assert (registered.id, one_step_template().key, REJECTED) == (
             version.id,
@@ -141,7 +141,7 @@ class TestApproval(StoreTests):
         assert (JAKE, registered.registered_at) == (version.registered_by, version.registered_at)
         assert (MARCUS, "no fraud check") == (version.decided_by, version.reason)
         assert version.decided_at is not None
-        assert [] == await store.template_statuses(namespace="other")
+        assert [] == await store.list_template_versions(namespace="other")
 
     async def test_only_listed_approvers_decide(self, store: Store) -> None:
         """The error names the approvers; the version stays pending."""
@@ -181,7 +181,7 @@ class TestApproval(StoreTests):
         await propose_template(store, one_step_template())
 
         with pytest.raises(InvalidInput) as refusal:
-            await store.decide_template(
+            await store.review_template(
                 one_step_template().key, approve=False, act=audit_note_by(SARAH, " ")
             )
 
@@ -230,7 +230,7 @@ class TestApproval(StoreTests):
 
         replaced = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
         assert [(replaced.stored.id, PENDING)] == [
-            (version.id, version.status) for version in await store.template_statuses()
+            (version.id, version.status) for version in await store.list_template_versions()
         ]
 
     async def test_a_rejected_version_can_be_registered_again_with_different_content(
@@ -245,7 +245,7 @@ class TestApproval(StoreTests):
 
         assert (True, PENDING) == (again.created, again.stored.status)
         assert APPROVED is await approve_template(store, one_step_template())
-        assert CHANGED == (await store.template(one_step_template().key)).template
+        assert CHANGED == (await store.get_template(one_step_template().key)).template
         assert [REJECTED, APPROVED] == await list_version_statuses(store)
 
     async def test_the_current_version_accepts_tasks_while_its_replacement_is_pending(
@@ -261,10 +261,10 @@ class TestApproval(StoreTests):
 
         assert PENDING is new.stored.status
         assert [APPROVED, PENDING] == await list_version_statuses(store)
-        assert one_step_template() == (await store.template(one_step_template().key)).template
+        assert one_step_template() == (await store.get_template(one_step_template().key)).template
         task_id = await create_task(store, old.id)
         await approve_template(store, one_step_template())
-        assert CHANGED == (await store.template(one_step_template().key)).template
+        assert CHANGED == (await store.get_template(one_step_template().key)).template
         assert [APPROVED] == await list_version_statuses(store)
         assert 1 == await (await ManualWorker.register(store)).complete_all_due()
         assert StepStatus.COMPLETE is await only_step_status(store, task_id)
@@ -278,7 +278,7 @@ class TestApproval(StoreTests):
         await reject_template(store, one_step_template())
         again = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
 
-        assert one_step_template() == (await store.template(one_step_template().key)).template
+        assert one_step_template() == (await store.get_template(one_step_template().key)).template
         assert (False, REJECTED) == (again.created, again.stored.status)
 
     async def test_anybody_may_review_once_the_policy_requires_no_review(
@@ -342,7 +342,7 @@ class TestRetirement(StoreTests):
         )
 
         assert (RETIRED, "root", "too old") == (retired.status, retired.decided_by, retired.reason)
-        assert [] == await store.versions("suite", "one")
+        assert [] == await store.list_approved_versions("suite", "one")
         with pytest.raises(TemplateNotApproved, match="retired"):
             await create_task(store, registered.id)
         assert 1 == await (await ManualWorker.register(store)).complete_all_due()
@@ -355,7 +355,7 @@ class TestRetirement(StoreTests):
         restored = await store.restore_template(one_step_template().key, audit_note_by("root"))
 
         assert APPROVED is restored.status
-        assert registered.template == (await store.template(one_step_template().key)).template
+        assert registered.template == (await store.get_template(one_step_template().key)).template
         await create_task(store, registered.id)
 
     async def test_only_a_current_version_can_be_retired_or_restored(self, store: Store) -> None:
@@ -405,7 +405,7 @@ class TestRetirement(StoreTests):
             await store.create_tasks(
                 [make_new_task(registered.id, {"n": 1}, idempotency_key="free")]
             )
-        assert await store.find_task("suite", "free") is None
+        assert await store.find_task_by_key("suite", "free") is None
 
     async def test_a_bulk_with_a_retired_template_stores_nothing(self, store: Store) -> None:
         good = (await propose_template(store, make_template("good", a=""))).stored

@@ -80,7 +80,7 @@ async def register_engine_worker(store: Store) -> ManualWorker:
 
 async def register_worker_except_engine(store: Store) -> ManualWorker:
     """A worker that serves all queues but those of the engine."""
-    handlers = {queue.handler for queue in await store.queues()} - {ENGINE}
+    handlers = {queue.handler for queue in await store.list_queues()} - {ENGINE}
     return await ManualWorker.register(store, "others", handlers=handlers)
 
 
@@ -140,7 +140,7 @@ class TestArrivals(StoreTests):
         end = (await steps_by_name(store, task_id))["end"]
         assert (None, None) == (end.result, end.error)
         assert "all_success: it was not chosen" == end.skip_reason
-        assert AttemptOutcome.SKIPPED is (await store.history(task_id, no=4))[0].outcome
+        assert AttemptOutcome.SKIPPED is (await store.list_attempts(task_id, no=4))[0].outcome
 
     async def test_a_failure_arrives_at_children_whose_rule_accepts_it(self, store: Store) -> None:
         """The other children stay pending, and the task fails when nothing else can run."""
@@ -453,7 +453,7 @@ class TestEngineQueue(StoreTests):
 
         again = await others.claim_one()
         assert (2, 1) == (again.attempt, again.counted_attempts)
-        assert AttemptOutcome.RELEASED is (await store.history(task_id, no=2))[0].outcome
+        assert AttemptOutcome.RELEASED is (await store.list_attempts(task_id, no=2))[0].outcome
 
     async def test_a_release_at_shutdown_leaves_a_step_in_the_engine_queue(
         self, store: Store
@@ -517,7 +517,7 @@ class TestEngineQueue(StoreTests):
     async def test_a_plain_template_creates_no_engine_queue(self, store: Store) -> None:
         await register_and_create_task(store, make_template("graph", a=""))
 
-        assert ENGINE not in {queue.handler for queue in await store.queues()}
+        assert ENGINE not in {queue.handler for queue in await store.list_queues()}
 
     async def test_outcomes_of_parents_are_read_with_their_results(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b="", c="", d="a b c"), "a")

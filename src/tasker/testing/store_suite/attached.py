@@ -37,7 +37,7 @@ class TestAttachedTasks(StoreTests):
             await task_status(store, each) for each in (child, grandchild)
         ]
         assert TaskStatus.PENDING is await task_status(store, detached)
-        (entry,) = await store.audit(child)
+        (entry,) = await store.list_audit_entries(child)
         assert f"its parent {parent} has ended" == entry.reason
 
     async def test_attached_tasks_are_cancelled_when_their_parent_misses_its_deadline(
@@ -48,7 +48,7 @@ class TestAttachedTasks(StoreTests):
         child = await create_task(store, template, parent_id=parent, attached=True)
         await subject.advance(timedelta(seconds=11))
 
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert TaskStatus.CANCELLED is await task_status(store, child)
 

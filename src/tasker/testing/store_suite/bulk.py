@@ -54,7 +54,7 @@ async def start_bulk(
             **fields,
         }
     )
-    return await store.add_bulk(
+    return await store.add_bulk_operation(
         new, AuditNote(actor="alice", reason="because", via=AccessChannel.UI)
     )
 
@@ -66,7 +66,7 @@ async def create_open_tasks(store: Store, count: int) -> list[TaskId]:
 
 
 async def take_bulk(store: Store) -> StoredBulkOperation:
-    stored = await store.take_bulk()
+    stored = await store.claim_bulk_operation()
     assert stored is not None
     return stored
 
@@ -95,7 +95,7 @@ class TestBulk(StoreTests):
         operation = await start_bulk(store, wanted, id=bulk_id, exact=False, namespaces=None)
         again = await start_bulk(store, wanted, id=bulk_id, per_second=1.0)
 
-        stored = await store.bulk(bulk_id)
+        stored = await store.get_bulk_operation(bulk_id)
         assert (operation, operation) == (again, stored.operation)
         assert (wanted, None, bulk_id) == (stored.request, stored.namespaces, stored.last_task)
         assert (BulkStatus.RUNNING, 10.0, 3, False, 0, {}, []) == (
@@ -108,17 +108,17 @@ class TestBulk(StoreTests):
 
     async def test_a_missing_operation_is_reported(self, store: Store) -> None:
         with pytest.raises(NotFound, match=r"bulk operation .* not found"):
-            await store.bulk(NOBODY)
+            await store.get_bulk_operation(NOBODY)
         with pytest.raises(NotFound):
-            await store.bulk("nonsense")
+            await store.get_bulk_operation("nonsense")
         with pytest.raises(NotFound):
-            await store.stop_bulk(NOBODY, ACT)
+            await store.stop_bulk_operation(NOBODY, ACT)
 
     async def test_operations_are_listed_newest_first(self, store: Store) -> None:
         first, second, third = [(await start_bulk(store)).id for _ in range(3)]
 
-        listed = await store.bulks(limit=2)
-        rest = await store.bulks(after=listed[-1].operation.id)
+        listed = await store.list_bulk_operations(limit=2)
+        rest = await store.list_bulk_operations(after=listed[-1].operation.id)
 
         assert [third, second] == [stored.operation.id for stored in listed]
         assert [first] == [stored.operation.id for stored in rest]
@@ -128,14 +128,17 @@ class TestBulk(StoreTests):
         newest, older = await create_open_tasks(store, 2)
         operation = await start_bulk(store)
 
-        stored = await store.act_in_bulk(await take_bulk(store), newest)
+        stored = await store.apply_bulk_action(await take_bulk(store), newest)
 
         assert stored is not None
         assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await task_statuses(
             store, [newest, older]
         )
-        assert (newest, 1) == (stored.last_task, (await store.bulk(operation.id)).operation.changed)
-        (entry,) = await store.audit(newest)
+        assert (newest, 1) == (
+            stored.last_task,
+            (await store.get_bulk_operation(operation.id)).operation.changed,
+        )
+        (entry,) = await store.list_audit_entries(newest)
         assert ("cancel", "alice", "because", AccessChannel.UI, operation.id) == (
             *(entry.action, entry.actor, entry.reason, entry.via, entry.bulk_id),
         )
@@ -150,33 +153,36 @@ class TestBulk(StoreTests):
         operation = await start_bulk(slow, make_bulk_request(BulkAction.RETRY))
         before = await take_bulk(slow)
 
-        assert await quick.act_in_bulk(before, task_id) is not None
+        assert await quick.apply_bulk_action(before, task_id) is not None
         await worker.fail(await worker.claim_one())
 
-        assert await slow.act_in_bulk(before, task_id) is None
-        assert await slow.pass_in_bulk(before, task_id, None) is None
+        assert await slow.apply_bulk_action(before, task_id) is None
+        assert await slow.skip_bulk_task(before, task_id, None) is None
         assert [TaskStatus.ERROR] == await task_statuses(slow, [task_id])
-        assert 1 == (await slow.bulk(operation.id)).operation.changed
+        assert 1 == (await slow.get_bulk_operation(operation.id)).operation.changed
 
     async def test_a_stopped_operation_changes_nothing(self, store: Store) -> None:
         tasks = await create_open_tasks(store, 2)
         operation = await start_bulk(store)
-        moved = await store.act_in_bulk(await take_bulk(store), tasks[0])
+        moved = await store.apply_bulk_action(await take_bulk(store), tasks[0])
         assert moved is not None
 
-        stopped = await store.stop_bulk(operation.id, AuditNote(actor="bob"))
+        stopped = await store.stop_bulk_operation(operation.id, AuditNote(actor="bob"))
 
         assert (BulkStatus.STOPPED, "bob", 1) == (
             *(stopped.status, stopped.stopped_by, stopped.changed),
         )
         assert stopped.ended_at is not None
-        assert await store.act_in_bulk(moved, tasks[1]) is None
-        await store.pace_bulk(moved, 0, ended=True)
+        assert await store.apply_bulk_action(moved, tasks[1]) is None
+        await store.schedule_bulk_batch(moved, 0, ended=True)
         assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await task_statuses(store, tasks)
-        assert (None, None) == (await store.take_bulk(), await store.next_bulk())
-        assert stopped == (await store.bulk(operation.id)).operation
+        assert (None, None) == (
+            await store.claim_bulk_operation(),
+            await store.seconds_until_bulk_batch(),
+        )
+        assert stopped == (await store.get_bulk_operation(operation.id)).operation
         with pytest.raises(WrongStatus, match="it is stopped, not running"):
-            await store.stop_bulk(operation.id, ACT)
+            await store.stop_bulk_operation(operation.id, ACT)
 
     async def test_refused_tasks_are_counted_by_code(self, store: Store) -> None:
         """The reasons of the first 100 are kept."""
@@ -188,9 +194,9 @@ class TestBulk(StoreTests):
         for task_id, code in zip(ids, codes, strict=True):
             assert stored is not None
             refusal = BulkRejection(id=task_id, code=code, message="cannot")
-            stored = await store.pass_in_bulk(stored, task_id, refusal)
+            stored = await store.skip_bulk_task(stored, task_id, refusal)
 
-        ended = (await store.bulk(operation.id)).operation
+        ended = (await store.get_bulk_operation(operation.id)).operation
         assert {"compensating": 1, "wrong_status": BULK_REFUSALS + 1} == ended.refused
         assert (ids[:BULK_REFUSALS], 0) == ([one.id for one in ended.refusals], ended.changed)
 
@@ -201,20 +207,20 @@ class TestBulk(StoreTests):
         stored = await take_bulk(store)
 
         with pytest.raises(WrongStatus):
-            await store.act_in_bulk(stored, task_id)
+            await store.apply_bulk_action(stored, task_id)
 
-        assert 1 == len(await store.audit(task_id))
-        assert await store.pass_in_bulk(stored, task_id, None) is not None
+        assert 1 == len(await store.list_audit_entries(task_id))
+        assert await store.skip_bulk_task(stored, task_id, None) is not None
 
     async def test_a_batch_begins_when_the_pace_allows_it(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         await start_bulk(store)
 
-        await store.pace_bulk(await take_bulk(store), 20)
-        early = await store.take_bulk()
+        await store.schedule_bulk_batch(await take_bulk(store), 20)
+        early = await store.claim_bulk_operation()
         await subject.advance(19 * SECOND)
-        delay = await store.next_bulk()
+        delay = await store.seconds_until_bulk_batch()
         await subject.advance(2 * SECOND)
 
         assert early is None
@@ -229,33 +235,35 @@ class TestBulk(StoreTests):
         dead, alive, _ = stores
         newest, older = await create_open_tasks(dead, 2)
         await start_bulk(dead)
-        moved = await dead.act_in_bulk(await take_bulk(dead), newest)
+        moved = await dead.apply_bulk_action(await take_bulk(dead), newest)
         assert moved is not None
 
-        early = await alive.take_bulk()
+        early = await alive.claim_bulk_operation()
         await subject.advance(6 * SECOND)
         stored = await take_bulk(alive)
 
         assert (None, newest) == (early, stored.last_task)
-        assert await alive.act_in_bulk(stored, older) is not None
-        assert await dead.act_in_bulk(moved, older) is None
+        assert await alive.apply_bulk_action(stored, older) is not None
+        assert await dead.apply_bulk_action(moved, older) is None
 
     async def test_an_ended_operation_is_deleted_after_its_retention(self, store: Store) -> None:
         ended, running = await start_bulk(store), await start_bulk(store)
         stored = await take_bulk(store)
         while stored.operation.id != ended.id:
             stored = await take_bulk(store)
-        await store.pace_bulk(stored, 0, ended=True)
-        assert BulkStatus.COMPLETE is (await store.bulk(ended.id)).operation.status
-        ended_at = (await store.bulk(ended.id)).operation.ended_at
+        await store.schedule_bulk_batch(stored, 0, ended=True)
+        assert BulkStatus.COMPLETE is (await store.get_bulk_operation(ended.id)).operation.status
+        ended_at = (await store.get_bulk_operation(ended.id)).operation.ended_at
         assert ended_at is not None
 
-        await store.prune_bulks(before=ended_at)
-        kept = len(await store.bulks())
-        await store.prune_bulks(before=ended_at + SECOND)
+        await store.prune_bulk_operations(before=ended_at)
+        kept = len(await store.list_bulk_operations())
+        await store.prune_bulk_operations(before=ended_at + SECOND)
 
         assert 2 == kept
-        assert [running.id] == [stored.operation.id for stored in await store.bulks()]
+        assert [running.id] == [
+            stored.operation.id for stored in await store.list_bulk_operations()
+        ]
 
     async def test_matches_are_counted_by_template(self, store: Store) -> None:
         first, second = (
@@ -265,8 +273,8 @@ class TestBulk(StoreTests):
         for template in (first, first, second):
             await create_task(store, template)
 
-        assert {"suite.one": 2, "suite.two": 1} == await store.count_by_template(
+        assert {"suite.one": 2, "suite.two": 1} == await store.count_tasks_by_template(
             EVERYTHING, most=10
         )
-        assert 2 == sum((await store.count_by_template(EVERYTHING, most=2)).values())
-        assert {} == await store.count_by_template(TaskFilter(namespace="other"), most=10)
+        assert 2 == sum((await store.count_tasks_by_template(EVERYTHING, most=2)).values())
+        assert {} == await store.count_tasks_by_template(TaskFilter(namespace="other"), most=10)

@@ -71,7 +71,9 @@ class TestClaims(StoreTests):
 
         assert [0.0] == [claim.queued for claim in freed]
         assert 5 <= later.queued < 1000
-        assert [later] == [claim for claim in await store.held(hand.id) if claim.no == later.no]
+        assert [later] == [
+            claim for claim in await store.list_held_claims(hand.id) if claim.no == later.no
+        ]
 
     async def test_the_oldest_steps_are_claimed_first(
         self, store: Store, subject: StoreUnderTest
@@ -171,7 +173,7 @@ class TestClaims(StoreTests):
         foreign = await register_template(store, replace(one_step_template(), namespace="other"))
         await create_task(store, template)
         theirs = await create_task(store, foreign)
-        queues = [queue.base for queue in await store.queues() if queue.namespace == "other"]
+        queues = [queue.base for queue in await store.list_queues() if queue.namespace == "other"]
         hand = await ManualWorker.register(store, handlers=())
         await store.serve_queues(hand.id, queues)
 
@@ -242,14 +244,14 @@ class TestClaims(StoreTests):
         seen.append(await hand.claim_one())
         await hand.settle(released_outcome(seen[-1]))
         seen.append(await hand.claim_one())
-        assert [seen[-1]] == list(await store.held(hand.id))
+        assert [seen[-1]] == list(await store.list_held_claims(hand.id))
         await hand.settle(lost_outcome(seen[-1], ERROR, timedelta(0)))
         seen.append(await hand.claim_one())
         await hand.fail(seen[-1])
         await store.retry_steps(task_id, ACT)
         seen.append(await hand.claim_one())
 
-        assert [seen[-1]] == list(await store.held(hand.id))
+        assert [seen[-1]] == list(await store.list_held_claims(hand.id))
         assert [1, 2, 3, 4, 5] == [claim.attempt for claim in seen]
         assert [1, 2, 2, 2, 1] == [claim.counted_attempts for claim in seen]
 
@@ -264,7 +266,7 @@ class TestClaims(StoreTests):
 
         await hand.complete(await hand.claim_one())
 
-        first, second = await store.history(task_id)
+        first, second = await store.list_attempts(task_id)
         assert second.enqueued_at is not None
         assert abs(second.enqueued_at - first.settled_at - SECOND * 600) < SECOND
 
@@ -307,7 +309,7 @@ class TestClaims(StoreTests):
 
         assert 200 == len(seen)
         assert {1} == set(Counter(claim[:3] for claim in seen).values())
-        held = [claim for hand in hands for claim in await hand.store.held(hand.id)]
+        held = [claim for hand in hands for claim in await hand.store.list_held_claims(hand.id)]
         assert sorted(seen) == sorted(held)
 
     async def test_several_workers_claim_in_turn(self, store: Store) -> None:
@@ -316,9 +318,9 @@ class TestClaims(StoreTests):
         tasks = [await create_task(store, template) for _ in range(9)]
         bob, eve, amy = [await ManualWorker.register(store, name) for name in ("bob", "eve", "amy")]
 
-        first = await store.claim_group({bob.id: 3, eve.id: 1, amy.id: 1})
-        second = await store.claim_group({amy.id: 5, bob.id: 1, eve.id: 5})
-        third = await store.claim_group({bob.id: 5, amy.id: 5})
+        first = await store.claim_for_workers({bob.id: 3, eve.id: 1, amy.id: 1})
+        second = await store.claim_for_workers({amy.id: 5, bob.id: 1, eve.id: 5})
+        third = await store.claim_for_workers({bob.id: 5, amy.id: 5})
 
         assert [3, 1, 1] == [len(first.claims[hand.id]) for hand in (bob, eve, amy)]
         assert [1, 1, 2] == [len(second.claims[hand.id]) for hand in (bob, eve, amy)]
@@ -331,13 +333,13 @@ class TestClaims(StoreTests):
             {claim.attempt for claim in claimed},
         )
         assert set(tasks[:5]) == {claim.task_id for own in first.claims.values() for claim in own}
-        held = {hand.id: set(await store.held(hand.id)) for hand in (bob, eve, amy)}
+        held = {hand.id: set(await store.list_held_claims(hand.id)) for hand in (bob, eve, amy)}
         assert held == {
             hand.id: {*first.claims[hand.id], *second.claims[hand.id]} for hand in (bob, eve, amy)
         }
         for hand in (bob, eve, amy):
             assert [] == list((await hand.complete(*held[hand.id])).refused)
-            assert [] == await store.held(hand.id)
+            assert [] == await store.list_held_claims(hand.id)
 
     async def test_workers_that_claim_together_share_what_there_is(self, store: Store) -> None:
         """Of several queues too."""
@@ -346,11 +348,11 @@ class TestClaims(StoreTests):
             await create_task(store, template)
         hands = [await ManualWorker.register(store, name) for name in ("bob", "eve", "amy")]
 
-        claimed = await store.claim_group({hand.id: 100 for hand in hands})
+        claimed = await store.claim_for_workers({hand.id: 100 for hand in hands})
 
         assert [2, 1, 1] == sorted((len(each) for each in claimed.claims.values()), reverse=True)
         assert set(claimed.claims) == {hand.id for hand in hands}
-        later = await store.claim_group({hand.id: 100 for hand in hands})
+        later = await store.claim_for_workers({hand.id: 100 for hand in hands})
         assert ({}, None) == (dict(later.claims), later.next_due)
 
     async def test_groups_and_single_workers_never_claim_the_same_step(
@@ -369,13 +371,13 @@ class TestClaims(StoreTests):
                     seen.extend(claims)
                 return
             rooms = {hand.id: 2 for hand in hands}
-            while claimed := (await hands[0].store.claim_group(rooms)).claims:
+            while claimed := (await hands[0].store.claim_for_workers(rooms)).claims:
                 seen.extend(claim for claims in claimed.values() for claim in claims)
 
         await asyncio.gather(claim_all(*hands[::4]), claim_all(*hands[1::4]), claim_all(hands[2]))
 
         assert 100 == len({claim[:3] for claim in seen}) == len(seen)
-        held = [claim for hand in hands for claim in await hand.store.held(hand.id)]
+        held = [claim for hand in hands for claim in await hand.store.list_held_claims(hand.id)]
         assert sorted(seen) == sorted(held)
 
     async def test_workers_together_claim_every_step(self, stores: list[Store]) -> None:
@@ -463,7 +465,7 @@ class TestFairShares(StoreTests):
 
         assert [{"heavy": 8, "light": 2}] * 3 == shares
         assert {"heavy": 4.0, "light": 1.0} == {
-            row.handler: row.weight for row in await store.queue_backlog()
+            row.handler: row.weight for row in await store.count_backlog_by_queue()
         }
 
     async def test_claims_of_single_steps_rotate_through_all_queues(
@@ -548,9 +550,9 @@ class TestFairShares(StoreTests):
 
         events = [
             (row.subject, row.before, row.after)
-            for row in await store.team_audit(namespace="suite")
+            for row in await store.list_team_audit(namespace="suite")
             if row.action == "set_queue_weight"
         ]
 
         assert [("queue known", 1.0, 2.5)] == events
-        assert [2.5] == [row.weight for row in await store.queue_backlog()]
+        assert [2.5] == [row.weight for row in await store.count_backlog_by_queue()]

@@ -170,7 +170,7 @@ class TestCompensation(StoreTests):
         hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         spawner = await hand.claim_one()
-        await store.spawn(spawner, make_instances(["1", "2", "3"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
         await hand.complete(spawner)
         first, second, third = sorted(await hand.claim())
         await hand.complete(first, third)
@@ -272,7 +272,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
         flight = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
         if grouped:
-            await store.settle_group(
+            await store.settle_for_workers(
                 [Settlement(hand.id, [completed_outcome(flight, JsonText("1"))], 0)]
             )
         else:
@@ -330,8 +330,8 @@ class TestCompensationOfCancelledTasks(StoreTests):
         await hand.complete(await hand.claim_one())
         await subject.advance(timedelta(seconds=11))
 
-        assert [] == list(await store.sweep())
-        assert [] == list(await store.sweep())
+        assert [] == list(await store.end_overdue_and_failed_tasks())
+        assert [] == list(await store.end_overdue_and_failed_tasks())
 
         assert 1 == await run_planning_step(store, hand, trip_template())
         await hand.complete_all_due()

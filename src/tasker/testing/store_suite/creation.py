@@ -144,7 +144,7 @@ class TestCreation(StoreTests):
             await store.create_tasks([good, make_new_task(TemplateId(4711))])
 
         assert [] == await store.list_tasks(TaskFilter())
-        assert await store.find_task("suite", "k") is None
+        assert await store.find_task_by_key("suite", "k") is None
         assert [(good.id, True)] == list((await store.create_tasks([good])).tasks)
 
     async def test_a_duplicate_id_stores_nothing(self, store: Store) -> None:
@@ -159,7 +159,7 @@ class TestCreation(StoreTests):
 
         with pytest.raises(NotFound):
             await store.get_task(other.id)
-        assert await store.find_task("suite", "k") is None
+        assert await store.find_task_by_key("suite", "k") is None
         assert 3 == len(await store.list_steps(first.id))
 
     async def test_a_value_that_the_database_refuses_stores_nothing(self, store: Store) -> None:
@@ -219,7 +219,7 @@ class TestCreationWithClaims(StoreTests):
         assert {(task_id, 1, 1)} == {
             (claim.task_id, claim.attempt, claim.counted_attempts) for claim in created.claims
         }
-        assert sorted(created.claims) == sorted(await store.held(hand.id))
+        assert sorted(created.claims) == sorted(await store.list_held_claims(hand.id))
         states = await statuses_by_name(store, task_id)
         assert ["enqueued", "in_progress", "in_progress", "pending"] == sorted(states.values())
         assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
@@ -269,7 +269,7 @@ class TestCreationWithClaims(StoreTests):
 
         task_id = created.tasks[0][0]
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
-        (attempt,) = await store.history(task_id)
+        (attempt,) = await store.list_attempts(task_id)
         assert (1, "creator") == (attempt.attempt, attempt.worker)
         assert attempt.enqueued_at is not None
         assert attempt.claimed_at is not None
@@ -282,13 +282,13 @@ class TestCreationWithClaims(StoreTests):
         await register_template(store, template)
         hand = await ManualWorker.register(store, handlers={"a", "c"}, serves=False)
 
-        alone = await store.count_unserved_roots(template.key)
+        alone = await store.count_unserved_root_steps(template.key)
         await store.serve_queues(hand.id, hand.queues)
-        served = await store.count_unserved_roots(template.key)
+        served = await store.count_unserved_root_steps(template.key)
         await store.retire_worker(hand.id)
 
-        assert (2, 1, 2) == (alone, served, await store.count_unserved_roots(template.key))
-        assert 0 == await store.count_unserved_roots(template.key._replace(version="9.0.0"))
+        assert (2, 1, 2) == (alone, served, await store.count_unserved_root_steps(template.key))
+        assert 0 == await store.count_unserved_root_steps(template.key._replace(version="9.0.0"))
 
 
 class TestCallersTransaction(StoreTests):
@@ -327,4 +327,4 @@ class TestCallersTransaction(StoreTests):
                 raise ZeroDivisionError
 
         assert [] == await store.list_tasks(TaskFilter())
-        assert await store.find_task("suite", "k") is None
+        assert await store.find_task_by_key("suite", "k") is None

@@ -72,7 +72,7 @@ async def create_open_approval(
     hand = await ManualWorker.register(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
     assert await store.park_for_arrival(claim, make_approval_wait(assignees, **options))
-    (approval,) = await store.approvals(task_id=task_id)
+    (approval,) = await store.list_open_approvals(task_id=task_id)
     return task_id, approval
 
 
@@ -84,14 +84,14 @@ async def decide_approval(
     form: JsonText = FORM,
 ) -> Approval:
     """Decide an approval."""
-    return await store.decide(
+    return await store.decide_approval(
         approval.id, form, groups=groups, act=AuditNote(actor=by, reason="seen")
     )
 
 
 async def read_call_value(store: Store, claim: Claim, call: str = "approval") -> JsonText | None:
     """Read the value of a durable call."""
-    return {each.name: each.value for each in await store.load_calls(claim)}.get(call)
+    return {each.name: each.value for each in await store.load_durable_calls(claim)}.get(call)
 
 
 class TestDecisions(StoreTests):
@@ -137,9 +137,9 @@ class TestDecisions(StoreTests):
             read.decided_by,
             read.decided_at,
         )
-        assert [] == await store.approvals()
-        assert [decided] == await store.decided_approvals()
-        assert decided == await store.approval(approval.id)
+        assert [] == await store.list_open_approvals()
+        assert [decided] == await store.list_decided_approvals()
+        assert decided == await store.get_approval(approval.id)
 
     async def test_only_assignees_can_decide(self, store: Store) -> None:
         """Assignees are given by name or group; without assignees everyone can decide."""
@@ -153,7 +153,7 @@ class TestDecisions(StoreTests):
             with pytest.raises(NotAnAssignee, match="user:ana, role:support"):
                 await decide_approval(store, approval, by, groups)
 
-        assert ApprovalStatus.OPEN is (await store.approval(approval.id)).status
+        assert ApprovalStatus.OPEN is (await store.get_approval(approval.id)).status
         assert (
             "eve"
             == (await decide_approval(store, approval, "eve", ("sales", "support"))).decided_by
@@ -178,7 +178,7 @@ class TestDecisions(StoreTests):
         lost = [each for each in results if isinstance(each, WrongStatus)]
         assert 5 == len(lost)
         assert {"decided"} == {each.status for each in lost}
-        assert won == await stores[0].approval(approval.id)
+        assert won == await stores[0].get_approval(approval.id)
         claim = await (await ManualWorker.register(stores[0])).claim_one()
         text = await read_call_value(stores[0], claim)
         assert text is not None
@@ -192,14 +192,14 @@ class TestDecisions(StoreTests):
         await store.cancel_task(cancelled[0], ACT)
         await store.resolve_step(resolved[0], 1, codec.dumps(1), ACT)
         await subject.advance(timedelta(seconds=101))
-        assert 1 == await store.end_late_waits(10)
+        assert 1 == await store.end_timed_out_waits(10)
 
         for _, approval in (timed_out, cancelled, resolved):
             with pytest.raises(WrongStatus, match="closed"):
                 await decide_approval(store, approval)
 
-        assert [] == await store.approvals()
-        assert [] == await store.decided_approvals()
+        assert [] == await store.list_open_approvals()
+        assert [] == await store.list_decided_approvals()
         claim = await (await ManualWorker.register(store)).claim_one()
         assert TIMED_OUT == await read_call_value(store, claim)
 
@@ -212,11 +212,11 @@ class TestDecisions(StoreTests):
 
             decided, *_ = await asyncio.gather(
                 decide_approval(stores[0], approval),
-                *(store.end_late_waits(10) for store in stores[1:]),
+                *(store.end_timed_out_waits(10) for store in stores[1:]),
                 return_exceptions=True,
             )
 
-            await stores[0].end_late_waits(10)
+            await stores[0].end_timed_out_waits(10)
             claim = await (await ManualWorker.register(stores[0])).claim_one()
             text = await read_call_value(stores[0], claim)
             if isinstance(decided, Approval):
@@ -247,14 +247,16 @@ class TestDecisions(StoreTests):
         counts = [await store.escalate_approvals(10) for _ in range(2)]
 
         assert [2, 0] == counts
-        (escalated,) = await store.approvals()
+        (escalated,) = await store.list_open_approvals()
         assert approval.id == escalated.id
         assert ("role:heads", "user:ana") == escalated.assignees
         assert escalated.escalated_at is not None
         assert "bob" == (await decide_approval(store, approval, "bob", ("heads",))).decided_by
-        entries = [(entry.action, entry.actor) for entry in await store.audit(task_id)]
+        entries = [(entry.action, entry.actor) for entry in await store.list_audit_entries(task_id)]
         assert [("escalate", "tasker"), ("decide", "bob")] == sorted(entries, reverse=True)
-        assert [] == [entry for entry in await store.audit(gone) if entry.action == "escalate"]
+        assert [] == [
+            entry for entry in await store.list_audit_entries(gone) if entry.action == "escalate"
+        ]
 
     async def test_the_inbox_lists_the_approvals_of_a_person(self, store: Store) -> None:
         """By assignee and namespace, the oldest first, in pages."""
@@ -263,7 +265,7 @@ class TestDecisions(StoreTests):
         anyone = (await create_open_approval(store))[1].id
 
         async def ids(**filters: Any) -> list[str]:
-            return [approval.id for approval in await store.approvals(**filters)]
+            return [approval.id for approval in await store.list_open_approvals(**filters)]
 
         assert [*ana, anyone] == await ids(assignee=["user:ana", "role:sales"])
         assert [support, anyone] == await ids(assignee=["user:eve", "role:support"])
@@ -282,7 +284,7 @@ class TestDecisions(StoreTests):
         assert await store.park_for_arrival(
             await hand.claim_one(), make_approval_wait(call="second")
         )
-        (second,) = await store.approvals()
+        (second,) = await store.list_open_approvals()
         await decide_approval(store, second, "bob")
         claim = await hand.claim_one()
         assert [None, "bob", "ana"] == [
@@ -297,7 +299,7 @@ class TestDecisions(StoreTests):
         again = await hand.claim_one()
         assert await store.park_for_arrival(again, make_approval_wait(call="first"))
 
-        (asked,) = await store.approvals()
+        (asked,) = await store.list_open_approvals()
         assert ("first", None) == (asked.call, asked.decided_by)
         assert asked.id != first.id
         with pytest.raises(NotFound):
@@ -309,9 +311,9 @@ class TestDecisions(StoreTests):
     @pytest.mark.parametrize("unknown", ["", "x", "00000000-0000-7000-8000-000000000000", "\0"])
     async def test_an_unknown_approval_is_not_found(self, store: Store, unknown: str) -> None:
         with pytest.raises(NotFound):
-            await store.approval(unknown)
+            await store.get_approval(unknown)
         with pytest.raises(NotFound):
-            await store.decide(unknown, FORM, groups=(), act=ACT)
+            await store.decide_approval(unknown, FORM, groups=(), act=ACT)
 
     async def test_a_lost_claim_opens_no_approval(self, store: Store) -> None:
         task_id = await register_and_create_task(store, make_template("lost", only=""))
@@ -319,7 +321,7 @@ class TestDecisions(StoreTests):
         await store.cancel_task(task_id, ACT)
 
         assert not await store.park_for_arrival(claim, make_approval_wait())
-        assert [] == await store.approvals()
+        assert [] == await store.list_open_approvals()
 
 
 RESULT = codec.dumps({"result": {"id": 7}})
@@ -339,7 +341,7 @@ async def begin_external_attempt(
     task_id = await register_and_create_task(store, template or one_step_template())
     hand = await ManualWorker.register(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
-    assert await store.open_completion(claim, hash_token(token)) is None
+    assert await store.add_completion_token(claim, hash_token(token)) is None
     return task_id, hand, claim
 
 
@@ -348,41 +350,43 @@ class TestCompletions(StoreTests):
         """The wait ends once, and the next attempt reads the completion."""
         task_id, hand, claim = await begin_external_attempt(store, "t")
         assert await store.park_for_arrival(claim, make_external_wait())
-        assert not await store.complete_external(hash_token("other"), RESULT)
+        assert not await store.complete_external_step(hash_token("other"), RESULT)
 
-        assert await store.complete_external(hash_token("t"), RESULT)
-        assert not await store.complete_external(hash_token("t"), codec.dumps({"result": 8}))
+        assert await store.complete_external_step(hash_token("t"), RESULT)
+        assert not await store.complete_external_step(hash_token("t"), codec.dumps({"result": 8}))
 
         again = await hand.claim_one()
-        kept = await store.open_completion(again, hash_token("u"))
+        kept = await store.add_completion_token(again, hash_token("u"))
         assert kept is not None
         assert {"result": {"id": 7}} == codec.loads(kept.value or JsonText("null"))
-        assert ["complete_external"] == [entry.action for entry in await store.audit(task_id)]
+        assert ["complete_external"] == [
+            entry.action for entry in await store.list_audit_entries(task_id)
+        ]
 
     async def test_a_completion_during_the_attempt_is_kept(self, store: Store) -> None:
         """The step does not wait then, nor after a failure."""
         _, hand, claim = await begin_external_attempt(store, "t")
-        assert await store.complete_external(hash_token("t"), RESULT)
-        assert not await store.complete_external(hash_token("t"), RESULT)
+        assert await store.complete_external_step(hash_token("t"), RESULT)
+        assert not await store.complete_external_step(hash_token("t"), RESULT)
 
         assert await store.park_for_arrival(claim, make_external_wait())
         again = await hand.claim_one()
-        assert await store.open_completion(again, hash_token("u")) is not None
+        assert await store.add_completion_token(again, hash_token("u")) is not None
         error = codec.dumps({"type": "E", "message": "m"})
         await hand.settle(retry_outcome(again, error, timedelta(0)))
         last = await hand.claim_one()
-        assert await store.open_completion(last, hash_token("v")) is not None
+        assert await store.add_completion_token(last, hash_token("v")) is not None
 
     async def test_tokens_of_earlier_attempts_stay_valid(self, store: Store) -> None:
         _, hand, claim = await begin_external_attempt(store, "first")
         error = codec.dumps({"type": "E", "message": "m"})
         await hand.settle(retry_outcome(claim, error, timedelta(0)))
         again = await hand.claim_one()
-        assert await store.open_completion(again, hash_token("second")) is None
+        assert await store.add_completion_token(again, hash_token("second")) is None
         assert await store.park_for_arrival(again, make_external_wait())
 
-        assert await store.complete_external(hash_token("first"), RESULT)
-        assert not await store.complete_external(hash_token("second"), RESULT)
+        assert await store.complete_external_step(hash_token("first"), RESULT)
+        assert not await store.complete_external_step(hash_token("second"), RESULT)
 
     async def test_an_ended_step_cannot_be_completed(
         self, store: Store, subject: StoreUnderTest
@@ -393,8 +397,8 @@ class TestCompletions(StoreTests):
         cancelled, _, _ = await begin_external_attempt(store, "cancelled")
         await store.cancel_task(cancelled, ACT)
 
-        assert not await store.complete_external(hash_token("done"), RESULT)
-        assert not await store.complete_external(hash_token("cancelled"), RESULT)
+        assert not await store.complete_external_step(hash_token("done"), RESULT)
+        assert not await store.complete_external_step(hash_token("cancelled"), RESULT)
         assert StepStatus.COMPLETE is await only_step_status(store, done)
 
     async def test_a_completed_step_cannot_fail(
@@ -404,16 +408,16 @@ class TestCompletions(StoreTests):
         template = with_queue_timeout(one_step_template(), "only")
         task_id, hand, claim = await begin_external_attempt(store, "t", template)
         outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
-        assert await store.complete_external(hash_token("t"), RESULT)
+        assert await store.complete_external_step(hash_token("t"), RESULT)
 
-        assert await store.fail_external(outcome) is None
+        assert await store.fail_external_step(outcome) is None
 
         await hand.settle(released_outcome(claim))
         await subject.advance(timedelta(seconds=61))
-        assert [] == list((await store.fail_unclaimed(10)).steps)
+        assert [] == list((await store.fail_unclaimed_steps(10)).steps)
         again = await hand.claim_one()
-        assert await store.open_completion(again, hash_token("u")) is not None
-        late = await store.fail_external(outcome)
+        assert await store.add_completion_token(again, hash_token("u")) is not None
+        late = await store.fail_external_step(outcome)
         assert late is not None
         assert [0] == list(late.refused)
         assert StepStatus.IN_PROGRESS is await only_step_status(store, task_id)
@@ -425,13 +429,13 @@ class TestCompletions(StoreTests):
             outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
 
             settled, completes = await asyncio.gather(
-                stores[0].fail_external(outcome),
-                stores[-1].complete_external(hash_token(f"t{number}"), RESULT),
+                stores[0].fail_external_step(outcome),
+                stores[-1].complete_external_step(hash_token(f"t{number}"), RESULT),
             )
 
             assert completes == (settled is None)
             if settled is None:
-                assert await stores[0].fail_external(outcome) is None
+                assert await stores[0].fail_external_step(outcome) is None
                 assert StepStatus.IN_PROGRESS is await only_step_status(stores[0], task_id)
             else:
                 assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
@@ -443,10 +447,10 @@ class TestCompletions(StoreTests):
         assert await store.park_for_arrival(claim, make_external_wait(100.0))
         await subject.advance(timedelta(seconds=101))
 
-        assert 1 == await store.end_late_waits(10)
+        assert 1 == await store.end_timed_out_waits(10)
 
-        assert not await store.complete_external(hash_token("t"), RESULT)
-        kept = await store.open_completion(await hand.claim_one(), hash_token("u"))
+        assert not await store.complete_external_step(hash_token("t"), RESULT)
+        kept = await store.add_completion_token(await hand.claim_one(), hash_token("u"))
         assert kept is not None
         assert TIMED_OUT == kept.value
 
@@ -458,11 +462,15 @@ class TestCompletions(StoreTests):
 
             parked, *used = await asyncio.gather(
                 stores[0].park_for_arrival(claim, make_external_wait()),
-                *(store.complete_external(digest, RESULT) for store in stores for _ in range(2)),
+                *(
+                    store.complete_external_step(digest, RESULT)
+                    for store in stores
+                    for _ in range(2)
+                ),
             )
 
             assert parked
             assert 1 == sum(map(bool, used))
             again = await hand.claim_one()
-            assert await stores[0].open_completion(again, hash_token(f"u{number}")) is not None
+            assert await stores[0].add_completion_token(again, hash_token(f"u{number}")) is not None
             await hand.settle(completed_outcome(again, codec.dumps(1)))

@@ -48,7 +48,7 @@ class TestDurableCalls(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
 
-        assert {0: 0, 1: 0} == await store.record_calls(
+        assert {0: 0, 1: 0} == await store.record_durable_calls(
             [make_once_call(claim, "a"), make_once_call(claim, "b", None)]
         )
 
@@ -57,17 +57,17 @@ class TestDurableCalls(StoreTests):
         assert [
             DurableCall("a", DurableCallKind.ONCE, ONE, 0),
             DurableCall("b", DurableCallKind.ONCE, None, 0),
-        ] == sorted(await store.load_calls(again))
+        ] == sorted(await store.load_durable_calls(again))
 
     async def test_a_record_belongs_to_one_step(self, store: Store) -> None:
         await register_and_create_task(store, make_template("two", a="", b=""))
         hand = await ManualWorker.register(store)
         first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
 
-        await store.record_calls([make_once_call(first, "a"), make_once_call(second, "b")])
+        await store.record_durable_calls([make_once_call(first, "a"), make_once_call(second, "b")])
 
-        assert ["a"] == [each.name for each in await store.load_calls(first)]
-        assert ["b"] == [each.name for each in await store.load_calls(second)]
+        assert ["a"] == [each.name for each in await store.load_durable_calls(first)]
+        assert ["b"] == [each.name for each in await store.load_durable_calls(second)]
 
     async def test_an_attempt_that_lost_its_claim_records_nothing(self, store: Store) -> None:
         """The other attempt holds its claim and records its call."""
@@ -83,20 +83,22 @@ class TestDurableCalls(StoreTests):
             [make_once_call(lost, "a"), make_once_call(held, "b"), make_once_call(other, "c")]
         )
 
-        accepted = await store.record_calls(calls)
+        accepted = await store.record_durable_calls(calls)
 
         assert {"b", "c"} == {calls[index].name for index in accepted}
-        assert ["b"] == [each.name for each in await store.load_calls(held)]
+        assert ["b"] == [each.name for each in await store.load_durable_calls(held)]
 
     async def test_recording_a_call_again_changes_nothing(self, store: Store) -> None:
         """This happens after a lost reply."""
         await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
-        await store.record_calls([make_once_call(claim, "a")])
+        await store.record_durable_calls([make_once_call(claim, "a")])
 
-        assert {0: 0} == await store.record_calls([make_once_call(claim, "a", JsonText("2"))])
+        assert {0: 0} == await store.record_durable_calls(
+            [make_once_call(claim, "a", JsonText("2"))]
+        )
 
-        assert [ONE] == [each.value for each in await store.load_calls(claim)]
+        assert [ONE] == [each.value for each in await store.load_durable_calls(claim)]
 
     async def test_a_sleep_ends_by_the_stores_clock(
         self, store: Store, subject: StoreUnderTest
@@ -111,14 +113,14 @@ class TestDurableCalls(StoreTests):
             make_once_call(claim, "until", until=until),
         ]
 
-        begun = await store.record_calls(sleeps)
+        begun = await store.record_durable_calls(sleeps)
 
         assert all(95 < remaining <= 100 for remaining in begun.values())
         await subject.advance(timedelta(seconds=60))
-        left = {each.name: each.remaining for each in await store.load_calls(claim)}
+        left = {each.name: each.remaining for each in await store.load_durable_calls(claim)}
         assert all(20 < left[name] <= 40 for name in ("delay", "until"))
         await subject.advance(timedelta(seconds=60))
-        assert all(each.remaining < 0 for each in await store.load_calls(claim))
+        assert all(each.remaining < 0 for each in await store.load_durable_calls(claim))
 
     async def test_a_fresh_retry_deletes_the_recorded_calls(self, store: Store) -> None:
         """The steps create their tasks again; an ordinary retry keeps the calls."""
@@ -126,7 +128,7 @@ class TestDurableCalls(StoreTests):
         task_id = await create_task(store, template)
         hand = await ManualWorker.register(store)
         claims = sorted(await hand.claim(), key=lambda claim: claim.no)
-        await store.record_calls([make_once_call(claim, "a") for claim in claims])
+        await store.record_durable_calls([make_once_call(claim, "a") for claim in claims])
         child = await register_template(store, make_template("child", x=""))
         for no in (1, 2, 11):
             key = f"{task_id}:{no}:child"
@@ -137,13 +139,15 @@ class TestDurableCalls(StoreTests):
         await store.retry_steps(task_id, ACT, steps=[1], fresh=True)
         await store.retry_steps(task_id, ACT, steps=[2])
 
-        assert [] == await store.load_calls(claims[0])
-        assert ["a"] == [each.name for each in await store.load_calls(claims[1])]
+        assert [] == await store.load_durable_calls(claims[0])
+        assert ["a"] == [each.name for each in await store.load_durable_calls(claims[1])]
         names = ("1:child", "2:child", "11:child", "1:not its child")
-        holders = [await store.find_task("suite", f"{task_id}:{name}") for name in names]
+        holders = [await store.find_task_by_key("suite", f"{task_id}:{name}") for name in names]
         assert [False, True, True, True] == [holder is not None for holder in holders]
         assert 3 == len(await store.list_tasks(TaskFilter(parent_id=task_id)))
-        assert {"retry_fresh", "retry"} == {entry.action for entry in await store.audit(task_id)}
+        assert {"retry_fresh", "retry"} == {
+            entry.action for entry in await store.list_audit_entries(task_id)
+        }
 
     async def test_records_of_an_attempt_that_ends_at_the_same_time_are_complete_or_absent(
         self, stores: list[Store]
@@ -157,10 +161,11 @@ class TestDurableCalls(StoreTests):
             claim = await hand.claim_one()
 
             accepted, _ = await asyncio.gather(
-                stores[1].record_calls([make_once_call(claim, f"r-{number}")]), hand.retry(claim)
+                stores[1].record_durable_calls([make_once_call(claim, f"r-{number}")]),
+                hand.retry(claim),
             )
 
-            recorded = {each.name for each in await stores[2].load_calls(claim)}
+            recorded = {each.name for each in await stores[2].load_durable_calls(claim)}
             assert (f"r-{number}" in recorded) == bool(accepted)
 
 
@@ -176,13 +181,13 @@ class TestSleeping(StoreTests):
         await hand.settle(sleep_outcome(claim, 100.0))
 
         assert [] == await hand.claim()
-        assert [] == await store.held(hand.id)
+        assert [] == await store.list_held_claims(hand.id)
         task = await store.get_task(task_id)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
         (step,) = await store.list_steps(task_id)
         assert step.is_sleeping(store.clock.now())
         assert not step.is_waiting_for_retry(store.clock.now())
-        (attempt,) = await store.history(task_id)
+        (attempt,) = await store.list_attempts(task_id)
         assert AttemptOutcome.PARKED == attempt.outcome
         await subject.advance(timedelta(seconds=101))
         again = await hand.claim_one()

@@ -235,7 +235,7 @@ class TestOutbox(StoreTests):
         await register_and_create_task(store, template)
         await subject.advance(timedelta(seconds=6))
 
-        assert 1 == len((await store.fail_unclaimed(10)).steps)
+        assert 1 == len((await store.fail_unclaimed_steps(10)).steps)
 
         (event,) = await list_events(store)
         assert ("order.failed", AttemptOutcome.ERROR) == (event.name, event.outcome)
@@ -249,7 +249,7 @@ class TestOutbox(StoreTests):
         await subject.advance(MINUTE * 10)
         await publisher.complete_task_with_events("payment.refused")
         now = await time_of_newest_event(store)
-        await store.prune(ended_before=now + MINUTE)
+        await store.prune_tasks(ended_before=now + MINUTE)
 
         assert 1 == await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
         assert ["payment.refused"] == await list_event_names(store)
@@ -452,7 +452,7 @@ class TestDeliveries(StoreTests):
         assert (pending.id, 2) == (again.id, again.attempt)
         await store.settle_deliveries([undelivered_outcome(again, dead=True)])
         assert ["payment.b"] == await audit.claim_and_deliver_names()
-        (row,) = await store.deliveries("suite", "audit")
+        (row,) = await store.list_deliveries("suite", "audit")
         assert (DeliveryStatus.DEAD, 2) == (row.status, len(row.log))
         assert "no answer" == row.log[0].error
 
@@ -472,7 +472,7 @@ class TestDeliveries(StoreTests):
         await stores[1].settle_deliveries([delivered_outcome(again)])
 
         assert (late.id, late.attempt + 1) == (again.id, again.attempt)
-        assert [] == await stores[0].deliveries("suite", "audit")
+        assert [] == await stores[0].list_deliveries("suite", "audit")
 
     async def test_processes_share_a_subscription(self, stores: Sequence[Store]) -> None:
         """Each event is delivered once, whatever the processes do concurrently."""
@@ -490,7 +490,7 @@ class TestDeliveries(StoreTests):
     ) -> None:
         publisher = await PublishingWorker.register(store)
         await store.add_webhook(HOOK, ACT)
-        (endpoint,) = await store.endpoints()
+        (endpoint,) = await store.list_webhook_endpoints()
         hook = EventReceiver(store, endpoint.id)
         await publisher.complete_task_with_events("payment.a")
         (failing,) = await hook.claim()
@@ -501,7 +501,7 @@ class TestDeliveries(StoreTests):
         await subject.advance(SECOND * 301)
 
         assert ["payment.b"] == await hook.claim_and_deliver_names()
-        (webhook,) = await store.webhooks()
+        (webhook,) = await store.list_webhooks()
         assert (1, 0) == (webhook.pending, webhook.dead)
 
     async def test_an_unserved_subscription_is_deleted(
@@ -517,7 +517,7 @@ class TestDeliveries(StoreTests):
 
         await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
 
-        assert ["crm"] == [subscription.name for subscription in await store.subscriptions()]
+        assert ["crm"] == [subscription.name for subscription in await store.list_subscriptions()]
 
     async def test_undelivered_events_are_not_pruned(
         self, store: Store, subject: StoreUnderTest
@@ -551,8 +551,8 @@ class TestDeliveries(StoreTests):
         await publisher.complete_task_with_events("payment.b", context={"order": 1})
         newest = (await list_events(store))[-1]
 
-        window = await store.recent_events(newest.no, newest.at - SECOND, 10)
-        beyond = await store.recent_events(EventNo(0), newest.at + SECOND, 10)
+        window = await store.list_recent_events(newest.no, newest.at - SECOND, 10)
+        beyond = await store.list_recent_events(EventNo(0), newest.at + SECOND, 10)
 
         assert ["payment.b"] == [event.name for event in window]
         assert {"order": 1} == window[0].context
@@ -570,9 +570,9 @@ class TestWebhooks(StoreTests):
         """The secret is read only for deliveries."""
         made = await store.add_webhook(HOOK, ACT)
 
-        assert [made] == await store.webhooks(namespace="suite")
-        assert made == await store.webhook("suite", "crm")
-        assert [] == await store.webhooks(visible={"other"})
+        assert [made] == await store.list_webhooks(namespace="suite")
+        assert made == await store.get_webhook("suite", "crm")
+        assert [] == await store.list_webhooks(visible={"other"})
         assert (HOOK.url, ("payment.*",), ("result",), False, "alice") == (
             made.url,
             made.events,
@@ -581,7 +581,7 @@ class TestWebhooks(StoreTests):
             made.created_by,
         )
         assert made.secret is None
-        assert ["s3cret"] == [endpoint.secret for endpoint in await store.endpoints()]
+        assert ["s3cret"] == [endpoint.secret for endpoint in await store.list_webhook_endpoints()]
 
     async def test_the_name_of_a_webhook_is_unique(self, store: Store) -> None:
         await store.add_webhook(HOOK, ACT)
@@ -594,7 +594,7 @@ class TestWebhooks(StoreTests):
         change = WebhookChange(url="https://new.example", paused=True)
         changed = await store.update_webhook("suite", "crm", change, ACT)
         await store.update_webhook("suite", "crm", WebhookChange(secret=HOOK.secret), ACT)
-        assert [] == await store.endpoints()
+        assert [] == await store.list_webhook_endpoints()
         await store.delete_webhook("suite", "crm", ACT)
 
         assert ("https://new.example", ("payment.*",), True) == (
@@ -602,7 +602,7 @@ class TestWebhooks(StoreTests):
             changed.events,
             changed.paused,
         )
-        audit = await store.team_audit(namespace="suite")
+        audit = await store.list_team_audit(namespace="suite")
         assert [
             "delete_webhook",
             "replace_webhook_secret",
@@ -610,16 +610,16 @@ class TestWebhooks(StoreTests):
             "create_webhook",
         ] == [entry.action for entry in audit]
         assert "s3cret" not in codec.dumps([[entry.before, entry.after] for entry in audit])
-        assert [] == await store.webhooks()
+        assert [] == await store.list_webhooks()
 
     async def test_a_webhook_that_does_not_exist_is_not_found(self, store: Store) -> None:
         """A subscriber with that name is not a webhook."""
         await EventReceiver.subscribe(store)
         for call in (
-            store.webhook("suite", "audit"),
+            store.get_webhook("suite", "audit"),
             store.update_webhook("suite", "audit", WebhookChange(paused=True), ACT),
             store.delete_webhook("suite", "audit", ACT),
-            store.deliveries("suite", "crm"),
+            store.list_deliveries("suite", "crm"),
         ):
             with pytest.raises(NotFound):
                 await call
@@ -627,17 +627,17 @@ class TestWebhooks(StoreTests):
     async def test_delivered_and_dead_deliveries_can_be_repeated(self, store: Store) -> None:
         publisher = await PublishingWorker.register(store)
         await store.add_webhook(HOOK, ACT)
-        (endpoint,) = await store.endpoints()
+        (endpoint,) = await store.list_webhook_endpoints()
         hook = EventReceiver(store, endpoint.id)
         await publisher.complete_task_with_events("payment.charged")
         assert ["payment.charged"] == await hook.claim_and_deliver_names()
-        (row,) = await store.deliveries("suite", "crm", status=DeliveryStatus.DELIVERED)
+        (row,) = await store.list_deliveries("suite", "crm", status=DeliveryStatus.DELIVERED)
         assert (204, "") == (row.log[0].response, row.log[0].error)
 
-        await store.send_again("suite", "crm", row.id, ACT)
+        await store.resend_delivery("suite", "crm", row.id, ACT)
 
         assert ["payment.charged"] == await hook.claim_and_deliver_names()
-        (again,) = await store.deliveries("suite", "crm")
+        (again,) = await store.list_deliveries("suite", "crm")
         assert (row.id, 2) == (again.id, again.attempts)
         with pytest.raises(NotFound):
-            await store.send_again("suite", "crm", again.id + 1, ACT)  # type: ignore[arg-type]
+            await store.resend_delivery("suite", "crm", again.id + 1, ACT)  # type: ignore[arg-type]

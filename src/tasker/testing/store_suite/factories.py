@@ -50,7 +50,7 @@ class StoreTests:
         """A store with nothing in it; after the test its tables must agree with each other."""
         async with subject.connect() as store:
             if not (await store.schema_status()).is_ready:
-                await store.upgrade()
+                await store.upgrade_schema()
             yield store
         assert [] == list(await subject.find_contradictions())
 
@@ -175,7 +175,7 @@ class ManualWorker:
         """
         queues = [
             queue.base
-            for queue in await store.queues()
+            for queue in await store.list_queues()
             if handlers is None or queue.handler in handlers
         ]
         worker = await store.register_worker(
@@ -191,7 +191,7 @@ class ManualWorker:
 
     async def claim_gated(self, limit: int = 1000) -> list[Claim]:
         """Claim what limits let through."""
-        return list((await self.store.claim_gated(self.id, limit)).claims)
+        return list((await self.store.claim_limited_steps(self.id, limit)).claims)
 
     async def claim_one(self) -> Claim:
         """Claim the one step that is due, and no other."""

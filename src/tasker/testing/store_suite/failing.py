@@ -87,7 +87,7 @@ class TestRetries(StoreTests):
         await hand.settle(completed_outcome(await hand.claim_one(), JsonText('"ok"')))
 
         step = (await steps_by_name(store, task_id))["only"]
-        history = await store.history(task_id)
+        history = await store.list_attempts(task_id)
 
         assert (StepStatus.COMPLETE, "ok", None) == (step.status, step.result, step.error)
         assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
@@ -116,7 +116,7 @@ class TestRetries(StoreTests):
         assert (task_id, 1, 2, 1) == claim[:4]
         await other.retry(claim)
         assert (3, 2) == (await hand.claim_one())[2:4]
-        outcomes = [row.outcome for row in await store.history(task_id)]
+        outcomes = [row.outcome for row in await store.list_attempts(task_id)]
         assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
 
     async def test_lost_attempts_are_counted_separately(
@@ -130,11 +130,11 @@ class TestRetries(StoreTests):
         dying = await ManualWorker.register(store, lease=SECOND * 30)
         claim = await dying.claim_one()
         await subject.advance(SECOND * 31)
-        (expired,) = await store.expired(10)
+        (expired,) = await store.list_expired_attempts(10)
 
         assert (2, 1) == claim[2:4]
         assert (claim[:3], 1) == (expired.claim[:3], expired.lost_attempts)
-        assert [AttemptOutcome.LOST] == [row.outcome for row in await store.history(task_id)]
+        assert [AttemptOutcome.LOST] == [row.outcome for row in await store.list_attempts(task_id)]
 
     @pytest.mark.parametrize("waits", ["for a time", "for a signal"])
     async def test_a_wait_resets_the_count_of_lost_attempts(
@@ -152,7 +152,7 @@ class TestRetries(StoreTests):
                 "w", DurableCallKind.WAIT_SIGNAL, [AwaitedArrival(WaitKind.SIGNAL, "go")]
             )
             await store.park_for_arrival(claim, wait)
-            await store.signal(NewSignal(task_id, "go", JsonText("1")), ACT)
+            await store.send_signal(NewSignal(task_id, "go", JsonText("1")), ACT)
 
         (step,) = await store.list_steps(task_id)
 
@@ -172,7 +172,7 @@ class TestRetries(StoreTests):
         await (await ManualWorker.register(store, lease=SECOND * 30)).claim_one()
         await subject.advance(SECOND * 31)
 
-        (expired,) = await store.expired(10)
+        (expired,) = await store.list_expired_attempts(10)
 
         assert 0 == expired.lost_attempts
 
@@ -231,7 +231,7 @@ class TestFailedTasks(StoreTests):
         assert (TaskStatus.ERROR, True) == (task.status, task.has_ended)
         assert task.ended_at is not None
         assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == task.error
-        assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.history(task_id)]
+        assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.list_attempts(task_id)]
         assert [] == await hand.claim()
 
     async def test_siblings_of_a_failed_step_continue(self, store: Store) -> None:
@@ -264,7 +264,7 @@ class TestFailedTasks(StoreTests):
         await hand.retry(claims[2], SECOND * 3600)
 
         assert [] == list((await hand.fail(claims[1])).ended)
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
         assert not (await store.get_task(task_id)).has_ended
         await subject.advance(SECOND * 3601)
         ended = (await hand.complete(await hand.claim_one())).ended
@@ -306,7 +306,7 @@ class TestFailedTasks(StoreTests):
         )
 
         assert {(task_id, TaskStatus.ERROR) for task_id in ids} == set(settled.ended)
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
 
     async def test_the_last_steps_of_a_failed_task_may_settle_together(
         self, stores: list[Store]
@@ -320,7 +320,7 @@ class TestFailedTasks(StoreTests):
 
             first, second = await asyncio.gather(left.fail(claims[1]), right.complete(claims[2]))
 
-            ended = [*first.ended, *second.ended, *await stores[2].sweep()]
+            ended = [*first.ended, *second.ended, *await stores[2].end_overdue_and_failed_tasks()]
             assert [(task_id, TaskStatus.ERROR)] == ended
 
     async def test_concurrent_failures_end_the_task_once(self, stores: list[Store]) -> None:
@@ -337,7 +337,9 @@ class TestFailedTasks(StoreTests):
                 *(hands[n % 3].fail(claim) for n, claim in enumerate(claims))
             )
 
-            ended = [end for each in settled for end in each.ended] + await stores[0].sweep()
+            ended = [end for each in settled for end in each.ended] + await stores[
+                0
+            ].end_overdue_and_failed_tasks()
             assert [(task_id, TaskStatus.ERROR)] == ended
             error = (await stores[0].get_task(task_id)).error
             assert error is not None
@@ -351,7 +353,7 @@ class TestFailedTasks(StoreTests):
         claims = await hand.claim()
         await hand.complete(claims[0])
 
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
 
 
 class TestDeadlines(StoreTests):
@@ -364,10 +366,10 @@ class TestDeadlines(StoreTests):
         await hand.complete(await hand.claim_one(), result="kept")
         running = await hand.claim_one()
         await subject.advance(SECOND * 50)
-        early = await store.sweep()
+        early = await store.end_overdue_and_failed_tasks()
         await subject.advance(SECOND * 11)
 
-        ended = await store.sweep()
+        ended = await store.end_overdue_and_failed_tasks()
 
         assert [] == early
         assert [(task_id, TaskStatus.ERROR)] == ended
@@ -379,7 +381,7 @@ class TestDeadlines(StoreTests):
         assert "deadline_exceeded" == task.error["code"]
         assert task.ended_at is not None
         assert [0] == list((await hand.complete(running)).refused)
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
 
     async def test_the_next_sweep_enforces_a_tiny_deadline(
         self, store: Store, subject: StoreUnderTest
@@ -395,7 +397,7 @@ class TestDeadlines(StoreTests):
         claims = await hand.claim()
         await hand.complete(*(claim for claim in claims if claim.task_id == done))
 
-        ended = await store.sweep()
+        ended = await store.end_overdue_and_failed_tasks()
 
         assert [late] == [end.task_id for end in ended]
         assert (TaskStatus.ERROR, TaskStatus.COMPLETE) == (
@@ -413,12 +415,12 @@ class TestDeadlines(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await subject.advance(SECOND * 11)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
-        gone = await store.renew(hand.id, [claim], lease=SECOND * 30)
+        gone = await store.renew_lease(hand.id, [claim], lease=SECOND * 30)
 
         assert [claim] == gone
-        (attempt,) = await store.history(task_id)
+        (attempt,) = await store.list_attempts(task_id)
         assert (AttemptOutcome.CANCELLED, 1, "hand") == (
             attempt.outcome,
             attempt.attempt,
@@ -432,7 +434,7 @@ class TestDeadlines(StoreTests):
         await (await ManualWorker.register(store)).complete_all_due()
         await subject.advance(SECOND * 11)
 
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
     async def test_many_overdue_tasks_are_ended_in_batches(
@@ -445,7 +447,7 @@ class TestDeadlines(StoreTests):
         await subject.advance(SECOND * 2)
 
         ended = []
-        while swept := await store.sweep():
+        while swept := await store.end_overdue_and_failed_tasks():
             ended += swept
 
         assert sorted((new.id, TaskStatus.ERROR) for new in news) == sorted(ended)
@@ -461,7 +463,9 @@ class TestDeadlines(StoreTests):
         await stores[0].create_tasks(news)
         await subject.advance(SECOND * 2)
 
-        swept = await asyncio.gather(*(store.sweep() for store in stores * 2))
+        swept = await asyncio.gather(
+            *(store.end_overdue_and_failed_tasks() for store in stores * 2)
+        )
 
         assert sorted((new.id, TaskStatus.ERROR) for new in news) == sorted(
             end for each in swept for end in each

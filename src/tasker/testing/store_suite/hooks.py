@@ -33,18 +33,18 @@ class TestHooks(StoreTests):
 
         changed = await store.put_hook(other, SECRET + "2", ACT)
 
-        given = await store.hook_secret("suite", "pay")
+        given = await store.find_hook_with_secret("suite", "pay")
         assert given is not None
         assert (changed, SECRET + "2") == (given.hook, given.secret)
-        assert [changed] == await store.hooks()
-        assert await store.hook_secret("suite", "other") is None
+        assert [changed] == await store.list_hooks()
+        assert await store.find_hook_with_secret("suite", "other") is None
 
     async def test_hooks_are_listed_by_namespace(self, store: Store) -> None:
         for namespace, name in (("b", "x"), ("a", "y"), ("a", "x")):
             await store.put_hook(replace(HOOK, namespace=namespace, name=name), SECRET, ACT)
 
         async def names(**filters: object) -> list[str]:
-            hooks = await store.hooks(**filters)  # type: ignore[arg-type]
+            hooks = await store.list_hooks(**filters)  # type: ignore[arg-type]
             return [f"{hook.namespace}.{hook.name}" for hook in hooks]
 
         assert ["a.x", "a.y", "b.x"] == await names()
@@ -57,10 +57,10 @@ class TestHooks(StoreTests):
         await store.put_hook(HOOK, SECRET, ACT)
         await store.delete_hook("suite", "pay", ACT)
 
-        assert [] == await store.hooks()
+        assert [] == await store.list_hooks()
         with pytest.raises(NotFound):
             await store.delete_hook("suite", "pay", ACT)
-        deleted, put = await store.team_audit(namespace="suite")
+        deleted, put = await store.list_team_audit(namespace="suite")
         assert ("delete_hook", "put_hook") == (deleted.action, put.action)
         assert (None, put.after, None) == (put.before, deleted.before, deleted.after)
         assert SECRET not in str(put)
@@ -69,5 +69,5 @@ class TestHooks(StoreTests):
         with pytest.raises(InvalidInput):
             await store.put_hook(replace(HOOK, key="input.x"), SECRET, ACT)
 
-        assert [] == await store.hooks()
-        assert [] == await store.team_audit()
+        assert [] == await store.list_hooks()
+        assert [] == await store.list_team_audit()

@@ -120,7 +120,7 @@ class TestJoins(StoreTests):
         joins = await hands[0].claim()
         assert set(ids) == {claim.task_id for claim in joins}
         assert 20 == len(joins)
-        history = [row for task_id in ids for row in await stores[0].history(task_id)]
+        history = [row for task_id in ids for row in await stores[0].list_attempts(task_id)]
         assert 60 == len(history)
 
     async def test_concurrent_settlements_do_not_deadlock(self, stores: list[Store]) -> None:
@@ -154,7 +154,7 @@ class TestJoins(StoreTests):
             )
 
             ended = [end.task_id for each in settled for end in each.ended]
-            ended += [end.task_id for end in await stores[0].sweep()]
+            ended += [end.task_id for end in await stores[0].end_overdue_and_failed_tasks()]
             assert sorted(new.id for new in news) == sorted(ended)
             assert len(outcomes) == sum(len(each.refused) for each in settled)
 
@@ -201,7 +201,7 @@ class TestJoins(StoreTests):
         async with asyncio.timeout(60):
             await asyncio.gather(*(work(hand, Random(n)) for n, hand in enumerate(hands)))
 
-        history = await stores[0].history(task_id)
+        history = await stores[0].list_attempts(task_id)
         assert [(task_id, TaskStatus.COMPLETE)] == ended
         assert {1} == set(Counter(row.no for row in history).values())
         assert (64, {AttemptOutcome.COMPLETE}) == (len(history), {row.outcome for row in history})

@@ -100,7 +100,7 @@ class TestIdempotencyKeys(StoreTests):
         assert [mine, theirs] == [
             task.id
             for namespace in ("suite", "other")
-            if (task := await store.find_task(namespace, "k"))
+            if (task := await store.find_task_by_key(namespace, "k"))
         ]
 
     async def test_a_bulk_may_contain_the_same_submission_twice(self, store: Store) -> None:
@@ -134,7 +134,7 @@ class TestIdempotencyKeys(StoreTests):
             )
 
         assert [] == await store.list_tasks(TaskFilter())
-        assert await store.find_task("suite", "k") is None
+        assert await store.find_task_by_key("suite", "k") is None
 
     async def test_an_existing_task_is_not_claimed_again(self, store: Store) -> None:
         """Only roots of new tasks are claimed."""
@@ -160,12 +160,12 @@ class TestIdempotencyKeys(StoreTests):
             idempotency_key="it's ünïque",
         )
 
-        task = await store.find_task("suite", "it's ünïque")
+        task = await store.find_task_by_key("suite", "it's ünïque")
 
         assert task is not None
         assert (task_id, "it's ünïque") == (task.id, task.idempotency_key)
-        assert await store.find_task("other", "it's ünïque") is None
-        assert await store.find_task("suite", "free") is None
+        assert await store.find_task_by_key("other", "it's ünïque") is None
+        assert await store.find_task_by_key("suite", "free") is None
 
     async def test_concurrent_callers_create_one_task(self, stores: list[Store]) -> None:
         """
@@ -267,7 +267,7 @@ class TestKeysOfOpenTasks(StoreTests):
             await hand.fail(await hand.claim_one())
         else:
             await store.cancel_task(first, ACT)
-        assert await store.find_task("suite", "k") is None
+        assert await store.find_task_by_key("suite", "k") is None
 
         second = await create_task(
             store, template, {"n": 2}, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
@@ -275,7 +275,7 @@ class TestKeysOfOpenTasks(StoreTests):
 
         assert first != second
         assert [second, first] == [task.id for task in await store.list_tasks(TaskFilter())]
-        holder = await store.find_task("suite", "k")
+        holder = await store.find_task_by_key("suite", "k")
         assert holder is not None
         assert second == holder.id
 
@@ -403,13 +403,13 @@ class TestReplacing(StoreTests):
 
         assert [0] == list((await hand.complete(claim)).refused)
         assert TaskStatus.CANCELLED is (await store.get_task(old)).status
-        (entry,) = await store.audit(old)
+        (entry,) = await store.list_audit_entries(old)
         assert ("ann", "cancel", f"replaced by task {new}") == (
             entry.actor,
             entry.action,
             entry.reason,
         )
-        holder = await store.find_task("suite", "k")
+        holder = await store.find_task_by_key("suite", "k")
         assert holder is not None
         assert (new, TaskStatus.PENDING) == (holder.id, holder.status)
         assert [new] == [claim.task_id for claim in await hand.claim()]
@@ -424,7 +424,7 @@ class TestReplacing(StoreTests):
         )
 
         assert TaskStatus.COMPLETE is (await store.get_task(old)).status
-        assert [] == await store.audit(old)
+        assert [] == await store.list_audit_entries(old)
         again = await store.create_tasks([make_new_task(template, idempotency_key="k")])
         assert [(new, False)] == list(again.tasks)
 
@@ -445,7 +445,7 @@ class TestReplacing(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         child = await create_task(store, template, idempotency_key="k", parent_id=parent)
-        await store.park(claim, child)
+        await store.park_until_task_ends(claim, child)
 
         await create_task(
             store, template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE
@@ -497,7 +497,7 @@ class TestReplacing(StoreTests):
         tasks = await stores[0].list_tasks(TaskFilter())
         assert 1 + len(created) == len(tasks)
         (last,) = [task.id for task in tasks if not task.has_ended]
-        holder = await stores[0].find_task("suite", "k")
+        holder = await stores[0].find_task_by_key("suite", "k")
         assert holder is not None
         assert last == holder.id
 
@@ -551,8 +551,8 @@ class TestReplacing(StoreTests):
             task = await stores[0].get_task(old)
             refused = bool(settled.refused)
             assert (TaskStatus.CANCELLED if refused else TaskStatus.COMPLETE) is task.status
-            assert int(refused) == len(await stores[0].audit(old))
-            holder = await stores[0].find_task("suite", key)
+            assert int(refused) == len(await stores[0].list_audit_entries(old))
+            holder = await stores[0].find_task_by_key("suite", key)
             assert holder is not None
             assert new == holder.id
             await hand.complete_all_due()

@@ -101,9 +101,11 @@ class TestStopping(StoreTests):
 
         assert TaskStatus.CANCELLED is task.status
         assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, task_id)
-        assert claims == await store.renew(hand.id, claims, lease=timedelta(seconds=30))
+        assert claims == await store.renew_lease(hand.id, claims, lease=timedelta(seconds=30))
         assert [] == await hand.claim()
-        assert 4 == len([one for one in await store.history(task_id) if one.outcome == "cancelled"])
+        assert 4 == len(
+            [one for one in await store.list_attempts(task_id) if one.outcome == "cancelled"]
+        )
         with pytest.raises(WrongStatus):
             await store.cancel_task(task_id, ACT)
 
@@ -128,7 +130,7 @@ class TestStopping(StoreTests):
             "enqueued": task.counts.enqueued,
             "pending": task.counts.pending,
         }
-        assert [] == list(await store.sweep())
+        assert [] == list(await store.end_overdue_and_failed_tasks())
 
         assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, child)
         assert [] == await hand.claim()
@@ -138,7 +140,7 @@ class TestStopping(StoreTests):
         settled, lost = await hand.claim(2)
 
         assert not (await hand.complete(settled)).refused
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert [0] == list((await hand.complete(lost)).refused)
         assert TaskStatus.CANCELLED is (await store.get_task(child)).status
@@ -165,7 +167,7 @@ class TestStopping(StoreTests):
         await hand.complete(*await hand.claim(1))
         assert [] == [step for step in await store.list_steps(child) if step.undoes is not None]
 
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         task = await store.get_task(child)
         assert (TaskStatus.IN_PROGRESS, 1) == (task.status, task.counts.enqueued)
@@ -179,7 +181,7 @@ class TestStopping(StoreTests):
         await hand.fail(*await hand.claim(1))
 
         await store.retry_steps(child, ACT)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert 7 == len(await hand.claim())
         assert 0 == (await store.get_task(child)).counts.cancelled
@@ -189,13 +191,13 @@ class TestStopping(StoreTests):
         later = store.clock.now() + timedelta(minutes=1)
 
         assert (1, 1) == (
-            await store.prunable(ended_before=later),
-            await store.prune(ended_before=later),
+            await store.count_prunable_tasks(ended_before=later),
+            await store.prune_tasks(ended_before=later),
         )
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
-        assert 1 == await store.prune(ended_before=later)
-        assert {child} == await store.ended_tasks([child])
+        assert 1 == await store.prune_tasks(ended_before=later)
+        assert {child} == await store.find_ended_tasks([child])
 
 
 class ProcessDied(Exception):
@@ -247,14 +249,14 @@ class TestActionsInPages(StoreTests):
             await store.pause(target, ACT)
         between = await hand.claim(1)
 
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert 1 == len(between)
         assert [] == await hand.claim()
         with fail_after_first_page():
             await store.resume(target, ACT)
         assert 2 == len(await hand.claim())
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
         assert 4 == len(await hand.claim())  # beside the one that is in progress
 
     async def test_resuming_ends_a_pause_that_has_pages_left(self, store: Store) -> None:
@@ -266,7 +268,7 @@ class TestActionsInPages(StoreTests):
             await store.pause(target, ACT)
 
         await store.resume(target, ACT)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert 7 == len(await hand.claim())
 
@@ -282,14 +284,14 @@ class TestActionsInPages(StoreTests):
             await hand.fail(*await hand.claim())
         else:
             await subject.advance(timedelta(hours=2))
-            await store.sweep()
+            await store.end_overdue_and_failed_tasks()
         assert TaskStatus.ERROR is (await store.get_task(task_id)).status
 
         with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
         between = await hand.claim()
         open_again = await store.get_task(task_id)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert [] == between
         assert TaskStatus.IN_PROGRESS is open_again.status
@@ -297,7 +299,7 @@ class TestActionsInPages(StoreTests):
         await hand.complete(await hand.claim_one())
         assert TaskStatus.COMPLETE is (await store.get_task(task_id)).status
         actions = ["retry"] * 7 if way == "failed" else ["retry"]
-        assert actions == [entry.action for entry in await store.audit(task_id)]
+        assert actions == [entry.action for entry in await store.list_audit_entries(task_id)]
 
     async def test_the_given_steps_are_retried_in_pages(self, store: Store) -> None:
         """And no others; a sweep retries those of the later pages."""
@@ -309,11 +311,11 @@ class TestActionsInPages(StoreTests):
         with fail_after_first_page():
             await store.retry_steps(task_id, ACT, steps=[8, 2, 3, 5, 3])
         between = await hand.claim()
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert [] == between
         assert [2, 3, 5, 8] == sorted(claim.no for claim in await hand.claim())
-        assert 4 == len(await store.audit(task_id))
+        assert 4 == len(await store.list_audit_entries(task_id))
 
     @pytest.mark.parametrize("last", [8, 9, 10])
     async def test_steps_are_refused_before_any_of_their_pages(
@@ -331,7 +333,7 @@ class TestActionsInPages(StoreTests):
             await store.retry_steps(task_id, ACT, steps=[2, 3, 4, last])
 
         assert (6, 0) == await count_failed_and_enqueued(store, task_id)
-        assert [] == await store.audit(task_id)
+        assert [] == await store.list_audit_entries(task_id)
 
     async def test_a_failure_that_was_handled_is_refused_before_any_page(
         self, store: Store
@@ -359,13 +361,13 @@ class TestActionsInPages(StoreTests):
         (failing,) = await hand.claim(1)
         await hand.fail(failing)
         await subject.advance(timedelta(hours=2))
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
         assert 7 == (await store.get_task(task_id)).counts.cancelled
 
         with fail_after_first_page():
             await store.resolve_step(task_id, failing.no, JsonText("1"), ACT)
         between = await hand.claim()
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert [] == between
         await hand.complete(*await hand.claim(6))
@@ -382,7 +384,7 @@ class TestActionsInPages(StoreTests):
         with fail_after_first_page():
             await store.resolve_step(task_id, 8, JsonText("1"), ACT)
         assert [] == await hand.claim()
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         await hand.complete(*await hand.claim(6))
         await hand.complete(await hand.claim_one())
@@ -404,7 +406,7 @@ class TestActionsInPages(StoreTests):
         between = await hand.claim()
         with fail_after_first_page():
             await store.pause(target, ACT)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert [] == between == await hand.claim()
         await store.resume(target, ACT)
@@ -421,7 +423,7 @@ class TestActionsInPages(StoreTests):
             await store.retry_steps(task_id, ACT)
 
         await store.cancel_task(task_id, ACT)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert {StepStatus.COMPLETE, StepStatus.CANCELLED, StepStatus.ERROR} == await step_statuses(
             store, task_id
@@ -448,8 +450,8 @@ class TestReadingManySteps(StoreTests):
         assert StepCounts(complete=4, uncounted=5) == task.counts
         assert StepCounts(complete=3, uncounted=6) == listed.counts
         assert 9 == task.counts.total == listed.counts.total
-        assert [1, 2, 3, 4] == sorted(one.no for one in await store.history(task_id))
-        assert [8] == [one.no for one in await store.history(task_id, no=8)]
+        assert [1, 2, 3, 4] == sorted(one.no for one in await store.list_attempts(task_id))
+        assert [8] == [one.no for one in await store.list_attempts(task_id, no=8)]
 
     async def test_a_task_is_started_by_any_step(self, store: Store) -> None:
         await register_and_create_task(store, make_template(a="", b="", c="", d="", e="", late=""))
@@ -462,7 +464,7 @@ class TestReadingManySteps(StoreTests):
     async def test_the_end_of_an_instance_changes_the_etag(self, store: Store) -> None:
         """This includes an instance that the join does not count."""
         hand, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances(["1", "2"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2"]))
         claims = await hand.claim()
         before = await store.get_task(spawner.task_id)
 

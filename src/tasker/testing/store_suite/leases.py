@@ -42,9 +42,9 @@ class TestLeases(StoreTests):
         claim = await hand.claim_one()
         for _ in range(5):
             await subject.advance(SECOND * 20)
-            assert [] == await store.renew(hand.id, [claim], lease=LEASE)
+            assert [] == await store.renew_lease(hand.id, [claim], lease=LEASE)
 
-        assert [] == await store.expired(10)
+        assert [] == await store.list_expired_attempts(10)
         assert [] == list((await hand.complete(claim)).refused)
 
     async def test_an_expired_lease_cannot_be_renewed(
@@ -57,7 +57,7 @@ class TestLeases(StoreTests):
         await subject.advance(SECOND * 31)
 
         with pytest.raises(LeaseLost):
-            await store.renew(hand.id, [], lease=LEASE)
+            await store.renew_lease(hand.id, [], lease=LEASE)
 
     async def test_leases_of_several_workers_are_renewed_together(
         self, store: Store, subject: StoreUnderTest
@@ -75,7 +75,7 @@ class TestLeases(StoreTests):
         await subject.advance(SECOND * 15)
         held = {hand.id: [mine], late.id: [mine], other.id: [theirs, mine], idle.id: []}
 
-        renewed = await store.renew_group(held, lease=LEASE)
+        renewed = await store.renew_leases(held, lease=LEASE)
 
         assert {
             hand.id: ([], False),
@@ -83,12 +83,12 @@ class TestLeases(StoreTests):
             idle.id: ([], True),
         } == {worker: (list(each.revoked), each.quiet) for worker, each in renewed.items()}
         await subject.advance(SECOND * 20)
-        assert {idle.id} == set(await store.renew_group({idle.id: (), late.id: ()}, lease=LEASE))
+        assert {idle.id} == set(await store.renew_leases({idle.id: (), late.id: ()}, lease=LEASE))
 
     async def test_an_unknown_worker_has_no_lease(self, store: Store) -> None:
         """The database may have been recreated."""
         with pytest.raises(LeaseLost):
-            await store.renew(WorkerId(4711), [], lease=LEASE)
+            await store.renew_lease(WorkerId(4711), [], lease=LEASE)
 
     async def test_a_remote_worker_is_read_as_it_was_registered(
         self, store: Store, subject: StoreUnderTest
@@ -106,16 +106,16 @@ class TestLeases(StoreTests):
         await store.drain_worker(remote, ACT)
         assert RemoteWorker(
             remote, 3, "key of shop", registered, quiet=True, alive=True
-        ) == await store.remote_worker(remote)
-        assert await store.remote_worker(native.id) is None
-        read = await asyncio.gather(*(store.signing_keys() for _ in range(8)))
+        ) == await store.find_remote_worker(remote)
+        assert await store.find_remote_worker(native.id) is None
+        read = await asyncio.gather(*(store.list_ticket_signing_keys() for _ in range(8)))
         [key] = read[0]  # the first read makes it, once
         assert len(key) >= 32
         assert read == [[key]] * 8
         await subject.advance(SECOND * 31)
         with pytest.raises(NotFound):
             await store.drain_worker(remote, ACT)
-        expired = await store.remote_worker(remote)
+        expired = await store.find_remote_worker(remote)
         assert expired is not None
         assert not expired.alive
 
@@ -128,12 +128,12 @@ class TestLeases(StoreTests):
 
         await store.drain_worker(hand.id, ACT)
 
-        assert [claim] == await store.held(hand.id)
+        assert [claim] == await store.list_held_claims(hand.id)
         assert [] == list((await hand.complete(claim)).claims)
-        await store.serve_queues(hand.id, [queue.base for queue in await store.queues()])
+        await store.serve_queues(hand.id, [queue.base for queue in await store.list_queues()])
         assert [] == await hand.claim()
         assert 2 == len(await (await ManualWorker.register(store)).claim())
-        audit = [event for event in await store.team_audit() if event.action == "drain_worker"]
+        audit = [event for event in await store.list_team_audit() if event.action == "drain_worker"]
         assert [("alice", f"worker {hand.id}")] == [(one.actor, one.subject) for one in audit]
 
     async def test_a_step_that_its_worker_claims_again_is_held_only_once(
@@ -148,10 +148,10 @@ class TestLeases(StoreTests):
         await hand.retry(first)
         again = await hand.claim_one()
 
-        held = await store.held(hand.id)
+        held = await store.list_held_claims(hand.id)
         (info,) = await store.list_workers()
         await subject.advance(SECOND * 31)
-        expired = await store.expired(10)
+        expired = await store.list_expired_attempts(10)
 
         assert sorted([other.attempt_key, again.attempt_key]) == sorted(
             claim.attempt_key for claim in held
@@ -172,10 +172,10 @@ class TestLeases(StoreTests):
         await hand.settle(lost_outcome(await hand.claim_one(), ERROR, timedelta(0)))
         claim = await hand.claim_one()
         await store.checkpoint(claim, JsonText("7"))
-        healthy = await store.expired(10)
+        healthy = await store.list_expired_attempts(10)
         await subject.advance(SECOND * 31)
 
-        (expired,) = await store.expired(10)
+        (expired,) = await store.list_expired_attempts(10)
 
         assert [] == healthy
         assert (task_id, 1, 3, 2) == expired.claim[:4]
@@ -193,7 +193,7 @@ class TestLeases(StoreTests):
         await sleeper.claim_one(), await awake.claim_one()
         await subject.advance(SECOND * 60)
 
-        assert ["sleeper"] == [expired.worker for expired in await store.expired(10)]
+        assert ["sleeper"] == [expired.worker for expired in await store.list_expired_attempts(10)]
 
     async def test_no_more_expired_attempts_are_listed_than_requested(
         self, store: Store, subject: StoreUnderTest
@@ -206,7 +206,7 @@ class TestLeases(StoreTests):
         await (await ManualWorker.register(store)).claim()
         await subject.advance(SECOND * 31)
 
-        assert [5, 7] == [len(await store.expired(limit)) for limit in (5, 50)]
+        assert [5, 7] == [len(await store.list_expired_attempts(limit)) for limit in (5, 50)]
 
     async def test_attempts_that_expired_long_ago_are_listed(
         self, store: Store, subject: StoreUnderTest
@@ -216,7 +216,9 @@ class TestLeases(StoreTests):
         await (await ManualWorker.register(store)).claim_one()
         await subject.advance(timedelta(days=200))
 
-        assert [task_id] == [expired.claim.task_id for expired in await store.expired(10)]
+        assert [task_id] == [
+            expired.claim.task_id for expired in await store.list_expired_attempts(10)
+        ]
 
     async def test_a_lost_lease_cannot_settle(self, store: Store, subject: StoreUnderTest) -> None:
         """Once another worker has the step, a late outcome is refused."""
@@ -225,12 +227,12 @@ class TestLeases(StoreTests):
         late = await slow.claim_one()
         await subject.advance(SECOND * 31)
         quick = await ManualWorker.register(store, "quick")
-        (expired,) = await store.expired(10)
+        (expired,) = await store.list_expired_attempts(10)
         await quick.settle(lost_outcome(expired.claim, ERROR, SECOND * 0))
         claim = await quick.claim_one()
 
         assert [0] == list((await slow.complete(late)).refused)
-        assert [] == await store.expired(10)
+        assert [] == await store.list_expired_attempts(10)
         assert [] == list((await quick.complete(claim)).refused)
         assert late.attempt + 1 == claim.attempt
 
@@ -247,7 +249,7 @@ class TestLeases(StoreTests):
         hands = [await ManualWorker.register(store) for store in stores]
 
         async def expire(hand: ManualWorker) -> int:
-            expired = await hand.store.expired(100)
+            expired = await hand.store.list_expired_attempts(100)
             settled = await hand.settle(
                 *(lost_outcome(each.claim, ERROR, SECOND * 0) for each in expired)
             )
@@ -266,9 +268,9 @@ class TestLeases(StoreTests):
 
         await store.retire_worker(hand.id)
 
-        assert [claim] == [expired.claim for expired in await store.expired(10)]
+        assert [claim] == [expired.claim for expired in await store.list_expired_attempts(10)]
         with pytest.raises(LeaseLost):
-            await store.renew(hand.id, [claim], lease=LEASE)
+            await store.renew_lease(hand.id, [claim], lease=LEASE)
 
     async def test_the_store_lists_the_claims_of_a_worker(self, store: Store) -> None:
         """The list is compared after a lost reply."""
@@ -279,11 +281,11 @@ class TestLeases(StoreTests):
         await other.claim_one()
         await store.checkpoint(second, JsonText("1"))
 
-        held = await store.held(hand.id)
+        held = await store.list_held_claims(hand.id)
 
         assert {first, second._replace(checkpoint=JsonText("1"))} == set(held)
         await hand.complete(first)
-        assert [second[:3]] == [claim[:3] for claim in await store.held(hand.id)]
+        assert [second[:3]] == [claim[:3] for claim in await store.list_held_claims(hand.id)]
 
 
 class TestRecalls(StoreTests):
@@ -296,10 +298,10 @@ class TestRecalls(StoreTests):
         held = list(claims.values())
         await store.cancel_task(cancelled, ACT)
 
-        gone = await store.renew(hand.id, held, lease=LEASE)
+        gone = await store.renew_lease(hand.id, held, lease=LEASE)
 
         assert [claims[cancelled]] == gone
-        assert [claims[kept]] == await store.held(hand.id)
+        assert [claims[kept]] == await store.list_held_claims(hand.id)
 
     async def test_resolving_a_step_revokes_its_claim(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
@@ -307,7 +309,7 @@ class TestRecalls(StoreTests):
         claim = await hand.claim_one()
         await store.resolve_step(task_id, 1, None, ACT)
 
-        assert [claim] == await store.renew(hand.id, [claim], lease=LEASE)
+        assert [claim] == await store.renew_lease(hand.id, [claim], lease=LEASE)
 
     async def test_renewal_returns_claims_that_are_settled_or_held_by_others(
         self, store: Store, subject: StoreUnderTest
@@ -321,13 +323,13 @@ class TestRecalls(StoreTests):
         await hand.retry(claim)
         theirs = await other.claim_one()
 
-        assert [claim] == await store.renew(hand.id, [claim], lease=LEASE)
-        assert [theirs] == await store.renew(hand.id, [theirs], lease=LEASE)
-        assert [] == await store.renew(other.id, [theirs], lease=LEASE)
-        assert [] == await store.renew(hand.id, [], lease=LEASE)
+        assert [claim] == await store.renew_lease(hand.id, [claim], lease=LEASE)
+        assert [theirs] == await store.renew_lease(hand.id, [theirs], lease=LEASE)
+        assert [] == await store.renew_lease(other.id, [theirs], lease=LEASE)
+        assert [] == await store.renew_lease(hand.id, [], lease=LEASE)
         await other.retry(theirs)
         again = await other.claim_one()
-        assert [theirs] == await store.renew(other.id, [theirs, again], lease=LEASE)
+        assert [theirs] == await store.renew_lease(other.id, [theirs, again], lease=LEASE)
 
 
 class TestWorkerList(StoreTests):
@@ -338,7 +340,7 @@ class TestWorkerList(StoreTests):
         await register_and_create_task(store, make_template("pair", a="", b=""))
         await ManualWorker.register(store, "first")
         worker = await store.register_worker("second", lease=LEASE, slots=7, handlers=["a", "b's"])
-        await store.serve_queues(worker, [queue.base for queue in await store.queues()])
+        await store.serve_queues(worker, [queue.base for queue in await store.list_queues()])
         await store.claim(worker, 10)
 
         second, first = await store.list_workers()
@@ -448,11 +450,11 @@ class TestWorkerList(StoreTests):
                 name, lease=lease, slots=1, handlers=[], process=process
             )
         await store.retire_worker(ids["retired"])
-        before = await store.neighbour_workers("m1")
+        before = await store.list_workers_on_machine("m1")
         await subject.advance(LEASE * 1.5)
 
         assert ["here", "short"] == sorted(worker.name for worker in before)
-        assert [(ids["here"], "here", 7, 99)] == await store.neighbour_workers("m1")
+        assert [(ids["here"], "here", 7, 99)] == await store.list_workers_on_machine("m1")
 
     async def test_dead_workers_are_listed_for_a_day(
         self, store: Store, subject: StoreUnderTest
@@ -557,7 +559,7 @@ class TestWorkerList(StoreTests):
         assert ["first", "second"] == [unserved.queue.handler for unserved in late]
         assert [110, 80] == [round(unserved.seconds, -1) for unserved in late]
         assert "no live worker has handler 'first'" == late[0].reason
-        assert late[0].queue in await store.queues()
+        assert late[0].queue in await store.list_queues()
         assert 1 == len(await store.unserved_queues(minute, 1))
 
     async def test_a_step_that_is_not_due_never_lacks_a_worker(self, store: Store) -> None:

@@ -139,7 +139,7 @@ class TestConcurrency(StoreTests):
         hand = await ManualWorker.register(store)
 
         before = await hand.claim_gated()
-        (expired,) = await store.expired(10)
+        (expired,) = await store.list_expired_attempts(10)
         await hand.retry(expired.claim)
         after = await hand.claim_gated()
 
@@ -383,12 +383,12 @@ class TestRates(StoreTests):
         )
         hand = await ManualWorker.register(store)
 
-        first = await store.claim_gated(hand.id, 10)
-        again = await store.claim_gated(hand.id, 10)
+        first = await store.claim_limited_steps(hand.id, 10)
+        again = await store.claim_limited_steps(hand.id, 10)
         await subject.advance(SECOND)
-        second = await store.claim_gated(hand.id, 10)
+        second = await store.claim_limited_steps(hand.id, 10)
         await subject.advance(SECOND * 60)
-        third = await store.claim_gated(hand.id, 10)
+        third = await store.claim_limited_steps(hand.id, 10)
 
         assert [3, 0, 2, 3] == [len(each.claims) for each in (first, again, second, third)]
         assert 0.3 < (again.next_due or 0) <= 0.5
@@ -417,7 +417,7 @@ class TestLimitSettings(StoreTests):
         hand = await ManualWorker.register(store)
 
         claims = await hand.claim_gated()
-        infos = {info.key: info for info in await store.limits("suite")}
+        infos = {info.key: info for info in await store.list_limits("suite")}
 
         assert 3 + 2 + 1 == len(claims)
         assert {"customer:a": "customer:*", "customer:b": "customer:b", "other": None} == {
@@ -442,7 +442,7 @@ class TestLimitSettings(StoreTests):
         after = await hand.claim_gated()
 
         assert [4, 0, 1] == [len(each) for each in (raised, lowered, after)]
-        assert [] == await store.limit_settings("suite")
+        assert [] == await store.list_limit_settings("suite")
         with pytest.raises(NotFound):
             await store.unset_limit(suite_limit_key("a"), ACT)
 

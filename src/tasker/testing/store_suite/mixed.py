@@ -65,7 +65,7 @@ class TestMixedEffects(StoreTests):
         idle = await ManualWorker.register(stores[1])
         await wait_without_work(stores[1], idle)
 
-        await require_wake_up(stores[1].wait_for_work, stores[0].park(claim, ended))
+        await require_wake_up(stores[1].wait_for_work, stores[0].park_until_task_ends(claim, ended))
 
         assert 2 == (await idle.claim_one()).attempt
 
@@ -107,7 +107,7 @@ class TestMixedEffects(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        await store.park(claim, child)
+        await store.park_until_task_ends(claim, child)
         other = await register_and_create_task(store, one_step_template("other"))
         hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
@@ -126,7 +126,7 @@ class TestMixedEffects(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        await store.park(claim, child)
+        await store.park_until_task_ends(claim, child)
         other = await register_and_create_task(store, chain_template())
         hand = await ManualWorker.register(store)
 
@@ -140,7 +140,7 @@ class TestMixedEffects(StoreTests):
         """The steps of a retried task that missed its deadline run as if they had never ended."""
         task_id = await register_and_create_task(store, chain_template(), deadline=SECOND)
         await subject.advance(SECOND * 2)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
         assert {"cancelled"} == set((await statuses_by_name(store, task_id)).values())
 
         await store.retry_steps(task_id, ACT)
@@ -178,7 +178,7 @@ class TestMixedEffects(StoreTests):
         present = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
 
-        assert not await store.park(late, child)
+        assert not await store.park_until_task_ends(late, child)
 
-        assert [AttemptOutcome.RETRY] == [row.outcome for row in await store.history(task_id)]
+        assert [AttemptOutcome.RETRY] == [row.outcome for row in await store.list_attempts(task_id)]
         assert [] == list((await hand.complete(present)).refused)

@@ -54,7 +54,7 @@ class TestActs(StoreTests):
             await store.resolve_step(task.id, 8, DONE, ACT)
 
         assert task == await store.get_task(task.id)
-        assert [] == await store.audit(task.id)
+        assert [] == await store.list_audit_entries(task.id)
 
     async def test_every_action_is_audited(self, store: Store) -> None:
         """With actor, action, time, reason and change; oldest first."""
@@ -69,7 +69,7 @@ class TestActs(StoreTests):
         third = await run_task_to_end(store, one_step_template(), failing=("only",))
         await store.resolve_task(third.id, acts[4])
 
-        audit = await store.audit(task.id)
+        audit = await store.list_audit_entries(task.id)
         assert [
             ("actor 0", "it's reason 0", "a", "retry", "error", "enqueued"),
             ("actor 0", "it's reason 0", "b", "retry", "error", "enqueued"),
@@ -80,14 +80,14 @@ class TestActs(StoreTests):
             for each in audit
         ]
         assert all(isinstance(entry.at, datetime) for entry in audit)
-        (cancelled,) = await store.audit(other)
+        (cancelled,) = await store.list_audit_entries(other)
         assert (None, "cancel", "pending", "cancelled") == (
             cancelled.step,
             cancelled.action,
             cancelled.before,
             cancelled.after,
         )
-        (resolved,) = await store.audit(third.id)
+        (resolved,) = await store.list_audit_entries(third.id)
         assert ("resolve_task", "error", "resolved_manually") == (
             resolved.action,
             resolved.before,
@@ -112,7 +112,7 @@ class TestActs(StoreTests):
 
             assert 1 == sum(isinstance(each, Task) for each in results)
             assert 5 == sum(isinstance(each, WrongStatus) for each in results)
-            assert 1 == len(await stores[0].audit(task_id))
+            assert 1 == len(await stores[0].list_audit_entries(task_id))
 
     async def test_actions_concurrent_with_settlements_all_take_effect(
         self, stores: list[Store]
@@ -163,7 +163,7 @@ class TestActs(StoreTests):
 
             assert isinstance(settled, SettleResult)
             step = (await steps_by_name(stores[0], task_id))["a"]
-            history = [row.outcome for row in await stores[0].history(task_id)]
+            history = [row.outcome for row in await stores[0].list_attempts(task_id)]
             if settled.refused:
                 assert isinstance(resolved, Task)
                 assert "operator" == step.result

@@ -72,7 +72,7 @@ class TestCancelling(StoreTests):
             await statuses_by_name(store, task_id)
         )
         assert [] == await hand.claim()
-        outcomes = [row.outcome for row in await store.history(task_id)]
+        outcomes = [row.outcome for row in await store.list_attempts(task_id)]
         assert [AttemptOutcome.COMPLETE, AttemptOutcome.CANCELLED] == outcomes
 
     async def test_a_failing_task_can_be_cancelled(self, store: Store) -> None:
@@ -85,7 +85,7 @@ class TestCancelling(StoreTests):
 
         assert TaskStatus.CANCELLED == task.status
         assert ["cancelled", "error"] == sorted((await statuses_by_name(store, task_id)).values())
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
 
     async def test_a_cancelled_task_stays_cancelled(self, store: Store) -> None:
         """No action can reopen it."""
@@ -204,7 +204,7 @@ class TestRetrying(StoreTests):
         with pytest.raises(WrongStatus):
             await store.retry_steps(task_id, ACT)
 
-        assert [] == await store.audit(task_id)
+        assert [] == await store.list_audit_entries(task_id)
 
     async def test_an_overdue_task_can_be_retried(
         self, store: Store, subject: StoreUnderTest
@@ -216,7 +216,7 @@ class TestRetrying(StoreTests):
         await hand.complete(await hand.claim_one())
         await hand.claim(1)
         await subject.advance(SECOND * 11)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         reopened = await store.retry_steps(task_id, ACT)
 
@@ -224,7 +224,7 @@ class TestRetrying(StoreTests):
         assert {"a": "complete", "b": "enqueued", "c": "enqueued", "d": "pending"} == (
             await statuses_by_name(store, task_id)
         )
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
         assert 3 == await hand.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
@@ -253,9 +253,9 @@ class TestResolving(StoreTests):
         assert TaskStatus.IN_PROGRESS == reopened.status
         step = (await steps_by_name(store, task.id))["a"]
         assert (state, {"by": "hand"}, None) == (step.status, step.result, step.error)
-        history = await store.history(task.id)
+        history = await store.list_attempts(task.id)
         assert [AttemptOutcome.ERROR, outcome] == [row.outcome for row in history]
-        (entry,) = await store.audit(task.id)
+        (entry,) = await store.list_audit_entries(task.id)
         assert (action, "error", state) == (entry.action, entry.before, entry.after)
         assert 2 == await hand.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
@@ -280,7 +280,7 @@ class TestResolving(StoreTests):
 
         step = (await steps_by_name(store, task.id))["a"]
         assert (StepStatus.RESOLVED_MANUALLY, None, None) == (step.status, step.result, step.error)
-        (entry,) = await store.audit(task.id)
+        (entry,) = await store.list_audit_entries(task.id)
         assert ("skip", "error", "resolved_manually") == (entry.action, entry.before, entry.after)
         assert 2 == await hand.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
@@ -315,7 +315,7 @@ class TestResolving(StoreTests):
         assert [
             (1, AttemptOutcome.CANCELLED, "bob"),
             (2, AttemptOutcome.RESOLVED_MANUALLY, None),
-        ] == [(row.attempt, row.outcome, row.worker) for row in await store.history(task_id)]
+        ] == [(row.attempt, row.outcome, row.worker) for row in await store.list_attempts(task_id)]
 
     async def test_a_step_that_has_not_run_can_be_skipped(self, store: Store) -> None:
         """
@@ -346,7 +346,7 @@ class TestResolving(StoreTests):
                 await store.resolve_step(task.id, no, DONE, ACT)
             assert state == refusal.value.status
         assert task == await store.get_task(task.id)
-        assert [] == await store.audit(task.id)
+        assert [] == await store.list_audit_entries(task.id)
 
     async def test_a_failed_task_can_be_resolved(self, store: Store) -> None:
         """Open steps are skipped; failed steps keep their status."""
@@ -441,7 +441,7 @@ class TestConditions(StoreTests):
 
         entries = [
             (entry.actor, entry.via, entry.action, entry.step, entry.reason)
-            for entry in await store.audit(task_id)
+            for entry in await store.list_audit_entries(task_id)
         ]
         assert [
             ("ann", AccessChannel.UI, "reveal", None, "a complaint"),

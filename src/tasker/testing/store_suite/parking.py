@@ -40,14 +40,14 @@ class TestParking(StoreTests):
         hand = await ManualWorker.register(store)
         claim = next(each for each in await hand.claim() if each.task_id == parent)
 
-        assert await store.park(claim, child)
+        assert await store.park_until_task_ends(claim, child)
 
-        assert parent not in {held.task_id for held in await store.held(hand.id)}
+        assert parent not in {held.task_id for held in await store.list_held_claims(hand.id)}
         assert [] == await hand.claim()
         assert StepStatus.WAITING == (await steps_by_name(store, parent))["only"].status
         task = await store.get_task(parent)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
-        (attempt,) = await store.history(parent)
+        (attempt,) = await store.list_attempts(parent)
         assert (AttemptOutcome.PARKED, "hand") == (attempt.outcome, attempt.worker)
         assert attempt.enqueued_at is not None
 
@@ -58,7 +58,7 @@ class TestParking(StoreTests):
             hand = await ManualWorker.register(store)
             claim = await hand.claim_one()
             child = await register_and_create_task(store, make_template("child", x=""))
-            assert await store.park(claim, child)
+            assert await store.park_until_task_ends(claim, child)
             hand = await ManualWorker.register(store)
             running = await hand.claim_one()
             if end == "complete":
@@ -82,7 +82,7 @@ class TestParking(StoreTests):
             await register_and_create_task(store, one_step_template())
             hand = await ManualWorker.register(store)
 
-            assert await store.park(await hand.claim_one(), child)
+            assert await store.park_until_task_ends(await hand.claim_one(), child)
 
             again = await hand.claim_one()
             assert (2, 1) == again[2:4]
@@ -100,7 +100,7 @@ class TestParking(StoreTests):
         await hand.retry(await hand.claim_one())
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        assert await store.park(claim, child)
+        assert await store.park_until_task_ends(claim, child)
         error = (await steps_by_name(store, parent))["only"].error
         hand = await ManualWorker.register(store)
         await subject.advance(SECOND * 5)
@@ -113,7 +113,7 @@ class TestParking(StoreTests):
         assert again.parked is not None
         assert 5 <= again.parked < 5 + SLACK
         assert 2 <= again.queued < 2 + SLACK
-        (step,), history = await store.list_steps(parent), await store.history(parent)
+        (step,), history = await store.list_steps(parent), await store.list_attempts(parent)
         assert step.claimed_at is not None
         times = task_times(await store.get_task(parent), [step], history, step.claimed_at).task
         before = sum(attempt.queued for attempt in history)
@@ -128,10 +128,10 @@ class TestParking(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""), deadline=SECOND)
-        await store.park(claim, child)
+        await store.park_until_task_ends(claim, child)
         await subject.advance(SECOND * 2)
 
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         assert parent == (await hand.claim_one()).task_id
 
@@ -144,14 +144,14 @@ class TestParking(StoreTests):
             hand = await ManualWorker.register(store)
             claims = {claim.task_id: claim for claim in await hand.claim()}
             for task, following in pairwise(tasks):
-                assert await store.park(claims[task], following)
+                assert await store.park_until_task_ends(claims[task], following)
 
             with pytest.raises(WaitCycle, match=f"cannot wait for task {tasks[0]}") as refusal:
-                await store.park(claims[tasks[-1]], tasks[0])
+                await store.park_until_task_ends(claims[tasks[-1]], tasks[0])
 
             assert tasks[-2] == refusal.value.link
             assert [claims[tasks[-1]].attempt_key] == [
-                claim.attempt_key for claim in await store.held(hand.id)
+                claim.attempt_key for claim in await store.list_held_claims(hand.id)
             ]
             await hand.fail(claims[tasks[-1]])
             woken = await hand.claim_one()
@@ -171,7 +171,9 @@ class TestParking(StoreTests):
 
             ended = await asyncio.gather(
                 *(
-                    stores[no % len(stores)].park(claims[task], tasks[(no + 1) % length])
+                    stores[no % len(stores)].park_until_task_ends(
+                        claims[task], tasks[(no + 1) % length]
+                    )
                     for no, task in enumerate(tasks)
                 ),
                 return_exceptions=True,
@@ -192,10 +194,10 @@ class TestParking(StoreTests):
         )
         hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
-        await store.park(claims[first], second)
+        await store.park_until_task_ends(claims[first], second)
         await store.resolve_step(first, 1, None, ACT)
 
-        assert await store.park(claims[second], first)
+        assert await store.park_until_task_ends(claims[second], first)
 
     async def test_queued_time_of_a_resumed_step_starts_when_it_is_resumed(
         self, store: Store, subject: StoreUnderTest
@@ -207,7 +209,7 @@ class TestParking(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        await store.park(claim, child)
+        await store.park_until_task_ends(claim, child)
         await subject.advance(SECOND * 60)
 
         running = await (await ManualWorker.register(store, handlers={"x"})).claim_one()
@@ -215,7 +217,7 @@ class TestParking(StoreTests):
         (step,) = await store.list_steps(parent)
         await hand.complete(await hand.claim_one())
 
-        parked, gone_on = await store.history(parent)
+        parked, gone_on = await store.list_attempts(parent)
         for enqueued_at in (step.enqueued_at, gone_on.enqueued_at):
             assert enqueued_at is not None
             assert SECOND * 60 <= enqueued_at - parked.settled_at
@@ -229,7 +231,7 @@ class TestParking(StoreTests):
         claims = {claim.task_id: claim for claim in await hand.claim()}
 
         for task, awaited in ((0, 3), (1, 3), (2, 0), (3, 4)):
-            assert await store.park(claims[tasks[task]], tasks[awaited])
+            assert await store.park_until_task_ends(claims[tasks[task]], tasks[awaited])
 
         [step] = await store.list_steps(tasks[2])
         assert (StepStatus.WAITING, tasks[0]) == (step.status, step.waits_for)
@@ -244,10 +246,10 @@ class TestParking(StoreTests):
         child = await register_and_create_task(store, make_template("child", x=""))
         await hand.retry(late)
 
-        assert not await store.park(late, child)
+        assert not await store.park_until_task_ends(late, child)
 
         assert "enqueued" == (await statuses_by_name(store, parent))["only"]
-        assert 1 == len(await store.history(parent))
+        assert 1 == len(await store.list_attempts(parent))
 
     async def test_a_parked_step_is_cancelled_with_its_task(self, store: Store) -> None:
         """After the cancellation of its own task, the end of the other has no effect."""
@@ -255,7 +257,7 @@ class TestParking(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        await store.park(claim, child)
+        await store.park_until_task_ends(claim, child)
         await store.cancel_task(parent, ACT)
 
         await store.cancel_task(child, ACT)
@@ -272,7 +274,7 @@ class TestParking(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        await store.park(claim, child)
+        await store.park_until_task_ends(claim, child)
 
         task = await store.resolve_step(parent, 1, None, ACT)
 
@@ -288,10 +290,10 @@ class TestParking(StoreTests):
         hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         child = await register_and_create_task(store, make_template("child", x=""))
-        await store.park(claims[1], child)
+        await store.park_until_task_ends(claims[1], child)
 
         assert [] == list((await hand.fail(claims[2])).ended)
-        assert [] == await store.sweep()
+        assert [] == await store.end_overdue_and_failed_tasks()
         await store.cancel_task(child, ACT)
         ended = (await hand.complete(await hand.claim_one())).ended
 
@@ -308,7 +310,9 @@ class TestParking(StoreTests):
             child = await create_task(stores[0], children)
             running = await right.claim_one()
 
-            parked, _ = await asyncio.gather(stores[0].park(claim, child), right.complete(running))
+            parked, _ = await asyncio.gather(
+                stores[0].park_until_task_ends(claim, child), right.complete(running)
+            )
 
             assert parked
             again = await left.claim_one()

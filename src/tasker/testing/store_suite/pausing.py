@@ -104,14 +104,14 @@ class TestPausing(StoreTests):
         second = await store.pause(target, AuditNote(actor="bob", reason="other"))
 
         assert first == second
-        assert [first] == await store.pauses()
-        assert [first] == await store.pauses(namespace="suite")
-        assert [] == await store.pauses(namespace="other")
+        assert [first] == await store.list_pauses()
+        assert [first] == await store.list_pauses(namespace="suite")
+        assert [] == await store.list_pauses(namespace="other")
         assert (True, False) == (
             await store.resume(target, ACT),
             await store.resume(target, ACT),
         )
-        assert [] == await store.pauses()
+        assert [] == await store.list_pauses()
 
     @KINDS
     async def test_a_pause_is_shown_as_the_reason_that_blocks_a_step(
@@ -140,12 +140,14 @@ class TestPausing(StoreTests):
 
         counted = {
             row.handler: (row.due, row.scheduled, row.running, row.paused)
-            for row in await store.queue_backlog()
+            for row in await store.count_backlog_by_queue()
         }
         assert {"a": (0, 0, 0, 1), "b": (0, 0, 0, 0), "c": (0, 0, 0, 0)} == counted
         await store.resume(target, ACT)
         assert [(1, 0)] == [
-            (row.due, row.paused) for row in await store.queue_backlog() if row.handler == "a"
+            (row.due, row.paused)
+            for row in await store.count_backlog_by_queue()
+            if row.handler == "a"
         ]
 
     async def test_an_unknown_target_cannot_be_paused(self, store: Store) -> None:
@@ -186,7 +188,9 @@ class TestPausedTasks(StoreTests):
         for _ in range(2):
             await store.resume(PauseTarget.of_task(task_id), ACT)
 
-        entries = [(row.action, row.before, row.after) for row in await store.audit(task_id)]
+        entries = [
+            (row.action, row.before, row.after) for row in await store.list_audit_entries(task_id)
+        ]
 
         assert [("pause", "pending", "paused"), ("resume", "paused", "pending")] == entries
 
@@ -225,7 +229,7 @@ class TestPausedTasks(StoreTests):
         elif way == "lost":
             await hand.settle(lost_outcome(claim, ERROR, timedelta(0)))
         elif way == "parked":
-            await store.park(claim, awaited)
+            await store.park_until_task_ends(claim, awaited)
             await other.complete(await other.claim_one())
         else:
             await hand.fail(claim)
@@ -245,8 +249,8 @@ class TestPausedTasks(StoreTests):
 
         assert TaskStatus.CANCELLED is task.status
         assert task.ended_at is not None
-        assert 1 == await store.prune(ended_before=task.ended_at + SECOND)
-        assert [] == await store.pauses()
+        assert 1 == await store.prune_tasks(ended_before=task.ended_at + SECOND)
+        assert [] == await store.list_pauses()
 
     async def test_a_queue_timeout_does_not_run_during_a_pause(
         self, store: Store, subject: StoreUnderTest
@@ -258,13 +262,13 @@ class TestPausedTasks(StoreTests):
         for target in (PauseTarget.of_task(task_id), PauseTarget.of_queue("suite", "only")):
             await store.pause(target, ACT)
             await subject.advance(SECOND * 61)
-            during = await store.fail_unclaimed(10)
+            during = await store.fail_unclaimed_steps(10)
             await store.resume(target, ACT)
-            soon = await store.fail_unclaimed(10)
+            soon = await store.fail_unclaimed_steps(10)
             assert ([], []) == (list(during.steps), list(soon.steps))
         await subject.advance(SECOND * 61)
 
-        late = await store.fail_unclaimed(10)
+        late = await store.fail_unclaimed_steps(10)
 
         assert [(task_id, "only")] == list(late.steps)
 
@@ -366,7 +370,7 @@ class TestPausedTemplates(StoreTests):
 
         events = [
             (row.action, row.subject, row.actor, row.reason, row.before, row.after)
-            for row in await store.team_audit(namespace="suite", limit=6)
+            for row in await store.list_team_audit(namespace="suite", limit=6)
         ]
 
         expected = []

@@ -64,7 +64,7 @@ class TestOpenTasks(StoreTests):
 
         first, second = sorted(await hand.claim())
         assert tasks[:2] == [first.task_id, second.task_id]
-        assert 0 == await store.admit_waiting(10)
+        assert 0 == await store.admit_waiting_tasks(10)
         (pause,) = (await store.get_task(tasks[2])).pauses
         assert ("tasker", "customer:acme: at most 2 tasks may be open") == (
             pause.paused_by,
@@ -72,11 +72,11 @@ class TestOpenTasks(StoreTests):
         )
 
         await hand.complete(second)
-        assert 1 == await store.admit_waiting(10)
+        assert 1 == await store.admit_waiting_tasks(10)
         assert tasks[2] == (await hand.claim_one()).task_id
         assert () == (await store.get_task(tasks[2])).pauses
         await hand.fail(first)
-        assert 1 == await store.admit_waiting(10)
+        assert 1 == await store.admit_waiting_tasks(10)
         assert tasks[3] == (await hand.claim_one()).task_id
 
     async def test_the_end_of_a_task_admits_those_that_wait_for_it(self, store: Store) -> None:
@@ -92,9 +92,9 @@ class TestOpenTasks(StoreTests):
         first, of_other = sorted(await hand.claim())
 
         await hand.complete(first, of_other)
-        assert 1 == await store.admit_after([of_other.task_id])
+        assert 1 == await store.admit_tasks_after([of_other.task_id])
         assert tasks[4] == (await hand.claim_one()).task_id
-        assert 1 == await store.admit_after([first.task_id])
+        assert 1 == await store.admit_tasks_after([first.task_id])
         await store.cancel_task(tasks[1], ACT)
 
         assert tasks[2] == (await hand.claim_one()).task_id
@@ -116,7 +116,7 @@ class TestOpenTasks(StoreTests):
 
         if way == "overdue":
             await subject.advance(timedelta(hours=2))
-            await store.sweep()
+            await store.end_overdue_and_failed_tasks()
         elif way == "resolved":
             await store.resolve_task(parent, ACT)
         else:
@@ -137,7 +137,7 @@ class TestOpenTasks(StoreTests):
 
         if way == "overdue":
             await subject.advance(timedelta(hours=2))
-            await store.sweep()
+            await store.end_overdue_and_failed_tasks()
         else:
             await store.resolve_step(tasks[0], 1, JsonText("1"), ACT)
 
@@ -157,7 +157,7 @@ class TestOpenTasks(StoreTests):
 
         if way == "bulk":
             await start_bulk(store)
-            assert await store.act_in_bulk(await take_bulk(store), first_id) is not None
+            assert await store.apply_bulk_action(await take_bulk(store), first_id) is not None
         else:
             fresh = make_new_task(
                 template, idempotency_key="key", if_exists=ExistingTaskAction.REPLACE
@@ -220,7 +220,7 @@ class TestOpenTasks(StoreTests):
         last = next(claim for claim in await hand.claim() if claim.task_id == tasks[4])
         await hand.complete(last)
 
-        assert [0, 0, 1] == [await store.admit_waiting(1) for _ in range(3)]
+        assert [0, 0, 1] == [await store.admit_waiting_tasks(1) for _ in range(3)]
         assert tasks[5] == (await hand.claim_one()).task_id
 
     async def test_many_waiting_tasks_start_in_order(
@@ -239,7 +239,7 @@ class TestOpenTasks(StoreTests):
         first = await hand.claim()
         assert tasks[:3] == sorted(claim.task_id for claim in first)
         await hand.complete(*first)
-        assert 3 == await store.admit_after(tasks[:3])
+        assert 3 == await store.admit_tasks_after(tasks[:3])
         assert tasks[6:9] == sorted(claim.task_id for claim in await hand.claim())
 
     async def test_concurrency_does_not_bound_other_keys_and_templates(self, store: Store) -> None:
@@ -320,10 +320,10 @@ class TestOpenTasks(StoreTests):
 
         started = await hand.claim_one()
         assert second == started.task_id
-        assert 0 == await store.admit_waiting(10)
+        assert 0 == await store.admit_waiting_tasks(10)
         await store.pause(PauseTarget.of_task(second), ACT)
         await hand.retry(started)
-        await store.admit_waiting(10)
+        await store.admit_waiting_tasks(10)
         assert [] == await hand.claim()  # it is paused by an operator now
 
     async def test_a_retried_task_takes_its_place_again(self, store: Store) -> None:
@@ -334,7 +334,7 @@ class TestOpenTasks(StoreTests):
             store, *(make_task_with_place(template, tasks=1) for _ in range(2))
         )
         await hand.fail(await hand.claim_one())
-        await store.admit_waiting(10)
+        await store.admit_waiting_tasks(10)
         await hand.complete(await hand.claim_one())
 
         await store.retry_steps(first, ACT)

@@ -48,12 +48,17 @@ class TestPruning(StoreTests):
         ended_at = (await store.get_task(task_id)).ended_at
         assert ended_at is not None
 
-        assert 1 == await store.prune(ended_before=ended_at + SECOND)
+        assert 1 == await store.prune_tasks(ended_before=ended_at + SECOND)
 
-        for read in (store.get_task, store.list_steps, store.history, store.audit):
+        for read in (
+            store.get_task,
+            store.list_steps,
+            store.list_attempts,
+            store.list_audit_entries,
+        ):
             with pytest.raises(NotFound):
                 await read(task_id)
-        assert await store.find_task("suite", "k") is None
+        assert await store.find_task_by_key("suite", "k") is None
         assert [] == await store.load_task_inputs([task_id])
         assert [] == await store.load_results({task_id: [1]})
         assert [True] == [
@@ -76,10 +81,10 @@ class TestPruning(StoreTests):
         await subject.advance(SECOND)
         now = max(worker.lease_until for worker in await store.list_workers())
 
-        await store.prune(ended_before=now + SECOND)
+        await store.prune_tasks(ended_before=now + SECOND)
 
         assert [holding.id] == [worker.id for worker in await store.list_workers()]
-        assert 1 == len(await store.expired(10))
+        assert 1 == len(await store.list_expired_attempts(10))
 
     async def test_any_pruning_deletes_workers_that_retired_30_days_ago(
         self, store: Store, subject: StoreUnderTest
@@ -96,8 +101,8 @@ class TestPruning(StoreTests):
         await store.retire_worker(holding.id)
 
         async def shown() -> tuple[str | None, str | None]:
-            await store.prune()
-            (attempt,), (step,) = await store.history(done), await store.list_steps(held)
+            await store.prune_tasks()
+            (attempt,), (step,) = await store.list_attempts(done), await store.list_steps(held)
             return attempt.worker, step.worker
 
         await subject.advance(timedelta(days=29))
@@ -121,14 +126,14 @@ class TestPruning(StoreTests):
         young = await run_task_to_end(store, chain_template())
         assert young.ended_at is not None
 
-        assert 3 == await store.prunable(ended_before=young.ended_at)
-        assert 3 == await store.prunable(ended_before=young.ended_at)
-        assert 3 == await store.prune(ended_before=young.ended_at)
-        assert 0 == await store.prunable(ended_before=young.ended_at)
+        assert 3 == await store.count_prunable_tasks(ended_before=young.ended_at)
+        assert 3 == await store.count_prunable_tasks(ended_before=young.ended_at)
+        assert 3 == await store.prune_tasks(ended_before=young.ended_at)
+        assert 0 == await store.count_prunable_tasks(ended_before=young.ended_at)
 
         assert [young.id] == [task.id for task in await store.list_tasks(TaskFilter())]
         assert 3 == len(await store.list_steps(young.id))
-        assert 3 == len(await store.history(young.id))
+        assert 3 == len(await store.list_attempts(young.id))
 
     async def test_open_tasks_are_never_pruned(self, store: Store, subject: StoreUnderTest) -> None:
         """This includes old tasks and reopened tasks."""
@@ -138,8 +143,8 @@ class TestPruning(StoreTests):
         now = (await store.get_task(pending)).created_at
         await subject.advance(timedelta(days=3))
 
-        assert 0 == await store.prunable(ended_before=now + FAR)
-        assert 0 == await store.prune(ended_before=now + FAR)
+        assert 0 == await store.count_prunable_tasks(ended_before=now + FAR)
+        assert 0 == await store.prune_tasks(ended_before=now + FAR)
 
         assert {pending, reopened} == {task.id for task in await store.list_tasks(TaskFilter())}
 
@@ -171,8 +176,8 @@ class TestPruning(StoreTests):
         assert ended_at is not None
 
         async def pruned(ended_before: datetime | None) -> set[str]:
-            count = await store.prunable(ended_before=ended_before)
-            assert count == await store.prune(ended_before=ended_before)
+            count = await store.count_prunable_tasks(ended_before=ended_before)
+            assert count == await store.prune_tasks(ended_before=ended_before)
             left = {task.id for task in await store.list_tasks(TaskFilter())}
             gone = {name for name, task_id in tasks.items() if task_id not in left}
             assert reopened in left
@@ -197,7 +202,9 @@ class TestPruning(StoreTests):
         await (await ManualWorker.register(store)).complete_all_due()
         before = (await store.list_tasks(TaskFilter()))[0].created_at + FAR
 
-        assert [3, 3, 1, 0] == [await store.prune(ended_before=before, limit=3) for _ in range(4)]
+        assert [3, 3, 1, 0] == [
+            await store.prune_tasks(ended_before=before, limit=3) for _ in range(4)
+        ]
 
     async def test_pruning_keeps_templates_and_other_tasks(self, store: Store) -> None:
         """
@@ -208,10 +215,10 @@ class TestPruning(StoreTests):
             store, make_template("child", x=""), parent_id=parent.id
         )
 
-        assert 1 == await store.prune(ended_before=parent.created_at + FAR)
+        assert 1 == await store.prune_tasks(ended_before=parent.created_at + FAR)
 
         assert parent.id == (await store.get_task(child)).parent_id
-        assert one_step_template() == (await store.template(one_step_template().key)).template
+        assert one_step_template() == (await store.get_template(one_step_template().key)).template
 
     async def test_concurrent_pruning_deletes_each_task_once(self, stores: list[Store]) -> None:
         """
@@ -223,9 +230,9 @@ class TestPruning(StoreTests):
         before = (await stores[0].list_tasks(TaskFilter()))[0].created_at + FAR
 
         counts = await asyncio.gather(
-            *(store.prune(ended_before=before, limit=10) for store in stores * 3)
+            *(store.prune_tasks(ended_before=before, limit=10) for store in stores * 3)
         )
-        counts += [await stores[0].prune(ended_before=before)]
+        counts += [await stores[0].prune_tasks(ended_before=before)]
 
         assert 40 == sum(counts)
         assert [] == await stores[0].list_tasks(TaskFilter())
@@ -235,7 +242,7 @@ class TestPruning(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         task = await store.cancel_task(task_id, ACT)
-        await store.prune(ended_before=task.created_at + FAR)
+        await store.prune_tasks(ended_before=task.created_at + FAR)
 
         assert [0] == list((await hand.complete(claim)).refused)
-        assert [claim] == await store.renew(hand.id, [claim], lease=SECOND * 30)
+        assert [claim] == await store.renew_lease(hand.id, [claim], lease=SECOND * 30)

@@ -47,15 +47,15 @@ class TestQueueTimeouts(StoreTests):
             store, with_queue_timeout(one_step_template(), "only")
         )
         await subject.advance(SECOND * 55)
-        early = await store.fail_unclaimed(10)
+        early = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 6)
 
-        failed = await store.fail_unclaimed(10)
+        failed = await store.fail_unclaimed_steps(10)
 
         assert ([], []) == (list(early.steps), list(early.ended))
         assert [(task_id, "only")] == list(failed.steps)
         assert [(task_id, TaskStatus.ERROR)] == list(failed.ended)
-        (step,), (attempt,) = await store.list_steps(task_id), await store.history(task_id)
+        (step,), (attempt,) = await store.list_steps(task_id), await store.list_attempts(task_id)
         assert step.error == attempt.error
         assert (StepStatus.ERROR, "queue_timeout", "no worker claimed the step within 1 min") == (
             step.status,
@@ -67,7 +67,7 @@ class TestQueueTimeouts(StoreTests):
             attempt.attempt,
             attempt.worker,
         )
-        assert [] == list((await store.fail_unclaimed(10)).steps)
+        assert [] == list((await store.fail_unclaimed_steps(10)).steps)
         assert [] == await (await ManualWorker.register(store)).claim()
 
     async def test_a_claimed_step_has_no_queue_timeout(
@@ -82,7 +82,7 @@ class TestQueueTimeouts(StoreTests):
         claim = await hand.claim_one()
         await subject.advance(MINUTE * 5)
 
-        assert [] == list((await store.fail_unclaimed(10)).steps)
+        assert [] == list((await store.fail_unclaimed_steps(10)).steps)
 
         await hand.complete(claim)
         assert StepStatus.COMPLETE == await only_step_status(store, claimed)
@@ -102,11 +102,11 @@ class TestQueueTimeouts(StoreTests):
         await subject.advance(MINUTE * 2)
         await hand.complete(claim)
         await subject.advance(SECOND * 50)
-        before = await store.fail_unclaimed(10)
+        before = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 15)
-        between = await store.fail_unclaimed(10)
+        between = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 60)
-        after = await store.fail_unclaimed(10)
+        after = await store.fail_unclaimed_steps(10)
 
         assert [] == list(before.steps)
         assert [(child, "b")] == list(between.steps)
@@ -123,15 +123,15 @@ class TestQueueTimeouts(StoreTests):
         await subject.advance(SECOND * 50)
         await hand.retry(await hand.claim_one(), delay=MINUTE * 2)
         await subject.advance(MINUTE * 2 + SECOND * 50)
-        early = await store.fail_unclaimed(10)
+        early = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 11)
 
-        failed = await store.fail_unclaimed(10)
+        failed = await store.fail_unclaimed_steps(10)
 
         assert [] == list(early.steps)
         assert [(task_id, "only")] == list(failed.steps)
         assert [AttemptOutcome.RETRY, AttemptOutcome.ERROR] == [
-            attempt.outcome for attempt in await store.history(task_id)
+            attempt.outcome for attempt in await store.list_attempts(task_id)
         ]
 
     async def test_a_manual_retry_has_the_full_queue_timeout(
@@ -142,11 +142,11 @@ class TestQueueTimeouts(StoreTests):
             store, with_queue_timeout(one_step_template(), "only")
         )
         await subject.advance(MINUTE * 2)
-        await store.fail_unclaimed(10)
+        await store.fail_unclaimed_steps(10)
         await store.retry_steps(task_id, ACT)
         await subject.advance(SECOND * 50)
 
-        assert [] == list((await store.fail_unclaimed(10)).steps)
+        assert [] == list((await store.fail_unclaimed_steps(10)).steps)
 
         assert 1 == await (await ManualWorker.register(store)).complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
@@ -162,7 +162,7 @@ class TestQueueTimeouts(StoreTests):
         claim = await hand.claim_one()
         await subject.advance(MINUTE * 2)
 
-        failed = await store.fail_unclaimed(10)
+        failed = await store.fail_unclaimed_steps(10)
 
         assert [(task_id, "a")] == list(failed.steps)
         assert [] == list(failed.ended)
@@ -180,17 +180,17 @@ class TestQueueTimeouts(StoreTests):
             await register_and_create_task(store, chain_template()),
         )
         hand = await ManualWorker.register(store, handlers={"only"}, lease=MINUTE * 30)
-        await store.park(await hand.claim_one(), child)
+        await store.park_until_task_ends(await hand.claim_one(), child)
         await subject.advance(MINUTE * 5)
-        parked = await store.fail_unclaimed(10)
+        parked = await store.fail_unclaimed_steps(10)
         await store.cancel_task(child, ACT)
         await subject.advance(SECOND * 50)
-        woken = await store.fail_unclaimed(10)
+        woken = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 11)
 
         assert [] == list(parked.steps)
         assert [] == list(woken.steps)
-        assert [(task_id, "only")] == list((await store.fail_unclaimed(10)).steps)
+        assert [(task_id, "only")] == list((await store.fail_unclaimed_steps(10)).steps)
 
     async def test_timeouts_are_applied_in_batches_with_the_longest_due_first(
         self, store: Store, subject: StoreUnderTest
@@ -202,7 +202,7 @@ class TestQueueTimeouts(StoreTests):
         await store.create_tasks([make_new_task(template) for _ in range(6)])
         await subject.advance(MINUTE * 2)
 
-        portions = [await store.fail_unclaimed(3) for _ in range(4)]
+        portions = [await store.fail_unclaimed_steps(3) for _ in range(4)]
 
         assert [3, 3, 1, 0] == [len(portion.steps) for portion in portions]
         assert [3, 3, 1, 0] == [len(portion.ended) for portion in portions]
@@ -221,7 +221,7 @@ class TestQueueTimeouts(StoreTests):
         await subject.advance(MINUTE * 2)
 
         claiming = asyncio.create_task(hands[0].claim(10))
-        failed = await asyncio.gather(*(store.fail_unclaimed(50) for store in stores))
+        failed = await asyncio.gather(*(store.fail_unclaimed_steps(50) for store in stores))
         claimed = await claiming
 
         failures = [task_id for each in failed for task_id, _ in each.steps]
@@ -239,7 +239,7 @@ class TestQueueTimeouts(StoreTests):
         await store.cancel_task(task_id, ACT)
         await subject.advance(MINUTE * 2)
 
-        assert [] == list((await store.fail_unclaimed(10)).steps)
+        assert [] == list((await store.fail_unclaimed_steps(10)).steps)
         steps = await steps_by_name(store, task_id)
         assert {StepStatus.CANCELLED} == {step.status for step in steps.values()}
         assert {None} == {step.error for step in steps.values()}

@@ -59,10 +59,15 @@ class TestReadingTasks(StoreTests):
         By every method; the error names the id, also a malformed one.
         """
         for task_id in (NOBODY, TaskId("no such task"), TaskId("' or 1=1 --")):
-            for read in (store.get_task, store.list_steps, store.history, store.audit):
+            for read in (
+                store.get_task,
+                store.list_steps,
+                store.list_attempts,
+                store.list_audit_entries,
+            ):
                 with pytest.raises(NotFound, match=re.escape(task_id)):
                     await read(task_id)
-        assert {NOBODY} == await store.ended_tasks([NOBODY])
+        assert {NOBODY} == await store.find_ended_tasks([NOBODY])
         assert [] == await store.load_task_inputs([NOBODY])
         assert [] == await store.load_results({NOBODY: [1]})
 
@@ -79,10 +84,10 @@ class TestReadingTasks(StoreTests):
         await store.cancel_task(cancelled, ACT)
         ids = [complete, broken, cancelled, still_open, NOBODY]
 
-        assert {complete, broken, cancelled, NOBODY} == await store.ended_tasks(ids)
-        assert set() == await store.ended_tasks([])
+        assert {complete, broken, cancelled, NOBODY} == await store.find_ended_tasks(ids)
+        assert set() == await store.find_ended_tasks([])
         await store.retry_steps(broken, ACT)
-        assert {complete, cancelled, NOBODY} == await store.ended_tasks(ids)
+        assert {complete, cancelled, NOBODY} == await store.find_ended_tasks(ids)
 
     async def test_etags_of_several_tasks_equal_those_of_each(self, store: Store) -> None:
         """Unknown ids are left out."""
@@ -91,14 +96,14 @@ class TestReadingTasks(StoreTests):
         still_open = await register_and_create_task(store, chain_template())
         ids = [complete, broken, still_open, NOBODY]
 
-        before = await store.etags(ids)
+        before = await store.get_task_etags(ids)
         assert before == {id: (await store.get_task(id)).etag for id in ids[:3]}
         assert 3 == len({*before.values()})
         await store.cancel_task(still_open, ACT)
-        after = await store.etags(ids)
+        after = await store.get_task_etags(ids)
         assert after == {id: (await store.get_task(id)).etag for id in ids[:3]}
         assert {still_open} == {id for id in ids[:3] if after[id] != before[id]}
-        assert {} == await store.etags([])
+        assert {} == await store.get_task_etags([])
 
     async def test_an_id_may_be_in_upper_or_lower_case(self, store: Store) -> None:
         """People paste both."""
@@ -108,7 +113,7 @@ class TestReadingTasks(StoreTests):
         assert task_id == (await store.get_task(pasted)).id
         assert 1 == len(await store.list_steps(pasted))
         await store.cancel_task(pasted, ACT)
-        assert 1 == len(await store.audit(task_id))
+        assert 1 == len(await store.list_audit_entries(task_id))
 
     @pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
     async def test_a_filter_with_values_that_no_database_accepts_is_refused(
@@ -119,15 +124,15 @@ class TestReadingTasks(StoreTests):
         """
         await register_template(store, one_step_template())
         for read in (
-            store.templates(name=text),
-            store.templates(namespace=text),
-            store.template_statuses(name=text),
-            store.versions("n", text),
-            store.find_task("n", text),
+            store.list_templates(name=text),
+            store.list_templates(namespace=text),
+            store.list_template_versions(name=text),
+            store.list_approved_versions("n", text),
+            store.find_task_by_key("n", text),
             store.list_tasks(TaskFilter(tag=text)),
             store.list_tasks(TaskFilter(name=text)),
             store.list_tasks(TaskFilter(attributes={"order": text})),
-            store.team_audit(namespace=text),
+            store.list_team_audit(namespace=text),
             store.retire_template(TemplateName("n", text, "1.0.0"), ACT),
         ):
             with pytest.raises(InvalidInput, match="NUL character or an unpaired surrogate"):
@@ -140,9 +145,9 @@ class TestReadingTasks(StoreTests):
         for odd in ("\ud800", "a\0b", "x" * 1_000_000):
             results = await asyncio.gather(
                 store.get_task(TaskId(odd)),
-                store.find_task("suite", odd),
+                store.find_task_by_key("suite", odd),
                 *(store.create_tasks([new]) for new in news),
-                store.templates(namespace=odd),
+                store.list_templates(namespace=odd),
                 store.list_tasks(TaskFilter(tag=odd, correlation_id=odd)),
                 return_exceptions=True,
             )
@@ -270,7 +275,7 @@ class TestListing(StoreTests):
         await store.register_template(
             make_template("one", "1.0.0", other=""), registered_by="suite", replace=True
         )
-        fifth = await create_task(store, (await store.template(one_step_template().key)).id)
+        fifth = await create_task(store, (await store.get_template(one_step_template().key)).id)
 
         assert {fifth, third, second, first} == await list_matching_ids(store, namespace="suite")
         assert {fifth, fourth, second, first} == await list_matching_ids(store, name="one")
@@ -473,19 +478,21 @@ class TestReadingSteps(StoreTests):
         await subject.advance(SECOND)
         await hand.complete(await hand.claim_one())
 
-        rows = [(row.step, row.attempt) for row in await store.history(task_id)]
+        rows = [(row.step, row.attempt) for row in await store.list_attempts(task_id)]
 
         assert [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 1)] == rows
-        assert [("b", 1)] == [(row.step, row.attempt) for row in await store.history(task_id, no=2)]
-        assert 2 == len(await store.history(task_id, limit=2))
-        assert [] == await store.history(task_id, no=99)
+        assert [("b", 1)] == [
+            (row.step, row.attempt) for row in await store.list_attempts(task_id, no=2)
+        ]
+        assert 2 == len(await store.list_attempts(task_id, limit=2))
+        assert [] == await store.list_attempts(task_id, no=99)
 
     async def test_a_step_counts_lost_attempts_separately(self, store: Store) -> None:
         """Only the failed attempt counts, neither the lost nor the parked one."""
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one())
-        await store.park(await hand.claim_one(), NOBODY)
+        await store.park_until_task_ends(await hand.claim_one(), NOBODY)
         await hand.settle(lost_outcome(await hand.claim_one(), JsonText("{}"), timedelta(0)))
 
         (step,) = await store.list_steps(task_id)
@@ -510,7 +517,10 @@ class TestReadingSteps(StoreTests):
     async def test_a_new_task_has_an_empty_history(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
 
-        assert ([], []) == (await store.history(task_id), await store.audit(task_id))
+        assert ([], []) == (
+            await store.list_attempts(task_id),
+            await store.list_audit_entries(task_id),
+        )
 
     async def test_a_step_that_never_ran_has_no_worker(self, store: Store) -> None:
         """

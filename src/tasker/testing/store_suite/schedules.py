@@ -78,7 +78,7 @@ class TestSchedules(StoreTests):
             stored.created_by,
         )
         assert stored.created_at < stored.next_at <= stored.created_at + HOUR
-        assert stored == await store.schedule("suite", "hourly")
+        assert stored == await store.get_schedule("suite", "hourly")
 
     async def test_names_are_unique_in_a_namespace(self, store: Store) -> None:
         await store.create_schedule(make_new_schedule(), ACT)
@@ -88,9 +88,9 @@ class TestSchedules(StoreTests):
 
     async def test_an_unknown_schedule_is_refused(self, store: Store) -> None:
         with pytest.raises(NotFound, match=r"schedule suite\.hourly not found"):
-            await store.schedule("suite", "hourly")
+            await store.get_schedule("suite", "hourly")
         with pytest.raises(NotFound):
-            await store.pause_schedule("suite", "hourly", ACT, paused=True)
+            await store.set_schedule_paused("suite", "hourly", ACT, paused=True)
         with pytest.raises(NotFound):
             await store.delete_schedule("suite", "hourly", ACT)
 
@@ -98,15 +98,17 @@ class TestSchedules(StoreTests):
         for name in ("a", "b", "c"):
             await store.create_schedule(make_new_schedule(name), ACT)
 
-        listed = await store.schedules(limit=2)
-        rest = await store.schedules(after=listed[-1].id)
+        listed = await store.list_schedules(limit=2)
+        rest = await store.list_schedules(after=listed[-1].id)
 
         assert ["a", "b"] == [stored.name for stored in listed]
         assert ["c"] == [stored.name for stored in rest]
-        assert [] == await store.schedules(namespace="other")
-        assert [] == await store.schedules(visible=["other"])
-        assert [] == await store.schedules(template="other")
-        assert 3 == len(await store.schedules(namespace="suite", template="one", visible=["suite"]))
+        assert [] == await store.list_schedules(namespace="other")
+        assert [] == await store.list_schedules(visible=["other"])
+        assert [] == await store.list_schedules(template="other")
+        assert 3 == len(
+            await store.list_schedules(namespace="suite", template="one", visible=["suite"])
+        )
 
     async def test_a_change_of_other_fields_keeps_the_next_tick(self, store: Store) -> None:
         before = await store.create_schedule(make_new_schedule(), ACT)
@@ -128,20 +130,22 @@ class TestSchedules(StoreTests):
         with pytest.raises(ScheduleChanged, match="changed since it was read"):
             await store.change_schedule(make_new_schedule(), ACT, if_match=stored.etag)
         with pytest.raises(ScheduleChanged):
-            await store.pause_schedule("suite", "hourly", ACT, paused=True, if_match=stored.etag)
+            await store.set_schedule_paused(
+                "suite", "hourly", ACT, paused=True, if_match=stored.etag
+            )
         with pytest.raises(ScheduleChanged):
             await store.delete_schedule("suite", "hourly", ACT, if_match=stored.etag)
-        assert changed == await store.schedule("suite", "hourly")
+        assert changed == await store.get_schedule("suite", "hourly")
 
     async def test_changes_of_schedules_are_audited(self, store: Store) -> None:
         await store.create_schedule(make_new_schedule(), ACT)
         await store.change_schedule(make_new_schedule(priority=4), ACT)
-        await store.pause_schedule("suite", "hourly", ACT, paused=True)
-        await store.pause_schedule("suite", "hourly", ACT, paused=True)
-        await store.pause_schedule("suite", "hourly", ACT, paused=False)
+        await store.set_schedule_paused("suite", "hourly", ACT, paused=True)
+        await store.set_schedule_paused("suite", "hourly", ACT, paused=True)
+        await store.set_schedule_paused("suite", "hourly", ACT, paused=False)
         await store.delete_schedule("suite", "hourly", ACT)
 
-        events = list(reversed(await store.team_audit(namespace="suite")))
+        events = list(reversed(await store.list_team_audit(namespace="suite")))
 
         assert [
             "create_schedule",
@@ -159,16 +163,16 @@ class TestSchedules(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         await store.create_schedule(make_new_schedule(), ACT)
-        paused = await store.pause_schedule("suite", "hourly", ACT, paused=True)
+        paused = await store.set_schedule_paused("suite", "hourly", ACT, paused=True)
         await subject.advance(3 * HOUR)
 
-        due = await store.due_schedules(10)
-        resumed = await store.pause_schedule("suite", "hourly", ACT, paused=False)
+        due = await store.list_due_schedules(10)
+        resumed = await store.set_schedule_paused("suite", "hourly", ACT, paused=False)
 
         assert (True, False) == (paused.paused, resumed.paused)
         assert [] == due
-        assert [] == await store.due_schedules(10)
-        (record,) = await store.ticks_without_task("suite", "hourly")
+        assert [] == await store.list_due_schedules(10)
+        (record,) = await store.list_ticks_without_task("suite", "hourly")
         assert TickOutcome.PAUSED is record.outcome
         assert 2 * HOUR == record.last - record.first
         assert record.last < resumed.next_at <= record.last + HOUR
@@ -189,9 +193,9 @@ class TestTicks(StoreTests):
     ) -> None:
         await create_hourly_schedule(store)
 
-        before = await store.due_schedules(10)
+        before = await store.list_due_schedules(10)
         await subject.advance(HOUR)
-        (due,) = await store.due_schedules(10)
+        (due,) = await store.list_due_schedules(10)
 
         assert [] == before
         assert due.stored.next_at == due.look_at <= due.now
@@ -216,14 +220,14 @@ class TestTicks(StoreTests):
             task.schedule_id,
             task.scheduled_for,
         )
-        after = await store.schedule("suite", "hourly")
+        after = await store.get_schedule("suite", "hourly")
         assert (due.stored.next_at + HOUR, due.stored.next_at, task_id) == (
             after.next_at,
             after.last_at,
             after.last_task,
         )
         assert due.stored.etag == after.etag
-        assert [] == await store.due_schedules(10)
+        assert [] == await store.list_due_schedules(10)
 
     async def test_a_repeated_tick_returns_its_existing_task(
         self, store: Store, subject: StoreUnderTest
@@ -237,7 +241,7 @@ class TestTicks(StoreTests):
             ),
             ACT,
         )
-        (again,) = await store.due_schedules(10)
+        (again,) = await store.list_due_schedules(10)
 
         second = await store.advance_schedule(
             again, await make_advance_with_task(store, again), ACT
@@ -252,7 +256,7 @@ class TestTicks(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         due = await create_due_schedule(store, subject)
-        await store.pause_schedule("suite", "hourly", ACT, paused=True)
+        await store.set_schedule_paused("suite", "hourly", ACT, paused=True)
 
         advanced = await store.advance_schedule(due, await make_advance_with_task(store, due), ACT)
 
@@ -266,7 +270,7 @@ class TestTicks(StoreTests):
 
         await store.change_schedule(make_new_schedule(priority=4), ACT)
 
-        (still,) = await store.due_schedules(10)
+        (still,) = await store.list_due_schedules(10)
         assert due.stored.next_at == still.stored.next_at
 
     async def test_an_open_task_is_seen_and_may_be_cancelled(
@@ -275,7 +279,7 @@ class TestTicks(StoreTests):
         due = await create_due_schedule(store, subject)
         first = await store.advance_schedule(due, await make_advance_with_task(store, due), ACT)
         await subject.advance(HOUR)
-        (running,) = await store.due_schedules(10)
+        (running,) = await store.list_due_schedules(10)
 
         advance = (await make_advance_with_task(store, running))._replace(cancel=True)
         await store.advance_schedule(running, advance, AuditNote(actor="schedule"))
@@ -284,7 +288,7 @@ class TestTicks(StoreTests):
         assert first is not None
         task = await store.get_task(first.created[0][0])
         assert TaskStatus.CANCELLED is task.status
-        assert ["schedule"] == [entry.actor for entry in await store.audit(task.id)]
+        assert ["schedule"] == [entry.actor for entry in await store.list_audit_entries(task.id)]
 
     async def test_ticks_are_kept_until_they_are_processed(
         self, store: Store, subject: StoreUnderTest
@@ -300,10 +304,10 @@ class TestTicks(StoreTests):
             look_at=due.now + timedelta(seconds=5),
         )
         await store.advance_schedule(due, waiting, ACT)
-        listed = await store.schedule("suite", "hourly")
-        before = await store.due_schedules(10)
+        listed = await store.get_schedule("suite", "hourly")
+        before = await store.list_due_schedules(10)
         await subject.advance(timedelta(seconds=5))
-        (again,) = await store.due_schedules(10)
+        (again,) = await store.list_due_schedules(10)
 
         await store.advance_schedule(
             again, (await make_advance_with_task(store, again))._replace(taken=again.waiting), ACT
@@ -312,8 +316,8 @@ class TestTicks(StoreTests):
         assert 1 == listed.buffered
         assert [] == before
         assert 1 == len(again.waiting)
-        assert 0 == (await store.schedule("suite", "hourly")).buffered
-        assert [] == await store.ticks_without_task("suite", "hourly")
+        assert 0 == (await store.get_schedule("suite", "hourly")).buffered
+        assert [] == await store.list_ticks_without_task("suite", "hourly")
 
     async def test_successive_ticks_share_a_record(
         self, store: Store, subject: StoreUnderTest
@@ -328,7 +332,7 @@ class TestTicks(StoreTests):
         assert [
             skipped_ticks_record(tick + 2 * HOUR, tick + 2 * HOUR, TickOutcome.MISSED),
             skipped_ticks_record(tick, tick + HOUR, TickOutcome.SKIPPED),
-        ] == await store.ticks_without_task("suite", "hourly")
+        ] == await store.list_ticks_without_task("suite", "hourly")
 
     async def test_the_oldest_records_are_deleted(
         self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
@@ -341,7 +345,7 @@ class TestTicks(StoreTests):
                 store, due, skipped_ticks_record(tick, tick, TickOutcome.SKIPPED)
             )
 
-        kept = await store.ticks_without_task("suite", "hourly")
+        kept = await store.list_ticks_without_task("suite", "hourly")
 
         assert [ticks[3], ticks[2]] == [one.first for one in kept]
 
@@ -362,7 +366,7 @@ class TestTicks(StoreTests):
         assert [(task_id, False) for task_id, _ in first.created] == list(second.created)
         listed = await store.list_tasks(TaskFilter(schedule_id=stored.id))
         assert set(ticks) == {task.scheduled_for for task in listed}
-        assert stored == await store.schedule("suite", "hourly")
+        assert stored == await store.get_schedule("suite", "hourly")
 
 
 def template_declaring_schedules(version: str, *schedules: Schedule) -> Template:
@@ -377,26 +381,26 @@ class TestDeclaredSchedules(StoreTests):
     async def test_registering_a_version_creates_its_schedules(self, store: Store) -> None:
         await register_template(store, template_declaring_schedules("1.0.0", NIGHTLY, SYNC))
 
-        stored = await store.schedules(namespace="suite")
+        stored = await store.list_schedules(namespace="suite")
 
         assert [
             ("one.nightly", "one", "1.0.0", "suite.one@1.0.0", "suite"),
             ("one.sync", "one", "1.0.0", "suite.one@1.0.0", "suite"),
         ] == [(s.name, s.template, s.version, s.declared_by, s.created_by) for s in stored]
         assert [replace_name(NIGHTLY), replace_name(SYNC)] == [s.schedule for s in stored]
-        template = await store.template(TemplateName("suite", "one", "1.0.0"))
+        template = await store.get_template(TemplateName("suite", "one", "1.0.0"))
         assert (NIGHTLY, SYNC) == template.template.schedules
 
     async def test_a_later_version_replaces_the_schedules(self, store: Store) -> None:
         """It keeps pauses, and the next tick of schedules whose times are the same."""
         await register_template(store, template_declaring_schedules("1.0.0", NIGHTLY, SYNC))
-        paused = await store.pause_schedule("suite", "one.nightly", ACT, paused=True)
+        paused = await store.set_schedule_paused("suite", "one.nightly", ACT, paused=True)
 
         await register_template(
             store, template_declaring_schedules("1.1.0", replace_fields(NIGHTLY, priority=4))
         )
 
-        (stored,) = await store.schedules()
+        (stored,) = await store.list_schedules()
         assert ("one.nightly", "1.1.0", 4) == (
             stored.name,
             stored.version,
@@ -407,12 +411,12 @@ class TestDeclaredSchedules(StoreTests):
 
     async def test_an_earlier_version_or_a_prerelease_changes_nothing(self, store: Store) -> None:
         await register_template(store, template_declaring_schedules("1.1.0", SYNC))
-        before = await store.schedules()
+        before = await store.list_schedules()
 
         await register_template(store, template_declaring_schedules("1.0.5", NIGHTLY))
         await register_template(store, template_declaring_schedules("2.0.0-beta.1", NIGHTLY))
 
-        assert before == await store.schedules()
+        assert before == await store.list_schedules()
 
     async def test_a_pending_version_replaces_the_schedules_when_it_is_approved(
         self, store: Store
@@ -430,13 +434,13 @@ class TestDeclaredSchedules(StoreTests):
         )
         name = TemplateName("suite", "one", "1.1.0")
         await register_template(store, template_declaring_schedules("1.1.0", NIGHTLY))
-        pending = await store.schedules()
+        pending = await store.list_schedules()
 
         approver = AuditNote(actor="alice@example.com")
-        await store.decide_template(name, approve=True, act=approver)
-        approved = await store.schedules()
+        await store.review_template(name, approve=True, act=approver)
+        approved = await store.list_schedules()
         await store.retire_template(name, ACT)
-        retired = await store.schedules()
+        retired = await store.list_schedules()
 
         assert [["one.sync"], ["one.nightly"], ["one.sync"]] == [
             [stored.name for stored in each] for each in (pending, approved, retired)
@@ -444,11 +448,11 @@ class TestDeclaredSchedules(StoreTests):
 
     async def test_schedules_remain_without_an_approved_version(self, store: Store) -> None:
         await register_template(store, template_declaring_schedules("1.0.0", SYNC))
-        before = await store.schedules()
+        before = await store.list_schedules()
 
         await store.retire_template(TemplateName("suite", "one", "1.0.0"), ACT)
 
-        assert before == await store.schedules()
+        assert before == await store.list_schedules()
 
     async def test_schedules_of_a_template_are_changed_only_by_registration(
         self, store: Store
@@ -467,7 +471,7 @@ class TestDeclaredSchedules(StoreTests):
 
         await register_template(store, template_declaring_schedules("1.1.0"))
 
-        assert ["hourly"] == [stored.name for stored in await store.schedules()]
+        assert ["hourly"] == [stored.name for stored in await store.list_schedules()]
 
 
 def replace_fields(schedule: Schedule, **fields: Any) -> Schedule:
@@ -489,7 +493,7 @@ async def create_due_schedule(
     """Create a schedule, and let time pass."""
     await create_hourly_schedule(store)
     await subject.advance(hours * HOUR)
-    (due,) = await store.due_schedules(10)
+    (due,) = await store.list_due_schedules(10)
     return due
 
 
@@ -528,5 +532,5 @@ async def record_ticks(store: Store, due: DueSchedule, ticks: TickRecord) -> Due
         look_at=due.look_at + timedelta(microseconds=1),
     )
     await store.advance_schedule(due, advance, ACT)
-    (again,) = await store.due_schedules(10)
+    (again,) = await store.list_due_schedules(10)
     return again

@@ -30,7 +30,7 @@ class TestSchema(StoreTests):
 
     async def test_an_upgrade_makes_the_schema_ready(self, subject: StoreUnderTest) -> None:
         async with subject.connect() as store:
-            upgraded = await store.upgrade()
+            upgraded = await store.upgrade_schema()
 
             assert upgraded.is_ready
             assert upgraded == await store.schema_status()
@@ -38,7 +38,7 @@ class TestSchema(StoreTests):
     async def test_an_upgrade_can_be_repeated(self, store: Store) -> None:
         task_id = await create_task(store, await register_template(store, one_step_template()))
 
-        status = await store.upgrade()
+        status = await store.upgrade_schema()
 
         assert SchemaStatus(status.wanted, status.wanted) == status
         assert task_id == (await store.get_task(task_id)).id
@@ -52,7 +52,7 @@ class TestSchema(StoreTests):
 
         async def upgrade() -> SchemaStatus:
             async with subject.connect() as store:
-                return await store.upgrade()
+                return await store.upgrade_schema()
 
         statuses = await asyncio.gather(*(upgrade() for _ in range(5)))
 
@@ -66,7 +66,7 @@ class TestSchema(StoreTests):
         """
         async with subject.connect() as store:
             with pytest.raises(SchemaMismatch):
-                await store.queues()
+                await store.list_queues()
             with pytest.raises(SchemaMismatch):
                 await register_template(store, one_step_template())
             with pytest.raises(SchemaMismatch):
@@ -81,7 +81,7 @@ class TestSchema(StoreTests):
         if not subject.shared:
             pytest.skip("the database exists only while its store object is open")
         async with subject.connect() as store:
-            await store.upgrade()
+            await store.upgrade_schema()
             task_id = await create_task(store, await register_template(store, one_step_template()))
 
         async with subject.connect() as store:

@@ -64,7 +64,7 @@ class TestFence(StoreTests):
         assert [0, 1] == list(again.refused)
         assert ([], []) == (list(again.claims), list(again.ended))
         assert before == await store.list_steps(task_id)
-        assert 1 == len(await store.history(task_id))
+        assert 1 == len(await store.list_attempts(task_id))
 
     async def test_a_past_attempt_cannot_settle(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
@@ -102,7 +102,7 @@ class TestFence(StoreTests):
         assert {"a": "enqueued", "b": "pending", "c": "pending"} == await statuses_by_name(
             store, task_id
         )
-        assert [] == await store.history(task_id)
+        assert [] == await store.list_attempts(task_id)
 
     async def test_the_valid_outcomes_of_a_mixed_batch_are_settled(self, store: Store) -> None:
         """
@@ -130,7 +130,7 @@ class TestFence(StoreTests):
         settled = await hand.settle(*[completed_outcome(claim, RESULT)] * 3)
 
         assert 2 == len(settled.refused)
-        assert 1 == len(await store.history(task_id))
+        assert 1 == len(await store.list_attempts(task_id))
         assert {2, 3} == {claim.no for claim in await hand.claim()}
 
     async def test_nothing_settles_after_the_task_was_cancelled(self, store: Store) -> None:
@@ -197,7 +197,7 @@ class TestSettling(StoreTests):
 
         step = (await steps_by_name(store, task_id))["a"]
         assert (StepStatus.COMPLETE, {"of": "a"}, None) == (step.status, step.result, step.error)
-        (attempt,) = await store.history(task_id)
+        (attempt,) = await store.list_attempts(task_id)
         assert ("a", 1, 1, AttemptOutcome.COMPLETE, "bob", None) == (
             attempt.step,
             attempt.no,
@@ -215,7 +215,7 @@ class TestSettling(StoreTests):
         task_id = await register_and_create_task(store, chain_template())
         await (await ManualWorker.register(store)).claim_one()
 
-        assert [] == await store.history(task_id)
+        assert [] == await store.list_attempts(task_id)
 
     async def test_a_freed_step_can_be_claimed_by_any_worker(self, store: Store) -> None:
         """It is enqueued, not claimed."""
@@ -343,7 +343,7 @@ class TestStickyClaims(StoreTests):
         step = (await steps_by_name(store, task_id))["b"]
         assert (StepStatus.IN_PROGRESS, 1, "bob") == (step.status, step.attempts, step.worker)
         assert step.claimed_at is not None
-        assert list(settled.claims) == await store.held(hand.id)
+        assert list(settled.claims) == await store.list_held_claims(hand.id)
         assert [] == await (await ManualWorker.register(store)).claim()
 
     async def test_no_more_freed_steps_are_claimed_than_requested(self, store: Store) -> None:
@@ -430,7 +430,7 @@ class TestGroups(StoreTests):
         claims = [(await hand.claim(1))[0] for hand in (bob, eve, amy)]
         tasks = [claim.task_id for claim in claims]
 
-        settled = await store.settle_group(
+        settled = await store.settle_for_workers(
             [
                 Settlement(hand.id, [completed_outcome(claim, RESULT)], room)
                 for hand, claim, room in zip((bob, eve, amy), claims, (2, 0, 9), strict=True)
@@ -443,8 +443,8 @@ class TestGroups(StoreTests):
             set(),
             {Claim(tasks[2], 3, 1, 1)},
         ] == [set(each.claims) for each in settled]
-        assert set(settled[0].claims) == set(await store.held(bob.id))
-        assert set(settled[2].claims) == set(await store.held(amy.id))
+        assert set(settled[0].claims) == set(await store.list_held_claims(bob.id))
+        assert set(settled[2].claims) == set(await store.list_held_claims(amy.id))
         assert 6 == len(await bob.claim())
 
     async def test_a_step_that_two_workers_free_is_claimed_once(self, store: Store) -> None:
@@ -452,7 +452,7 @@ class TestGroups(StoreTests):
         bob, eve = await self.register(store, "bob", "eve")
         [first], second = await bob.claim(1), await eve.claim_one()
 
-        settled = await store.settle_group(
+        settled = await store.settle_for_workers(
             [
                 Settlement(bob.id, [completed_outcome(first, RESULT)], 5),
                 Settlement(eve.id, [completed_outcome(second, RESULT)], 5),
@@ -470,7 +470,7 @@ class TestGroups(StoreTests):
         late = await eve.claim(1)
         await eve.complete(*late)
 
-        settled = await store.settle_group(
+        settled = await store.settle_for_workers(
             [
                 Settlement(eve.id, [completed_outcome(late[0], JsonText('"other"'))], 5),
                 Settlement(bob.id, [completed_outcome(early[0], RESULT)], 5),
@@ -493,7 +493,7 @@ class TestGroups(StoreTests):
             retry_outcome(claims[2], ERROR, ONE),
         ]
 
-        settled = await store.settle_group(
+        settled = await store.settle_for_workers(
             [
                 Settlement(hand.id, [outcome], 1)
                 for hand, outcome in zip(hands, outcomes, strict=True)
@@ -519,12 +519,12 @@ class TestGroups(StoreTests):
         nameless = NewEvent(0, template, "only", "c-1", cast(str, None), RESULT, None)
 
         with pytest.raises(StoreError):
-            await store.settle_group(
+            await store.settle_for_workers(
                 [
                     Settlement(bob.id, [completed_outcome(good[0], RESULT)]),
                     Settlement(eve.id, [bad], events=[nameless]),
                 ]
             )
 
-        assert good == await store.held(bob.id)
+        assert good == await store.list_held_claims(bob.id)
         assert [] == list((await bob.complete(*good)).refused)

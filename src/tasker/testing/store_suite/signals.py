@@ -79,7 +79,7 @@ def make_broadcast(
 
 async def read_arrivals(store: Store, claim: Claim) -> dict[str, Arrival]:
     """Read what waits of a step received, by the name of the durable call."""
-    calls = await store.load_calls(claim)
+    calls = await store.load_durable_calls(claim)
     return {call.name: decode_arrival(call.value) for call in calls if call.value is not None}
 
 
@@ -102,7 +102,7 @@ class TestSignals(StoreTests):
         assert [] == await hand.claim()
         assert StepStatus.WAITING is await only_step_status(store, task_id)
 
-        sent = await store.signal(make_signal(task_id, "paid", {"cents": 5}), ACT)
+        sent = await store.send_signal(make_signal(task_id, "paid", {"cents": 5}), ACT)
 
         assert (True, "only") == (sent.created, sent.step)
         again = await hand.claim_one()
@@ -113,11 +113,11 @@ class TestSignals(StoreTests):
 
     async def test_a_signal_names_the_instance_that_receives_it(self, store: Store) -> None:
         hand, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances(["1", "2"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2"]))
         _, second = sorted(await hand.claim(), key=lambda claim: claim.no)
         assert await store.park_for_arrival(second, make_signal_wait("paid"))
 
-        sent = await store.signal(make_signal(second.task_id, "paid"), ACT)
+        sent = await store.send_signal(make_signal(second.task_id, "paid"), ACT)
 
         assert "work[1]" == sent.step
 
@@ -126,12 +126,12 @@ class TestSignals(StoreTests):
         task_id = await register_and_create_task(store, make_template("two", a="", b=""))
         hand = await ManualWorker.register(store)
         first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
-        assert await store.receive(first, make_signal_wait("paid")) is None
+        assert await store.receive_arrival(first, make_signal_wait("paid")) is None
         for number in (1, 2):
-            sent = await store.signal(make_signal(task_id, "paid", number), ACT)
+            sent = await store.send_signal(make_signal(task_id, "paid", number), ACT)
             assert sent.step is None
 
-        received = await store.receive(first, make_signal_wait("paid"))
+        received = await store.receive_arrival(first, make_signal_wait("paid"))
         parked = await store.park_for_arrival(second, make_signal_wait("paid"))
 
         assert received is not None
@@ -145,10 +145,10 @@ class TestSignals(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
         for number in range(3):
-            await store.signal(make_signal(task_id, "n", number), ACT)
+            await store.send_signal(make_signal(task_id, "n", number), ACT)
 
         for number in range(4):
-            await store.receive(claim, make_signal_wait("n", call=f"wait-{number}"))
+            await store.receive_arrival(claim, make_signal_wait("n", call=f"wait-{number}"))
 
         received = await read_arrivals(store, claim)
         assert {f"wait-{number}": number for number in range(3)} == {
@@ -161,21 +161,25 @@ class TestSignals(StoreTests):
         for claim in await hand.claim():
             await store.park_for_arrival(claim, make_signal_wait("paid"))
 
-        steps = [(await store.signal(make_signal(task_id, "paid"), ACT)).step for _ in range(3)]
+        steps = [
+            (await store.send_signal(make_signal(task_id, "paid"), ACT)).step for _ in range(3)
+        ]
 
         assert ["a", "b", None] == steps
 
     async def test_the_first_of_several_signals_ends_the_wait(self, store: Store) -> None:
         """The others stay for later waits."""
         task_id = await create_waiting_task(store, "paid", "cancelled")
-        await store.signal(make_signal(task_id, "cancelled"), ACT)
+        await store.send_signal(make_signal(task_id, "cancelled"), ACT)
 
-        sent = await store.signal(make_signal(task_id, "paid"), ACT)
+        sent = await store.send_signal(make_signal(task_id, "paid"), ACT)
 
         assert sent.step is None
         claim = await (await ManualWorker.register(store)).claim_one()
         assert "cancelled" == (await read_arrivals(store, claim))["wait"].name
-        received = await store.receive(claim, make_signal_wait("cancelled", "paid", call="next"))
+        received = await store.receive_arrival(
+            claim, make_signal_wait("cancelled", "paid", call="next")
+        )
         assert received is not None
         assert "paid" == decode_arrival(received.value).name  # type: ignore[arg-type]
 
@@ -184,11 +188,11 @@ class TestSignals(StoreTests):
     ) -> None:
         task_id = await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
-        await store.signal(make_signal(task_id, "b"), ACT)
+        await store.send_signal(make_signal(task_id, "b"), ACT)
         await subject.advance(timedelta(seconds=1))
-        await store.signal(make_signal(task_id, "a"), ACT)
+        await store.send_signal(make_signal(task_id, "a"), ACT)
 
-        await store.receive(claim, make_signal_wait("a", "b"))
+        await store.receive_arrival(claim, make_signal_wait("a", "b"))
 
         assert "b" == (await read_arrivals(store, claim))["wait"].name
 
@@ -199,13 +203,13 @@ class TestSignals(StoreTests):
             await register_and_create_task(store, one_step_template()),
         )
         sent = [
-            await store.signal(make_signal(task_id, "paid", 1, "e-1"), ACT),
-            await store.signal(make_signal(task_id, "paid", 2, "e-1"), ACT),
-            await store.signal(make_signal(task_id, "sent", 1, "e-1"), ACT),
-            await store.signal(make_signal(other, "paid", 1, "e-1"), ACT),
+            await store.send_signal(make_signal(task_id, "paid", 1, "e-1"), ACT),
+            await store.send_signal(make_signal(task_id, "paid", 2, "e-1"), ACT),
+            await store.send_signal(make_signal(task_id, "sent", 1, "e-1"), ACT),
+            await store.send_signal(make_signal(other, "paid", 1, "e-1"), ACT),
         ]
         await store.cancel_task(task_id, ACT)
-        sent.append(await store.signal(make_signal(task_id, "paid", 3, "e-1"), ACT))
+        sent.append(await store.send_signal(make_signal(task_id, "paid", 3, "e-1"), ACT))
 
         assert [True, False, True, True, False] == [each.created for each in sent]
 
@@ -216,12 +220,12 @@ class TestSignals(StoreTests):
         lost = await hand.claim_one()
         await hand.settle(released_outcome(lost))
         held = await hand.claim_one()
-        await store.signal(make_signal(task_id, "paid"), ACT)
+        await store.send_signal(make_signal(task_id, "paid"), ACT)
 
-        assert await store.receive(lost, make_signal_wait("paid")) is None
+        assert await store.receive_arrival(lost, make_signal_wait("paid")) is None
         assert not await store.park_for_arrival(lost, make_signal_wait("other"))
 
-        assert await store.receive(held, make_signal_wait("paid")) is not None
+        assert await store.receive_arrival(held, make_signal_wait("paid")) is not None
 
     async def test_a_signal_that_an_attempt_received_is_kept_for_the_next(
         self, store: Store
@@ -230,8 +234,8 @@ class TestSignals(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await store.signal(make_signal(task_id, "paid", 7), ACT)
-        await store.receive(claim, make_signal_wait("paid"))
+        await store.send_signal(make_signal(task_id, "paid", 7), ACT)
+        await store.receive_arrival(claim, make_signal_wait("paid"))
 
         await hand.settle(released_outcome(claim))
 
@@ -242,15 +246,15 @@ class TestSignals(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await store.signal(make_signal(task_id, "paid", 7), ACT)
-        await store.receive(claim, make_signal_wait("paid"))
+        await store.send_signal(make_signal(task_id, "paid", 7), ACT)
+        await store.receive_arrival(claim, make_signal_wait("paid"))
         await hand.fail(claim)
 
         await store.retry_steps(task_id, ACT, fresh=True)
 
         again = await hand.claim_one()
         assert {} == await read_arrivals(store, again)
-        await store.receive(again, make_signal_wait("paid"))
+        await store.receive_arrival(again, make_signal_wait("paid"))
         assert 7 == (await read_arrivals(store, again))["wait"].payload
 
     async def test_a_signal_to_a_task_that_ended_is_refused(self, store: Store) -> None:
@@ -258,9 +262,9 @@ class TestSignals(StoreTests):
         await store.cancel_task(task_id, ACT)
 
         with pytest.raises(WrongStatus, match=r"cannot signal task .*: it is cancelled"):
-            await store.signal(make_signal(task_id, "paid"), ACT)
+            await store.send_signal(make_signal(task_id, "paid"), ACT)
         with pytest.raises(NotFound):
-            await store.signal(make_signal(NOBODY, "paid"), ACT)
+            await store.send_signal(make_signal(NOBODY, "paid"), ACT)
 
     async def test_signals_beyond_the_limit_are_refused(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -270,20 +274,20 @@ class TestSignals(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
         for _ in range(3):
-            await store.signal(make_signal(task_id, "n"), ACT)
+            await store.send_signal(make_signal(task_id, "n"), ACT)
 
         with pytest.raises(TooManySignals, match="1,000 signals"):
-            await store.signal(make_signal(task_id, "n"), ACT)
+            await store.send_signal(make_signal(task_id, "n"), ACT)
 
-        await store.receive(claim, make_signal_wait("n"))
-        await store.signal(make_signal(task_id, "n"), ACT)
+        await store.receive_arrival(claim, make_signal_wait("n"))
+        await store.send_signal(make_signal(task_id, "n"), ACT)
 
     async def test_a_signal_is_audited(self, store: Store) -> None:
         task_id = await create_waiting_task(store, "paid")
 
-        await store.signal(make_signal(task_id, "paid"), ACT)
+        await store.send_signal(make_signal(task_id, "paid"), ACT)
 
-        (entry,) = await store.audit(task_id)
+        (entry,) = await store.list_audit_entries(task_id)
         assert ("only", "signal", "alice", "because") == (
             entry.step,
             entry.action,
@@ -305,7 +309,7 @@ class TestSignals(StoreTests):
                     for number, claim in enumerate(claims)
                 ),
                 *(
-                    stores[number % 3].signal(make_signal(task_id, "n", number), ACT)
+                    stores[number % 3].send_signal(make_signal(task_id, "n", number), ACT)
                     for number in range(2)
                 ),
             )
@@ -322,7 +326,7 @@ class TestWaiting(StoreTests):
 
         task = await store.get_task(task_id)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
-        (attempt,) = await store.history(task_id)
+        (attempt,) = await store.list_attempts(task_id)
         assert AttemptOutcome.PARKED is attempt.outcome
 
     async def test_a_wait_ends_at_its_timeout(self, store: Store, subject: StoreUnderTest) -> None:
@@ -330,13 +334,13 @@ class TestWaiting(StoreTests):
         task_id = await create_waiting_task(
             store, "paid", awaited_broadcast("paid", "k"), timeout=100.0
         )
-        assert 0 == await store.end_late_waits(10)
+        assert 0 == await store.end_timed_out_waits(10)
         await subject.advance(timedelta(seconds=101))
 
-        await store.end_late_waits(10)
+        await store.end_timed_out_waits(10)
 
-        assert 0 == await store.end_late_waits(10)
-        sent = await store.signal(make_signal(task_id, "paid"), ACT)
+        assert 0 == await store.end_timed_out_waits(10)
+        sent = await store.send_signal(make_signal(task_id, "paid"), ACT)
         assert sent.step is None
         claim = await (await ManualWorker.register(store)).claim_one()
         assert (await read_arrivals(store, claim))["wait"].timed_out
@@ -345,10 +349,10 @@ class TestWaiting(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         task_id = await create_waiting_task(store, "paid", timeout=100.0)
-        await store.signal(make_signal(task_id, "paid"), ACT)
+        await store.send_signal(make_signal(task_id, "paid"), ACT)
         await subject.advance(timedelta(seconds=101))
 
-        assert 0 == await store.end_late_waits(10)
+        assert 0 == await store.end_timed_out_waits(10)
 
         claim = await (await ManualWorker.register(store)).claim_one()
         assert "paid" == (await read_arrivals(store, claim))["wait"].name
@@ -361,9 +365,9 @@ class TestWaiting(StoreTests):
             await subject.advance(timedelta(seconds=2))
 
             _, sent, _ = await asyncio.gather(
-                stores[0].end_late_waits(10),
-                stores[1].signal(make_signal(task_id, "paid"), ACT),
-                stores[2].end_late_waits(10),
+                stores[0].end_timed_out_waits(10),
+                stores[1].send_signal(make_signal(task_id, "paid"), ACT),
+                stores[2].end_timed_out_waits(10),
             )
 
             hand = await ManualWorker.register(stores[0])
@@ -382,7 +386,7 @@ class TestWaiting(StoreTests):
         await store.resolve_step(resolved, 1, None, ACT)
 
         await subject.advance(timedelta(seconds=101))
-        assert 0 == await store.end_late_waits(10)
+        assert 0 == await store.end_timed_out_waits(10)
         assert TaskStatus.COMPLETE is (await store.get_task(resolved)).status
 
     async def test_the_deadline_of_a_task_ends_its_waits(
@@ -393,11 +397,11 @@ class TestWaiting(StoreTests):
         await store.park_for_arrival(claim, make_signal_wait("paid", timeout=100.0))
         await subject.advance(timedelta(seconds=11))
 
-        ended = await store.sweep()
+        ended = await store.end_overdue_and_failed_tasks()
 
         assert [claim.task_id] == [end.task_id for end in ended]
         await subject.advance(timedelta(seconds=100))
-        assert 0 == await store.end_late_waits(10)
+        assert 0 == await store.end_timed_out_waits(10)
 
     async def test_a_waiting_step_of_a_paused_task_continues_when_the_task_is_resumed(
         self, store: Store
@@ -407,7 +411,7 @@ class TestWaiting(StoreTests):
         task_id = await create_waiting_task(store, "paid")
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
-        await store.signal(make_signal(task_id, "paid"), ACT)
+        await store.send_signal(make_signal(task_id, "paid"), ACT)
 
         hand = await ManualWorker.register(store)
         assert [] == await hand.claim()
@@ -431,7 +435,7 @@ class TestBroadcasts(StoreTests):
             ),
         ]
 
-        sent = await store.broadcast(make_broadcast("rate", "eur", 1.1), "bank")
+        sent = await store.send_broadcast(make_broadcast("rate", "eur", 1.1), "bank")
 
         assert (True, 10) == (sent.created, sent.steps)
         hand = await ManualWorker.register(store)
@@ -450,12 +454,12 @@ class TestBroadcasts(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Each is received once and in order."""
-        await store.broadcast(make_broadcast("rate", "eur", "before"), "bank")
+        await store.send_broadcast(make_broadcast("rate", "eur", "before"), "bank")
         await subject.advance(timedelta(seconds=1))
         await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
         for number in range(2):
-            await store.broadcast(make_broadcast("rate", "eur", number), "bank")
+            await store.send_broadcast(make_broadcast("rate", "eur", number), "bank")
 
         received: list[object] = []
         after = 0
@@ -463,7 +467,7 @@ class TestBroadcasts(StoreTests):
             wait = make_signal_wait(
                 awaited_broadcast("rate", "eur", after=after), call=f"wait-{len(received)}"
             )
-            call = await store.receive(claim, wait)
+            call = await store.receive_arrival(claim, wait)
             if call is None:
                 break
             arrival = decode_arrival(call.value)  # type: ignore[arg-type]
@@ -474,7 +478,8 @@ class TestBroadcasts(StoreTests):
 
     async def test_two_broadcasts_with_the_same_id_are_one_broadcast(self, store: Store) -> None:
         sent = [
-            await store.broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank") for _ in range(2)
+            await store.send_broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")
+            for _ in range(2)
         ]
 
         assert [True, False] == [each.created for each in sent]
@@ -493,14 +498,16 @@ class TestBroadcasts(StoreTests):
             with monkeypatch.context() as patch:
                 patch.setattr(Waits, "_deliver_broadcast", die)
                 with pytest.raises(ConnectionError):
-                    await store.broadcast(make_broadcast("rate", str(repeated), 1, "e-1"), "bank")
+                    await store.send_broadcast(
+                        make_broadcast("rate", str(repeated), 1, "e-1"), "bank"
+                    )
             if repeated:
-                await store.broadcast(make_broadcast("rate", str(repeated), 1, "e-1"), "bank")
+                await store.send_broadcast(make_broadcast("rate", str(repeated), 1, "e-1"), "bank")
             else:
-                assert 0 == await store.deliver_broadcasts(10)
+                assert 0 == await store.complete_interrupted_broadcasts(10)
                 await subject.advance(timedelta(seconds=10))
-                assert 1 == await store.deliver_broadcasts(10)
-                assert 0 == await store.deliver_broadcasts(10)
+                assert 1 == await store.complete_interrupted_broadcasts(10)
+                assert 0 == await store.complete_interrupted_broadcasts(10)
 
             claim = await (await ManualWorker.register(store)).claim_one()
             assert task_id == claim.task_id
@@ -508,14 +515,14 @@ class TestBroadcasts(StoreTests):
     async def test_broadcasts_are_kept_for_a_week(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        await store.broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")
+        await store.send_broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")
         await subject.advance(DAY * 6)
         assert 0 == await store.prune_broadcasts(10)
         await subject.advance(DAY * 2)
 
         assert 1 == await store.prune_broadcasts(10)
 
-        assert (await store.broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")).created
+        assert (await store.send_broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")).created
 
     async def test_broadcasts_beyond_the_limit_are_refused(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -523,12 +530,12 @@ class TestBroadcasts(StoreTests):
         """The limit applies to a name and key."""
         monkeypatch.setattr("tasker.store.operations.waits.BROADCASTS", 3)
         for _ in range(3):
-            await store.broadcast(make_broadcast("rate", "eur"), "bank")
+            await store.send_broadcast(make_broadcast("rate", "eur"), "bank")
 
         with pytest.raises(TooManyBroadcasts, match="1,000 broadcasts 'rate' with the key 'eur'"):
-            await store.broadcast(make_broadcast("rate", "eur"), "bank")
+            await store.send_broadcast(make_broadcast("rate", "eur"), "bank")
 
-        await store.broadcast(make_broadcast("rate", "usd"), "bank")
+        await store.send_broadcast(make_broadcast("rate", "usd"), "bank")
 
     async def test_a_wait_never_misses_a_concurrent_broadcast(self, stores: list[Store]) -> None:
         template = await register_template(stores[0], one_step_template())
@@ -544,7 +551,7 @@ class TestBroadcasts(StoreTests):
                     store.park_for_arrival(claim, make_signal_wait(awaited))
                     for store, claim in zip(stores, claims, strict=True)
                 ),
-                stores[1].broadcast(make_broadcast("rate", str(number)), "bank"),
+                stores[1].send_broadcast(make_broadcast("rate", str(number)), "bank"),
             )
 
             again = await hand.claim()

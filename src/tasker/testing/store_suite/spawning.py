@@ -94,7 +94,7 @@ class TestSpawning(StoreTests):
         """After all instances the join runs, and then its children."""
         hand, spawner = await claim_spawner(store, map_template())
 
-        spawned = await store.spawn(spawner, make_instances(["1", "2", "3"]))
+        spawned = await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
 
         assert SpawnedSteps(6, 0, 3) == spawned
         claims = await hand.claim()
@@ -108,11 +108,11 @@ class TestSpawning(StoreTests):
     async def test_a_join_waits_for_its_spawner(self, store: Store) -> None:
         """Although all instances so far are done: more may come."""
         hand, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances(["1"], total=2))
+        await store.spawn_instances(spawner, make_instances(["1"], total=2))
         await hand.complete(await hand.claim_one())
 
         assert [] == await hand.claim()
-        await store.spawn(spawner, make_instances(["2"], begin=1, total=2))
+        await store.spawn_instances(spawner, make_instances(["2"], begin=1, total=2))
         await hand.complete(spawner)
         last = await hand.claim_one()
         assert 7 == last.no
@@ -122,46 +122,46 @@ class TestSpawning(StoreTests):
     async def test_a_repeated_spawn_changes_nothing(self, store: Store) -> None:
         """The same or a later attempt may repeat it, even after instances have ended."""
         hand, spawner = await claim_spawner(store, map_template())
-        first = await store.spawn(spawner, make_instances(["1", "2"], total=3))
+        first = await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
         await hand.complete(*await hand.claim())
 
-        assert first == await store.spawn(spawner, make_instances(["1", "2"], total=3))
+        assert first == await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
         await hand.retry(spawner)
         again = await hand.claim_one()
-        assert first == await store.spawn(again, make_instances(["1", "2"], total=3))
-        assert first == await store.spawn(again, make_instances(["3"], begin=2, total=3))
+        assert first == await store.spawn_instances(again, make_instances(["1", "2"], total=3))
+        assert first == await store.spawn_instances(again, make_instances(["3"], begin=2, total=3))
 
         assert [1, 2, 3, 4, 6, 7, 8] == await list_step_numbers(store, spawner.task_id)
         await hand.complete(again)
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
-        assert 1 == len(await store.spawns(spawner.task_id, JOIN))
+        assert 1 == len(await store.list_spawns(spawner.task_id, JOIN))
 
     async def test_an_attempt_that_lost_its_claim_spawns_nothing(self, store: Store) -> None:
         """The next one has it, or its task was cancelled."""
         hand, spawner = await claim_spawner(store, map_template())
         await hand.retry(spawner)
 
-        assert await store.spawn(spawner, make_instances(["1"])) is None
+        assert await store.spawn_instances(spawner, make_instances(["1"])) is None
         again = await hand.claim_one()
-        assert await store.spawn(spawner, make_instances(["1"])) is None
+        assert await store.spawn_instances(spawner, make_instances(["1"])) is None
         await store.cancel_task(spawner.task_id, ACT)
-        assert await store.spawn(again, make_instances(["1"])) is None
+        assert await store.spawn_instances(again, make_instances(["1"])) is None
 
         assert [1, 2, 3, 4] == await list_step_numbers(store, spawner.task_id)
-        assert [] == await store.spawns(spawner.task_id, JOIN)
+        assert [] == await store.list_spawns(spawner.task_id, JOIN)
 
     async def test_an_instance_adds_instances_to_its_join(self, store: Store) -> None:
         """Numbers continue, and the join waits for the new instances."""
         hand, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances(["1", "2"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2"]))
         await hand.complete(spawner)
         one, two = sorted(await hand.claim())
 
         added = [
-            await store.spawn(one, make_instances(["3"])._replace(key="more")),
-            await store.spawn(two, make_instances(["4", "5"])),
-            await store.spawn(one, make_instances(["6"])),
+            await store.spawn_instances(one, make_instances(["3"])._replace(key="more")),
+            await store.spawn_instances(two, make_instances(["4", "5"])),
+            await store.spawn_instances(one, make_instances(["6"])),
         ]
 
         assert [SpawnedSteps(8, 2, 1), SpawnedSteps(9, 3, 2), SpawnedSteps(11, 5, 1)] == added
@@ -179,7 +179,7 @@ class TestSpawning(StoreTests):
         """The order holds within each instance; the join waits for the last steps."""
         body = (StepSpec(name="fetch"), StepSpec(name="bill", dependencies=("fetch",)))
         hand, spawner = await claim_spawner(store, map_template(*body, StepSpec(name="note")))
-        await store.spawn(spawner, make_instances(["1", "2"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2"]))
         await hand.complete(spawner)
         claims = {claim.no: claim for claim in await hand.claim()}
 
@@ -194,11 +194,11 @@ class TestSpawning(StoreTests):
     async def test_the_name_of_a_step_contains_its_instance(self, store: Store) -> None:
         """In lists, in the history, in failures and in the audit log."""
         hand, spawner = await claim_spawner(store, nested_map_template())
-        await store.spawn(spawner, make_instances(['"a"', '"b"']))
+        await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
         await hand.complete(*await hand.claim())
         _, second = sorted(await hand.claim())
         new = NewInstances("", second.no + 1, second.no, 6, 2, 0, [JsonText("7")] * 2)
-        await store.spawn(second, new)
+        await store.spawn_instances(second, new)
         leaf = max(await hand.claim())
 
         await hand.fail(leaf)
@@ -209,24 +209,26 @@ class TestSpawning(StoreTests):
             *("work[1].fetch", "work[1].line.map", "work[1].line"),
             *("work[1].line[0]", "work[1].line[1]"),
         ] == names
-        (attempt,) = await store.history(spawner.task_id, no=leaf.no)
+        (attempt,) = await store.list_attempts(spawner.task_id, no=leaf.no)
         assert "work[1].line[1]" == attempt.step
         failure = (await store.get_task(spawner.task_id)).failure
         assert failure is not None
         assert "work[1].line[1]" == failure.step
         await store.retry_steps(spawner.task_id, ACT, steps=[leaf.no])
-        assert ["work[1].line[1]"] == [entry.step for entry in await store.audit(spawner.task_id)]
+        assert ["work[1].line[1]"] == [
+            entry.step for entry in await store.list_audit_entries(spawner.task_id)
+        ]
 
     async def test_the_error_of_a_task_names_the_instances_that_failed(self, store: Store) -> None:
         hand, spawner = await claim_spawner(store, nested_map_template())
-        await store.spawn(spawner, make_instances(['"a"', '"b"']))
+        await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
         await hand.complete(spawner)
         first, *others = sorted(await hand.claim())
         await hand.complete(*others)
         await hand.fail(first)
         inner = await hand.claim_one()
         new = NewInstances("", inner.no + 1, inner.no, 6, 2, 0, [JsonText("7")] * 2)
-        await store.spawn(inner, new)
+        await store.spawn_instances(inner, new)
         await hand.complete(inner)
 
         await hand.fail(*await hand.claim())
@@ -241,14 +243,14 @@ class TestSpawning(StoreTests):
         hand, spawner = await claim_spawner(store, nested_map_template())
         layout = NodeLayout(nested_map_template().steps)
         (outer, inner) = layout.bodies.values()
-        await store.spawn(spawner, make_instances(['"a"', '"b"']))
+        await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
         await hand.complete(spawner)
         await hand.complete(*await hand.claim())
         first, second = sorted(await hand.claim())
         assert (10, 13) == (first.no, second.no)
 
         new = NewInstances("", second.no + 1, second.no, inner.spawner, 2, 0, [JsonText("7")] * 2)
-        spawned = await store.spawn(second, new)
+        spawned = await store.spawn_instances(second, new)
 
         assert spawned == SpawnedSteps(15, 0, 2)
         await hand.complete(second)
@@ -271,7 +273,7 @@ class TestSpawning(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         hand, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances([None])._replace(delay=60))
+        await store.spawn_instances(spawner, make_instances([None])._replace(delay=60))
         await hand.complete(spawner)
 
         assert [] == await hand.claim()
@@ -282,7 +284,7 @@ class TestSpawning(StoreTests):
         hand, spawner = await claim_spawner(store, map_template())
         await store.pause(PauseTarget.of_task(spawner.task_id), ACT)
 
-        await store.spawn(spawner, make_instances(["1"]))
+        await store.spawn_instances(spawner, make_instances(["1"]))
 
         assert [] == await hand.claim()
         await store.resume(PauseTarget.of_task(spawner.task_id), ACT)
@@ -293,14 +295,14 @@ class TestSpawning(StoreTests):
         _, spawner = await claim_spawner(store, map_template())
 
         with pytest.raises(TooManyInstances, match="at most 100,000 instances, not 100,001"):
-            await store.spawn(spawner, make_instances(["1"], total=limits.INSTANCES + 1))
+            await store.spawn_instances(spawner, make_instances(["1"], total=limits.INSTANCES + 1))
 
         assert [1, 2, 3, 4] == await list_step_numbers(store, spawner.task_id)
 
     async def test_instances_are_cancelled_with_their_task(self, store: Store) -> None:
         """After a deadline, a retry revives them with their spawner."""
         hand, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances(["1", "2"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2"]))
         running = (await hand.claim(1))[0]
 
         await store.cancel_task(spawner.task_id, ACT)
@@ -315,17 +317,17 @@ class TestSpawning(StoreTests):
         hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         spawner = await hand.claim_one()
-        await store.spawn(spawner, make_instances(["1", "2"], total=3))
+        await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
         await hand.complete((await hand.claim(1))[0])
         await subject.advance(SECOND * 2)
-        await store.sweep()
+        await store.end_overdue_and_failed_tasks()
 
         await store.retry_steps(spawner.task_id, ACT)
 
         claims = {claim.no: claim for claim in await hand.claim()}
         assert {2, 7} == set(claims)
-        await store.spawn(claims[2], make_instances(["1", "2"], total=3))
-        await store.spawn(claims[2], make_instances(["3"], begin=2, total=3))
+        await store.spawn_instances(claims[2], make_instances(["1", "2"], total=3))
+        await store.spawn_instances(claims[2], make_instances(["3"], begin=2, total=3))
         await hand.complete(*claims.values())
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
@@ -334,9 +336,9 @@ class TestSpawning(StoreTests):
         """However many of their steps failed."""
         body = (StepSpec(name="fetch"), StepSpec(name="note"))
         hand, spawner = await claim_spawner(store, map_template(*body))
-        await store.spawn(spawner, make_instances(["1", "2", "3"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
         claims = {claim.no: claim for claim in await hand.claim()}
-        (spawn,) = await store.spawns(spawner.task_id, JOIN)
+        (spawn,) = await store.list_spawns(spawner.task_id, JOIN)
 
         await hand.fail(claims[7], claims[8], claims[9])
 
@@ -345,12 +347,12 @@ class TestSpawning(StoreTests):
     async def test_instances_that_have_not_started_can_be_cancelled(self, store: Store) -> None:
         """Those that run are left alone, as are those that have ended."""
         hand, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances(["1", "2", "3", "4"]))
+        await store.spawn_instances(spawner, make_instances(["1", "2", "3", "4"]))
         done, running = await hand.claim(2)
         await hand.complete(done)
-        (spawn,) = await store.spawns(spawner.task_id, JOIN)
+        (spawn,) = await store.list_spawns(spawner.task_id, JOIN)
 
-        await store.cancel_instances(spawn)
+        await store.cancel_unstarted_instances(spawn)
 
         states = [step.status for step in await store.list_steps(spawner.task_id, after=5)]
         assert Counter(
@@ -363,13 +365,13 @@ class TestSpawning(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         _, spawner = await claim_spawner(store, map_template())
-        await store.spawn(spawner, make_instances(["1"]))
+        await store.spawn_instances(spawner, make_instances(["1"]))
         await store.cancel_task(spawner.task_id, ACT)
         await subject.advance(SECOND * 10)
 
-        await store.prune(ended_before=store.clock.now())
+        await store.prune_tasks(ended_before=store.clock.now())
 
-        assert [] == await store.spawns(spawner.task_id, JOIN)
+        assert [] == await store.list_spawns(spawner.task_id, JOIN)
 
     async def test_a_join_starts_once_after_all_its_instances(
         self, stores: Sequence[Store]
@@ -384,7 +386,7 @@ class TestSpawning(StoreTests):
         async def spawn_all() -> None:
             for begin_at in range(0, 120, 20):
                 new = make_instances(items[begin_at : begin_at + 20], begin=begin_at, total=120)
-                await asyncio.gather(*(store.spawn(spawner, new) for store in stores))
+                await asyncio.gather(*(store.spawn_instances(spawner, new) for store in stores))
             await hand.complete(spawner)
 
         async def work(hand: ManualWorker) -> None:

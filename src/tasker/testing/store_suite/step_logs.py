@@ -50,7 +50,7 @@ class TestStepLogs(StoreTests):
         )
         await store.append_logs([make_log_record(task_id, 0)])
 
-        first, second, third = await store.logs(task_id)
+        first, second, third = await store.list_logs(task_id)
 
         assert ["record 0", "record 0", "record 1"] == log_messages([first, second, third])
         assert (2, 3, "stdout", "info", {}) == (
@@ -67,7 +67,7 @@ class TestStepLogs(StoreTests):
         await store.append_logs([make_log_record(task_id, 0), make_log_record(task_id, 1)])
         await store.append_logs([make_log_record(task_id, 1, "other"), make_log_record(task_id, 2)])
 
-        assert ["record 0", "record 1", "record 2"] == log_messages(await store.logs(task_id))
+        assert ["record 0", "record 1", "record 2"] == log_messages(await store.list_logs(task_id))
 
     async def test_pages_follow_each_other_in_both_orders(self, store: Store) -> None:
         """Records may have the same time."""
@@ -76,11 +76,11 @@ class TestStepLogs(StoreTests):
         await store.append_logs(
             [make_log_record(task_id, n, no=no, at=at) for no in (1, 2) for n in range(3)]
         )
-        everything = await store.logs(task_id)
+        everything = await store.list_logs(task_id)
 
         for newest_first in (False, True):
             read: list[LogRecord] = []
-            while page := await store.logs(
+            while page := await store.list_logs(
                 task_id,
                 after=read[-1].position if read else None,
                 newest_first=newest_first,
@@ -103,7 +103,7 @@ class TestStepLogs(StoreTests):
         )
 
         async def found(**filters: Any) -> list[str]:
-            return log_messages(await store.logs(task_id, LogFilter(**filters)))
+            return log_messages(await store.list_logs(task_id, LogFilter(**filters)))
 
         assert ["other step"] == await found(no=2)
         assert ["late"] == await found(no=1, attempt=2)
@@ -111,7 +111,7 @@ class TestStepLogs(StoreTests):
         assert ["card declined: 100%_"] == await found(text="CARD")
         assert [] == await found(text="1000")
         assert ["card declined: 100%_"] == await found(text="0%_")
-        (late,) = await store.logs(task_id, LogFilter(attempt=2))
+        (late,) = await store.list_logs(task_id, LogFilter(attempt=2))
         assert ["late"] == await found(since=late.at)
 
     async def test_an_attempt_keeps_a_bounded_number_of_bounded_records(self, store: Store) -> None:
@@ -127,7 +127,7 @@ class TestStepLogs(StoreTests):
             ]
         )
 
-        long, unstorable, last = await store.logs(task_id)
+        long, unstorable, last = await store.list_logs(task_id)
 
         assert LOG_CHARACTERS == len(long.message)
         assert "nul  and half a pair " == unstorable.message
@@ -136,16 +136,16 @@ class TestStepLogs(StoreTests):
     async def test_records_are_deleted_by_age_and_with_their_task(self, store: Store) -> None:
         task_id = await register_and_create_task(store, chain_template())
         await store.append_logs([make_log_record(task_id, number) for number in range(3)])
-        second = (await store.logs(task_id))[1]
+        second = (await store.list_logs(task_id))[1]
 
         assert 1 == await store.prune_logs(second.at)
-        assert ["record 1", "record 2"] == log_messages(await store.logs(task_id))
+        assert ["record 1", "record 2"] == log_messages(await store.list_logs(task_id))
         assert 1 == await store.prune_logs(second.at + SECOND * 9, limit=1)
 
         cancelled = await store.get_task(task_id)
-        await store.prune(ended_before=cancelled.created_at + timedelta(days=1))
-        assert ["record 2"] == log_messages(await store.logs(task_id))
+        await store.prune_tasks(ended_before=cancelled.created_at + timedelta(days=1))
+        assert ["record 2"] == log_messages(await store.list_logs(task_id))
 
     async def test_logs_of_an_unknown_task_are_not_found(self, store: Store) -> None:
         with pytest.raises(NotFound):
-            await store.logs(TaskId(new_task_id()))
+            await store.list_logs(TaskId(new_task_id()))

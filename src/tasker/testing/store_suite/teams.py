@@ -73,8 +73,8 @@ class TestPolicies(StoreTests):
         assert POLICY == replace(stored, updated_by="", updated_at=None)
         assert "root" == stored.updated_by
         assert stored.updated_at is not None
-        assert stored == await store.policy("suite")
-        assert await store.policy("other") is None
+        assert stored == await store.get_policy("suite")
+        assert await store.get_policy("other") is None
 
     async def test_a_policy_replaces_the_previous_one(self, store: Store) -> None:
         """Omitted fields are reset."""
@@ -84,7 +84,7 @@ class TestPolicies(StoreTests):
         stored = await store.put_policy(bare, audit_note_by("eve"))
 
         assert bare == replace(stored, updated_by="", updated_at=None)
-        assert stored == await store.policy("suite")
+        assert stored == await store.get_policy("suite")
 
     async def test_the_same_policy_again_changes_nothing(
         self, store: Store, subject: StoreUnderTest
@@ -93,11 +93,11 @@ class TestPolicies(StoreTests):
         A file that is applied at each start fills no audit.
         """
         await declare_policy(store)
-        first = await store.policy("suite")
+        first = await store.get_policy("suite")
         again = await store.put_policy(POLICY, audit_note_by("eve"))
 
         assert first == again
-        assert ["put_policy"] == [event.action for event in await store.team_audit()]
+        assert ["put_policy"] == [event.action for event in await store.list_team_audit()]
 
     @pytest.mark.parametrize(
         ("path", "wrong"),
@@ -118,8 +118,8 @@ class TestPolicies(StoreTests):
             await store.put_policy(replace(POLICY, **wrong), audit_note_by("root"))  # type: ignore[arg-type]
 
         assert path == refusal.value.path
-        assert ["default"] == [space.name for space in await store.namespaces()]
-        assert [] == await store.team_audit()
+        assert ["default"] == [space.name for space in await store.list_namespaces()]
+        assert [] == await store.list_team_audit()
 
     @pytest.mark.parametrize(
         ("host", "step"),
@@ -143,7 +143,7 @@ class TestPolicies(StoreTests):
             )
 
         assert (step, POLICY.http_hosts) == (refusal.value.step, refusal.value.allowed)
-        assert [] == await store.template_statuses()
+        assert [] == await store.list_template_versions()
 
     async def test_allowed_and_computed_hosts_are_accepted(self, store: Store) -> None:
         """A computed host is checked when the step runs."""
@@ -164,7 +164,7 @@ class TestPolicies(StoreTests):
         registered = await propose_template(store, replace(one_step_template(), steps=steps))
 
         assert steps == registered.stored.template.steps
-        assert ["tasker.http"] == [queue.handler for queue in await store.queues()]
+        assert ["tasker.http"] == [queue.handler for queue in await store.list_queues()]
 
     async def test_namespaces_with_a_policy_or_a_template_are_listed(self, store: Store) -> None:
         """The list includes `default` and the number of versions by status."""
@@ -177,14 +177,14 @@ class TestPolicies(StoreTests):
         await propose_template(store, one_step_template())
         await store.retire_template(TemplateName("apples", "two", "1.0.0"), audit_note_by("root"))
 
-        apples, default, suite = await store.namespaces()
+        apples, default, suite = await store.list_namespaces()
 
         assert ["apples", "default", "suite"] == [apples.name, default.name, suite.name]
         assert (1, 2, 0, 0, 1) == _version_counts(apples)
         assert (0, 0, 0, 0, 0) == _version_counts(default)
         assert (0, 0, 1, 0, 0) == _version_counts(suite)
         assert (None, None) == (apples.policy, default.policy)
-        assert suite.policy == await store.policy("suite")
+        assert suite.policy == await store.get_policy("suite")
 
 
 def _version_counts(space: NamespaceInfo) -> tuple[int, ...]:
@@ -206,7 +206,7 @@ class TestTeamAudit(StoreTests):
         await store.retire_template(one_step_template().key, audit_note_by("root", "too old"))
         await store.restore_template(one_step_template().key, audit_note_by("root", "or not"))
 
-        events = await store.team_audit(namespace="suite")
+        events = await store.list_team_audit(namespace="suite")
 
         name = "suite.one@1.0.0"
         assert [
@@ -247,7 +247,7 @@ class TestTeamAudit(StoreTests):
             await approve_template(store, one_step_template(), by=JAKE)
 
         assert ["register_template", "put_policy"] == [
-            event.action for event in await store.team_audit()
+            event.action for event in await store.list_team_audit()
         ]
 
     async def test_the_audit_of_a_namespace_is_read_in_pages(self, store: Store) -> None:
@@ -258,15 +258,15 @@ class TestTeamAudit(StoreTests):
                     store, replace(one_step_template(), namespace=space, version=f"{version}.0.0")
                 )
 
-        first = await store.team_audit(namespace="mine", limit=3)
-        rest = await store.team_audit(namespace="mine", limit=3, after=first[-1].id)
+        first = await store.list_team_audit(namespace="mine", limit=3)
+        rest = await store.list_team_audit(namespace="mine", limit=3, after=first[-1].id)
 
         assert [f"mine.one@{version}.0.0" for version in (4, 3, 2, 1, 0)] == [
             event.subject for event in [*first, *rest]
         ]
-        assert 10 == len(await store.team_audit())
-        assert first == await store.team_audit(visible={"mine", "nobodys"}, limit=3)
-        assert [] == await store.team_audit(visible=())
+        assert 10 == len(await store.list_team_audit())
+        assert first == await store.list_team_audit(visible={"mine", "nobodys"}, limit=3)
+        assert [] == await store.list_team_audit(visible=())
 
 
 class TestApiKeys(StoreTests):
@@ -355,7 +355,7 @@ class TestApiKeys(StoreTests):
         await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
         await store.revoke_api_key(key.prefix, audit_note_by("eve", "it leaked"))
 
-        revoked, created = await store.team_audit()
+        revoked, created = await store.list_team_audit()
 
         subject = f"key {key.prefix}"
         assert ("create_api_key", subject, "root", None) == (
@@ -371,7 +371,7 @@ class TestApiKeys(StoreTests):
         )
         assert created.after == revoked.before
         assert key.digest not in str([revoked, created])
-        assert [] == await store.team_audit(namespace="payments")
+        assert [] == await store.list_team_audit(namespace="payments")
 
     @pytest.mark.parametrize(
         ("path", "wrong"),

@@ -65,7 +65,7 @@ class TestTemplates(StoreTests):
         registered = await store.register_template(FULL, registered_by="bob")
 
         assert FULL == registered.stored.template
-        assert registered.stored == await store.template(FULL.key)
+        assert registered.stored == await store.get_template(FULL.key)
         assert registered.stored == await store.template_by_id(registered.stored.id)
         assert "bob" == registered.stored.registered_by
 
@@ -88,8 +88,8 @@ class TestTemplates(StoreTests):
 
         for part in ("suite", "one", "1.0.0", "bob"):
             assert part in str(refusal.value)
-        assert one_step_template() == (await store.template(one_step_template().key)).template
-        assert 1 == len(await store.templates())
+        assert one_step_template() == (await store.get_template(one_step_template().key)).template
+        assert 1 == len(await store.list_templates())
 
     async def test_versions_and_namespaces_are_separate_templates(self, store: Store) -> None:
         """Namespace, name and version together identify a template."""
@@ -103,9 +103,9 @@ class TestTemplates(StoreTests):
         created = [await store.register_template(each, registered_by="bob") for each in others]
 
         assert [True, True, True] == [registered.created for registered in created]
-        assert ["1.0.0", "1.0.1"] == sorted(await store.versions("suite", "one"))
-        assert ["1.0.0"] == await store.versions("other", "one")
-        assert [] == await store.versions("suite", "unknown")
+        assert ["1.0.0", "1.0.1"] == sorted(await store.list_approved_versions("suite", "one"))
+        assert ["1.0.0"] == await store.list_approved_versions("other", "one")
+        assert [] == await store.list_approved_versions("suite", "unknown")
 
     async def test_replacing_a_template_does_not_affect_existing_tasks(self, store: Store) -> None:
         """New tasks get the new content; the old content stays readable by its id."""
@@ -116,7 +116,7 @@ class TestTemplates(StoreTests):
         after = await create_task(store, replaced.stored.id)
 
         assert replaced.created
-        assert CHANGED == (await store.template(one_step_template().key)).template
+        assert CHANGED == (await store.get_template(one_step_template().key)).template
         assert one_step_template() == (await store.template_by_id(old)).template
         assert {"only"} == set(await statuses_by_name(store, before))
         assert {"only", "extra"} == set(await statuses_by_name(store, after))
@@ -141,8 +141,8 @@ class TestTemplates(StoreTests):
         await register_template(store, one_step_template())
         await store.register_template(CHANGED, registered_by="eve", replace=True)
 
-        assert [CHANGED] == [stored.template for stored in await store.templates()]
-        assert ["1.0.0"] == await store.versions("suite", "one")
+        assert [CHANGED] == [stored.template for stored in await store.list_templates()]
+        assert ["1.0.0"] == await store.list_approved_versions("suite", "one")
 
     async def test_replacing_back_and_forth_works(self, store: Store) -> None:
         """
@@ -153,7 +153,7 @@ class TestTemplates(StoreTests):
         back = await store.register_template(one_step_template(), registered_by="bob", replace=True)
 
         assert back.created
-        assert one_step_template() == (await store.template(one_step_template().key)).template
+        assert one_step_template() == (await store.get_template(one_step_template().key)).template
 
     async def test_lists_are_sorted_by_name(self, store: Store) -> None:
         """
@@ -170,9 +170,11 @@ class TestTemplates(StoreTests):
         ):
             await register_template(store, template)
 
-        everything = [stored.template.full_name for stored in await store.templates()]
-        mine = [stored.template.full_name for stored in await store.templates(namespace="suite")]
-        named = [stored.template.version for stored in await store.templates(name="b")]
+        everything = [stored.template.full_name for stored in await store.list_templates()]
+        mine = [
+            stored.template.full_name for stored in await store.list_templates(namespace="suite")
+        ]
+        named = [stored.template.version for stored in await store.list_templates(name="b")]
 
         assert [
             "another.z@1.0.0",
@@ -188,7 +190,7 @@ class TestTemplates(StoreTests):
         By name or by id; the error says which.
         """
         with pytest.raises(NotFound, match=r"suite\.none@3\.0\.0"):
-            await store.template(TemplateName("suite", "none", "3.0.0"))
+            await store.get_template(TemplateName("suite", "none", "3.0.0"))
         with pytest.raises(NotFound, match="4711"):
             await store.template_by_id(TemplateId(4711))
 
@@ -202,7 +204,7 @@ class TestTemplates(StoreTests):
             make_template("more", "1.0.0", e=""), registered_by="eve", replace=True
         )
 
-        queues = await store.queues()
+        queues = await store.list_queues()
 
         assert ["a", "b", "c", "d", "e"] == sorted(queue.handler for queue in queues)
         assert {"suite"} == {queue.namespace for queue in queues}
@@ -215,7 +217,7 @@ class TestTemplates(StoreTests):
         await register_template(store, make_template("pair", a="", b=""))
         await register_template(store, make_template("more", b="", c=""))
 
-        queues = await store.queues()
+        queues = await store.list_queues()
 
         assert [list(range(queue.base, queue.base + 5)) for queue in queues] == [
             queue.ids for queue in queues
@@ -256,7 +258,7 @@ class TestTemplates(StoreTests):
         won = [each.stored for each in results if isinstance(each, Registered)]
         assert 1 == len(won)
         assert 8 == sum(isinstance(each, TaskRegistrationError) for each in results)
-        assert won == [await stores[0].template(contents[0].key)]
+        assert won == [await stores[0].get_template(contents[0].key)]
 
     async def test_concurrent_replacements_leave_one_current_version(
         self, stores: list[Store]
@@ -271,6 +273,6 @@ class TestTemplates(StoreTests):
             )
         )
 
-        current = await stores[0].templates()
+        current = await stores[0].list_templates()
         assert 1 == len(current)
         assert current[0].template in contents

@@ -91,7 +91,7 @@ class TestValues(StoreTests):
         await hand.settle(failed_outcome(await hand.claim_one(), codec.dumps(error)))
 
         assert error == (await steps_by_name(store, task_id))["only"].error
-        assert [error] == [row.error for row in await store.history(task_id)]
+        assert [error] == [row.error for row in await store.list_attempts(task_id)]
 
     async def test_names_may_contain_any_text(self, store: Store) -> None:
         """
@@ -112,9 +112,9 @@ class TestValues(StoreTests):
             task.reason,
             task.tags,
         )
-        (entry,) = await store.audit(task_id)
+        (entry,) = await store.list_audit_entries(task_id)
         assert (name, name) == (entry.actor, entry.reason)
-        assert name == (await store.history(task_id))[0].worker
+        assert name == (await store.list_attempts(task_id))[0].worker
         assert [name] == [worker.name for worker in await store.list_workers()]
 
     async def test_instants_are_aware_and_precise(self, store: Store) -> None:

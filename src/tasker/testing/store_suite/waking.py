@@ -108,7 +108,7 @@ class TestWaking(StoreTests):
         hand = await ManualWorker.register(stores[0])
         claim = await hand.claim_one()
         child = await register_and_create_task(stores[0], make_template("child", x=""))
-        await stores[0].park(claim, child)
+        await stores[0].park_until_task_ends(claim, child)
         running = await (await ManualWorker.register(stores[0], handlers={"x"})).claim_one()
         await wait_without_work(stores[0], hand)
 

@@ -311,7 +311,10 @@ impl Serving<'_> {
         if route == "settle" && matches!(error.status, Some(400 | 413 | 415 | 422)) {
             let mut rest = self.unanswered.split_off(self.unanswered.len() / 2);
             if self.unanswered.is_empty() {
-                rest = rest.iter().filter_map(|only| failure_of_rejected(only, error)).collect();
+                rest = rest
+                    .iter()
+                    .filter_map(|only| failure_of_rejected(only, error))
+                    .collect();
             }
             self.ended.splice(..0, rest);
         }

@@ -112,7 +112,7 @@ def test_failing_and_slow_steps_are_named() -> None:
         " check its errors first"
         for n in (7, 6, 5)
     ] == failing
-    assert ["crawl of payments.refund@1.0.0 takes 31 s on average: split it,"] == [
+    assert ["step crawl of payments.refund@1.0.0 takes 31 s on average:"] == [
         each.split(" or move")[0].rstrip() for each in slow
     ]
 

@@ -25,7 +25,7 @@ REJECT_WHEN = "not form.approved"
 MOST_ASSIGNEES = 100
 
 EVERY_GROUP = "*"
-"""An actor with this group may decide all approvals."""
+"""An actor in this group may decide any approval."""
 
 
 class ApprovalStatus(StrEnum):

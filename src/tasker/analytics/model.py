@@ -377,13 +377,13 @@ _MOST_STEPS = 3  #: steps named by one recommendation
 def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
     for step in top_steps_by(steps, "error_rate", _MOST_STEPS, least=0.2):
         yield (
-            f"{step} fails in {step.error_rate:.0%} of its attempts"
+            f"step {step} fails in {step.error_rate:.0%} of its attempts"
             f" ({step.error_count} of {step.execution_count}): check its errors first"
         )
     for step in top_steps_by(steps, "average_duration_seconds", _MOST_STEPS, least=30):
         yield (
-            f"{step} takes {human_duration(step.average_duration_seconds)} on average: split it,"
-            " or move independent parts into separate steps"
+            f"step {step} takes {human_duration(step.average_duration_seconds)} on average:"
+            " split it into several steps, so that independent parts run in parallel"
         )
 
 

@@ -208,7 +208,7 @@ def _require_disjoint_cursors(step: str, batches: Sequence[Json]) -> None:
 
 def _invalid_cursor(step: str, no: int, problem: str) -> PermanentError:
     return PermanentError(
-        f"step {step!r} cannot run {BATCHES}[{no}]: {problem}", code="INVALID_CURSOR"
+        f"step {step!r}: {BATCHES}[{no}] is not a valid cursor: {problem}", code="INVALID_CURSOR"
     )
 
 

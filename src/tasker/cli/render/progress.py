@@ -118,7 +118,7 @@ class StepProgress:
         if self.status == "waiting_for_retry" and step.run_at is not None:
             self.due = now + (step.run_at - clock).total_seconds()
 
-    def running_seconds(self, now: float) -> float:
+    def total_running_seconds(self, now: float) -> float:
         """Return the seconds spent in the handler, including those of the running attempt."""
         return self.spent + (now - self.since if self.since is not None else 0.0)
 
@@ -560,7 +560,7 @@ class LiveRenderer:
             Text("  ").append_text(self._status_symbol(step.status, now)),
             Text(step.name, style="dim" if step.status == "pending" else "none"),
             Text(attempts, style="yellow" if step.attempt > 1 else "dim"),
-            Text(human_duration(step.running_seconds(now)) if started else "", style="dim"),
+            Text(human_duration(step.total_running_seconds(now)) if started else "", style="dim"),
             Text(
                 _step_details_text(step, now), style=look.style, no_wrap=True, overflow="ellipsis"
             ),

@@ -96,7 +96,7 @@ _TOP = AllowedKeys(
         "task_handler_class": f"{_RAILS_ONLY}a template needs no class",
         "module_namespace": f"{_RAILS}the whole name in 'handler.callable'",
         "default_dependent_system": f"{_RAILS}'system_dependency' in each step",
-        "named_steps": f"{_RAILS_ONLY}the list of steps names them",
+        "named_steps": f"{_RAILS_ONLY}the names are taken from 'steps'",
         "handler_config": f"{_RAILS}'metadata', or 'handler.initialization' in a step",
         "concurrent": f"{_RAILS_ONLY}the dependencies define the order of steps",
     },

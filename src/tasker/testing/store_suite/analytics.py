@@ -494,10 +494,10 @@ class TestBottlenecks(StoreTests):
         advice = (await store.bottlenecks(DAY)).recommendations
 
         assert [
-            "flaky of suite.refund@1.0.0 fails in 100% of its attempts (3 of 3):"
+            "step flaky of suite.refund@1.0.0 fails in 100% of its attempts (3 of 3):"
             " check its errors first",
-            "slow of suite.refund@1.0.0 takes 40 s on average: split it,"
-            " or move independent parts into separate steps",
+            "step slow of suite.refund@1.0.0 takes 40 s on average:"
+            " split it into several steps, so that independent parts run in parallel",
         ] == list(advice)
 
     async def test_the_backlog_can_be_reported_alone(self, store: Store) -> None:

@@ -522,8 +522,7 @@ class TestFairShares(StoreTests):
 
         assert min(claimed) <= 20 < max(claimed)
 
-    async def test_priorities_order_the_steps_of_a_queue(self, store: Store) -> None:
-        """A priority does not change the shares of other queues."""
+    async def test_priorities_do_not_change_the_shares_of_queues(self, store: Store) -> None:
         urgent = await register_template(store, make_template("urgent", urgent=""))
         await store.create_tasks([make_new_task(urgent, priority=4) for _ in range(50)])
         await create_backlog(store, "normal", 50)

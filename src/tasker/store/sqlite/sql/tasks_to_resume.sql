@@ -1,4 +1,4 @@
--- Lock tasks that only their template paused, which is no longer paused, by id.
+-- List tasks that only their template paused, which is no longer paused, by id.
 -- :namespace, :name text, :after text, :limit int
 select task.id
 from task

@@ -79,11 +79,11 @@ class Slots:
         self.given_back.set()
 
     def reserve_exactly(self, count: int) -> None:
-        """Reserve `count` slots until `drop`."""
+        """Reserve `count` slots until `release_reserved`."""
         self._reserved += count
 
     def release_reserved(self, count: int) -> None:
-        """Free slots that `hold` reserved."""
+        """Free slots that `reserve_exactly` reserved."""
         self._reserved -= count
 
     @contextmanager

@@ -160,7 +160,7 @@ def _find_invalid_in_converted(value: object, path: str, depth: int) -> tuple[st
 def _describe_invalid_scalar(value: str | float) -> str:
     """Return the reason why a text or number cannot be stored, or "" if it can."""
     if isinstance(value, float):
-        return "" if math.isfinite(value) else f"{value} is not a number in JSON"
+        return "" if math.isfinite(value) else f"{value} is not a valid JSON number"
     if "\0" in value:
         return "it contains a NUL character"
     return "it contains an unpaired surrogate" if _SURROGATE.search(value) else ""

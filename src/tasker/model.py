@@ -371,7 +371,7 @@ class LimitValues:
     """Maximum number of steps in progress; with 0, no step starts."""
 
     rate: Rate | None = None
-    """Average number of steps that may start per unit of time."""
+    """Maximum average number of steps that start per unit of time."""
 
     burst: int | None = None
     """With a `rate`: maximum number of steps that start at once after a period without starts. None
@@ -1583,7 +1583,7 @@ class StepWait:
 
     assignees: tuple[str, ...] = ()
     """The people who may decide the approval, as `user:NAME` and `role:NAME`. If empty, everyone
-    with the permission may decide."""
+    with the permission `approvals:decide` may decide."""
 
 
 @dataclass(frozen=True, kw_only=True)

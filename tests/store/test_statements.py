@@ -402,7 +402,7 @@ COMPENSATING = (
         "delete_compensation_planner",
     ),
     *(
-        "lock_compensation_planner",
+        "lock_planning_step_if_held",
         "mark_task_compensating",
         "set_greatest_step_no",
         "reserve_compensating_step_numbers",
@@ -764,7 +764,7 @@ INDEXES = {
     "reopen_concurrency_place": {"task_place_pkey"},
     "completed_steps": {"step_pkey"},
     "task_to_compensate": {"step_pkey"},
-    "lock_compensation_planner": {"step_pkey"},
+    "lock_planning_step_if_held": {"step_pkey"},
     "list_expired_attempts": {"claim_batch_pkey"},
     "overdue_tasks": {"task_overdue"},
     "open_tasks_with_failed_step": {"task_has_failed_step"},

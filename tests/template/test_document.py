@@ -173,7 +173,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": float("nan")}},
-            "nan is not a number in JSON (at metadata.x)",
+            "nan is not a valid JSON number (at metadata.x)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": "a\0b"}},

@@ -50,8 +50,8 @@ class RegisteredWorker:
         self.is_live = True  #: whether its lease is valid, as far as this server knows
         self.is_claiming = False
         self.claims_in_progress: set[asyncio.Event] = set()
-        """One event for each claim that is in progress or being released; it is set when the claim
-        ends."""
+        """An `asyncio.Event` for each call that claims steps for this worker or releases its
+        claims; it is set when the call ends."""
 
         self.given: dict[str, Ticket] = {}
         """Tickets that this server handed out and whose attempts are not settled."""

@@ -52,7 +52,7 @@ def _build_scalar(value: object, path: str, problems: FileProblems) -> ScalarNod
         problems.add("an integer needs more than 64 bits; write it as a string", path=path)
         return ScalarNode(None, "", None)
     if isinstance(value, float) and not math.isfinite(value):
-        problems.add(f"{value} is not a number in JSON", path=path)
+        problems.add(f"{value} is not a valid JSON number", path=path)
         return ScalarNode(None, "", None)
     if value is None or isinstance(value, int | float):
         return ScalarNode(value, str(value), None)

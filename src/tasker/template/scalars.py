@@ -57,7 +57,7 @@ def _parse_number_or_text(text: str) -> PlainScalar:
             text, f"{text} contains underscores; remove the underscores, or quote the text"
         )
     if _NOT_FINITE.fullmatch(text):
-        return PlainScalar(text, f"{text} is not a number in JSON; to write a string, quote it")
+        return PlainScalar(text, f"{text} is not a valid JSON number; to write a string, quote it")
     too_large = PlainScalar(
         text, f"the number {text[:40]} is too large; to write a string, quote it"
     )

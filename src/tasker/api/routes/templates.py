@@ -297,7 +297,7 @@ async def register_template(
     response=TemplatesRegistered,
     status=201,
     description="All versions were registered; in a namespace that requires approval, they wait "
-    "or a review.",
+    "for a review.",
     extra_responses={
         200: ExtraResponse(TemplatesRegistered, "All versions were already registered.")
     },
@@ -318,7 +318,7 @@ async def register_templates(
     registered = await caller_client(request, api).register_all(templates, replace=replace)
     new = sum(one.created for one in registered)
 
-    def build_registered_list() -> TemplatesRegistered:
+    def build_bulk_registration_response() -> TemplatesRegistered:
         views: list[Registered] = [
             {**template_head(one.stored, document=True), "created": one.created}
             for one in registered
@@ -326,7 +326,7 @@ async def register_templates(
         return {"templates": views, "created": new}
 
     steps = _count_steps(*(one.stored for one in registered))
-    return await build_response(steps, build_registered_list, 201 if new else 200)
+    return await build_response(steps, build_bulk_registration_response, 201 if new else 200)
 
 
 async def _authorize_shared_limits(request: Request, templates: Sequence[Template]) -> None:

@@ -42,7 +42,7 @@ class Compensations(TransactionalStore):
 
         async def add_steps_if_claim_held(tx: Session) -> bool:
             if not await tx.lock_rows(
-                "lock_compensation_planner", task_id=task_id, no=no, attempt=attempt
+                "lock_planning_step_if_held", task_id=task_id, no=no, attempt=attempt
             ):
                 return False
             numbers = await tx.fetch_one("first_compensating_step_no", task_id=task_id, no=no)

@@ -207,7 +207,7 @@ async def lock_template_versions(
     for name in names:
         require_storable_strings(name._asdict())
     documents = codec.dump_rows([name._asdict() for name in names])
-    for row in await tx.lock_rows("template_versions_by_name", names=documents):
+    for row in await tx.lock_rows("template_versions_by_full_name", names=documents):
         version = tx.read.template_version(row)
         there[version.key].append(VersionRow(version, row["digest"]))
     return there

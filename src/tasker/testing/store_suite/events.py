@@ -299,7 +299,7 @@ def delivered_outcome(pending: ClaimedDelivery) -> DeliveryOutcome:
     return DeliveryOutcome(pending.id, pending.attempt, DeliveryStatus.DELIVERED, 0.0, 0.5, 204, "")
 
 
-def undelivered_outcome(
+def failed_delivery_outcome(
     pending: ClaimedDelivery, delay: float = 10.0, *, dead: bool = False
 ) -> DeliveryOutcome:
     status = DeliveryStatus.DEAD if dead else DeliveryStatus.PENDING
@@ -443,14 +443,14 @@ class TestDeliveries(StoreTests):
         audit = await EventReceiver.subscribe(store)
         await publisher.complete_task_with_events("payment.a", "payment.b")
         (pending,) = await audit.claim()
-        await store.settle_deliveries([undelivered_outcome(pending, 10.0)])
+        await store.settle_deliveries([failed_delivery_outcome(pending, 10.0)])
 
         assert [] == await audit.claim()
         await subject.advance(SECOND * 11)
         (again,) = await audit.claim()
 
         assert (pending.id, 2) == (again.id, again.attempt)
-        await store.settle_deliveries([undelivered_outcome(again, dead=True)])
+        await store.settle_deliveries([failed_delivery_outcome(again, dead=True)])
         assert ["payment.b"] == await audit.claim_and_deliver_names()
         (row,) = await store.list_deliveries("suite", "audit")
         assert (DeliveryStatus.DEAD, 2) == (row.status, len(row.log))
@@ -468,7 +468,7 @@ class TestDeliveries(StoreTests):
         await subject.advance(SECOND * 2)
         (again,) = await second.claim()
 
-        await stores[0].settle_deliveries([undelivered_outcome(late, dead=True)])
+        await stores[0].settle_deliveries([failed_delivery_outcome(late, dead=True)])
         await stores[1].settle_deliveries([delivered_outcome(again)])
 
         assert (late.id, late.attempt + 1) == (again.id, again.attempt)
@@ -495,7 +495,7 @@ class TestDeliveries(StoreTests):
         await publisher.complete_task_with_events("payment.a")
         (failing,) = await hook.claim()
         await publisher.complete_task_with_events("payment.b")
-        await store.settle_deliveries([undelivered_outcome(failing, 3600.0)])
+        await store.settle_deliveries([failed_delivery_outcome(failing, 3600.0)])
 
         assert [] == await hook.claim()
         await subject.advance(SECOND * 301)
@@ -529,7 +529,7 @@ class TestDeliveries(StoreTests):
             await publisher.complete_task_with_events(name)
         for pending in await audit.claim():
             if pending.event.name == "payment.dead":
-                await store.settle_deliveries([undelivered_outcome(pending, dead=True)])
+                await store.settle_deliveries([failed_delivery_outcome(pending, dead=True)])
             if pending.event.name == "payment.delivered":
                 await store.settle_deliveries([delivered_outcome(pending)])
         await publisher.complete_task_with_events("payment.fresh")

@@ -107,8 +107,8 @@ def test_results_of_handlers_are_converted_to_json(value: object, text: str) -> 
 @pytest.mark.parametrize(
     ("value", "path", "message"),
     [
-        (math.nan, "$", "nan is not a number"),
-        ({"a": [1, math.inf]}, "$.a[1]", "inf is not a number"),
+        (math.nan, "$", "nan is not a valid JSON number"),
+        ({"a": [1, math.inf]}, "$.a[1]", "inf is not a valid JSON number"),
         ({"a": {"b": "x\0y"}}, "$.a.b", "NUL"),
         ({"a": {"x\0y": 1}}, "$.a", "of a key, it contains a NUL"),
         ({"a": ["\ud800"]}, "$.a[0]", "an unpaired surrogate"),
@@ -125,12 +125,12 @@ def test_results_of_handlers_are_converted_to_json(value: object, text: str) -> 
         ({"c": 1j}, "$.c", "type complex cannot be represented as JSON"),
         ({"b": b"bytes"}, "$.b", "type bytes cannot be represented as JSON"),
         ({"d": timedelta(1)}, "$.d", "type timedelta cannot be represented as JSON"),
-        ({"d": Data(x=[math.nan])}, "$.d.x[0]", "nan is not a number"),
+        ({"d": Data(x=[math.nan])}, "$.d.x[0]", "nan is not a valid JSON number"),
         ({"d": Data(x=Data(object()))}, "$.d.x.x", "type object cannot be represented as JSON"),
-        ({"m": Model(n=math.nan)}, "$.m.n", "nan is not a number"),
-        ({"s": {math.inf}}, "$.s[0]", "inf is not a number"),
-        ({"p": Pair(1, math.nan)}, "$.p[1]", "nan is not a number"),
-        ({"e": Odd.NAN}, "$.e", "nan is not a number"),
+        ({"m": Model(n=math.nan)}, "$.m.n", "nan is not a valid JSON number"),
+        ({"s": {math.inf}}, "$.s[0]", "inf is not a valid JSON number"),
+        ({"p": Pair(1, math.nan)}, "$.p[1]", "nan is not a valid JSON number"),
+        ({"e": Odd.NAN}, "$.e", "nan is not a valid JSON number"),
         ({"e": Odd.NUL}, "$.e", "NUL"),
     ],
 )

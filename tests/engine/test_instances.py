@@ -145,9 +145,12 @@ steps:
 @pytest.mark.parametrize(
     ("cursors", "problem"),
     [
-        ([(0, 5), (4, 9)], "[1]: it starts at 4, before the previous range ends at 5"),
-        ([(0, 5), (9, 5)], "[1]: it ends at 5, before it starts at 9"),
-        ([(0, 5), None], "[1]: it is null, not an object"),
+        (
+            [(0, 5), (4, 9)],
+            "[1] is not a valid cursor: it starts at 4, before the previous range ends at 5",
+        ),
+        ([(0, 5), (9, 5)], "[1] is not a valid cursor: it ends at 5, before it starts at 9"),
+        ([(0, 5), None], "[1] is not a valid cursor: it is null, not an object"),
         ([(0, 5), (5, 5), (7, 9)], None),
         ([("b", "c"), ("a", "b")], None),
     ],

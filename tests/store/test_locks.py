@@ -223,7 +223,7 @@ async def hold_claims_of(connection: Any, worker: ManualWorker) -> None:
     """Let the claims of a worker wait between reading a step and locking it."""
     source = await connection.fetchval(
         "select pg_get_functiondef(oid) from pg_proc"
-        " where proname = 'claim' and pronamespace = current_schema()::regnamespace"
+        " where proname = 'claim_steps' and pronamespace = current_schema()::regnamespace"
     )
     lock = "for update skip locked"
     assert source.count(lock) == 1

@@ -183,7 +183,11 @@ impl Serving<'_> {
         if self.draining || self.quiet || self.lost_answers.is_some() {
             return 0;
         }
-        let reserved: usize = self.under_way.values().map(|request| request.slots).sum();
+        let reserved = |(route, request): (&&'static str, &UnderWay)| match *route {
+            "settle" => request.slots.max(self.unanswered.len()), // the server still counts them
+            _ => request.slots,
+        };
+        let reserved: usize = self.under_way.iter().map(reserved).sum();
         let used = self.occupied + self.ended.len() + reserved;
         self.worker.slots.saturating_sub(used)
     }

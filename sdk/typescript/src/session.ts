@@ -114,7 +114,9 @@ export class Session {
   private room(): number {
     if (this.draining || this.quiet || this.lostAnswers !== undefined) return 0;
     let used = this.occupied + this.ended.length;
-    for (const { slots } of this.underWay.values()) used += slots;
+    for (const [route, { slots }] of this.underWay) {
+      used += route === 'settle' ? Math.max(slots, this.unanswered.length) : slots; // the server still counts them
+    }
     return Math.max(this.slots - used, 0);
   }
 

@@ -206,7 +206,10 @@ module Tasker
     def room
       return 0 if @stopping || @quiet || @lost
 
-      [@slots - @occupied - @ended.size - @under_way.values.sum, 0].max
+      reserved = @under_way.sum do |route, slots|
+        route == "settle" ? [slots, @unanswered.size].max : slots # the server still counts these steps
+      end
+      [@slots - @occupied - @ended.size - reserved, 0].max
     end
 
     def held

@@ -484,7 +484,7 @@ steps:
 def test_an_unknown_option_is_refused() -> None:
     flow = Workflow("shop.parcel")
 
-    with pytest.raises(TypeError, match="unknown option 'tiemout' of a step; did you mean 'timeo"):
+    with pytest.raises(TypeError, match="unknown step option 'tiemout'; did you mean 'timeo"):
         flow.step(tiemout=3)  # type: ignore[call-overload]
 
 

@@ -42,11 +42,11 @@ class NewApproval(NamedTuple):
     id: str
     form: JsonText
     assignees: Sequence[str]
-    """The assignees, as `user:NAME` and `role:NAME`; if empty, everyone who may decide
-    approvals."""
+    """The assignees, as `user:NAME` and `role:NAME`; if empty, everyone with the permission
+    `approvals:decide` may decide."""
 
     escalate_after: float | None = None
-    """Seconds after which the assignees in `escalate_to` may also decide."""
+    """Seconds until the assignees in `escalate_to` may also decide."""
 
     escalate_to: Sequence[str] = ()
 
@@ -60,7 +60,8 @@ class Approval:
     task_id: TaskId
     step: str
     call: str
-    """Name of the durable call that waits; `approval` if the step declares an approval."""
+    """Name of the durable call that waits for the decision; `approval` if the template declares the
+    approval."""
 
     namespace: str
     template: str
@@ -73,12 +74,12 @@ class Approval:
     """JSON Schema of the decision."""
 
     assignees: tuple[str, ...]
-    """The assignees, as `user:NAME` and `role:NAME`, including those of an escalation that has
-    happened; if empty, everyone who may decide approvals."""
+    """The assignees, as `user:NAME` and `role:NAME`, including those added by an escalation; if
+    empty, everyone with the permission `approvals:decide` may decide."""
 
     opened_at: datetime
     due_at: datetime | None
-    """Time at which the approval times out; None if it never does or no longer waits."""
+    """Time at which the approval times out; None if it has no timeout or is no longer open."""
 
     escalate_at: datetime | None
     escalated_at: datetime | None

@@ -26,13 +26,13 @@ from tasker.model import (
 )
 
 _NEEDS_MISSED = frozenset({TriggerRule.ALL_FAILED, TriggerRule.ALL_SKIPPED, TriggerRule.ONE_FAILED})
-"""Rules with which a step does not run if all its parents succeeded."""
+"""Trigger rules under which a step does not run if all its parents succeeded."""
 
 
 _NONE_FAILED = (TriggerRule.NONE_FAILED, TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 
 _ALL_RAN = frozenset({TriggerRule.ALL_SUCCESS, TriggerRule.ALL_FAILED, TriggerRule.NONE_SKIPPED})
-"""Rules with which a step runs only if all its parents have run."""
+"""Trigger rules under which a step runs only if all its parents have run."""
 
 
 class OutgoingEdges(NamedTuple):

@@ -95,7 +95,7 @@ class BulkRequest:
             raise InvalidInput("the filter must have at least one field", path="$.filter")
         if self.ids is not None and not 1 <= len(self.ids) <= BULK_IDS:
             raise InvalidInput(
-                f"ids must be 1 to {BULK_IDS:,}, not {len(self.ids):,}", path="$.ids"
+                f"ids must contain 1 to {BULK_IDS:,} task ids, not {len(self.ids):,}", path="$.ids"
             )
         if self.action is not BulkAction.RETRY and (
             self.steps or self.reset_attempts or self.fresh
@@ -189,9 +189,8 @@ class BulkPreview:
     action: BulkAction
     matches: int
     exact: bool
-    """Whether `matches` is exact. If not, more than 10,000 tasks of a status match, and only the
-    newest 10,000 were counted.
-    """
+    """Whether `matches` is exact. If not, some status has more than 10,000 matching tasks, of which
+    only the newest 10,000 were counted."""
 
     by_status: Mapping[str, int]
     by_template: Mapping[str, int]
@@ -225,13 +224,13 @@ class BulkOperation:
     action: BulkAction
     status: BulkStatus
     per_second: float
-    """Maximum number of tasks that are changed per second."""
+    """Maximum number of tasks that the operation changes per second."""
 
     matches: int
     """Number of tasks that matched when the operation started."""
 
     exact: bool
-    """Whether `matches` is exact instead of a lower bound."""
+    """Whether `matches` is exact; if not, it is a lower bound."""
 
     changed: int = 0
     refused: Mapping[str, int]
@@ -275,7 +274,7 @@ class StoredBulkOperation(NamedTuple):
     request: BulkRequest
     namespaces: frozenset[str] | None
     last_task: TaskId
-    """The last task that the operation handled; tasks with lower ids follow."""
+    """The last task that was handled; the operation continues with tasks that have lower ids."""
 
     @property
     def batch_size(self) -> int:
@@ -296,14 +295,17 @@ def parse_start_token(token: str, request: BulkRequest) -> TaskId:
     """
     text, _, digest = token.partition(".")
     if digest != request.digest:
-        raise InvalidInput("the token belongs to another request; make a dry run", path="$.token")
+        message = "the token belongs to another request; get a new one with a dry run"
+        raise InvalidInput(message, path="$.token")
     now = datetime.now(UTC)
     try:
         id = TaskId(str(UUID(text)))
     except ValueError:
-        raise InvalidInput("the token is malformed; make a dry run", path="$.token") from None
+        message = "the token is malformed; get a new one with a dry run"
+        raise InvalidInput(message, path="$.token") from None
     if not lowest_task_id_at(now - _TOKEN_VALID) <= id <= lowest_task_id_at(now + _CLOCKS):
-        raise InvalidInput("the token has expired; make another dry run", path="$.token")
+        message = "the token has expired; get a new one with a dry run"
+        raise InvalidInput(message, path="$.token")
     return id
 
 

@@ -25,10 +25,11 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _RESERVED_TEXT = b'{"$tasker":'
 _DEEPEST = 244
 _ROOM = 8
-"""Number of levels that responses, events and lists may add around a value."""
+"""Number of nesting levels that responses, events and lists may add around a value."""
 
 _SHALLOW = 2 * _DEEPEST
-"""Size in bytes below which no value is nested too deeply, because each level takes two bytes."""
+"""Size in bytes below which a value cannot be nested too deeply, because each level takes two
+bytes."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -185,7 +186,9 @@ def _describe_invalid_key(key: object) -> str:
     if isinstance(key, str | float):
         fault = _describe_invalid_scalar(key)
         return f"of a key, {fault}" if fault else ""
-    return f"type {type(key).__name__} cannot be a key" if _describe_invalid_leaf({key: 0}) else ""
+    if _describe_invalid_leaf({key: 0}):
+        return f"a key of type {type(key).__name__} cannot be represented as JSON"
+    return ""
 
 
 def _describe_invalid_leaf(value: object) -> str:

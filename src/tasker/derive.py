@@ -10,15 +10,16 @@ class DerivedStatuses:
     """The derived statuses of a task."""
 
     execution_status: str
-    """`blocked_by_failures`, `paused`, `no_worker`, `has_ready_steps`, `processing`,
-    `all_complete`, `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
+    """The task's status: `blocked_by_failures`, `paused`, `no_worker`, `has_ready_steps`,
+    `processing`, `all_complete`, `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
 
     recommended_action: str
     """The engine's next action, or the action that an operator should take (`handle_failures`,
     `resume`, `start_worker`)."""
 
     health_status: str
-    """`healthy`, `recovering` (a step waits for a retry), `blocked` or `unknown`."""
+    """The task's health: `healthy`, `recovering` (a step waits for a retry), `blocked` or
+    `unknown`."""
 
     completion_percentage: float
     """Percentage of the steps that are done, rounded to 2 decimal places."""

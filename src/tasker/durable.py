@@ -45,7 +45,7 @@ class NewDurableCall(NamedTuple):
     """Seconds from now to the end of a sleep."""
 
     until: datetime | None = None
-    """The time at which a sleep ends, in place of `delay`."""
+    """The time at which a sleep ends, as an alternative to `delay`."""
 
 
 class DurableCallConflict(Misuse):
@@ -62,5 +62,5 @@ class TooManyDurableCalls(Misuse):
     def __init__(self, step: str) -> None:
         super().__init__(
             f"step {step!r} has made {DURABLE_CALLS:,} durable calls, the maximum for a step; "
-            "record several rows in one call, or create a task for each part"
+            "combine several calls into one, or create a task for each part of the work"
         )

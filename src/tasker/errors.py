@@ -59,8 +59,8 @@ class TaskerError(Exception):
 
     code = "tasker_error"
     members: ClassVar[Mapping[str, str]] = {}
-    """Additional members of the error's problem details, each with the attribute that contains its
-    value."""
+    """Additional members of the error's problem details, mapped to the attributes that contain
+    their values."""
 
 
 # --------------------------------------------------------------------- misuse
@@ -357,9 +357,8 @@ class CompensationStarted(Refused):
     def __init__(self, task_id: str, action: str) -> None:
         super().__init__(
             f"cannot {action.removesuffix('_step')} task {task_id}: its compensation has begun."
-            " From then on, only compensating steps can be retried, resolved, skipped or"
-            " completed. Until then, retrying the task cancels the compensation. To repeat the work"
-            " of a compensated task, create a new one"
+            " Only compensating steps can still be retried, resolved, skipped or completed."
+            " To repeat the work of a compensated task, create a new task"
         )
         self.task_id = task_id
 
@@ -377,8 +376,8 @@ class TooManyOpenTasks(Refused):
 
     def __init__(self, key: str, tasks: int) -> None:
         super().__init__(
-            f"at most {format_count('task', tasks)} with the key {key!r} may be open:"
-            " try again after one has ended"
+            f"at most {format_count('task', tasks)} with the key {key!r} may be open at the same"
+            " time; try again after one of them has ended"
         )
         self.key = key
 

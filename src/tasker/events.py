@@ -15,7 +15,7 @@ from tasker.errors import InvalidInput
 from tasker.model import NAMESPACE, NAMESPACE_RULE, AttemptOutcome, TaskId
 
 EventNo = NewType("EventNo", int)
-"""Number of an event in the outbox; it has gaps."""
+"""Sequence number of an event in the outbox; the sequence has gaps."""
 
 SubscriptionId = NewType("SubscriptionId", int)
 DeliveryId = NewType("DeliveryId", int)
@@ -50,22 +50,23 @@ class Event:
     version: str
     task_id: TaskId
     step: str
-    """The name of the step; "" if the event is the end of a task."""
+    """The name of the step; "" if the event reports the end of a task."""
 
     step_no: int
-    """The number of the step; 0 if the event is the end of a task."""
+    """The number of the step; 0 if the event reports the end of a task."""
 
     attempt: int
-    """The number of the attempt or, for the end of a task, the number of times that the task has
-    ended."""
+    """The number of the attempt or, if the event reports the end of a task, the number of times
+    that the task has ended."""
 
     outcome: AttemptOutcome
     at: datetime
     """When the outcome was stored."""
 
     duration: float | None
-    """Seconds for which the attempt ran, or from the task's creation to its end. None if unknown,
-    because the worker was lost or an operator acted."""
+    """Seconds that the attempt took or, if the event reports the end of a task, that the task took
+    from its creation to its end. None if the duration is unknown, because the worker was lost or an
+    operator acted."""
 
     correlation_id: str
     payload: Any
@@ -195,7 +196,7 @@ class Subscription:
     """Event names, or prefixes such as `payment.*`."""
 
     url: str | None
-    """The webhook's URL; None for a subscriber, which is a function in workers."""
+    """The webhook's URL; None for a subscriber, which is a function that workers call."""
 
     pending: int
     dead: int
@@ -239,7 +240,7 @@ class Webhook:
     created_by: str
     created_at: datetime
     secret: str | None = field(default=None, repr=False)
-    """The signing key, which only the response that creates or replaces it contains."""
+    """The signing key. Only the response that creates or replaces the key contains it."""
 
     def with_secret(self, secret: str) -> "Webhook":
         """Return the webhook with its secret."""
@@ -279,7 +280,7 @@ def parse_event_patterns(given: Patterns) -> tuple[str, ...]:
     patterns = tuple(dict.fromkeys([given] if isinstance(given, str) else given))
     if not 1 <= len(patterns) <= limits.EVENT_PATTERNS:
         raise InvalidInput(
-            f"a subscription must have 1 to {limits.EVENT_PATTERNS} event names, found "
+            f"a subscription must have 1 to {limits.EVENT_PATTERNS} event names, not "
             f"{len(patterns)}",
             path="$.events",
         )

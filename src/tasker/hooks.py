@@ -49,7 +49,8 @@ class ProviderHook:
     name: str
     scheme: SignatureScheme
     header: str = DEFAULT_HEADER
-    """Name of the header with the signature, for the scheme `hmac`, in lower case."""
+    """Lower-case name of the header that contains the signature; used only with the scheme `hmac`.
+    """
 
     target: HookMessageKind
     sends: str

@@ -23,18 +23,19 @@ list."""
 PAYLOADS = frozenset(
     {"context", "result", "results", "checkpoint", "payload", "decision", "attributes", "fields"}
 )
-"""Fields with data of a task."""
+"""Names of fields that contain a task's data."""
 
 TEXTS = frozenset({"message", "title"})
-"""Fields with strings that may contain data of a task."""
+"""Names of fields whose strings may contain a task's data."""
 
 DEFINITIONS = frozenset(
     {"document", "input_schema", "result_schema", "config", "configuration", "metadata"}
 )
-"""Fields of templates, which contain no data of tasks."""
+"""Names of templates' fields, which contain no data of tasks."""
 
 _MASKED = PAYLOADS | TEXTS | {"error", "skip_reason", "form", "text"}
-"""Fields whose plain values may be masked; plain values of other fields are never masked."""
+"""Names of fields whose plain values may be masked; plain values of other fields are never masked.
+"""
 
 _PLAIN_TYPES = (str, int, float, bool, type(None), datetime)
 _PLAIN = frozenset(_PLAIN_TYPES)
@@ -45,12 +46,12 @@ _QUOTING = frozenset({"failed", "retry_due"})
 """Codes of reasons whose text ends with an error message."""
 
 _SHORTEST_NUMBER = 6
-"""Number of digits from which a sensitive number is also replaced within strings."""
+"""Minimum number of digits of a sensitive number that is also replaced within strings."""
 
 _PLACEHOLDERS: tuple[Mapping[str, Any], ...] = tuple(
     {"masked": True, "type": kind} for kind in ("string", "number", "boolean")
 )
-"""The replacement of all other values."""
+"""Placeholders that replace whole masked values, one for each type."""
 
 
 UNKNOWN = "?"  #: the parent of a task, not named in the response

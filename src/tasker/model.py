@@ -194,7 +194,7 @@ HTTP_HANDLER = "tasker.http"
 NO_HTTP_WORKER = "http steps run only on workers with the option --http (setting `worker.http`)"
 
 StatusRange: TypeAlias = tuple[int, int]
-"""A range of HTTP statuses, which includes its first and last status."""
+"""An inclusive range of HTTP statuses: its first and its last status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -486,7 +486,7 @@ class Map:
     """Expression for the list, such as `results.list_files.files`."""
 
     item: str = "item"
-    """The name under which the body reads its element (`as` in templates)."""
+    """The name by which the body reads its element (`as` in templates)."""
 
     max_concurrency: int | None = None
     """Maximum number of instances in progress at once; None means no limit."""
@@ -551,7 +551,8 @@ class InstanceFailureHandling:
     any number."""
 
     max_failed_percent: float | None = None
-    """The same limit as a percentage of all instances, from 0 to 100."""
+    """With `continue`: maximum percentage of instances, from 0 to 100, that may fail before the
+    step fails."""
 
 
 class StepType(StrEnum):
@@ -583,7 +584,7 @@ class TriggerRule(StrEnum):
 
 
 EAGER_TRIGGERS = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE})
-"""Rules that let a step run before all of its parents have ended."""
+"""Trigger rules that let a step run before all of its parents have ended."""
 
 FAILURE_TRIGGERS = frozenset(
     {
@@ -596,10 +597,8 @@ FAILURE_TRIGGERS = frozenset(
         TriggerRule.ALL_SKIPPED,
     }
 )
-"""Rules that take a parent's failure into account.
-
-Under all other rules except `ALWAYS`, a failed parent leaves the step pending.
-"""
+"""Trigger rules that take a parent's failure into account. Under all other rules except `ALWAYS`, a
+failed parent leaves the step pending."""
 
 
 ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself
@@ -631,7 +630,8 @@ class WaitSpec:
 
     signals: tuple[AwaitedSignal, ...] = ()
     any_of: bool = False
-    """Whether the result names which of several signals arrived."""
+    """Whether the result contains the name of the signal that arrived, in addition to its payload.
+    """
 
     timeout: timedelta | None = None
     """Time limit of a wait for signals; None means no limit."""
@@ -649,12 +649,12 @@ class ApprovalSpec:
 
     assignees: tuple[str, ...] = ()
     """The people who may decide, as `user:NAME` and `role:NAME` with placeholders; if empty,
-    everyone who may decide approvals."""
+    everyone with the permission `approvals:decide` may decide."""
 
     timeout: timedelta | None = None
     on_timeout: TimeoutAction = TimeoutAction.FAIL
     escalate_after: timedelta | None = None
-    """Time after which the assignees in `escalate_to` may also decide."""
+    """Time until the assignees in `escalate_to` may also decide."""
 
     escalate_to: tuple[str, ...] = ()
     reject_when: str | None = None
@@ -713,7 +713,7 @@ class CompensateSpec:
     """How a completed step is undone."""
 
     callable: str
-    """Name of the handler, with `.` instead of `::`."""
+    """Name of the handler; each `::` is replaced by `.`."""
 
     method: str | None = None
     """The method to call if the handler is a class; None means `call`."""
@@ -743,7 +743,7 @@ class Compensation:
 
     on: tuple[UnsuccessfulEnd, ...]
     keep_going: bool
-    """Whether compensation continues with earlier steps after a step could not be undone."""
+    """Whether compensation continues with earlier steps if a step cannot be undone."""
 
     hold: timedelta
     """Time between the failure or cancellation and the first compensating step, during which the
@@ -782,7 +782,7 @@ class StepSpec:
     name: str
     description: str = ""
     callable: str | None = None
-    """Name of the handler, with `.` instead of `::`; None means the step's name."""
+    """Name of the handler, in which each `::` is replaced by `.`; None means the step's name."""
 
     method: str | None = None
     """The method to call if the handler is a class; None means `call`."""
@@ -1197,7 +1197,8 @@ class TemplateVersion:
     """`namespace.name@version`."""
 
     status: TemplateStatus
-    """`approved` (accepts tasks), `pending_review`, `rejected` or `retired`."""
+    """The version's status: `approved` (accepts tasks), `pending_review`, `rejected` or `retired`.
+    """
 
     registered_by: str
     registered_at: datetime
@@ -1330,8 +1331,8 @@ class NewTask:
     run_at: datetime | None = None  #: earliest start of its steps; None: immediately
     deadline: timedelta | None = None  #: time limit from creation to end
     priority: int = DEFAULT_PRIORITY
-    """Priority from 0 to 4. With each level, steps are claimed as if they had been due a minute
-    earlier."""
+    """Priority from 0 to 4. With each additional level, steps are claimed as if they had been due a
+    minute earlier."""
 
     limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = field(default_factory=dict)
     """The one or two limits of each step, by step number; the limit that more steps share comes
@@ -1440,7 +1441,7 @@ class TaskSummary:
     """The schedule that created it."""
 
     scheduled_for: datetime | None = None
-    """The tick of the schedule for which the task was created."""
+    """The schedule's tick for which the task was created."""
 
     idempotency_key: str | None
     created_by: str
@@ -1576,7 +1577,7 @@ class StepWait:
     kind: WaitKind
     name: str
     key: str | None = None
-    """Key of a broadcast; otherwise None."""
+    """Key of the broadcast; None if the wait is not for a broadcast."""
 
     approval: str | None = None
     """Id of the approval whose decision the step waits for."""
@@ -1606,7 +1607,7 @@ class StepSummary:
     """
 
     template_node: int = field(default=0, compare=False)
-    """Number of the step's spec in the template's order."""
+    """Number of the step's spec; specs are numbered in the template's order."""
 
     spawned_by: int | None = field(default=None, compare=False)
     """For a step created at run time: the number of the spawner that created its instance."""
@@ -1634,7 +1635,7 @@ class StepSummary:
 
     limit_reason: str | None = field(default=None, compare=False)
     """The limit that the step waits for, such as "customer:acme 5 of 5 running, 812 before it", or
-    None. Only the first 20 such steps of a task have it."""
+    None. It is set only for the first 20 steps of a task that wait for a limit."""
 
     pause: "Pause | None" = None
     """The pause that stops the step: a pause of its namespace, its handler's queue, its task or its
@@ -1642,11 +1643,11 @@ class StepSummary:
 
     dependencies: tuple[str, ...] = ()
     pending_parents: int
-    """Dependencies that are not done yet."""
+    """Number of dependencies that are not done yet."""
 
     skip_reason: str | None = None
-    """The reason why the step was skipped: its condition, or the parents because of which its
-    trigger rule was not satisfied."""
+    """The reason why the step was skipped: its condition, or the parents that kept its trigger rule
+    from being satisfied."""
 
     waits_for: TaskId | None = None
     """While the step is `waiting`: the task that it waits for."""
@@ -1906,7 +1907,7 @@ class TaskCounts:
     open tasks."""
 
     exact: bool
-    """Whether all tasks were counted; if not, there are more tasks."""
+    """Whether all tasks were counted; if not, there are more tasks than were counted."""
 
     as_of: datetime
 
@@ -2157,14 +2158,15 @@ class NewInstances(NamedTuple):
     """Key that identifies a spawn of the step. All calls of one spawn have the same key."""
 
     join_no: int
-    """The join, which waits for all instances. The spawning step is one of the join's parents or
-    one of the instances that the join already waits for."""
+    """Number of the join, which waits for all instances. The spawning step is one of the join's
+    parents or one of the instances that the join already waits for."""
 
     spawner: int
-    """The step of the template that the body belongs to."""
+    """Number of the template's step that the body belongs to."""
 
     body: int
-    """The number of that step's node in the template, which is the `scope` of the body's nodes."""
+    """The number of the spawner's node in the template, which is the `scope` of the body's nodes.
+    """
 
     instances: int
     """The total number of instances that the spawn creates."""
@@ -2288,8 +2290,8 @@ class WorkerRegistration:
     with the same id."""
 
     machine: str = ""
-    """Identifier of the machine or container whose processes can see each other's ids; "" if
-    unknown."""
+    """Identifier of the machine or container within which processes see each other's process ids;
+    "" if unknown."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the worker, which satisfy requirements of queues."""

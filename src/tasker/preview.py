@@ -69,7 +69,8 @@ class ActionPreview:
     """Open child tasks that are cancelled too."""
 
     attempts_left: Mapping[str, int]
-    """For each step that runs again, its number of attempts before it fails permanently."""
+    """For each step that runs again, the number of attempts that it gets before it fails
+    permanently."""
 
     effects: tuple[str, ...]
     """The effects as sentences."""
@@ -140,11 +141,11 @@ def _find_rejections(
     status = task.status
     if act is TaskAction.CANCEL and status not in _OPEN:
         yield PreviewRejection(
-            step=None, text=f"The task is {status.value}; only open tasks are cancelled."
+            step=None, text=f"The task is {status.value}; only open tasks can be cancelled."
         )
     elif act is TaskAction.RESOLVE and status is not TaskStatus.ERROR:
         yield PreviewRejection(
-            step=None, text=f"The task is {status.value}: only failed tasks are resolved."
+            step=None, text=f"The task is {status.value}; only failed tasks can be resolved."
         )
     elif act not in (TaskAction.CANCEL, TaskAction.RESOLVE) and status not in _OPEN | {
         TaskStatus.ERROR
@@ -219,13 +220,13 @@ def _describe_effects(
         if children:
             tasks = format_count("open child task", children)
             yield f"{tasks} {_is_or_are(children)} cancelled too."
-        yield "The results of steps that are done are kept."
+        yield "The results of completed steps are kept."
         yield "This cannot be undone."
         return
     if act is TaskAction.RESOLVE:
         yield "The task is marked as resolved."
         if cancelled + discarded:
-            yield f"{format_count('step', cancelled + discarded)} will not run any more."
+            yield f"{format_count('step', cancelled + discarded)} will no longer run."
         yield "This cannot be undone."
         return
     if act is TaskAction.RETRY:

@@ -63,14 +63,14 @@ _NOT_SETTINGS = frozenset(
         "URL",
     }
 )
-"""Variables with the prefix that are read elsewhere."""
+"""Environment variables that have the prefix `TASKER_` but are not settings."""
 
 _OF_TESTS = "TEST_"
 _OF_KUBERNETES = re.compile(r".*(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 
 
 Seconds = Annotated[timedelta, BeforeValidator(parse_duration)]
-"""A duration >= 0: see `durations.parse_duration`."""
+"""A duration >= 0; see `durations.parse_duration`."""
 
 
 def _duration_between(least: str, most: str | None = None) -> AfterValidator:
@@ -100,7 +100,7 @@ def _check_log_url(url: str) -> str:
         url.format_map(dict.fromkeys(LOG_URL_NAMES, "x"))
     except (KeyError, ValueError, AttributeError, IndexError, TypeError):
         names = ", ".join(f"{{{name}}}" for name in sorted(LOG_URL_NAMES))
-        raise ValueError(f"may contain {names}, and no other braces") from None
+        raise ValueError(f"may contain the placeholders {names} and no other braces") from None
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError("must begin with http:// or https://")
     return url
@@ -148,7 +148,7 @@ class _CommonWorkerSettings(SettingsSection):
 
     lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
     """How long a worker may go without renewing its lease before other workers take over its steps,
-    >= 1 s. A worker renews its lease each time a third of it has passed."""
+    >= 1 s. A worker renews its lease each time a third of this time has passed."""
 
     grace: Seconds = timedelta(seconds=20)
     """How long running attempts may take to finish at shutdown. Attempts that are still running
@@ -186,8 +186,8 @@ class _CommonWorkerSettings(SettingsSection):
     values, the shortest applies."""
 
     step_logs: StepLogMode = StepLogMode.ALL
-    """Whose log records and printed lines are kept: those of `all` attempts, only those of attempts
-    that fail (`errors`), or none (`off`)."""
+    """Which attempts' log records and printed lines are kept: those of `all` attempts, only those
+    of attempts that fail (`errors`), or none (`off`)."""
 
     step_log_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
     """How long steps' log records are kept, at most until their task is deleted. If workers have
@@ -465,7 +465,7 @@ class AuthSettings(SettingsSection):
     network in between could then forge tokens."""
 
     jwks_refresh: Annotated[Seconds, _duration_between("10s")] = timedelta(minutes=10)
-    """Age at which the server fetches the published keys again."""
+    """How long the server uses the published keys before it fetches them again."""
 
     jwks_stale: Seconds = timedelta(hours=1)
     """How long after `jwks_refresh` the published keys stay in use if they cannot be fetched
@@ -475,16 +475,16 @@ class AuthSettings(SettingsSection):
     """Time limit for fetching the published keys."""
 
     issuer: str | None = None
-    """The value that the `iss` of tokens must equal."""
+    """The value that the claim `iss` of a token must equal."""
 
     audience: str | None = None
-    """The value that the `aud` of tokens must equal or contain."""
+    """The value that the claim `aud` of a token must equal or contain."""
 
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     """Accepted signature algorithms."""
 
     leeway: Annotated[Seconds, _duration_between("0s", "5m")] = timedelta(seconds=30)
-    """Tolerated clock difference for `exp`, `nbf` and `iat`."""
+    """Tolerated clock difference when the claims `exp`, `nbf` and `iat` are checked."""
 
     oidc: OidcSettings = Field(default_factory=OidcSettings)
     claims: TokenClaimNames = Field(default_factory=TokenClaimNames)
@@ -566,7 +566,8 @@ class AuthSettings(SettingsSection):
             ),
             (
                 bool(self.issuer and self.audience) or not self.accepts_tokens,
-                "tokens need issuer and audience, because the key may sign for other services too",
+                "issuer and audience must be set, because the key may also sign tokens for other"
+                " services",
             ),
             (
                 self.api_keys
@@ -582,7 +583,7 @@ class AuthSettings(SettingsSection):
                 raise ValueError(rule)
         if self.has_login:
             if not self.issuer:
-                raise ValueError("oidc.client_id needs issuer, the identity provider's address")
+                raise ValueError("oidc.client_id requires issuer, the identity provider's URL")
             if "openid" not in self.oidc.scopes:
                 raise ValueError("oidc.scopes must contain openid")
             check_key_url(self.issuer, "issuer", allow_http=self.jwks_allow_http)
@@ -602,15 +603,15 @@ def check_key_url(url: str, name: str, *, allow_http: bool) -> None:
             f"{name} must not contain a user name or password: no credentials are needed"
         )
     if parts.scheme == "http" and not allow_http and parts.hostname not in _LOOPBACK:
-        raise ValueError(f"{name} must use https: over http an attacker could replace the keys")
+        raise ValueError(f"{name} must use https: over http, an attacker could replace the keys")
 
 
 class TelemetrySection(SettingsSection):
     """Export of traces and metrics to collectors."""
 
     traces: bool = False
-    """Whether spans and metrics are sent over OTLP, to the destination that the OTEL_* variables
-    set."""
+    """Whether spans and metrics are sent over OTLP, to the destination that the environment
+    variables `OTEL_*` set."""
 
     service: str = "tasker"
     """The name of this service in traces."""
@@ -623,7 +624,7 @@ class Settings(SettingsSection):
     """All settings of a process."""
 
     store: SecretStr = SecretStr("sqlite")
-    """`sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE` or `postgresql://...`."""
+    """The store: `sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE` or `postgresql://...`."""
 
     environment: str | None = None
     """The environment whose overrides apply to templates; if absent, no overrides apply."""

@@ -60,7 +60,7 @@ class LogRecord:
     """Time of the record by the worker's clock."""
 
     level: str
-    """`debug`, `info`, `warning`, `error` or `critical`."""
+    """The level: `debug`, `info`, `warning`, `error` or `critical`."""
 
     source: str
     """Name of the logger, or `stdout` or `stderr`."""
@@ -129,7 +129,7 @@ def format_log_message(message: object, args: Any, exc_info: Any = None) -> str:
         text = str(message)
         text = text % args if args else text
     except Exception as error:  # of a format that does not match, or the value's own code
-        text = f"{type(message).__name__} that cannot be shown: {type(error).__name__}"
+        text = f"{type(message).__name__} that cannot be formatted: {type(error).__name__}"
     if not exc_info:
         return text
     if isinstance(exc_info, BaseException):

@@ -36,7 +36,7 @@ _SENTENCES = {
     "is_subclass_of": "must be a subclass of {class}",
     "recursion_loop": "must not contain itself",
 }
-"""Messages by the type of the error, with placeholders for its context."""
+"""Messages by error type, with placeholders for the error's context."""
 
 _KINDS = {
     "string": "a string",

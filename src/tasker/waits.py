@@ -39,10 +39,10 @@ class NewWait(NamedTuple):
     kind: DurableCallKind
     awaited: Sequence[AwaitedArrival]
     timeout: float | None = None
-    """Seconds after which the wait ends without an arrival."""
+    """Seconds until the wait times out."""
 
     until: datetime | None = None
-    """The time at which the wait ends, in place of `timeout`."""
+    """The time at which the wait times out, as an alternative to `timeout`."""
 
     approval: NewApproval | None = None
     """The approval that the wait opens, if the step waits for one."""
@@ -55,7 +55,7 @@ class NewSignal(NamedTuple):
     name: str
     payload: JsonText
     id: str | None = None
-    """Repeated signals with the same name and id to a task are stored once."""
+    """A task's signals with the same name and id are stored only once."""
 
 
 class NewBroadcast(NamedTuple):
@@ -66,7 +66,7 @@ class NewBroadcast(NamedTuple):
     key: str
     payload: JsonText
     id: str | None = None
-    """Repeated broadcasts with the same namespace, name, key and id are stored once."""
+    """Broadcasts with the same namespace, name, key and id are stored only once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class SignalSent:
     name: str
     id: str | None
     created: bool
-    """Whether the signal is new; False if a signal with this id was already sent."""
+    """Whether the signal is new; False if a signal with this id had already been sent."""
 
     step: str | None
     """The waiting step that received the signal; None if the signal is kept until a step waits for
@@ -93,7 +93,7 @@ class BroadcastSent:
     key: str
     id: str | None
     created: bool
-    """Whether the broadcast is new; False if a broadcast with this id was already sent."""
+    """Whether the broadcast is new; False if a broadcast with this id had already been sent."""
 
     steps: int
     """Number of waiting steps that received the broadcast. Steps that begin to wait within a week
@@ -155,8 +155,8 @@ class TooManySignals(Refused):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
-            f"task {task_id} has {UNTAKEN_SIGNALS:,} signals that no step has received, which is"
-            " the maximum"
+            f"task {task_id} has {UNTAKEN_SIGNALS:,} signals that no step has received, the maximum"
+            " for a task"
         )
 
 
@@ -168,12 +168,12 @@ class TooManyBroadcasts(Refused):
     def __init__(self, name: str, key: str) -> None:
         super().__init__(
             f"{BROADCASTS:,} broadcasts {name!r} with the key {key!r} were sent within a week,"
-            " which is the maximum"
+            " the maximum for a name and key"
         )
 
 
 TIMED_OUT = JsonText('{"timed_out":true}')
-"""The value of the durable call of a wait that timed out."""
+"""The recorded result of a wait that timed out."""
 
 
 def encode_arrival(

@@ -30,9 +30,9 @@ class Reason:
     """One reason why a task or step does not run, or what it does instead."""
 
     code: str
-    """`compensating`, `failed`, `paused`, `limit`, `no_worker`, `retry_due`, `scheduled`, `ready`,
-    `running`, `sleeping`, `waits_for_task`, `waits_for_signal`, `waits_for_steps`, `waiting`,
-    `ended`, `deadline`."""
+    """The kind of reason: `compensating`, `failed`, `paused`, `limit`, `no_worker`, `retry_due`,
+    `scheduled`, `ready`, `running`, `sleeping`, `waits_for_task`, `waits_for_signal`,
+    `waits_for_steps`, `waiting`, `ended` or `deadline`."""
 
     blocking: bool
     """Whether the step or task cannot continue by itself."""
@@ -42,7 +42,7 @@ class Reason:
 
     step: str | None = None
     until: datetime | None = None
-    """The time at which the reason ends by itself."""
+    """The time at which the reason ceases to apply without any action."""
 
     task: TaskId | None = None
     """The task that the step waits for."""
@@ -51,7 +51,7 @@ class Reason:
     """The worker that runs the step."""
 
     actor: str | None = None
-    """The person or program that paused it."""
+    """The person or program that paused the step or task."""
 
 
 def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reason]:
@@ -95,11 +95,11 @@ _ORDER = (
     "scheduled",
     "waiting",
 )
-"""Codes of reasons of steps, in the order in which a task's reasons list them."""
+"""Codes of steps' reasons, in the order in which they are listed for a task."""
 
 _OF_OTHERS = ("waits_for_steps", "paused")
-"""Codes that a task's reasons omit, because they follow from other steps or already apply to the
-task."""
+"""Codes of steps' reasons that are not listed for a task, because they follow from other steps or
+already apply to the task itself."""
 
 
 def step_reasons(step: Step, now: datetime) -> list[Reason]:
@@ -209,10 +209,10 @@ def _describe_approval(wait: StepWait) -> str:
 def _compensation_reasons(task: Task) -> Iterator[Reason]:
     """Yield the state of a task's compensation, unless it is complete."""
     if task.compensation is CompensationStatus.RUNNING:
-        text = "The completed steps of the task are undone before it ends."
+        text = "The task's completed steps are undone before it ends."
         yield Reason(code="compensating", blocking=False, text=text)
     elif task.compensation is CompensationStatus.INCOMPLETE:
-        text = "The compensation of the task is incomplete: not all completed steps are undone."
+        text = "The task's compensation is incomplete: some completed steps have not been undone."
         yield Reason(code="compensating", blocking=True, text=text)
 
 

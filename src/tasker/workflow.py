@@ -1130,7 +1130,7 @@ def _check_options(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
     """Raise TypeError if an option is unknown."""
     for name in given.keys() - allowed:
         hint = suggest_allowed(name, sorted(allowed))
-        raise TypeError(f"unknown option {name!r} of a step{hint}")
+        raise TypeError(f"unknown step option {name!r}{hint}")
 
 
 def _handler_spec_fields(
@@ -1228,7 +1228,9 @@ def _instance_spec_fields(
         try:
             share, most = float(most.removesuffix("%")), None
         except ValueError:
-            message = f"max_failures must be a number or a share such as '5%', not {most!r:.100}"
+            message = (
+                f"max_failures must be a number or a percentage such as '5%', not {most!r:.100}"
+            )
             raise _invalid_template_error(message, "max_failures", None) from None
     failure = InstanceFailureHandling(
         policy=InstanceFailurePolicy(policy), max_failures=most, max_failed_percent=share

@@ -80,9 +80,9 @@ def test_authentication_is_set_by_file_and_environment(
     ("fields", "message"),
     [
         ({"jwks_url": JWKS, "jwt_public_key": "x"}, "only one of"),
-        ({"jwks_url": JWKS, "audience": None}, "tokens need issuer and audience"),
-        ({"jwks_url": JWKS, "issuer": ""}, "tokens need issuer and audience"),
-        ({"audience": None}, "tokens need issuer and audience"),
+        ({"jwks_url": JWKS, "audience": None}, "issuer and audience must be set"),
+        ({"jwks_url": JWKS, "issuer": ""}, "issuer and audience must be set"),
+        ({"audience": None}, "issuer and audience must be set"),
         ({"issuer": "growthcorp"}, "issuer must be a URL"),
         ({"issuer": "http://id.growthcorp.test/"}, "issuer must use https"),
         ({"issuer": None, "audience": None, "api_keys": False}, "no credential would be accepted"),

@@ -189,7 +189,7 @@ def test_why_lists_first_what_needs_a_person() -> None:
 
 
 def test_why_says_which_limit_holds_a_task_up() -> None:
-    reason = "stripe 5 of 5 running, 0 before it"
+    reason = "stripe has 5 of 5 steps running; steps ahead: 0"
     limited = step(StepStatus.ENQUEUED, limit_reason=reason)
 
     (only,) = task_reasons(task(), [limited], NOW)

@@ -1634,8 +1634,8 @@ class StepSummary:
     to the namespace. None unless `no_worker` is true."""
 
     limit_reason: str | None = field(default=None, compare=False)
-    """The limit that the step waits for, such as "customer:acme 5 of 5 running, 812 before it", or
-    None. It is set only for the first 20 steps of a task that wait for a limit."""
+    """The limit that the step waits for, such as "customer:acme has 5 of 5 steps running; steps
+    ahead: 812", or None. It is set only for the first 20 steps of a task that wait for a limit."""
 
     pause: "Pause | None" = None
     """The pause that stops the step: a pause of its namespace, its handler's queue, its task or its

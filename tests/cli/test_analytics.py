@@ -27,7 +27,7 @@ def test_figures_show_totals_slow_and_failing_steps_and_errors(worked: Here) -> 
     shown = worked("analytics")
 
     assert 0 == shown.code
-    assert "2: 1 complete, 1 failed (50.0 %), 0 cancelled, 0 open" in shown.out
+    assert "2: 1 complete, 1 failed (50.0%), 0 cancelled, 0 open" in shown.out
     for title in ("Slowest steps", "Failing steps", "Most frequent errors"):
         assert title in shown.out
     assert "charge of shop.sell@1.0.0" in shown.out

@@ -161,7 +161,7 @@ def test_a_deploy_is_checked_against_open_tasks_and_registered_templates(tasker:
 
     assert (0, 1, 0, 1) == (same.code, lacking.code, serving.code, differing.code)
     assert "step 'pack': version 1.0.0 of handler 'up.ship.pack' is required" in lacking.out
-    assert "up.ship@1.0.0 has 1 open task and is not among the given templates" in serving.out
+    assert "up.ship@1.0.0 has 1 open task but is not among the given templates" in serving.out
     assert "the template differs from the registered one: give it a new version" in differing.out
 
 
@@ -194,7 +194,7 @@ def test_a_deploy_is_checked_against_a_server(tasker: Here, project: Project) ->
     )
     [warning] = serving.document["warnings"]
     assert (
-        "up.ship@1.0.0 has 1 open task and is not among the given templates" in (warning["message"])
+        "up.ship@1.0.0 has 1 open task but is not among the given templates" in (warning["message"])
     )
 
 

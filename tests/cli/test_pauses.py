@@ -23,7 +23,7 @@ def test_a_queue_is_paused_weighted_and_resumed(tasker: Here) -> None:
     assert paused.out.startswith("paused: queue charge of namespace shop, by ann ")
     assert paused.out.rstrip().endswith(": down")
     assert "by ann" in listed.out
-    assert "weight 4: queue charge of namespace shop\n" == weighed.out
+    assert "queue charge of namespace shop has weight 4\n" == weighed.out
     assert "queue charge of namespace shop, by ann" in all_pauses.out
     assert "resumed: queue charge of namespace shop\n" == resumed.out
     assert "not paused: queue charge of namespace shop\n" == again.out
@@ -65,7 +65,7 @@ def test_the_attempts_of_a_worker_are_listed(tasker: Here) -> None:
     assert 0 == listed.code
     assert "complete" in listed.out
     assert (0, "") == (none.code, none.out)
-    assert "no attempt of worker 4711 ended" in none.err
+    assert "no ended attempts of worker 4711" in none.err
 
 
 def test_a_worker_is_drained(tasker: Here) -> None:

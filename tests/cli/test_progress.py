@@ -113,7 +113,7 @@ def printed(*events: Notice, add: bool = True, **options: Any) -> list[str]:
 def test_attempts_and_retries_are_reported_line_by_line() -> None:
     assert [
         "pay started (attempt 1)",
-        "pay failed after 2 s (attempt 1), retries in 1 min 30 s: ValueError: no money",
+        "pay failed after 2 s (attempt 1), retrying in 1 min 30 s: ValueError: no money",
         "pay started again (attempt 2)",
         "pay complete in 2 s (attempt 2)",
         "ship started",
@@ -140,7 +140,7 @@ def test_every_attempt_has_its_own_number() -> None:
         "pay started again (attempt 2)",
         "pay released at shutdown",
         "pay started again (attempt 3)",
-        "pay was taken over by another worker: its outcome was discarded",
+        "pay was taken over by another worker; this worker's outcome was discarded",
     ] == printed(
         started("pay"),
         waiting,

@@ -36,8 +36,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PANEL = "Common options"
 _GC_THRESHOLD = 10_000
-"""Number of new objects before a garbage collection; Python's default of 700 costs a worker a tenth
-of its time."""
+"""Number of new objects that triggers a garbage collection. With Python's default of 700, a worker
+spends a tenth of its time on garbage collection."""
 
 
 class LogStyle(StrEnum):
@@ -71,7 +71,7 @@ Actor = Annotated[
         metavar="NAME",
         show_default="TASKER_ACTOR, else the current user of this machine",
         help="Actor to record in the audit log and in approvals. A server records the name"
-        " of the key or token and adds this name.",
+        " of the key or token, followed by this name.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -160,7 +160,9 @@ class Invocation:
             StoreFileMissing: The SQLite file does not exist.
         """
         if self.is_remote:
-            raise InvalidSettings(f"this command needs a store; {self.store_url} is a server")
+            raise InvalidSettings(
+                f"this command needs the URL of a store, but {self.store_url} is a server"
+            )
         if not create:
             require_existing_store(self.store_url)
         async with open_store(self.store_url) as store:

@@ -120,7 +120,7 @@ def print_error(console: Console, error: BaseException) -> None:
         print_message(console, str(error))
 
 
-_CREDENTIALS = "Commands send the API key in TASKER_API_KEY, or the token in TASKER_TOKEN."
+_CREDENTIALS = "Set TASKER_API_KEY to a valid API key, or TASKER_TOKEN to a valid token."
 
 
 def _bug_report_text(error: BaseException) -> str:

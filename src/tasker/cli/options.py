@@ -209,7 +209,7 @@ Last = Annotated[
         "--last",
         parser=parse_duration_option,
         metavar="TIME",
-        help="Include tasks created within this time, such as 24h.",
+        help="Include only tasks created within this time before now, such as 24h.",
     ),
 ]
 WindowTemplate = Annotated[

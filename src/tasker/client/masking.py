@@ -43,8 +43,8 @@ class _TaskSecrets:
     parent: TaskId | None
     rule: MaskingRule
     values: frozenset[str] = frozenset()
-    """The task's sensitive values in all forms: those in its context and, after its results were
-    read, those in its results. The set has at most one value more than `_MOST_VALUES`."""
+    """The sensitive values in the task's context and, once its results have been read, in its
+    results, in all forms. The set contains at most `_MOST_VALUES` + 1 values."""
 
 
 class SensitiveDataFinder:

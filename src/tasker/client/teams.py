@@ -232,7 +232,7 @@ class LocalTeams(TeamClient):
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
         if not 1 <= limit <= MOST_WORKER_ATTEMPTS:
-            raise InvalidInput(f"limit must be 1 to {MOST_WORKER_ATTEMPTS}, not {limit}")
+            raise InvalidInput(f"limit must be from 1 to {MOST_WORKER_ATTEMPTS}, not {limit}")
         return await self.store.worker_attempts(WorkerId(worker), limit=limit)
 
     async def set_queue_weight(

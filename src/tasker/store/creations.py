@@ -21,11 +21,11 @@ class CreationRequest(NamedTuple):
 
 
 Part: TypeAlias = tuple[CreationRequest, "asyncio.Future[CreateTasksResult]"]
-"""A creation and the future of the caller that waits for it."""
+"""A request and the future on which its caller waits."""
 
 Create: TypeAlias = Callable[[CreationRequest, bool], Awaitable[CreateTasksResult]]
-"""Function that stores either all tasks or none. With True, it raises `CreationBlocked` instead of
-waiting for other transactions."""
+"""A function that stores either all tasks or none. If its second argument is true, it raises
+`CreationBlocked` instead of waiting for other transactions."""
 
 
 class CreationBlocked(TaskerError):

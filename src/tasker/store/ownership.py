@@ -21,27 +21,27 @@ janitor and `tasker db prune` call; the task's own row is deleted last. `Store.p
 deletes old rows of `step_log` earlier."""
 
 KEPT = {
-    "worker": "`Store.prune_tasks`, 30 days after its lease expired, if it holds no claims",
-    "worker_queue": "`Store.retire_worker`; otherwise `Store.serve_queues`, an hour later",
+    "worker": "`Store.prune_tasks`, 30 days after the lease expired, unless claims remain",
+    "worker_queue": "`Store.retire_worker`, or else `Store.serve_queues`, an hour later",
     "template": "never: stored tasks refer to their template",
     "template_step": "never: kept with its template",
     "queue": "never: templates refer to it",
-    "broadcast": "`Store.prune_broadcasts`, called by the janitor, a week after it was sent",
+    "broadcast": "`Store.prune_broadcasts`, called by the janitor, a week after the broadcast",
     "schedule": "`Store.delete_schedule`, or a template version that no longer declares it",
-    "schedule_tick": "deletion of its schedule; `Store.advance_schedule` keeps the latest 1,000",
+    "schedule_tick": "deletion of the schedule; `Store.advance_schedule` keeps the latest 1,000",
     "gate": "`Store.prune_tasks`, two days after its last use, once all earlier tasks are pruned",
     "limit_setting": "`Store.unset_limit`",
-    "paged_action": "the operator's action or the janitor, once all its steps have changed",
+    "paged_action": "the action itself or the janitor, once all steps of the task are changed",
     "bulk_operation": "`Store.prune_bulk_operations`, called by the janitor, 30 days after its end",
     "hook": "`Store.delete_hook`",
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit log of teams is kept in full",
     "api_key": "never: revoked keys stay listed",
     "session": "`Store.end_session` at logout; `Store.add_session` once it has expired",
-    "signing_key": "never: there are few rows, and the last two are valid",
+    "signing_key": "never: there are few rows; only the latest two keys are used",
     "outbox": "`Store.prune_events`, some days after publication, unless a delivery is pending",
-    "subscription": "the deletion of its webhook; `Store.prune_events` if no worker serves it",
-    "delivery": "`Store.prune_events`, some days after its end; or its subscription's deletion",
+    "subscription": "deletion of the webhook, or `Store.prune_events` if no worker serves it",
+    "delivery": "`Store.prune_events`, some days after its end, or deletion of the subscription",
     "failure_care": "never: one row for each cause that an operator assigned, annotated or muted",
     "figure": "`Store.maintain_minute_figures`, called by the janitor, after 14 days",
     "schema_version": "never: one row for each migration",
@@ -49,7 +49,7 @@ KEPT = {
 """The other tables, each with the operation that deletes its rows and the time of the deletion."""
 
 OF_OPEN_TASKS = {
-    "due": "whatever removes the step from its queue: a claim, an action, a timeout or a deadline",
+    "due": "removal of the step from its queue: by a claim, an action, a timeout or a deadline",
     "claim_batch": "the end of the last attempt that the row lists",
 }
 """Tables for open tasks that only PostgreSQL has, each with the event that deletes its rows."""

@@ -38,7 +38,7 @@ class Session(Protocol):
 
     read: RowReader
     ended: list[TaskId]
-    """Tasks that ended or whose compensation began in this transaction. After the transaction,
+    """Tasks that ended or whose compensation began in this transaction. After it commits,
     tasks that wait for their places are started."""
 
     @property

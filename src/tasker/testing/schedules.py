@@ -88,7 +88,7 @@ async def run_schedules(
                     await store.still.wait()
             except TimeoutError:
                 raise WaitTimeout(
-                    f"the run of the schedules did not end within {timeout} of real time"
+                    f"the schedules did not finish within {timeout} of real time"
                 ) from None
         tasks = await store.list_tasks(TaskFilter(), limit=_MOST)
         scheduled = sorted(

@@ -74,8 +74,8 @@ class AttemptInputs(TypedDict, total=False):
     """The checkpoint that an earlier attempt saved."""
 
     recorded: Mapping[str, Any]
-    """Values of durable calls that earlier attempts recorded, by the name of the call. They require
-    an `attempt` of 2 or more."""
+    """Values of durable calls that earlier attempts recorded, by the name of the call. They are
+    allowed only with an `attempt` of 2 or more."""
 
     client: Any
     """The client in `context.client`; by default, a client that creates nothing and records the
@@ -108,7 +108,7 @@ class StepRun:
     """The result in the form that later steps receive: converted to JSON and back."""
 
     error: BaseException | None = None
-    """The error that the handler raised, or the error because of which it was not called."""
+    """The error that the handler raised, or the error that prevented its call."""
 
     delay: timedelta = timedelta(0)
     """The delay before the next attempt."""

@@ -91,15 +91,15 @@ class VirtualTimeStore(SqliteStore):
         super().__init__("sqlite::memory:", clock=self._manual_clock)
         self._room_at: datetime | None = None  #: when limits let more steps through
         self._seen_changes: int | None = None
-        """The store's number of changes at the last claim under limits, if that claim returned no
+        """The store's change count at the last claim of limited steps, if that claim returned no
         steps."""
         self.skipped = timedelta(0)  #: total time skipped
         self.still = asyncio.Event()
-        """Set when the worker waits and no timer is pending."""
+        """Set when the worker is idle and no timer is pending."""
         self.schedules_until: datetime | None = None
         """The time until which schedules create tasks; None means that they create no tasks."""
         self.start_scheduled: Callable[[], Awaitable[None]] | None = None
-        """Creates tasks for the schedules that are due."""
+        """A function that creates tasks for the schedules that are due."""
 
     @property
     def clock(self) -> ManualClock:

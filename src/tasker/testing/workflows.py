@@ -40,7 +40,7 @@ from tasker.typed_template import In, Out
 from tasker.workflow import Workflow
 
 Source: TypeAlias = Template | Workflow[Any, Any] | str | Path
-"""A template, a workflow, or the path of a template's file."""
+"""A template, a workflow, or the path to a template file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class WorkflowRun(Generic[Out]):
     `run_at`."""
 
     read_result: Callable[[Task], Out] = field(repr=False)
-    """Returns the result of a complete task."""
+    """A function that returns the result of a complete task."""
 
     @property
     def ok(self) -> bool:

@@ -41,7 +41,7 @@ def test_a_team_has_access_to_its_namespace_only(tasker: Here) -> None:
         local = url.replace("0.0.0.0", "127.0.0.1")
         without_key = tasker("task", "list", "--server", local)
         assert 5 == without_key.code
-        assert "Commands send the API key in TASKER_API_KEY" in words(without_key.err)
+        assert "Set TASKER_API_KEY to a valid API key" in words(without_key.err)
 
         with httpx.Client(base_url=local, timeout=60) as caller:
 

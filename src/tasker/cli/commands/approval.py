@@ -23,7 +23,8 @@ Groups = Annotated[
     typer.Option(
         "--group",
         metavar="NAME",
-        help="Your group, for assignees role:NAME; a server uses your key's groups. Repeatable.",
+        help="Group that you belong to, for approvals that are assigned to role:NAME. A server"
+        " uses your key's groups instead. Repeatable.",
     ),
 ]
 

@@ -61,7 +61,7 @@ async def check_templates_and_handlers(
         typer.Option(
             "--served-elsewhere",
             metavar="HANDLER",
-            help="Handler that other workers serve, for example in another language, such as"
+            help="Handler that other workers serve (perhaps in another language), such as"
             " payments.charge or 'payments.*'. Repeatable.",
         ),
     ] = None,
@@ -181,7 +181,7 @@ class _CheckFindings:
                 (str(name), replace(problem, message=f"{tasks}: {problem.message}"))
                 for problem in problems_of(template, bound, self._served_elsewhere)
             ]
-            message = f"{name} has {tasks} and is not among the given templates"
+            message = f"{name} has {tasks} but is not among the given templates"
             self.warnings.append(DocumentProblem(message))
 
     async def _compare_with_registered(self, client: Client, template: Template) -> None:

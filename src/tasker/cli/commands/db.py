@@ -37,7 +37,7 @@ async def upgrade_schema(
             "--wait",
             parser=parse_duration_option,
             metavar="TIME",
-            help="Time to keep retrying while the database is unreachable, such as 60s.",
+            help="How long to keep retrying while the database is unreachable, such as 60s.",
         ),
     ] = None,
 ) -> None:
@@ -134,8 +134,8 @@ async def prune_tasks(
             "--older-than",
             parser=parse_duration_option,
             metavar="TIME",
-            help="If a template sets no retention, delete its tasks that ended longer ago than this"
-            " time, such as 30d. If omitted, such tasks are kept.",
+            help="Also delete tasks whose template sets no retention if they ended longer ago than"
+            " this, such as 30d. If omitted, these tasks are kept.",
         ),
     ] = None,
     dry_run: Annotated[

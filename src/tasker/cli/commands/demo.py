@@ -79,4 +79,4 @@ def example_folder() -> Path:
         folder = root / "examples" / "growthcorp"
         if (folder / "__main__.py").is_file():
             return folder
-    raise NotFound(f"the installation of Tasker at {package} lacks the example growthcorp")
+    raise NotFound(f"the Tasker installation at {package} lacks the example 'growthcorp'")

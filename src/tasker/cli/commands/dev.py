@@ -49,7 +49,7 @@ async def run_dev_worker(
         ),
     ] = None,
     ui: Annotated[
-        bool, typer.Option("--ui/--no-ui", help="Serve the web UI and the API to this machine.")
+        bool, typer.Option("--ui/--no-ui", help="Serve the web UI and the API on localhost.")
     ] = True,
 ) -> ExitCode:
     """Run a worker that reloads changed handlers and templates, and serve the web UI.

@@ -81,7 +81,9 @@ async def list_failures(
 async def assign_failure(
     invocation: Invocation,
     cause: Cause,
-    assignee: Annotated[str, typer.Argument(metavar="NAME", help="Person or team; '' for none.")],
+    assignee: Annotated[
+        str, typer.Argument(metavar="NAME", help="Person or team; '' removes the assignee.")
+    ],
     last: Last = "24h",
     reason: Reason = "",
 ) -> None:
@@ -102,7 +104,7 @@ async def note_failure(
     cause: Cause,
     text: Annotated[
         str,
-        typer.Argument(metavar="TEXT", help="New note, which replaces the old one; '' for none."),
+        typer.Argument(metavar="TEXT", help="Text that replaces the existing note; '' deletes it."),
     ],
     last: Last = "24h",
     reason: Reason = "",
@@ -184,10 +186,10 @@ async def _find_cause(client: Client, start: str, window: AnalysisWindow) -> Fai
         span = timedelta(hours=window.hours)
         raise NotFound(
             f"no cause of failures matches {start!r} among the tasks of the last {span};"
-            " see 'tasker failure list', or cover more time with --last"
+            " see 'tasker failure list', or search a longer period with --last"
         )
     if len(causes) > 1:
-        raise InvalidInput(f"{start!r} matches {len(causes)} causes: give more digits")
+        raise InvalidInput(f"{start!r} matches {len(causes)} causes: give a longer prefix")
     return causes[0]
 
 

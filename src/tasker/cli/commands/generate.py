@@ -55,7 +55,7 @@ async def write_types(
     Exit code: 0 success, 1 the file is out of date (with --check).
     """
     if check and output is None:
-        raise typer.BadParameter("--check needs the file to compare", param_hint="--output")
+        raise typer.BadParameter("--check needs a file to compare with", param_hint="--output")
     definition = await find_template(invocation, template, handlers)
     text = generate_types(definition, language)
     if output is None:
@@ -83,7 +83,7 @@ async def write_handler_stubs(
             "--handlers",
             "-H",
             metavar="MODULE|FILE|DIR",
-            help="Existing handlers in Python; steps that they run are omitted.",
+            help="Source of existing Python handlers; the steps that they run are omitted.",
         ),
     ] = None,
     types: Annotated[
@@ -113,7 +113,7 @@ async def write_handler_stubs(
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        invocation.err.print(f"{output} already exists and is not overwritten: choose another file")
+        invocation.err.print(f"{output} already exists and is not overwritten; choose another file")
         return ExitCode.FAILED
     return ExitCode.DONE
 

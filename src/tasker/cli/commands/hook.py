@@ -35,7 +35,7 @@ async def declare_hook(
         str,
         typer.Option(
             metavar="PATH",
-            help="Path to the broadcast's key or to the task's id, such as body.order_id.",
+            help="Path to the broadcast's key or the signal's task id, such as body.order_id.",
         ),
     ],
     target: Annotated[
@@ -44,19 +44,17 @@ async def declare_hook(
     ] = HookMessageKind.BROADCAST,
     request_id: Annotated[
         str | None,
-        typer.Option(
-            "--id", metavar="PATH", help="Path to the id of the request, such as body.id."
-        ),
+        typer.Option("--id", metavar="PATH", help="Path to the request's id, such as body.id."),
     ] = None,
     when: Annotated[
         str | None,
         typer.Option(
             metavar="CONDITION",
-            help="Condition over body and headers; if it is false, the request is ignored.",
+            help="Condition on the request's body and headers; if false, the request is ignored.",
         ),
     ] = None,
     header: Annotated[
-        str, typer.Option(metavar="NAME", help="Header with the signature, for hmac.")
+        str, typer.Option(metavar="NAME", help="Header that contains the signature; hmac only.")
     ] = DEFAULT_HEADER,
     reason: Reason = "",
 ) -> None:

@@ -68,8 +68,8 @@ async def create_key(
         typer.Option(
             "--group",
             metavar="NAME",
-            help="Group of the caller: the key may decide approvals that are assigned to role:NAME."
-            " Repeatable.",
+            help="Group of the key's holder, who may decide approvals that are assigned to"
+            " role:NAME. Repeatable.",
         ),
     ] = None,
     expires: Annotated[
@@ -78,7 +78,7 @@ async def create_key(
             "--expires",
             parser=parse_duration_option,
             metavar="SPAN",
-            help="Time until the key expires, such as 90d, or never.",
+            help="Time until the key expires, such as 90d; by default, it never expires.",
         ),
     ] = None,
     reason: Reason = "",

@@ -177,13 +177,16 @@ async def show_audit_log(
         str | None,
         typer.Argument(
             metavar="[NAMESPACE]",
-            help="If omitted, changes to all namespaces and to API keys are listed.",
+            help="Namespace; if omitted, changes to all namespaces and API keys are listed.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
     before: Annotated[
         int | None,
-        typer.Option(metavar="ID", help="List the next page: the entries before this one."),
+        typer.Option(
+            metavar="ID",
+            help="List only entries older than the entry with this id, for the next page.",
+        ),
     ] = None,
 ) -> None:
     """List changes to policies, template versions and API keys, newest first."""

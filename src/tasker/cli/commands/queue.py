@@ -15,7 +15,7 @@ from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, PauseKind, PauseTarget
 
 Handler = Annotated[
-    str, typer.Argument(metavar="HANDLER", help="Handler of the steps, as templates name it.")
+    str, typer.Argument(metavar="HANDLER", help="Name of the handler, as templates give it.")
 ]
 Space = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the queue.")
@@ -118,4 +118,4 @@ async def set_queue_weight(
     if invocation.as_json:
         invocation.print_json({"weight": weight})
     else:
-        invocation.out.print(f"weight {weight:g}: queue {handler} of namespace {namespace}")
+        invocation.out.print(f"queue {handler} of namespace {namespace} has weight {weight:g}")

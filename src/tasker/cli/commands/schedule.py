@@ -44,7 +44,7 @@ async def create_schedule(
             "--template",
             "-t",
             metavar="NAME",
-            help="Template of its tasks: namespace.name, optionally with @VERSION or @RANGE.",
+            help="Template of the tasks: namespace.name, optionally with @VERSION or @RANGE.",
         ),
     ],
     cron: Annotated[
@@ -85,7 +85,7 @@ async def create_schedule(
         typer.Option(
             parser=parse_duration_option,
             metavar="DURATION",
-            help="Maximum age of a missed tick that still gets a task.",
+            help="Maximum age at which a missed tick still creates a task.",
             show_default="6h",
         ),
     ] = timedelta(hours=6),
@@ -94,7 +94,7 @@ async def create_schedule(
         typer.Option(
             parser=parse_duration_option,
             metavar="DURATION",
-            help="Maximum random delay of a task's start.",
+            help="Maximum random delay before a task starts.",
             show_default="none",
         ),
     ] = timedelta(0),
@@ -104,7 +104,7 @@ async def create_schedule(
             min=0,
             max=PRIORITIES - 1,
             metavar="0..4",
-            help="Priority of its tasks; default: the template's priority.",
+            help="Priority of the tasks; default: the template's priority.",
         ),
     ] = None,
     context: Context = None,

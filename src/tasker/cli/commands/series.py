@@ -72,6 +72,9 @@ async def show_series(
     print_table(invocation.out, table)
     width = human_duration(chart.step_seconds)
     invocation.out.print(
-        Text(f"since {format_local_time(chart.start)}; at most per {width}", style="dim"),
+        Text(
+            f"since {format_local_time(chart.start)}; 'at most' is the maximum per {width}",
+            style="dim",
+        ),
         soft_wrap=True,
     )

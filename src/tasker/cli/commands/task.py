@@ -154,7 +154,7 @@ FILTERS: Mapping[str, Any] = {
         ),
     ],
 }
-"""The options that choose tasks, by name; all default to None."""
+"""The options that select tasks, by name; all default to None."""
 
 DryRun = Annotated[
     bool,
@@ -171,7 +171,10 @@ PerSecond = Annotated[
     ),
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before acting on many tasks.")
+    bool,
+    typer.Option(
+        "--yes", "-y", metavar="", help="Act on many tasks without asking for confirmation."
+    ),
 ]
 Detach = Annotated[
     bool,
@@ -487,7 +490,9 @@ async def create_task(
     deadline: Annotated[
         Any,
         typer.Option(
-            parser=parse_duration_option, metavar="TIME", help="Time limit from creation to end."
+            parser=parse_duration_option,
+            metavar="TIME",
+            help="Time limit from the task's creation to its end.",
         ),
     ] = None,
     priority: Annotated[

@@ -153,7 +153,7 @@ async def show_durations(
         invocation.print_json(to_plain_json(usual))
         return
     if usual.task is None:
-        invocation.err.print("this version has no complete tasks")
+        invocation.err.print("no task of this version is complete")
         return
     numbers = ("measured", "median", "95 %")
     rows = make_table("step", *numbers, right=numbers)

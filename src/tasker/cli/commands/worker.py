@@ -87,7 +87,7 @@ def run_workers(
             metavar="URL",
             help=(
                 "URL of a server through which the worker runs steps without access to the "
-                "database. The credential is TASKER_API_KEY or TASKER_TOKEN."
+                "database. Set TASKER_API_KEY or TASKER_TOKEN to the credential."
             ),
         ),
     ] = None,
@@ -231,7 +231,7 @@ async def list_worker_attempts(
         invocation.print_json({"attempts": to_plain_json(attempts)})
         return
     if not attempts:
-        invocation.err.print(f"no attempt of worker {worker} ended in the newest 1,000 tasks")
+        invocation.err.print(f"the newest 1,000 tasks have no ended attempts of worker {worker}")
         return
     plain, now = is_ascii_only(invocation.out), datetime.now(UTC)
     columns = ("ended", "workflow", "step", "attempt", "outcome", "took", "error", "task")

@@ -51,7 +51,7 @@ def _totals_table(performance: Performance, bottlenecks: Bottlenecks) -> Table:
     busy = bottlenecks.utilization
     ended = (
         f"{performance.completed_tasks:,} complete, {performance.failed_tasks:,} failed"
-        f" ({performance.error_rate:.1f} %), {performance.cancelled_tasks:,} cancelled"
+        f" ({performance.error_rate:.1f}%), {performance.cancelled_tasks:,} cancelled"
     )
     for name, value in (
         ("since", format_relative_time(performance.analysis_period_start)),

@@ -44,7 +44,7 @@ def write_json_document(value: object) -> None:
 
 
 _CONTROLS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters that terminals interpret, and that JSON need not escape."""
+"""Characters that terminals interpret but that JSON does not require to be escaped."""
 
 
 def _escape_control_character(control: re.Match[str]) -> str:

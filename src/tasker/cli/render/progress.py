@@ -436,7 +436,7 @@ def _describe_notice(step: StepProgress, notice: Notice) -> str:
         case StepWaiting():
             return _describe_wait(step)
         case SettlementRejected():
-            return "was taken over by another worker: its outcome was discarded"
+            return "was taken over by another worker; this worker's outcome was discarded"
         case StepSettled():
             return _describe_outcome(step, notice)
     return ""
@@ -453,7 +453,7 @@ def _describe_outcome(step: StepProgress, notice: StepSettled) -> str:
             return f"complete in {took}{_attempt_suffix(step) if step.attempt > 1 else ''}"
         case "waiting_for_retry":
             delay = human_duration(notice.delay)
-            return f"failed after {took}{_attempt_suffix(step)}, retries in {delay}: {step.error}"
+            return f"failed after {took}{_attempt_suffix(step)}, retrying in {delay}: {step.error}"
         case "error":
             return f"failed permanently after {took}{_attempt_suffix(step)}: {step.error}"
         case "enqueued":

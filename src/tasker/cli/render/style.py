@@ -51,8 +51,8 @@ OUTCOMES: Mapping[str, str] = {
     "released": "enqueued",
     "parked": "waiting",
 }
-"""For each outcome of an attempt that is not the name of a state, the state whose appearance it
-has."""
+"""Outcomes of attempts that are not also names of states, each with the state whose appearance it
+shares."""
 
 _FRAME = re.compile(r'^  File "(.+?)", line (\d+)', re.MULTILINE)
 

@@ -376,7 +376,7 @@ def _step_details(step: Step, now: datetime) -> Text:
     if step.pause is not None:
         return Text(f"paused: {describe_pause(step.pause)}", style="yellow")
     if step.no_worker:
-        return Text(step.no_worker_reason or "no live worker can run it", style="yellow")
+        return Text(step.no_worker_reason or "no live worker can run this step", style="yellow")
     if step.limit_reason:
         return Text(to_printable_line(f"limit: {step.limit_reason}"), style="yellow")
     if step.run_at is not None and step.run_at > now:

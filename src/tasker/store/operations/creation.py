@@ -38,7 +38,7 @@ def has_lost_idempotency_keys(tasks: Sequence[NewTask], created: CreateTasksResu
         if task_id in new:
             raise Misuse(
                 f"two of the tasks have the idempotency key {task.idempotency_key!r};"
-                " with if_exists='replace' only one task may have it"
+                " with if_exists='replace', only one task may have it"
             )
         lost = True
     return lost

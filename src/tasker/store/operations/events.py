@@ -243,7 +243,8 @@ class Events(TransactionalStore):
             (count,) = await tx.fetch_all("count_webhooks", namespace=new.namespace)
             if count["webhooks"] >= limits.WEBHOOKS:
                 raise InvalidInput(
-                    f"namespace {new.namespace!r} has {limits.WEBHOOKS} webhooks, the maximum"
+                    f"namespace {new.namespace!r} already has the maximum of {limits.WEBHOOKS}"
+                    " webhooks"
                 )
             row = await tx.fetch_one(
                 "add_webhook",
@@ -257,7 +258,8 @@ class Events(TransactionalStore):
             )
             if row is None:
                 raise WebhookExists(
-                    f"namespace {new.namespace!r} has a webhook or a subscriber named {new.name!r}"
+                    f"namespace {new.namespace!r} already has a webhook or a subscriber named"
+                    f" {new.name!r}"
                 )
             webhook = await _read_webhook(tx, new.namespace, new.name)
             facts = _webhook_audit_document(webhook)

@@ -263,13 +263,14 @@ async def add_limit_reasons(
 
 def _explain_gate(row: Row) -> str | None:
     """Return why a gate does not let a step through, or None if it does."""
-    before = f"{row['before']:,} before it"
+    ahead = f"steps ahead: {row['before']:,}"
     if row["concurrency"] == 0:
-        return f"{row['key']} is set to 0, {before}"
+        return f"{row['key']} is limited to 0 steps; {ahead}"
     if row["concurrency"] is not None and row["running"] >= row["concurrency"]:
-        return f"{row['key']} {row['running']:,} of {row['concurrency']:,} running, {before}"
+        running = f"{row['running']:,} of {row['concurrency']:,} steps running"
+        return f"{row['key']} has {running}; {ahead}"
     if row["has_rate"] and row["tokens"] < 1:
-        return f"{row['key']} has reached its rate, {before}"
+        return f"{row['key']} has reached its rate limit; {ahead}"
     return None
 
 

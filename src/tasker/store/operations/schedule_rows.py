@@ -67,7 +67,7 @@ async def add_schedule(tx: Session, new: NewSchedule, act: AuditNote) -> StoredS
     (row,) = await tx.fetch_all("count_schedules", namespace=new.namespace)
     if row["schedules"] >= limits.SCHEDULES:
         raise InvalidInput(
-            f"namespace {new.namespace} has {limits.SCHEDULES:,} schedules, the maximum"
+            f"namespace {new.namespace} already has the maximum of {limits.SCHEDULES:,} schedules"
         )
     added = await tx.fetch_all(
         "add_schedule",

@@ -12,7 +12,7 @@ Connection: TypeAlias = (
     "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
 )
 
-_QUOTING = "special characters in a password must be percent-encoded, as %40 for @ and %23 for #"
+_QUOTING = "special characters in a password must be percent-encoded (@ as %40, # as %23)"
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 
 
@@ -52,7 +52,9 @@ class Address(NamedTuple):
                 f"the port in the store URL must be a number from 0 to 65535; {_QUOTING}"
             ) from None
         if parts.fragment or "@" in parts.path + parts.query or parts.netloc.count("@") > 1:
-            raise InvalidSettings(f"the store URL has a '#', or an '@' after its host; {_QUOTING}")
+            raise InvalidSettings(
+                f"the store URL contains a '#' or has an '@' after its host; {_QUOTING}"
+            )
         where = (parts.hostname or "") + (f":{port}" if port else "")
         user = f"{quote(unquote(parts.username))}@" if parts.username else ""
         rest = urlencode({key: value for key, value in query.items() if "password" not in key})

@@ -40,7 +40,7 @@ _UNREACHABLE = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
 )
-"""Errors of an unavailable server, in contrast to errors caused by the data."""
+"""Errors that mean that the server is unavailable, unlike errors caused by the data."""
 
 _NO_SCHEMA = (
     asyncpg.UndefinedTableError,

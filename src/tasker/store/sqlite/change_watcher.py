@@ -11,8 +11,8 @@ from pathlib import Path
 from tasker.errors import StoreError
 
 _LOOKS = (0.0, 0.001, 0.003, 0.009, 0.027)
-"""Delays, in seconds, before the checks that follow a write, because the commit comes after the
-write."""
+"""Delays, in seconds, before each check that follows a write. There are several checks, because the
+commit comes after the write."""
 
 _REST = 0.05  #: seconds between checks while this process writes, or without file notifications
 _TO_BE_SURE = 0.25  #: seconds until a check without any notification

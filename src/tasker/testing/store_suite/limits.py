@@ -498,6 +498,6 @@ class TestLimitSettings(StoreTests):
 
         assert [
             None,
-            "customer:acme 2 of 2 running, 2 before it",
-            "api has reached its rate, 0 before it",
+            "customer:acme has 2 of 2 steps running; steps ahead: 2",
+            "api has reached its rate limit; steps ahead: 0",
         ] == reasons

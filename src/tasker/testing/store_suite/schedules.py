@@ -183,7 +183,7 @@ class TestSchedules(StoreTests):
         monkeypatch.setattr(limits, "SCHEDULES", 1)
         await store.create_schedule(make_new_schedule("a"), ACT)
 
-        with pytest.raises(InvalidInput, match="has 1 schedules, the maximum"):
+        with pytest.raises(InvalidInput, match="has the maximum of 1 schedules"):
             await store.create_schedule(make_new_schedule("b"), ACT)
 
 

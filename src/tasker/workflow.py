@@ -814,7 +814,7 @@ class StepBuilder(ABC):
                 )
             )
         if spec.spawning is not None and self._nesting_depth >= NESTING:
-            message = f"steps may be nested to a depth of {NESTING}"
+            message = f"steps may be nested at most {NESTING} levels deep"
             raise InvalidTemplate(step.locate_problem(DocumentProblem(message, path=spec.name)))
         self._steps[spec.name] = step
         self._on_change()

@@ -371,7 +371,7 @@ def test_all_expressions_are_checked_against_schemas(tasker: Here) -> None:
 
     inputs = "Allowed: order_id, at, lines"
     assert [
-        "limit 'lines:{input.lines}': it is a list, not text, a number or a boolean",
+        "limit 'lines:{input.lines}': it is a list, not a string, a number or a boolean",
         f"title: input has no property 'order'; did you mean 'order_id'? {inputs}",
         'the context of schedule \'nightly\': $.lines: "none" is not of type "array"',
         "step 'price': limit 'at:{input.att}': input has no property 'att'; did you mean 'at'?"

@@ -292,7 +292,7 @@ def test_a_missing_input_of_an_instance_names_what_it_is_given() -> None:
 
     assert (
         "parameter 'files' of step 'convert' cannot be filled: the task's input has no 'files',"
-        " and this instance is given only file, cursor; did you mean 'file'?"
+        " and this instance has only the inputs file, cursor; did you mean 'file'?"
     ) == str(caught.value)
 
 

@@ -20,7 +20,7 @@ TAGS = "".join(f"%TAG !a{no}! b\n" for no in range(60_000)) + "--- a"
     [
         (LAUGHS, "5:36 aliases repeat more than 100,000 values"),
         (MERGES, "6:15 aliases repeat more than 100,000 values"),
-        ("- " + DEEP, "100:9 nested more than 100 levels deep, aliases followed"),
+        ("- " + DEEP, "100:9 nested more than 100 levels deep after aliases are expanded"),
         ("[" * 1_000_000, "1:101 nested more than 100 levels deep"),
         ("{" * 1_000_000, "1:101 nested more than 100 levels deep"),
         ("- " * 500_000, "1:201 nested more than 100 levels deep"),

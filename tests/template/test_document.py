@@ -164,7 +164,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ({"name": "a"}, "'steps' is missing: a template needs at least one step"),
         (
             {"name": "a", "steps": [{"name": "b"}, {"name": "b"}]},
-            "the step 'b' is duplicated; first at steps[0].name (at steps[1].name)",
+            "the step 'b' is duplicated; it is first defined at steps[0].name (at steps[1].name)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "version": 1.0},

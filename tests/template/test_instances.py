@@ -143,7 +143,11 @@ environments:
         (["map: {over: results.work}"], "steps[1].map.over", "not an earlier step"),
         (["map: {over: results.list +}"], "steps[1].map.over", "invalid expression"),
         (["map: {over: file}"], "steps[1].map.over", "unknown name 'file'"),
-        (["map: {over: input.x, as: results}"], "steps[1].map.as", "has another meaning here"),
+        (
+            ["map: {over: input.x, as: results}"],
+            "steps[1].map.as",
+            "already has a meaning in expressions",
+        ),
         (["map: {over: input.x, as: 'a b'}"], "steps[1].map.as", "is not a valid name"),
         (["map: {over: input.x, in: y}"], "steps[1].map.in", "unknown key 'in' in a map"),
         (["map: {over: input.x}", "batch: {total: 5, size: 1}"], "steps[1].batch", "only one of"),
@@ -226,7 +230,7 @@ def test_a_step_cannot_depend_on_the_step_of_a_body() -> None:
         "  - {name: end, dependencies: [a]}\n"
     )
 
-    with pytest.raises(InvalidTemplate, match="depend on the step that has the body"):
+    with pytest.raises(InvalidTemplate, match="depend on the step that contains the body"):
         parse_template(text)
 
 
@@ -239,7 +243,7 @@ def test_bodies_may_be_nested_to_a_depth_of_five() -> None:
         return template_from_document(template_to_document(template))
 
     assert 11 == len(Graph(nested(5)).specs)
-    with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
+    with pytest.raises(InvalidTemplate, match="nested at most 5 levels deep"):
         nested(6)
 
 
@@ -252,7 +256,7 @@ def test_a_map_of_one_step_counts_towards_the_depth() -> None:
         return template_from_document(template_to_document(template))
 
     assert 11 == len(Graph(nested(5)).specs)
-    with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
+    with pytest.raises(InvalidTemplate, match="nested at most 5 levels deep"):
         nested(6)
 
 
@@ -262,5 +266,5 @@ def test_workflows_are_nested_to_a_depth_of_five() -> None:
     for level in range(5):
         steps = steps.map_body(f"m{level}", over="input.x")
 
-    with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
+    with pytest.raises(InvalidTemplate, match="nested at most 5 levels deep"):
         steps.map_body("m5", over="input.x")

@@ -43,7 +43,7 @@ def test_a_file_may_hold_several_documents(tmp_path: Path) -> None:
     assert [template.name for template in load_templates([path])] == ["a", "c"]
     with pytest.raises(InvalidTemplate) as raised:
         load_template(path)
-    assert str(raised.value) == f"{path}:5:1: one template was expected, found 2"
+    assert str(raised.value) == f"{path}:5:1: expected one template, found 2"
 
 
 def test_the_problems_of_all_files_are_reported(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_without_a_schema_any_object_is_valid() -> None:
         (
             {"coupon": 5},
             "$.coupon",
-            'fits none of the alternatives: 5 is not of type "string"; 5 is not of type "null"',
+            'matches none of the alternatives: 5 is not of type "string"; 5 is not of type "null"',
         ),
     ],
 )

@@ -83,8 +83,8 @@ class _CompletionOrder:
     def __init__(self, graph: Graph, done: Sequence[CompletedStep]) -> None:
         self._graph = graph
         self.numbers: dict[_InstanceNode, int] = {}
-        """The steps to undo, and the spawners and joins of instances, which may connect many of
-        them."""
+        """Step numbers of the nodes to undo, and of the spawners and joins that connect their
+        instances."""
 
         self.after: dict[_InstanceNode, list[_InstanceNode]] = {}
         undone = {*graph.layout.undone_nodes.values()}

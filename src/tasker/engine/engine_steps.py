@@ -46,7 +46,7 @@ class EngineAttempt(LiveAttempt):
     ) -> None:
         super().__init__(claim, cached.input, cached.results, engine.handlers)
         self.cached = cached
-        """The task's template, context, and the results that the handler reads."""
+        """The task's template and context, and the results that the handler reads."""
 
         self.spec = spec
         self.engine = engine

@@ -64,7 +64,7 @@ class Reporter:
         self._logs = logs
         self.observers: list[Observer] = list(observers)
         self.freed: asyncio.Queue[TaskId] | None = None
-        """Ended tasks for whose places other tasks may wait; None if this process admits no waiting
+        """Ended tasks whose places waiting tasks may take; None if this process admits no waiting
         tasks."""
 
     def report_start(self, running: RunningAttempt) -> None:

@@ -333,6 +333,4 @@ def _abandon_task(task: "asyncio.Task[None]") -> None:
 
 def _self_cancellation_error(error: BaseException) -> BaseException:
     """Return the error for a handler that cancelled itself or something it awaited."""
-    return RetryableError(
-        f"the handler was cancelled from within: {str(error) or 'CancelledError'}"
-    )
+    return RetryableError(f"the handler's own code cancelled it: {str(error) or 'CancelledError'}")

@@ -99,7 +99,8 @@ class Settler:
         """Set when a settlement has stored events."""
 
         self.relaxed = 0
-        """Number of settlements that a crash of the database server may have undone."""
+        """Number of settlements with relaxed durability, which a crash of the database server can
+        undo."""
 
         self._store = store
         self._lease = lease

@@ -31,7 +31,7 @@ class Slots:
         self.waiting = 0  #: claimed steps without a slot
         self.backlog = False  #: the last claim returned all that it asked for
         self.changed = asyncio.Event()
-        """Set when there may be more free slots or nothing more to wait for."""
+        """Set when slots may have become free, or when there is nothing left to wait for."""
 
         self.given_back = asyncio.Event()
         """Set when an attempt releases its slot."""

@@ -56,7 +56,7 @@ class StepLogs:
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self.held: dict[LiveAttempt, None] = {}
-        """Attempts whose records are only kept if they fail."""
+        """Attempts whose log records are kept only if the attempt fails."""
 
     @property
     def is_disabled(self) -> bool:

@@ -78,7 +78,7 @@ class CompiledTemplate:
             body.spec.on_failure.policy is InstanceFailurePolicy.FAIL_FAST
             for body in self.graph.layout.bodies.values()
         )
-        """Whether the failure of an instance may cancel others."""
+        """Whether the failure of an instance may cancel other instances."""
 
         self.relaxed = template.durability is SettlementDurability.RELAXED
         #: fan_out[no]: number of steps that wait for step `no`
@@ -146,8 +146,7 @@ class CachedTask:
     __slots__ = ("__weakref__", "compiled", "input", "known", "missed", "results", "size")
 
     instance: InstanceInput | None = None
-    """The inputs of the attempt's instance; None if the attempt's step is a step of the
-    template."""
+    """The inputs of the attempt's instance; None if the step is not part of an instance."""
 
     def __init__(self, task: TaskInput, compiled: CompiledTemplate) -> None:
         self.input = task

@@ -450,8 +450,8 @@ class Worker:
         """Log a warning about handlers that are not bound to any namespace, so never called."""
         if unbound := [handler.name for handler in self.handlers.unbound_handlers()]:
             hint = (
-                "no template given to this worker calls them; --namespace allows a namespace's"
-                " templates to call them"
+                "no template given to this worker calls them; use --namespace to allow the"
+                " templates of a namespace to call them"
             )
             facts = {"worker": self.name, "handlers": unbound, "hint": hint}
             log.warning("handlers_unbound", extra=facts)
@@ -477,8 +477,8 @@ class Worker:
                     "tasks": tasks,
                     "steps": lacking,
                     "hint": f'Workflow("{template.namespace}.{template.name}", ...,'
-                    f' serves=">={template.version}") runs them with newer code; or start a'
-                    " worker with the code that they require",
+                    f' serves=">={template.version}") runs them with newer code;'
+                    " alternatively, start a worker with the code version that they require",
                 }
                 log.warning("open_tasks_need_other_version", extra=facts)
 

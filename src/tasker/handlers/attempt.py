@@ -146,7 +146,7 @@ class AttemptLog:
         self.emitting = False  #: its logger writes, perhaps to the standard streams
         self.held: list[NewLogRecord] = []
         self.progress: tuple[str, float, str | None] | None = None
-        """The last report that is not stored yet, as its message, its time and its fields as
+        """The last progress report that is not stored yet: its message, its time, and its fields as
         JSON."""
         self._lines: dict[str, str] = {}
 
@@ -210,7 +210,7 @@ class LiveAttempt:
         """The URL at which another system completes the step; "" unless the step is external."""
 
         self.completed = False
-        """Whether the attempt uses the completion by another system."""
+        """Whether the attempt has read the completion that another system reported."""
 
         self.task = task
         self.results = results
@@ -219,10 +219,10 @@ class LiveAttempt:
         """Errors of the ancestors that failed, by step number."""
 
         self.instance: InstanceInput | None = None
-        """The inputs of an instance; None for a step of the template."""
+        """The inputs of the instance; None if the step is not part of an instance."""
 
         self.cancelled = ""
-        """The reason why the attempt must stop, which the engine sets; "" while the attempt may
+        """The reason why the attempt must stop, as set by the engine; "" while the attempt may
         continue."""
 
     def get_log(self) -> AttemptLog:

@@ -148,8 +148,8 @@ class ParameterSource(NamedTuple):
     parameter: Parameter
     origin: str  #: context, input, result, config, item or instances
     key: Any
-    """The step's number for a result, a `JoinedStep` for instances, or a key; None means the whole
-    input."""
+    """For a result, the step's number; for instances, a `JoinedStep`; otherwise a key, or None for
+    the whole input."""
 
     label: str  #: the key or step, for error messages
 
@@ -356,7 +356,7 @@ def _missing_argument_error(
         items = facts.around.items
         reason = f"the task's input has no {label!r}"
         if items:
-            reason += f", and this instance is given only {', '.join(items)}"
+            reason += f", and this instance has only the inputs {', '.join(items)}"
         reason += did_you_mean(label, (*known, *items))
     return PermanentError(
         f"parameter {name!r} of step {facts.spec.name!r} cannot be filled: {reason}",

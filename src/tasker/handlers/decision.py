@@ -13,7 +13,7 @@ class Decision:
     """
 
     chosen: tuple[str, ...]
-    """Names of the chosen steps, which run."""
+    """Names of the chosen steps, which are the ones that run."""
 
     reason: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)

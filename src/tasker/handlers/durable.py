@@ -54,7 +54,7 @@ class Signal:
 
     name: str
     key: str | None = None
-    """Key of a broadcast that also ends the wait if it has the same name."""
+    """Key of a broadcast that also ends the wait, if the broadcast has the name of this signal."""
 
 
 OnTimeout: TypeAlias = Literal["fail", "continue"]
@@ -83,7 +83,7 @@ class DurableCalls:
         self._records: dict[str, DurableCall] = {}
         self._size = 0
         self.loaded = attempt.claim.attempt == 1
-        """Whether the records of earlier attempts are known."""
+        """Whether the records of earlier attempts are loaded; a first attempt has none."""
 
     def name_call(self, kind: DurableCallKind, name: str | None) -> str:
         """Return the name of a call: `name`, or its kind and number in the order of calls.
@@ -107,7 +107,7 @@ class DurableCalls:
         if (before := self._kinds.get(name)) is not None:
             raise DurableCallConflict(
                 f"step {self._step!r} makes two durable calls with the name {name!r}"
-                f" ({before} and {kind}): give each call its own name, in a loop for example"
+                f" ({before} and {kind}): give each call its own name; in a loop, for example,"
                 f' f"{name}-{{i}}"'
             )
         self._kinds[name] = kind
@@ -145,7 +145,7 @@ class DurableCalls:
         if until is None or delay is not None:
             raise InvalidInput("a sleep needs either a delay or `until`")
         if until.tzinfo is None:
-            raise InvalidInput(f"until must have a time zone, not {until!r}", path="$.until")
+            raise InvalidInput(f"`until` must have a time zone: {until!r}", path="$.until")
         require_valid_duration(
             (until - self._attempt.services.clock.now()).total_seconds(), "until"
         )

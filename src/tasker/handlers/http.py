@@ -143,7 +143,7 @@ class _ApiHandlerSettings(StepHandler):
     """Headers of all requests."""
 
     classify: ClassVar[HttpStatusClassification] = HttpStatusClassification()
-    """Statuses whose effects differ from the default effects."""
+    """Statuses that are handled differently than by default."""
 
 
 class ApiHandler(_ApiHandlerSettings):

@@ -66,16 +66,16 @@ class EnclosingInstances(NamedTuple):
     """The instances around a step and those that ended before it."""
 
     items: tuple[str, ...] = ()
-    """The names of the inputs of the instances around the step, innermost first."""
+    """Input names of the instances that enclose the step, innermost first."""
 
     bodies: Mapping[str, BodyNodes] = {}
-    """The bodies that the step is part of, by the name of the step that has the body."""
+    """The bodies that contain the step, by the name of the step that has the body."""
 
     joined: Mapping[str, JoinedStep] = {}
     """Earlier steps with instances whose results the step may read, by name."""
 
     scopes: Mapping[int, int] = {}
-    """The scopes of the nodes in bodies."""
+    """Numbers of the enclosing spawners, by the number of each body's spawner."""
 
     @classmethod
     def for_step(cls, graph: Graph, no: int) -> "EnclosingInstances":
@@ -137,7 +137,9 @@ def plan_new_instances(
     """
     body = around.bodies.get(step)
     if instance is None or body is None or not isinstance(body.spawning, Map):
-        raise Misuse(f"the step cannot add instances to {step!r}: it is not part of that map")
+        raise Misuse(
+            f"the step cannot add instances to {step!r} because it is not part of that map"
+        )
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Sequence):
         raise InvalidInput(f"the items for {step!r} must be a list", path="$.items")
     scope, most = around.scopes[body.spawner], max(MOST_SPAWNED // body.size, 1)

@@ -38,7 +38,7 @@ def read_list(body: JsonBody, field: str, kind: type, *, most: int) -> Sequence[
         raise _invalid_field_error(field, f"must be a list of at most {most:,} items")
     for value in values:
         if not isinstance(value, kind):
-            raise _invalid_field_error(field, f"must only have values of type {_KINDS[kind]}")
+            raise _invalid_field_error(field, f"must contain only values of type {_KINDS[kind]}")
     return values
 
 

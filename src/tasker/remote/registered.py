@@ -40,11 +40,11 @@ class RegisteredWorker:
         self.kind = registration._replace(
             name="", slots=1, sdk="", build="", credential=""
         ).to_json()
-        """A key that is equal for workers that serve the same queues."""
+        """A key that all workers that serve the same queues have in common."""
 
         self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _all_namespaces
-        """Returns the namespaces whose tasks the worker's credential may read, or None for all
-        namespaces."""
+        """Function that returns the namespaces whose tasks the worker's credential may read, or
+        None for all namespaces."""
 
         self.quiet = False  #: whether it is to claim no more
         self.is_live = True  #: whether its lease is valid, as far as this server knows
@@ -54,10 +54,10 @@ class RegisteredWorker:
         claims; it is set when the call ends."""
 
         self.given: dict[str, Ticket] = {}
-        """Tickets that this server handed out and whose attempts are not settled."""
+        """Tickets that this server issued for attempts that are not settled yet."""
 
         self.heard: int | None = None
-        """Number of notifications of revocations that the server had received at the last
+        """Number of revocation notifications that the server had received at the last
         renewal."""
 
         self.seen = 0  #: how many of the server's list of queues were considered

@@ -50,14 +50,15 @@ class RemoteRegistration(NamedTuple):
     labels: Mapping[str, str]
     environment: str | None
     handlers: Mapping[str, tuple[RemoteHandler, ...]]
-    """Handlers by name. Handlers with the same name differ in versions or namespaces."""
+    """Handlers by name. Handlers with the same name differ in their versions or namespaces."""
 
     credential: str = ""
-    """The credential that registered the worker, such as `key 0f3a...`, because names of
-    credentials are not unique."""
+    """The credential that registered the worker, such as `key 0f3a...`. It is not the credential's
+    name, because names of credentials are not unique."""
 
     permitted: tuple[str, ...] = ()
-    """Names of the handlers that the credential may serve, such as `payments.*`; if empty, all."""
+    """Names or name patterns of the handlers that the credential may serve, such as `payments.*`;
+    if empty, it may serve all handlers."""
 
     @classmethod
     def from_request(cls, body: fields.JsonBody) -> "RemoteRegistration":

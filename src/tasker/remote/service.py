@@ -104,7 +104,7 @@ class RemoteWorkerService:
             "progress": attempts.log_progress,
             "logs": attempts.append_logs,
         }
-        """The calls by the last segment of their routes."""
+        """The calls, by the last segment of their routes."""
 
     async def register_worker(
         self,

@@ -145,7 +145,7 @@ def _instance_position(instance: InstanceInput) -> dict[str, Any]:
 def _remote_template(task: CachedTask) -> RemoteTemplate:
     template = task.compiled
     if not isinstance(template, RemoteTemplate):
-        raise TypeError(f"not a template for remote workers: {template!r}")
+        raise TypeError(f"expected a RemoteTemplate, found {template!r}")
     return template
 
 

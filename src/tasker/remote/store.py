@@ -124,13 +124,13 @@ class RemoteStore:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self.before_settling: Callable[[Mapping[AttemptKey, bool]], Awaitable[None]] | None = None
-        """Function called just before the outcomes of attempts are sent; its argument tells for
+        """Function called just before the outcomes of attempts are sent; its argument states for
         each attempt whether it failed. After an attempt's outcome, the server rejects the attempt's
         log records."""
 
         self.limit_claims_ahead: Callable[[int], None] = lambda _: None
-        """Function called at each registration with the number of steps that the worker may have
-        beyond its slots."""
+        """Function called at each registration with the number of steps that the worker may claim
+        ahead, in addition to those that run."""
 
         self._http = httpx.AsyncClient(
             base_url=self.url,

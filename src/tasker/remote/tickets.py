@@ -63,7 +63,7 @@ class TicketSigner:
     def verify(self, text: object, worker: WorkerId | None) -> Ticket:
         """Return the content of a ticket: one of `worker`, or of any. Raises InvalidTicket."""
         if not isinstance(text, str) or len(text) != _LENGTH or not text.isascii():
-            raise InvalidTicket("the ticket was not issued by a server")
+            raise InvalidTicket("the ticket was not issued by a Tasker server")
         try:
             signed = a2b_base64(text.encode().translate(_FROM_URL))
         except ValueError:
@@ -73,7 +73,7 @@ class TicketSigner:
             if hmac.compare_digest(signature, self._compute_signature(content, key)):
                 break
         else:
-            raise InvalidTicket("the ticket was not issued by a server of this database")
+            raise InvalidTicket("the ticket was not issued by a server that uses this database")
         task, no, attempt, counted, template_id, node, owner, gated, at = _CONTENT.unpack(content)
         if worker is not None and owner != worker:
             raise InvalidTicket("the ticket belongs to another worker")

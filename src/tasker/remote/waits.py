@@ -51,7 +51,7 @@ async def resolve_requested_wait(
     kind = next((each for each in _KINDS_OF_WAIT if wait_for.get(each) is not None), None)
     if kind is None:
         raise InvalidRequest(
-            f"wait_for must have one of {', '.join(_KINDS_OF_WAIT)}", path="$.outcomes.wait_for"
+            f"wait_for must contain one of {', '.join(_KINDS_OF_WAIT)}", path="$.outcomes.wait_for"
         )
     if kind == "task":
         return ParkedForTask(TaskId(parse_task_id("task", fields.read_text(wait_for, "task"))))

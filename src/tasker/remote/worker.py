@@ -66,7 +66,7 @@ class RemoteWorker(Worker):
 
     def _open_http_step(self) -> NoReturn:
         raise Misuse(
-            "http: steps run only on workers with access to the database, not with --server"
+            "steps with 'http' run only on workers with access to the database, not with --server"
         )
 
     def _make_cache(self) -> TaskCache:

@@ -66,7 +66,7 @@ def _read_form(value: LocatedValue) -> JsonObject | None:
     """Read the schema of a form, which is always an object."""
     form = parts.read_schema(value)
     if form is not None and form.get("type") != "object":
-        value.report_problem("the form of an approval must be an object: write 'type: object'")
+        value.report_problem("an approval's form must describe an object: write 'type: object'")
     return form
 
 

@@ -70,7 +70,9 @@ def assemble_template(root: Node, problems: FileProblems) -> Template | None:
     if named := top.get("sensitive"):
         check_sensitive_paths(named, template)
     if (written := top.get("compensation")) and not any(spec.compensate for spec in specs.values()):
-        written.report_problem("no step has 'compensate', so nothing would be undone; remove it")
+        written.report_problem(
+            "'compensation' has no effect because no step has 'compensate'; remove it"
+        )
     return template
 
 
@@ -82,8 +84,8 @@ def _check_limits_of_map_bodies(top: MappingFields, template: Template) -> None:
         for body in spec.steps or (spec,):
             if len(template.limits_of(body)) > 1 and (written := top.get("steps")):
                 written.report_problem(
-                    f"step {body.name!r} is under two limits and the 'max_concurrency' of its map;"
-                    " a step may be under at most 2 limits"
+                    f"step {body.name!r} has two limits, and the 'max_concurrency' of its map"
+                    " counts as a third; a step may have at most 2 limits"
                 )
 
 

@@ -32,7 +32,9 @@ def check_steps_and_dependencies(steps: list[ParsedStep]) -> None:
             first = known[name].name
             mark = first.node.mark
             where = f"on line {mark.line}" if mark else f"at {first.path}"
-            read.name.report_problem(f"the step {name!r} is duplicated; first {where}")
+            read.name.report_problem(
+                f"the step {name!r} is duplicated; it is first defined {where}"
+            )
         else:
             known[name] = read
     _check_dependencies(steps, known, None, frozenset())
@@ -128,12 +130,12 @@ def _is_ancestor(name: str, read: ParsedStep, known: dict[str, ParsedStep]) -> b
 def _explain_other_scope(step: str, name: str, owner: str | None) -> str:
     if owner is None:
         return (
-            f"the step {step!r} depends on {name!r}, which is part of a body;"
-            " depend on the step that has the body"
+            f"the step {step!r} depends on {name!r}, which is inside a body;"
+            " depend on the step that contains the body"
         )
     return (
-        f"the step {step!r} of the body of {owner!r} depends on {name!r}, which is not part of it;"
-        f" let {owner!r} depend on {name!r}: its body can use the result"
+        f"the step {step!r} in the body of {owner!r} depends on {name!r}, which is outside the"
+        f" body; make {owner!r} depend on {name!r}, so that its body can use the result"
     )
 
 

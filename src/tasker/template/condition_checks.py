@@ -9,7 +9,7 @@ from tasker.model import StepSpec, Template, TriggerRule
 from tasker.template.expressions import compile_expression
 
 _NEEDS_ALL = frozenset({TriggerRule.ALL_SUCCESS, TriggerRule.ALL_FAILED, TriggerRule.NONE_SKIPPED})
-"""Rules with which a step does not run after a parent that never runs."""
+"""Trigger rules under which a step never runs if one of its parents never runs."""
 
 _NEEDS_ONE = frozenset(
     {
@@ -17,7 +17,7 @@ _NEEDS_ONE = frozenset(
         TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     }
 )
-"""Rules with which a step does not run if none of its parents ever runs."""
+"""Trigger rules under which a step never runs if none of its parents ever runs."""
 
 
 def find_unreachable_steps(graph: Graph) -> Mapping[str, str]:

@@ -54,7 +54,7 @@ def _read_event(value: LocatedValue) -> EventSpec | None:
     fields.read("delivery_mode", read_choice, _DELIVERY_MODES)
     fields.read("publisher", read_text)  # of Tasker Core; the payload is an expression here
     if schema is not None and not is_quick_for_every_value(schema):
-        value.report_problem("the schema of an event is too complex; make it smaller")
+        value.report_problem("the schema of an event is too complex; simplify it")
     if name is None:
         return None
     return EventSpec(
@@ -94,5 +94,5 @@ def _read_payload_expressions(value: LocatedValue) -> str | Mapping[str, str] | 
 def read_task_events(value: LocatedValue) -> tuple[TaskEndEvent, ...]:
     """Read the events that tasks publish when they end."""
     names = tuple(map(str, TaskEndEvent))
-    read = [read_choice(item, names) for item in value.items("a list of events of tasks")]
+    read = [read_choice(item, names) for item in value.items("a list of task events")]
     return tuple(event for event in TaskEndEvent if event in read)

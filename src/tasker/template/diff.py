@@ -42,8 +42,8 @@ class TemplateDifference:
     steps_removed: tuple[str, ...]
     steps_changed: tuple[str, ...]
     changes: tuple[TemplateChange, ...]
-    """The changes in the order of the documents, each `added`, `removed` or `changed`. Paths
-    identify steps by name, as in `$.steps.charge.timeout_seconds`."""
+    """The changes in document order; each is `added`, `removed` or `changed`. Paths identify steps
+    by name, as in `$.steps.charge.timeout_seconds`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "identical", not self.changes)

@@ -166,7 +166,7 @@ def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
         for path in compile_text(limit.key).paths:
             expression = compile_expression(str(path))
             for message in check_expression_types(
-                expression, schemas, _KEY_PART, "text, a number or a boolean"
+                expression, schemas, _KEY_PART, "a string, a number or a boolean"
             ):
                 yield f"limit {limit.key!r}: {message}"
 

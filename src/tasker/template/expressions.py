@@ -162,8 +162,8 @@ class Comparison(NamedTuple):
                 _raise_invalid(f"{node} is {_describe_value(value)}, which cannot be ordered", node)
             if json_type_name(value) != json_type_name(other):
                 _raise_invalid(
-                    f"cannot compare {self.left}, a {json_type_name(left)}, and {self.right},"
-                    f" a {json_type_name(right)}, by {self.operator}",
+                    f"cannot compare {self.left} ({json_type_name(left)}) with {self.right}"
+                    f" ({json_type_name(right)}) using {self.operator}",
                     node,
                 )
 
@@ -304,7 +304,7 @@ def compile_text(text: str) -> TextTemplate:
             raise InvalidExpression(
                 text,
                 f"{part!r} at character {match.start() + 1} is unmatched;"
-                f" write {part * 2!r} for a brace",
+                f" write {part * 2!r} for a literal brace",
             )
         else:
             parts.append(part[0] if part in ("{{", "}}") else part)
@@ -455,7 +455,7 @@ class _ExpressionParser:
             if match is None:
                 start = at + len(self._text[at:]) - len(self._text[at:].lstrip())
                 symbol = self._text[start]
-                hint = _HINTS.get(symbol, "it is not part of the language")
+                hint = _HINTS.get(symbol, "it is not part of the expression language")
                 self._raise_syntax_error(f"{symbol!r} at character {start + 1}: {hint}")
             kind = str(match.lastgroup)
             yield _Token(kind, match[kind], match.start(kind))

@@ -99,7 +99,9 @@ def parse_url_host(url: str) -> UrlHost:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("a URL must have the form https://HOST/PATH")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL must not contain a user name or password, which would be shown")
+        raise ValueError(
+            "a URL must not contain a user name or password, because URLs are not kept secret"
+        )
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return UrlHost(name.lower(), parts.port or (443 if parts.scheme == "https" else 80))
 
@@ -148,7 +150,7 @@ def render_url(url: str, names: Names) -> str:
     )
     path = re.split(r"[?#]", marked, maxsplit=1)[0]
     if any(_FILLED in part and part.replace(_FILLED, "") in _DOTS for part in path.split("/")):
-        raise InvalidExpression(url, "a value must not turn a part of the path into '.' or '..'")
+        raise InvalidExpression(url, "a value must not turn a path segment into '.' or '..'")
     return marked.replace(_FILLED, "")
 
 

@@ -79,7 +79,9 @@ def _read_url(value: LocatedValue, names: Collection[str]) -> str | None:
         value.report_problem(str(error))
         return None
     if host is not None and (not host.name.isascii() or not host.name):
-        value.report_problem("the URL's host must be ASCII; write other names in their xn-- form")
+        value.report_problem(
+            "the URL's host must be ASCII; write an internationalized name in its xn-- form"
+        )
         return None
     return url
 

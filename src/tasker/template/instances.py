@@ -40,7 +40,7 @@ OF_HANDLERS = (
     *("result_schema", "limits", "events", "http", "wait", "approval", "external", "task"),
     "compensate",
 )
-"""Keys that belong to the steps of a body, if there is one."""
+"""Keys that a step with a body cannot have: they belong to the steps of the body."""
 
 _MAP = AllowedKeys(what="a map", allowed=("over", "as", "max_concurrency", "task"))
 _BATCH = AllowedKeys(what="a batch", allowed=("total", "size", "max_instances"))
@@ -65,7 +65,7 @@ def read_spawning(fields: MappingFields, names: Collection[str]) -> Spawning | N
     for kind in given[1:]:
         if (value := fields.get(kind)) is not None:
             value.report_problem(
-                f"a step has only one of 'map', 'batch' and 'repeat'; remove {kind!r}"
+                f"a step can have only one of 'map', 'batch' and 'repeat'; remove {kind!r}"
             )
     if not given:
         for key in OF_INSTANCES:
@@ -100,7 +100,7 @@ def task_field_of_map(fields: MappingFields) -> LocatedValue | None:
 def _read_item_name(value: LocatedValue, names: Collection[str]) -> str | None:
     name = read_name(value, _ITEM, _ITEM_RULE)
     if name in names or name in ("context", "ctx"):
-        value.report_problem(f"{name!r} has another meaning here; choose another name")
+        value.report_problem(f"{name!r} already has a meaning in expressions; choose another name")
         return None
     return name
 
@@ -108,7 +108,7 @@ def _read_item_name(value: LocatedValue, names: Collection[str]) -> str | None:
 def _read_batch(value: LocatedValue, names: Collection[str]) -> Batch | None:
     fields = value.fields(_BATCH)
     total = fields.get_required("total", ": an expression for a number, such as results.count.rows")
-    size = fields.get_required("size", ": the number of items that one instance gets")
+    size = fields.get_required("size", ": the number of items for each instance")
     text = None if total is None else parts.read_expression(total, names)
     number = None if size is None else read_integer(size, 1, _MOST)
     most = fields.read("max_instances", read_integer, 1, limits.INSTANCES)
@@ -156,9 +156,7 @@ def read_on_failure(fields: MappingFields, spawning: Spawning) -> InstanceFailur
     if value is None:
         return InstanceFailureHandling()
     if isinstance(spawning, Repeat):
-        value.report_problem(
-            "a 'repeat' fails with its first failed iteration; remove 'on_failure'"
-        )
+        value.report_problem("a 'repeat' fails as soon as an iteration fails; remove 'on_failure'")
         return InstanceFailureHandling()
     if isinstance(value.node, ScalarNode):
         chosen = read_choice(value, tuple(InstanceFailurePolicy))
@@ -187,7 +185,7 @@ def _read_max_failures(
         if match and float(match[1]) <= 100:
             return InstanceFailureHandling(policy=policy, max_failed_percent=float(match[1]))
         value.report_problem(
-            f"{written!r} is not a share of instances: write a percentage such as '5%'"
+            f"{written!r} is not a valid share of instances; write a percentage such as '5%'"
         )
         return InstanceFailureHandling(policy=policy)
     return InstanceFailureHandling(
@@ -198,11 +196,13 @@ def _read_max_failures(
 def check_keys_of_step_with_instances(fields: MappingFields) -> None:
     """Report keys that a step with instances cannot have, and those that belong to its body."""
     if (value := fields.get("type")) is not None:
-        value.report_problem("a step with 'map', 'batch' or 'repeat' has no type; remove it")
+        value.report_problem("a step with 'map', 'batch' or 'repeat' cannot have a type; remove it")
     if "steps" not in fields:
         return
     if (task := task_field_of_map(fields)) is not None:
-        task.report_problem("the 'steps' are the body; make the task one of them")
+        task.report_problem(
+            "a step has either a 'task' in its 'map' or 'steps'; move the task into 'steps'"
+        )
     for key in OF_HANDLERS:
         if (value := fields.get(key)) is not None:
             value.report_problem(f"{key!r} belongs to a step of the body: move it into 'steps'")
@@ -214,8 +214,8 @@ def check_max_concurrency(fields: MappingFields, spec: StepSpec) -> None:
     value = fields.get("map")
     if kind and isinstance(spec.spawning, Map) and spec.spawning.max_concurrency and value:
         value.report_problem(
-            f"'max_concurrency' does not apply to a {kind}: it limits steps in progress, not those"
-            " that wait; remove it"
+            f"'max_concurrency' does not apply to a {kind}: it limits steps in progress, not"
+            " waiting steps; remove it"
         )
 
 

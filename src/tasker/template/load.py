@@ -112,7 +112,7 @@ def _read_templates(
     if not roots:
         problems.add("the file is empty: it must contain a template")
     if single and len(roots) > 1:
-        problems.add(f"one template was expected, found {len(roots)}", roots[1].mark)
+        problems.add(f"expected one template, found {len(roots)}", roots[1].mark)
     templates = [assemble_template(root, problems) for root in roots]
     problems.raise_if_any()
     return [template for template in templates if template is not None]

@@ -136,7 +136,7 @@ class Dialect:
     step: Callable[[LocatedValue], ParsedStep | None]  #: None: it has no usable name
     change: Callable[[LocatedValue], EnvironmentChange | None]  #: None: it names no step
     finish: Callable[[MappingFields, list[ParsedStep]], list[ParsedStep]]
-    """Function that applies the template's settings for all steps."""
+    """Function that applies the template-wide settings to the steps."""
 
 
 def read_namespace(value: LocatedValue) -> str | None:
@@ -339,7 +339,7 @@ def read_handler(value: LocatedValue) -> str | None:
     if len(normal) > _LONGEST_HANDLER or not _HANDLER.fullmatch(normal):
         value.report_problem(
             f"{written[:60]!r} is not a handler name: write names joined by '.' or '::', without "
-            "spaces and slashes, at most 500 characters"
+            "spaces or slashes, at most 500 characters"
         )
         return None
     return normal
@@ -362,8 +362,8 @@ def check_delay_order(value: LocatedValue, change: RetrySettings) -> RetrySettin
     first, cap = change.initial_delay, change.max_delay
     if first is not None and cap is not None and first > cap:
         value.report_problem(
-            f"the first delay ({format_duration(first)}) exceeds"
-            f" the longest delay ({format_duration(cap)})"
+            f"the initial delay ({format_duration(first)}) exceeds"
+            f" the maximum delay ({format_duration(cap)})"
         )
     return change
 

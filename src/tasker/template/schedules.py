@@ -112,7 +112,7 @@ def find_schedule_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
         for path in _find_placeholders(schedule.context):
             if str(path) not in NAMES:
                 allowed = ", ".join(f"{{{name}}}" for name in NAMES)
-                yield "context", f"{{{path}}} is unknown; allowed are {allowed}"
+                yield "context", f"unknown placeholder {{{path}}}; allowed: {allowed}"
                 break
     except TaskerError as error:
         yield "context", str(error)

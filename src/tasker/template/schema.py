@@ -156,8 +156,8 @@ def answer_check_request(question: JsonObject) -> JsonObject:
 
 def _too_long_message(what: str) -> str:
     return (
-        f"checking {what} took more than {human_duration(schema_process.TIME_LIMIT)}"
-        " or too much memory; make the schema simpler or the value smaller"
+        f"checking {what} took longer than {human_duration(schema_process.TIME_LIMIT)}"
+        " or needed too much memory; make the schema simpler or the value smaller"
     )
 
 
@@ -177,7 +177,7 @@ def find_schema_fault(schema: JsonObject) -> SchemaFault | None:
         wrong = schema_process.submit_check({"schema": schema}).result()["fault"]
     except CheckTookTooLong:
         return SchemaFault(
-            (), f"it took more than {human_duration(schema_process.TIME_LIMIT)} to compile"
+            (), f"compiling it took longer than {human_duration(schema_process.TIME_LIMIT)}"
         )
     return wrong and SchemaFault(*wrong)
 
@@ -207,7 +207,9 @@ def _find_broken_reference(schema: JsonObject, message: str) -> SchemaFault:
     """Return the reference that `message` is about, or else the schema as a whole."""
     for path, target in _find_references(schema, ()):
         if target.removeprefix("#") in message:
-            outside = "" if target.startswith("#") else "; references must stay in the schema"
+            outside = (
+                "" if target.startswith("#") else "; references must point into the same schema"
+            )
             return SchemaFault(
                 (*path, "$ref"), f"the reference {target!r} does not resolve{outside}"
             )
@@ -266,7 +268,7 @@ class CompiledSchema:
             message = self._describe_unexpected(kind.unexpected, error.schema_path)
         elif isinstance(kind, _Kind.AnyOf | _Kind.OneOfNotValid):
             reasons = [branch[0].message for branch in kind.context if branch]
-            message = f"fits none of the alternatives: {'; '.join(reasons)}"
+            message = f"matches none of the alternatives: {'; '.join(reasons)}"
         return Violation(format_json_path(path), _shorten_message(message))
 
     def _describe_unexpected(self, keys: Sequence[str], path: Sequence[str | int]) -> str:

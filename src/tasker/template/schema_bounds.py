@@ -46,8 +46,8 @@ class SchemaCost(NamedTuple):
     """The cost of a schema within all bounds."""
 
     light: bool
-    """Whether checks with the schema are quick for every value, because it has no recursion and few
-    schemas and patterns."""
+    """Whether checking any value against the schema is fast, because the schema is not recursive
+    and has few subschemas and patterns."""
 
 
 class _SchemaEdge(NamedTuple):
@@ -222,7 +222,7 @@ class _SchemaCostMeter:
                 )
             depth = max((depths[edge.target] + edge.reference for edge in edges), default=0)
             if depth > MAX_REFERENCES:
-                raise _LimitExceeded(path, f"more than {MAX_REFERENCES} references form a chain")
+                raise _LimitExceeded(path, f"a chain of references is longer than {MAX_REFERENCES}")
             sizes[node], depths[node] = size, depth
 
         back = self._visit_targets_first(lambda edge: edge.same_value, measure_node)

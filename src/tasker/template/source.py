@@ -303,7 +303,7 @@ class _NodeBuilder:
             self._abort_reading(
                 f"the alias '*{anchor}' refers to the anchor that contains it"
                 if anchor in self._anchors
-                else f"the alias '*{anchor}' has no anchor of that name above it",
+                else f"the alias '*{anchor}' has no matching anchor above it",
                 mark,
             )
             return
@@ -311,7 +311,9 @@ class _NodeBuilder:
         if self._repeated > MAX_REPEATED:
             self._abort_reading(f"aliases repeat more than {MAX_REPEATED:,} values", mark)
         if len(self._stack) + node.height > MAX_DEPTH:
-            self._abort_reading(f"nested more than {MAX_DEPTH} levels deep, aliases followed", mark)
+            self._abort_reading(
+                f"nested more than {MAX_DEPTH} levels deep after aliases are expanded", mark
+            )
         self._add_to_parent(node, None, mark)
 
     def _add_to_parent(
@@ -351,7 +353,7 @@ class _NodeBuilder:
             self._merge_mappings(frame, key, node)
         elif key.text in table.entries:
             first = table.entries[key.text].mark
-            where = f"; first on line {first.line}" if first else ""
+            where = f"; it is first used on line {first.line}" if first else ""
             self._problems.add(f"the key {key.text!r} is duplicated{where}", key.mark)
         else:
             table.entries[key.text] = MappingEntry(key.mark, node)

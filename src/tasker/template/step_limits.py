@@ -38,7 +38,7 @@ def read_limits(value: LocatedValue) -> tuple[Limit, ...]:
     """Read the limits of a step, or those of all steps of a template."""
     items = value.items("a list of limits")
     if len(items) > _MOST:
-        value.report_problem(f"a step may be under at most {_MOST} limits, found {len(items)}")
+        value.report_problem(f"a step may have at most {_MOST} limits, found {len(items)}")
         return ()
     read = [limit for item in items if (limit := _read_limit(item)) is not None]
     if len({limit.key for limit in read}) < len(read):
@@ -49,7 +49,7 @@ def read_limits(value: LocatedValue) -> tuple[Limit, ...]:
 def read_concurrency(value: LocatedValue) -> TaskConcurrency | None:
     """Read the bound on the open tasks of a template."""
     fields = value.fields(_CONCURRENCY)
-    named = fields.get_required("key", ": the tasks that share it are counted together")
+    named = fields.get_required("key", ": tasks with the same key are counted together")
     key = None if named is None else read_text_template(named, ("input",))
     most = fields.get_required("tasks", ": the maximum number of open tasks")
     tasks = None if most is None else read_integer(most, 1, limits.LIMIT_CONCURRENCY)
@@ -84,7 +84,7 @@ def _read_limit(value: LocatedValue) -> Limit | None:
         value.report_problem("'burst' needs a 'rate'")
     if named is not None and key is not None and "*" in key:
         named.report_problem(
-            "a key must not contain '*', which stands for any text in patterns of keys"
+            "a key must not contain '*', which stands for any text in key patterns"
         )
     return limit if key else None
 
@@ -129,7 +129,7 @@ def _render_key(what: str, declared: str, namespace: str, context: Json) -> Limi
         raise InvalidInput(f"the {what} {declared!r}: {error}", path=path) from None
     if key.startswith(SHARED) and not declared.startswith(SHARED):
         raise InvalidInput(
-            f"the {what} {declared!r}: an input must not produce a key that begins with {SHARED!r}"
+            f"the {what} {declared!r}: the input must not produce a key that begins with {SHARED!r}"
         )
     return make_limit_key(key, namespace)
 
@@ -153,7 +153,7 @@ def make_limit_key(key: str, namespace: str) -> LimitKey:
     """
     if not key or UNSTORABLE.search(key):
         raise InvalidInput(
-            f"the key of a limit must be text without NUL characters, not {key!r:.100}",
+            f"a limit's key must be a non-empty string without NUL characters, not {key!r:.100}",
             path="$.key",
         )
     if (size := len(key.encode())) > limits.LIMIT_KEY_BYTES:

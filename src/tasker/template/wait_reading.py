@@ -40,7 +40,7 @@ def read_wait(value: LocatedValue, names: Collection[str]) -> WaitSpec | None:
         return None
     given = [form for form in _FORMS if form in fields]
     if len(given) != 1:
-        value.report_problem("a wait has exactly one of 'for', 'until', 'signal' and 'any'")
+        value.report_problem("a wait needs exactly one of 'for', 'until', 'signal' and 'any'")
         return None
     timeout = fields.read("timeout", read_duration, YEARS_10)
     action = fields.read("on_timeout", read_choice, tuple(map(str, TimeoutAction)))
@@ -49,19 +49,19 @@ def read_wait(value: LocatedValue, names: Collection[str]) -> WaitSpec | None:
     if given[0] in ("for", "until"):
         for name in ("key", "timeout", "on_timeout"):
             if (other := fields.get(name)) is not None:
-                other.report_problem(f"{name!r} belongs to a wait for signals")
+                other.report_problem(f"{name!r} is allowed only in a wait for signals")
         delay = fields.read("for", read_duration, YEARS_10, zero=True)
         return WaitSpec(delay=delay, until=fields.read("until", parts.read_expression, names))
     if given[0] == "signal":
         signals = _read_signal(fields.get("signal"), key, names)
     elif (several := fields.get("any")) is not None:
         if key is not None:
-            key.report_problem("write 'key' beside each 'signal' of 'any'")
+            key.report_problem("write a 'key' next to each 'signal' in 'any'")
         signals, after = _read_any_signal(several, names)
         if after is not None:
             if timeout is not None or action is not None:
                 value.report_problem(
-                    "with 'for' in 'any', a wait has no 'timeout' and no 'on_timeout'"
+                    "a wait with 'for' in 'any' cannot have 'timeout' or 'on_timeout'"
                 )
             timeout, action = after, TimeoutAction.CONTINUE.value
     if action is not None and timeout is None and (given_action := fields.get("on_timeout")):

@@ -148,8 +148,8 @@ _STEP = AllowedKeys(
         "default_retryable": f"{_RAILS}'retry: {{retryable: ...}}'",
         "default_retry_limit": f"{_RAILS}'retry: {{max_attempts: ...}}'",
         "dependent_system": f"{_RAILS}'system_dependency'",
-        "skippable": f"{_RAILS_ONLY}operators can skip any step, and 'when' skips a step by a "
-        "condition",
+        "skippable": f"{_RAILS_ONLY}operators can skip any step, and 'when' sets a "
+        "condition under which a step runs",
     },
 )
 
@@ -192,7 +192,7 @@ _RETRY = AllowedKeys(
         "retry_on",
         "give_up_on",
     ),
-    refused={"limit": "write 'max_attempts', which counts the first attempt too"},
+    refused={"limit": "write 'max_attempts', which includes the first attempt"},
 )
 
 _LIFECYCLE = AllowedKeys(
@@ -216,12 +216,12 @@ _OVERRIDE_HANDLER = AllowedKeys(
     what="a handler of an environment",
     allowed=("initialization",),
     refused=dict.fromkeys(
-        ("callable", "method", "version"), "an environment cannot change what runs"
+        ("callable", "method", "version"), "an environment cannot change which code runs"
     ),
 )
 
 _BATCHABLE, _BATCH_WORKER = "batchable", "batch_worker"
-"""Step types of Tasker Core: one creates batches, the other is a map over them."""
+"""Step types of Tasker Core: the first creates batches, and the second is a map over them."""
 
 _CONVERGENCE = "deferred_convergence"  #: Tasker Core's name of a trigger rule
 _BACKOFFS = tuple(kind.value for kind in Backoff)
@@ -264,7 +264,7 @@ def _read_deadline(top: MappingFields) -> timedelta | None:
     return second if first is None else first
 
 
-_TOO_DEEP = f"steps may be nested to a depth of {limits.NESTING}"
+_TOO_DEEP = f"steps may be nested at most {limits.NESTING} levels deep"
 
 
 def _read_step(
@@ -481,13 +481,13 @@ def _read_batch_worker_map(fields: MappingFields, kind: str | None) -> _BatchWor
     given = fields.get("batch_config")
     if kind != _BATCH_WORKER:
         if given is not None:
-            given.report_problem("'batch_config' belongs to steps of type 'batch_worker'")
+            given.report_problem("'batch_config' is allowed only in steps of type 'batch_worker'")
         return None
     config = given.fields(_BATCH_CONFIG) if given is not None else None
     names = [read_text(value) for value in fields.items("dependencies", "a list of step names")]
     if not names and (written := fields.get("type")) is not None:
         written.report_problem(
-            "a step of type 'batch_worker' depends on the step that makes its batches"
+            "a step of type 'batch_worker' must depend on the step that creates its batches"
         )
     if config is None:
         parallelism, cursor, strategy = None, None, None

@@ -100,8 +100,8 @@ _STEP = AllowedKeys(
         "retry": f"{_CORE}'default_retryable', 'default_retry_limit' and 'handler_config'",
         "timeout_seconds": f"{_CORE}'handler_config: {{timeout_seconds: ...}}'",
         "system_dependency": f"{_CORE}'dependent_system'",
-        "result_schema": f"{_CORE_ONLY}that dialect has no schemas for results",
-        "type": f"{_CORE_ONLY}that dialect has no types of steps",
+        "result_schema": f"{_CORE_ONLY}the rails dialect has no result schemas",
+        "type": f"{_CORE_ONLY}the rails dialect has no step types",
     },
 )
 
@@ -202,7 +202,7 @@ def _apply_default_system(top: MappingFields, steps: list[ParsedStep]) -> list[P
         for read in steps:
             if isinstance(named_steps.node, ListNode) and read.spec.name not in named:
                 named_steps.report_problem(
-                    f"'named_steps' does not name the step {read.spec.name!r}"
+                    f"'named_steps' does not list the step {read.spec.name!r}"
                 )
     system = top.read("default_dependent_system", read_text)
     if system is None:

@@ -149,8 +149,8 @@ def test_a_failed_step_with_waiting_children_is_reported() -> None:
         )
 
     assert [
-        "b of payments.refund@1.0.0 failed in 2 open tasks, and other steps wait for it: retry it "
-        "or resolve it"
+        "b of payments.refund@1.0.0 failed in 2 open tasks, and other steps wait for it: retry or "
+        "resolve this step"
     ] == advice(blocking_steps=(blocked("a", 0), blocked("b", 2)))
 
 
@@ -163,5 +163,5 @@ def test_a_shortage_of_workers_or_connections_is_reported() -> None:
     assert [
         "25,000 steps are due and wait for a worker: start more workers, or give them more slots",
         "90% of the store's connections are in use:"
-        " raise the limit, or spread the load over more processes",
+        " allow more connections, or spread the load over more processes",
     ] == advice(utilization=busy)

@@ -94,7 +94,7 @@ async def test_an_assistant_finds_the_cause_of_a_failure_and_retries_the_step(
     assert "failed" == reasons["reasons"][0]["code"]
     assert preview["effects"]
     assert "complete_step" == done["action"]
-    assert "the token is unknown, was used, or is older than ten minutes" in again
+    assert "the token is unknown, was already used, or is older than ten minutes" in again
     [entry] = await worker.client.audit(task.id)
     assert "the customer gave another number" == entry.reason
 
@@ -146,7 +146,7 @@ async def test_nothing_happens_without_a_valid_token_or_after_a_change(worker: W
     assert "task_changed" in refused
     assert "token" not in impossible
     assert "'explode' is not an action; allowed: cancel, retry, resolve" in unknown
-    assert "cancel acts on the whole task: omit step" in step
+    assert "cancel acts on the whole task: omit the argument 'step'" in step
     assert TaskStatus.IN_PROGRESS is (await worker.client.get(task.id)).status
 
 

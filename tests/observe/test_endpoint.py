@@ -83,7 +83,10 @@ def test_metrics_have_a_separate_path() -> None:
 @pytest.mark.parametrize("address", ["9100", "localhost", "localhost:", ":9100", "h:99999", "h:x"])
 def test_an_address_has_a_host_and_a_port(address: str) -> None:
     with (
-        pytest.raises(InvalidSettings, match=r"is not HOST:PORT, such as 127\.0\.0\.1:9100"),
+        pytest.raises(
+            InvalidSettings,
+            match=r"is not an address in the form HOST:PORT, such as 127\.0\.0\.1:9100",
+        ),
         ObservabilityEndpoint(Metrics()).serve(address),
     ):
         pass

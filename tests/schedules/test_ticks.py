@@ -178,7 +178,7 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
 @pytest.mark.parametrize(
     ("fields", "at", "message"),
     [
-        ({}, "cron", "a schedule has either 'cron' or 'every'"),
+        ({}, "cron", "a schedule must have either 'cron' or 'every'"),
         ({"cron": "0 0 * * *", "every": 60}, "cron", "either 'cron' or 'every'"),
         ({"cron": "0 0 * *"}, "cron", "must have five fields"),
         ({"cron": "0 0 0 * * *"}, "cron", "must have five fields"),

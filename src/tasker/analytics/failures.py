@@ -43,15 +43,14 @@ class FailureTriage:
     fingerprint: str
     namespace: str
     assignee: str = ""
-    """The person or team to which the cause is assigned; "" for none."""
+    """The person or team to whom the cause is assigned; "" if it is unassigned."""
 
     note: str = ""
     muted_until: datetime | None = None
     """Muted until this time."""
 
     muted_below: str | None = None
-    """Version of the workflow below which the cause is muted: it is muted while it occurs only in
-    lower versions."""
+    """A version of the workflow: the cause is muted as long as it occurs only in lower versions."""
 
     updated_by: str = ""
     updated_at: datetime | None = None
@@ -70,8 +69,7 @@ class FailureMute:
 
     until: datetime | None = None
     below: str | None = None
-    """Version of the workflow below which the cause is muted: it is muted while it occurs only in
-    lower versions."""
+    """A version of the workflow: the cause is muted as long as it occurs only in lower versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ class FailureCause:
     """Failed steps with one cause."""
 
     fingerprint: str
-    """The cause's identifier, which stays the same in later responses."""
+    """Identifier of the cause, which is the same in all responses."""
 
     namespace: str
     name: str
@@ -105,11 +103,11 @@ class FailureCause:
     """The newest error message, truncated to 300 characters."""
 
     tasks: int
-    """Number of tasks that the cause stopped and that nobody has retried, resolved or cancelled
-    since."""
+    """Number of tasks that were stopped by this cause and have not been retried, resolved or
+    cancelled since then."""
 
     attempts: int
-    """Number of attempts of the failed steps."""
+    """Total number of attempts of the failed steps."""
 
     first_at: datetime
     last_at: datetime

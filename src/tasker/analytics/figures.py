@@ -61,7 +61,7 @@ class FigureRow(NamedTuple):
     """Figures of a template, added up over the minutes of one point."""
 
     point: int
-    """Number of the point, counted from 1970."""
+    """Start of the point, in intervals since 1970-01-01T00:00:00Z."""
 
     namespace: str
     name: str
@@ -84,7 +84,7 @@ class Series:
     """Values of one line of a chart."""
 
     key: str
-    """The line's status, namespace or workflow; "" if there is only one line."""
+    """The status, namespace or workflow that the line shows; "" if there is only one line."""
 
     values: tuple[float, ...]
 
@@ -99,11 +99,11 @@ class Chart:
     step_seconds: int
     points: int
     series: tuple[Series, ...]
-    """Up to 50 lines, in descending order of their sums."""
+    """Up to 50 lines, in descending order of the sums of their values."""
 
     as_of: datetime
-    """Time of the response. Minutes that ended less than about a minute before it may be
-    incomplete."""
+    """Time of the response. The figures of minutes that ended less than about a minute earlier may
+    be incomplete."""
 
 
 def resolve_point_interval(hours: float, step_seconds: int | None) -> int:

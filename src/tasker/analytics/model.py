@@ -35,7 +35,7 @@ class AnalysisWindow:
     name: str | None = None
     version: str | None = None
     visible: frozenset[str] | None = None
-    """Namespaces that the caller may see, set by servers; None means all."""
+    """Namespaces that the caller may see; None means all. Only servers set this field."""
 
     def __post_init__(self) -> None:
         if not 0 < self.hours <= MOST_HOURS:
@@ -65,7 +65,7 @@ class UsualDuration:
 
     median: float
     p95: float
-    """The 95th percentile: 19 of 20 took at most this long."""
+    """The 95th percentile: 95% of the measured durations are at most this long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +129,8 @@ class Performance:
     total_namespaces: int  #: among the tasks
     unique_task_types: int  #: namespaces and names among the tasks
     analysis_period_start: datetime
-    """Start of the covered period: the window's start, or a later time if the window has too many
-    tasks."""
+    """Start of the covered period: the window's start, or a later time if the window contains more
+    tasks than are analyzed."""
 
     step_period_start: datetime  #: likewise for attempts
     calculated_at: datetime
@@ -294,10 +294,11 @@ class SystemStatus:
     """Number of steps that the workers can run at the same time."""
 
     running: int | None
-    """Number of steps that the workers hold; null if the caller does not see all namespaces."""
+    """Number of steps that the workers have claimed; null if the caller cannot see all
+    namespaces."""
 
     utilization: Utilization | None
-    """The store's figures; null if the caller does not see all namespaces."""
+    """The store's figures; null if the caller cannot see all namespaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,7 +410,7 @@ def _advise_on_errors(
 def _advise_on_waits(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
     for step in [step for step in blocking_steps if step.failed_tasks][:_MOST_STEPS]:
         tasks = format_count("open task", step.failed_tasks)
-        yield f"{step} failed in {tasks}, and other steps wait for it: retry it or resolve it"
+        yield f"{step} failed in {tasks}, and other steps wait for it: retry or resolve this step"
 
 
 def _advise_on_store(utilization: Utilization) -> Iterator[str]:
@@ -421,5 +422,5 @@ def _advise_on_store(utilization: Utilization) -> Iterator[str]:
     if utilization.database_pool_utilization > 0.8:
         yield (
             f"{utilization.database_pool_utilization:.0%} of the store's connections are in use:"
-            " raise the limit, or spread the load over more processes"
+            " allow more connections, or spread the load over more processes"
         )

@@ -37,24 +37,24 @@ class ApiServices:
     authorizer: Authorizer
     rate_limits: CallerRateLimits
     logins: CallerRateLimits
-    """Limits attempts to log in, by address."""
+    """Limits the login attempts from each address."""
     metrics: Metrics
     metrics_text: MetricsRenderer
     readiness: ReadinessChecker
     count_unserved_roots: TTLCache[TemplateName, int]
-    """For each template, the number of its roots that no live worker can run; at most one second
-    old."""
+    """For each template, the number of its roots that no live worker can run; cached for at most
+    one second."""
     shared: SharedResponses
     remote_workers: RemoteWorkerService
     closing: asyncio.Event
-    """Set when the server begins to shut down: long polls and streams then end."""
+    """Set when the server begins to shut down; long polls and streams then end."""
 
 
 def api_services_of(request: Request) -> ApiServices:
     """Return the objects that the routes of a request's application share."""
     api: ApiServices | None = getattr(request.app.state, "tasker", None)
     if api is None:
-        raise RuntimeError("the application was not started: run it with its lifespan")
+        raise RuntimeError("the application was not started: its ASGI lifespan must run")
     return api
 
 

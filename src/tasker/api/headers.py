@@ -50,7 +50,7 @@ def correlation_id_of_new_tasks(scope: MutableMapping[str, Any]) -> str | None:
     if sent is None or is_correlation_id(sent):
         return sent
     raise ValueError(
-        "must have at most 128 characters of A-Z a-z 0-9 . _ : -, and begin with a letter or digit"
+        "must have at most 128 characters (A-Z a-z 0-9 . _ : -) and begin with a letter or digit"
     )
 
 

@@ -27,7 +27,7 @@ _ABOUT = """\
 Create tasks, read them, and act on them.
 
 Every error response is `application/problem+json` and has a stable `code`.
-Every response has the header `X-Correlation-Id`, with the request's id or a new id.
+Every response has the header `X-Correlation-Id`, with the id that the request sent or a new id.
 """
 
 
@@ -38,7 +38,7 @@ SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key, or a token of the identity provider.",
+        "description": "An API key, or a token issued by the identity provider.",
     },
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
@@ -145,7 +145,7 @@ def _finish_operation(operation: dict[str, Any]) -> None:
     for status, response in operation["responses"].items():
         headers = response.setdefault("headers", {})
         headers["X-Correlation-Id"] = _describe_response_header(
-            "The request's correlation id, or the new task's."
+            "The correlation id of the request or, if it created a task, of that task."
         )
         if status == "201":
             headers["Location"] = _describe_response_header("The URL of the created object.")

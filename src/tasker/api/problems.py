@@ -96,14 +96,15 @@ _RETRY_AFTER = {
     "not_ready": 2,
 }
 _SOON = frozenset({"store_unavailable", "overloaded", "draining"})
-"""Codes for which remote workers get no `Retry-After`: their own delays start at 0.1 s and grow."""
+"""Codes for which remote workers get no `Retry-After`: they use their own delays, which start at
+0.1 s and grow."""
 
 _WORKERS = "/v1/workers"
 _SILENT = frozenset({500, 503})  #: statuses whose cause appears only in the log
 _DETAILS = {
     "store_unavailable": "The store cannot be reached at the moment; try again.",
     "store_error": "The store failed; search the log for the correlation id.",
-    "schema_mismatch": "The database must be upgraded first.",
+    "schema_mismatch": "Upgrade the database or the server, so that their releases match.",
     "internal_error": "An unexpected error occurred; search the log for the correlation id.",
 }
 
@@ -131,7 +132,7 @@ class ProblemDetails(TypedDict):
     type: str
     """`urn:tasker:problem:` and the code."""
     title: str
-    """A title, the same for all problems with one code."""
+    """The title, which is the same for all problems with this code."""
     status: int
     code: str
     """The kind of the error, for programs; the meaning of a code never changes."""
@@ -169,7 +170,8 @@ class ProblemDetails(TypedDict):
     key: NotRequired[str]
     """With `task_exists`: the idempotency key."""
     task_id: NotRequired[str]
-    """With `task_exists`: the task that has the key. With `task_changed`: the changed task."""
+    """With `task_exists`: the id of the task that has the key. With `task_changed`: the id of the
+    changed task."""
     etag: NotRequired[str]
     """With `task_changed` and `schedule_changed`: the current ETag."""
     schedule: NotRequired[str]

@@ -44,10 +44,10 @@ from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
 
 TICKET = "tasker-ticket"
-"""Header with the ticket of the attempt that creates tasks."""
+"""Header that contains the ticket of the attempt that creates tasks."""
 
 Reference = tuple[str, str, str | None]
-"""Namespace, name and version of the template that a request names."""
+"""Namespace, name and version of the template that a request refers to."""
 
 
 class TaskFields(RequestBody):
@@ -57,7 +57,8 @@ class TaskFields(RequestBody):
     """The task's inputs, as the template's `input_schema` declares them."""
 
     created_by: Line | None = None
-    """Name of the creator; ignored if the caller is authenticated. By default, the caller."""
+    """Name of the creator; ignored if the caller is authenticated. By default, the caller's
+    name."""
 
     reason: Text = ""
     tags: Annotated[list[Line], Field(max_length=100)] = Field(default_factory=list)
@@ -67,21 +68,23 @@ class TaskFields(RequestBody):
     new task."""
 
     parent_id: Uuid | None = None
+    """The parent task on whose behalf this task is created."""
+
     attached: bool = False
     """Whether the task is cancelled when its parent is cancelled or misses its deadline."""
-    """The parent task on whose behalf this task is created."""
 
     idempotency_key: Line | None = None
     """The idempotency key: repeated requests with the same key in a namespace create only one task.
-    The key may also be sent as a header."""
+    The key may also be sent in the header `Idempotency-Key`."""
 
     unique_while: IdempotencyKeyLifetime | None = None
-    """How long the key belongs to the task: `always` (until it is pruned), `open` (until it
-    ends). By default, `always`. Requires an idempotency key."""
+    """How long the key belongs to the task: `always` (until the task is pruned) or `open` (until
+    the task ends). By default, `always`. Requires an idempotency key."""
 
     if_exists: ExistingTaskAction | None = None
-    """If another task has the key: `return` it, `reject` the request, or `replace` it (an open task
-    is cancelled; needs `tasks:cancel`). By default, `return`. Requires an idempotency key."""
+    """What to do if another task has the key: `return` that task, `reject` the request, or
+    `replace` that task (an open task is cancelled; requires `tasks:cancel`). By default, `return`.
+    Requires an idempotency key."""
 
     run_at: StartTime | None = None
     """Time before which no step starts. By default, steps start at once or after
@@ -112,7 +115,7 @@ class NewTaskBody(TaskFields):
     """A task to create."""
 
     name: TemplateRef
-    """The template's name, also in the forms `namespace.name` and `name@version`."""
+    """The template's name. The forms `namespace.name` and `name@version` are also allowed."""
 
     namespace: Namespace | None = None
     """By default, `default`."""

@@ -27,7 +27,7 @@ class RequestViewer:
     ) -> None:
         self.principal = principal
         self.owner = DataOwner()
-        """The task or template that the request's path names."""
+        """The task or template named in the request's path."""
         self._authorizer = authorizer
         self._sensitive = sensitive
 

@@ -64,7 +64,7 @@ class ObservedTask(Generic[T]):
 
 
 FollowedTask: TypeAlias = ObservedTask[str]
-"""The ETag of a task whose changes streams report."""
+"""An observed task of which only the ETag is read, for streams of changes."""
 
 
 class WatchedTask(ObservedTask[Task]):

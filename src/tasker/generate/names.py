@@ -3,7 +3,7 @@
 import re
 
 _UNSAFE = {'"': "'", "\\": "/", "*/": "* /", "`": "'"}
-"""Strings that end comments or change their meaning in a language, and their replacements."""
+"""Strings that would end a comment or have a special meaning in one, with their replacements."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 

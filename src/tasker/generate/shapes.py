@@ -121,13 +121,13 @@ class TemplateTypes:
     definitions: list[Record | Enumeration] = field(default_factory=list)
     input: Shape | None = None
     results: dict[str, Shape] = field(default_factory=dict)
-    """Types of results by step name, for steps with a schema of their result."""
+    """Result types by step name, for steps with a result schema."""
 
     returned: dict[str, Shape] = field(default_factory=dict)
-    """Return types of handlers, by the name of the node."""
+    """Return types of handlers, by node name."""
 
     given: dict[str, tuple[InstanceInput, ...]] = field(default_factory=dict)
-    """Inputs of instances, innermost first, by the name of a node in a body."""
+    """Inputs of the instances that a step of a body belongs to, innermost first, by step name."""
 
     def innermost_map_item(self, spec: StepSpec) -> InstanceInput | None:
         """Return the element of the innermost map around a step, or None if there is no map."""

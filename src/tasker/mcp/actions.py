@@ -43,7 +43,9 @@ class AssistantActions:
         if act in (TaskAction.COMPLETE_STEP, TaskAction.SKIP_STEP) and step is None:
             raise InvalidInput(f"{act.value} needs a step", path="$.step")
         if act in (TaskAction.CANCEL, TaskAction.RESOLVE) and step is not None:
-            raise InvalidInput(f"{act.value} acts on the whole task: omit step", path="$.step")
+            raise InvalidInput(
+                f"{act.value} acts on the whole task: omit the argument 'step'", path="$.step"
+            )
         task = await self._client.get(task_id)
         steps = await self._client.steps(task_id)
         names = None if step is None else [step]
@@ -76,7 +78,7 @@ class AssistantActions:
             "reason": reason,
         }
         return {
-            "effects": [f"a new task of {stored.template.full_name} starts at once"],
+            "effects": [f"a new task of {stored.template.full_name} is created and starts at once"],
             "steps": [step.name for step in stored.template.steps],
             "input_schema": bounded_json(stored.template.input_schema),
             "token": self._tokens.issue("create", arguments),
@@ -108,7 +110,7 @@ class AssistantActions:
         approval = await self._client.approval(approval_id)
         arguments = {"approval_id": approval_id, "form": dict(form), "reason": reason}
         return {
-            "effects": ["the decision is final, and the task continues with it"],
+            "effects": ["the decision cannot be changed later, and the task continues"],
             "approval": bounded_json(approval),
             "token": self._tokens.issue("decide", arguments),
         }

@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 INSTRUCTIONS = """
 Tasker runs workflows. A task is one execution of a template and consists of steps.
-The tool `why` explains why a task makes no progress. Every change takes two calls: first
-a preview tool, whose effects you show to the person, and then `act` with the preview's token.
+The tool `why` explains why a task makes no progress. Every change takes two calls:
+first, call a preview tool and show the effects that it returns to the person; then, call `act` with
+the preview's token.
 """
 _MOST_TASKS = 100
 _MOST_FAILURES = 25

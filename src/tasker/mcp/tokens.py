@@ -43,8 +43,8 @@ class ActionTokens:
         planned = self._planned.pop(token, None)
         if planned is None or planned.until < time.monotonic():
             raise InvalidInput(
-                "the token is unknown, was used, or is older than ten minutes: call a preview tool"
-                " again, and pass its token",
+                "the token is unknown, was already used, or is older than ten minutes: call a"
+                " preview tool again, and pass the token that it returns",
                 path="$.token",
             )
         return planned

@@ -119,5 +119,7 @@ def parse_address(address: str) -> tuple[str, int]:
     """Parse an address such as `127.0.0.1:9100` or `[::1]:9100`. Raises InvalidSettings."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
-        raise InvalidSettings(f"{address!r} is not HOST:PORT, such as 127.0.0.1:9100")
+        raise InvalidSettings(
+            f"{address!r} is not an address in the form HOST:PORT, such as 127.0.0.1:9100"
+        )
     return host.strip("[]"), int(port)

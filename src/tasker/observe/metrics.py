@@ -137,7 +137,7 @@ class Metrics:
         )
         self.attempts = Counter(
             "tasker_attempts_total",
-            "Attempts that ended in this process or that it settled for remote or lost workers.",
+            "Attempts that ended in this process, and those it settled for remote or lost workers.",
             (*_STEP, "outcome"),
             registry=on,
         )
@@ -157,7 +157,7 @@ class Metrics:
         )
         self.step_seconds = Counter(
             "tasker_step_seconds_total",
-            "Time that steps spent queued, running, in backoff and parked.",
+            "Time that steps spent queued, running, in backoff or parked.",
             (*_TASK, "kind"),
             registry=on,
         )
@@ -174,12 +174,12 @@ class Metrics:
         )
         self.blocked = Counter(
             "tasker_loop_blocked_seconds_total",
-            "How long handlers blocked the event loop.",
+            "Time during which handlers blocked the event loop.",
             registry=on,
         )
         self.ticks = Counter(
             "tasker_schedule_ticks_total",
-            "Ticks of schedules that this process handled; successive missed ticks count once.",
+            "Schedule ticks that this process handled; consecutive missed ticks count as one.",
             (*_SCHEDULE, "outcome"),
             registry=on,
         )
@@ -206,8 +206,7 @@ class Metrics:
         self._store = CollectorRegistry()
         self.steps = StoreGauge(
             "tasker_queue_steps",
-            "Steps in the store that are due, scheduled, running or paused, counted up to 100,000 "
-            "each.",
+            "Due, scheduled, running and paused steps in the store; each count stops at 100,000.",
             ("namespace", "handler", "state"),
             registry=self._store,
         )
@@ -220,7 +219,10 @@ class Metrics:
             "tasker_workers", "Workers whose lease has not expired.", registry=self._store
         )
         self.slots = StoreGauge(
-            "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=self._store
+            "tasker_worker_slots",
+            "Busy and free slots of all workers.",
+            ("use",),
+            registry=self._store,
         )
         self.deliveries = StoreGauge(
             "tasker_event_deliveries",
@@ -243,7 +245,7 @@ class Metrics:
         )
         self.snapshot_transactions = StoreGauge(
             "tasker_oldest_snapshot_transactions",
-            "Transactions begun since the oldest open snapshot in PostgreSQL, by holder.",
+            "Transactions that began after the oldest open snapshot in PostgreSQL, by holder.",
             _SNAPSHOT,
             registry=self._store,
         )

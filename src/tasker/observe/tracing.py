@@ -178,7 +178,7 @@ def set_up_otlp_export(service: str = "tasker") -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError:
         raise InvalidSettings(
-            "exporting traces needs an extra: pip install 'tasker-workflows[tracing]'"
+            "exporting traces requires an extra: pip install 'tasker-workflows[tracing]'"
         ) from None
     resource = Resource.create({"service.instance.id": str(uuid4()), "service.name": service})
     spans = TracerProvider(resource=resource)

@@ -26,11 +26,11 @@ class NewSchedule:
     """Name of the template, in the schedule's namespace."""
 
     version: str
-    """The template version of the tasks, or a range of versions; "" means the latest release."""
+    """Template version, or range of versions, that the tasks use; "" means the latest release."""
 
     schedule: Schedule
     declared_by: str | None = None
-    """The template version that declares the schedule; None if an operator created it."""
+    """The template version that declares the schedule; None if an operator created the schedule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class StoredSchedule(NewSchedule):
     """The task of that tick."""
 
     buffered: int
-    """Number of ticks that wait for the end of the last tick's task."""
+    """Number of ticks that wait until the last tick's task ends."""
 
     created_by: str
     created_at: datetime
@@ -72,8 +72,8 @@ class StoredSchedule(NewSchedule):
 def declared_schedule_error(stored: StoredSchedule) -> Refused:
     """Return the error for changing a schedule that a template declares."""
     return Refused(
-        f"schedule {stored.full_name} is declared by template {stored.declared_by}: change it"
-        " there and register a new version, or pause it"
+        f"schedule {stored.full_name} is declared by template {stored.declared_by}: change the"
+        " template and register a new version, or pause the schedule"
     )
 
 
@@ -137,7 +137,7 @@ class Backfill:
 
     ticks: Sequence[datetime]
     created: int
-    """Tasks that were created."""
+    """Number of tasks that were created."""
 
     existing: int
-    """Ticks for which an earlier backfill has already created a task."""
+    """Number of ticks for which an earlier backfill already created a task."""

@@ -26,7 +26,7 @@ _FORM = 'five fields (minute, hour, day of month, month, day of week), such as "
 def find_timing_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
     """Yield the fields of a schedule that are invalid, except its context, each with a message."""
     if bool(schedule.cron) == (schedule.every is not None):
-        yield "cron", "a schedule has either 'cron' or 'every'"
+        yield "cron", "a schedule must have either 'cron' or 'every'"
     elif schedule.cron:
         if message := _find_cron_problem(schedule.cron):
             yield "cron", message

@@ -13,10 +13,10 @@ from tasker.model import AccessChannel, Json, JsonObject
 ApiKeyId = NewType("ApiKeyId", int)
 
 ALL_NAMESPACES = "*"
-"""In the namespaces of an API key, stands for all namespaces."""
+"""The entry in an API key's `namespaces` that stands for all namespaces."""
 
 HOST_WITH_PORT = re.compile(r".+[^:\[]:\d{1,5}")
-"""A host and a port; an IPv6 address without brackets has no port."""
+"""Matches a host with a port; an IPv6 address without brackets never has a port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class NamespacePolicy:
     approvers: tuple[str, ...] = ()  #: e-mail addresses
     http_hosts: tuple[str, ...] = ()
     """Hosts that `http:` steps may call: `api.example.com`, `api.example.com:8443`, `*.example.com`
-    for all hosts below `example.com`, or `*` for any host. If empty, they may call no host."""
+    for all hosts below `example.com`, or `*` for any host. If empty, the steps may not call any
+    host."""
 
     updated_by: str = ""
     updated_at: datetime | None = None  #: None: not stored yet
@@ -79,7 +80,7 @@ class TeamEvent:
     before: Json  #: a status, a policy, or None
     after: Json
     via: AccessChannel | None = None
-    """How the actor reached the store; None: from within a program."""
+    """How the actor reached the store; None if a program called the client directly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,8 @@ class ApiKey:
     roles: tuple[str, ...] = ()  #: names of bundles of permissions
     groups: tuple[str, ...] = ()  #: matched by assignees of the form `role:NAME`
     handlers: tuple[str, ...] = ()
-    """Names of the handlers that workers with the key may serve, such as `payments.*`; if empty,
-    all."""
+    """Handlers that workers with this key may serve, as names or patterns such as `payments.*`; if
+    empty, they may serve all handlers."""
 
     created_by: str
     created_at: datetime

@@ -45,7 +45,7 @@ _POLICY = AllowedKeys(
     ),
     aliases={"owner": "owner_team", "contact": "contact_email"},
     refused={
-        "name": "the key above it is the name",
+        "name": "the namespace's name is the key of the policy",
         "approver": "write 'approvers', a list",
     },
 )
@@ -102,7 +102,7 @@ def _parse_yaml(source: str | bytes, problems: FileProblems) -> Node:
     except InvalidTemplate as error:
         raise InvalidPolicy(*error.problems) from None
     if len(roots) > 1:
-        problems.add(f"one document was expected, found {len(roots)}", roots[1].mark)
+        problems.add(f"expected one document, found {len(roots)}", roots[1].mark)
     if not roots:
         problems.add("the file is empty: it must contain policies")
         _raise_problems(problems)

@@ -76,8 +76,7 @@ def plan_registration(
         if other.status is RETIRED:
             raise TaskRegistrationError(
                 f"template {name} is retired, so its content cannot change: give the changed"
-                " template"
-                " a new version"
+                " template a new version"
             )
         if not replace:
             raise registration_conflict_error(
@@ -222,7 +221,7 @@ def check_api_key(key: NewApiKey) -> None:
     for space in key.namespaces:
         if space != ALL_NAMESPACES and not NAMESPACE.fullmatch(space):
             raise InvalidInput(
-                f"{space!r} is neither * nor the name of a namespace: {NAMESPACE_RULE}",
+                f"{space!r} is neither * nor a valid namespace name: {NAMESPACE_RULE}",
                 path="$.namespaces",
             )
     if key.expires_at is not None and key.expires_at.tzinfo is None:
@@ -251,4 +250,4 @@ def _require_version_with_status(
 
 def _other_approvers(policy: NamespacePolicy, actor: str) -> str:
     names = [name for name in policy.approvers if name.casefold() != actor.casefold()]
-    return " or ".join(names) or "no one: the policy has no other approver; add one"
+    return " or ".join(names) or "the policy has no other approver; add one"

@@ -30,7 +30,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _FOREVER = "public, max-age=31536000, immutable"
-"""Assets have a hash of their content in their names."""
+"""The `Cache-Control` of assets, whose names contain a hash of their content."""
 
 
 def add_web_ui(app: FastAPI, settings: ServerSettings) -> None:

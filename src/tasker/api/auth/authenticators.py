@@ -30,8 +30,8 @@ class AuthRequest(NamedTuple):
     headers: Mapping[str, str]
     """The headers, by lower-case name. The values of a repeated header are joined with `, `."""
     address: str
-    """The caller's address or, behind a proxy of `server.proxies`, the address that the proxy
-    forwards."""
+    """The caller's address or, behind a proxy listed in `server.proxies`, the address that the
+    proxy forwards."""
 
 
 class Authenticator:

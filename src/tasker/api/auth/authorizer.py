@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.auth")
 
 _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
-"""Permissions to create named objects; error responses for them do not reveal whether an object
-exists."""
+"""Permissions to create named objects. If one is missing, the response is always 403, which does
+not reveal whether the object exists."""
 
 _READING = ("read", "list")
 _READ_AS = {"signals": "tasks", "payloads": "tasks"}

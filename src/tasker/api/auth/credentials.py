@@ -10,8 +10,13 @@ from tasker.api.headers import first_header
 Reason = Literal["missing", "malformed", "invalid", "expired", "revoked"]
 
 MESSAGES: Mapping[Reason, str] = {
-    "missing": "Send an API key or a token: `Authorization: Bearer ...`, or `X-API-Key: ...`.",
-    "malformed": "A credential is written as `Authorization: Bearer ...` or `X-API-Key: ...`.",
+    "missing": (
+        "Send an API key or a token as `Authorization: Bearer ...`, or an API key as"
+        " `X-API-Key: ...`."
+    ),
+    "malformed": (
+        "The credential is malformed: send `Authorization: Bearer ...` or `X-API-Key: ...`."
+    ),
     "invalid": "The credential is not valid on this server.",
     "expired": "The credential has expired.",
     "revoked": "The credential was revoked.",
@@ -21,7 +26,8 @@ MESSAGES: Mapping[Reason, str] = {
 KEY_PREFIX = "tsk_"
 _LONGEST_NAME = 255
 NOT_A_NAME = (
-    f"not a name of 1 to {_LONGEST_NAME} printable characters without leading or trailing spaces"
+    f"not a valid name (1 to {_LONGEST_NAME} printable characters without leading or trailing"
+    " spaces)"
 )
 _MOST = 16 << 10  #: characters of a credential
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.ASCII | re.IGNORECASE)

@@ -32,7 +32,7 @@ _MAX_KEYS = 100  #: keys
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: no decompression bombs
 
 KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
-"""The keys by id, each with the algorithm that it is restricted to, or None."""
+"""The keys by id. Each has the algorithm to which it is restricted, or None if there is none."""
 
 
 class PublishedKeySet:
@@ -68,7 +68,7 @@ class PublishedKeySet:
             await self._refetch_keys()
             age = self._cache_age()
             if age is None or age > self._refresh + self._stale:
-                raise KeysUnavailable("the keys that verify tokens cannot be fetched")
+                raise KeysUnavailable("the keys for verifying tokens cannot be fetched")
         key = self._find_key(kid, algorithm)
         if key is None:
             await self._refetch_keys()

@@ -82,7 +82,7 @@ class ApiKeyCache:
         """
         known = await self._known.get(prefix)
         if known is None:
-            raise NotAuthenticated("invalid", f"key {prefix}: the key does not exist")
+            raise NotAuthenticated("invalid", f"key {prefix} does not exist")
         return await self._check_active(known)
 
     async def _check_active(self, known: "_KnownKey") -> Principal:

@@ -14,22 +14,23 @@ class Principal:
     """The caller of a request, with its permissions."""
 
     name: str
-    """The caller's name in the audit log, in `created_by`, in lists of approvers and for the rate
-    limit."""
+    """The caller's name, used in the audit log, in `created_by`, in lists of approvers and for the
+    rate limit."""
 
     permissions: frozenset[Permission] | None = frozenset()
-    """The permissions; None if the credential lists none, which by default permits nothing."""
+    """The permissions; None if the credential lists none. By default, the caller may then do
+    nothing."""
 
     namespaces: frozenset[str] | None = frozenset()
     """Namespaces that the permissions apply to; None means all."""
 
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
-    """The caller's groups, which assignees of the form `role:NAME` match."""
+    """The caller's groups. An assignee `role:NAME` stands for the members of the group `NAME`."""
 
     handlers: frozenset[str] = frozenset()
-    """Names of the handlers that the caller's workers may serve, such as `payments.*`; if empty,
-    all."""
+    """Handlers that the caller's workers may serve, as names or patterns such as `payments.*`; if
+    empty, they may serve all handlers."""
 
     team: str | None = None
     admin: bool = False
@@ -42,7 +43,7 @@ class Principal:
     """Description of the credential for the log: `key 0f3a...` or `token`."""
 
     via_session: bool = False
-    """Whether the caller is a person in the web UI."""
+    """Whether the caller is a person who is logged in to the web UI."""
 
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The claims of its token."""

@@ -36,7 +36,8 @@ log = logging.getLogger("tasker.auth")
 CSRF = "x-csrf"
 COOKIE = "tasker_session"
 HOST_COOKIE = f"__Host-{COOKIE}"
-"""The cookie's name over HTTPS at the root of a host, where only this host can set it."""
+"""The cookie's name if the server runs over HTTPS at the root of a host. Browsers let only that
+host set a cookie with this prefix."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOUCH = 60.0  #: seconds between two updates of a session's `seen_at`

@@ -172,7 +172,7 @@ async def list_core_tasks(
     if last > _MOST:
         raise Problem(
             "invalid_request",
-            f"query.page: only the newest {_MOST:,} tasks can be listed; use /v1/tasks for more",
+            f"query.page: only the newest {_MOST:,} tasks can be listed; /v1/tasks lists more",
         )
     tasks = await api.store.list_tasks(
         TaskFilter(

@@ -108,7 +108,7 @@ class CoreTask(CoreTaskHead):
     parent_correlation_id: str | None
     ready_steps: int
     steps: list[CoreStepReadiness]
-    """The steps; empty in lists and in responses to a creation."""
+    """The steps; empty in lists and in responses to creation requests."""
 
 
 @documented
@@ -195,7 +195,7 @@ class CoreStepAudit(TypedDict):
     success: bool
     execution_time_ms: int | None
     result: Any
-    """Set for the attempt that produced the step's result; otherwise null."""
+    """The step's result, for the attempt that produced it; otherwise null."""
     step_name: str
     from_state: str
     to_state: str

@@ -120,7 +120,8 @@ class FoundingQuery(BaseModel):
     TASKS_CREATE,
     response=FoundingTask | Delegated,
     status=201,
-    description="The task was created; the response to a `workflow_name` is a `Delegated`.",
+    description="The task was created. If the request has a `workflow_name`, the response is a "
+    "`Delegated`.",
     extra_responses={200: ExtraResponse(FoundingTask | Delegated, _FOUND)},
     refuses=CREATES,
 )
@@ -145,7 +146,7 @@ async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTa
     TASKS_CREATE,
     response=FoundingTask,
     status=201,
-    description="The task was created; workers run it.",
+    description="The task was created, and workers will run it.",
     extra_responses={200: ExtraResponse(FoundingTask, _FOUND)},
     refuses=CREATES,
 )

@@ -26,7 +26,7 @@ class FoundingFields(TaskView):
     initiator: str
     """The same as `created_by`."""
     source_system: str
-    """The name, or `unknown` if the task has none."""
+    """The source system's name, or `unknown` if the task has none."""
     parent_correlation_id: str | None
     completed_at: datetime | None
     """The same as `ended_at`."""
@@ -83,7 +83,7 @@ class HandlerEntry(TypedDict):
     step_count: int
     step_names: list[str]
     versions: list[str]
-    """All approved versions with that name, in ascending order."""
+    """All approved versions of the template, in ascending order."""
     latest_version: str
     handler_count: int
     """How many versions there are."""

@@ -69,7 +69,8 @@ class BulkOperationBody(RequestBody):
 
     action: BulkAction
     filter: BulkFilter | None = None
-    """Filter for the tasks to change: open tasks to cancel, or failed tasks to retry or resolve."""
+    """Filter for the tasks to change. Only open tasks are cancelled, and only failed tasks are
+    retried or resolved."""
     ids: Annotated[list[Uuid], Field(min_length=1, max_length=limits.BULK_IDS)] | None = None
     steps: Annotated[list[Line], Field(min_length=1, max_length=100)] | None = None
     """Names of the steps to retry. By default, all failed steps."""
@@ -85,9 +86,8 @@ class BulkOperationBody(RequestBody):
     dry_run: bool = False
     """Whether to count the tasks without changing any."""
     token: Annotated[str, Field(max_length=100)] | None = None
-    """The token of a dry run with the same action, tasks and options. The operation then concerns
-    the tasks created before the dry run, and a repeated request returns the same operation.
-    """
+    """The token of a dry run with the same action, tasks and options. The operation then changes
+    only tasks created before the dry run, and a repeated request returns the same operation."""
 
     @model_validator(mode="after")
     def _require_one_source(self) -> "BulkOperationBody":

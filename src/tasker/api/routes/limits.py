@@ -83,7 +83,7 @@ async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
     elif await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
         raise Problem(
             "forbidden",
-            f"only administrators of all namespaces may set limits for {SHARED} keys",
+            f"Only administrators of all namespaces may set limits for {SHARED!r} keys.",
         )
 
 

@@ -265,7 +265,7 @@ async def drain_worker(
     if visible is not None and not visible.issuperset(await _worker_namespaces(api, worker)):
         raise Problem(
             "forbidden",
-            f"Worker {worker} serves namespaces for which the credential may not drain workers.",
+            f"Worker {worker} serves namespaces in which the credential may not drain workers.",
             permission=str(WORKERS_DRAIN),
         )
     await caller_client(request, api).drain_worker(worker, reason=body.reason)

@@ -79,8 +79,8 @@ class ScheduleFields(RequestBody):
     """What happens at a tick if the task of the previous tick is still open."""
 
     catch_up: Length = "6h"
-    """Maximum age of a missed tick that still gets a task, for example after an outage of all
-    workers: 1 minute to 30 days."""
+    """Maximum age, from 1 minute to 30 days, at which a missed tick still gets a task, for example
+    after an outage of all workers."""
 
     jitter: Length = 0
     """Maximum delay of a task's start, at most 1 day."""
@@ -123,7 +123,7 @@ class ScheduleWithTemplate(ScheduleFields):
     @classmethod
     def _reject_namespace(cls, template: object) -> object:
         if isinstance(template, str) and "." in template:
-            raise ValueError("must not contain the namespace: the field 'namespace' names it")
+            raise ValueError("must not contain the namespace: give it in the field 'namespace'")
         return template
 
 
@@ -159,7 +159,7 @@ class SchedulePreviewBody(ScheduleFields):
     name: Name = "preview"
     count: Annotated[int, Field(ge=1, le=limits.TICKS_PREVIEWED)] = PREVIEW
     after: StartTime | None = None
-    """The time before the first tick. By default, now."""
+    """The time after which the first tick is computed. By default, now."""
 
 
 class BackfillBody(RequestBody):

@@ -111,7 +111,8 @@ async def get_session(request: Request, api: ApiServicesOf) -> JsonResponse:
     "/oidc/start",
     response=None,
     status=307,
-    description="A redirect to the identity provider's login page, with a cookie for the return.",
+    description="A redirect to the identity provider's login page; `Set-Cookie` contains a cookie "
+    "for the callback.",
     refuses=("invalid_request",),
 )
 async def begin_login(
@@ -147,9 +148,8 @@ async def begin_login(
     response=None,
     status=303,
     description="A redirect to the requested page of the UI; `Set-Cookie` contains the session's "
-    "cookie. If the login is rejected, a redirect to the login page, with the reason "
-    "in the query"
-    " parameter `problem`.",
+    "cookie. If the login is rejected, a redirect to the login page, with the reason in the query "
+    "parameter `problem`.",
     refuses=("invalid_request", "rate_limited"),
 )
 async def finish_login(request: Request, api: ApiServicesOf) -> Response:

@@ -28,7 +28,7 @@ class SignalBody(RequestBody):
     payload: Any = None
     """At most 64 KiB."""
     id: str | None = None
-    """A signal with the same name and id is stored once."""
+    """Signals with the same name and id are stored only once."""
     reason: Text = ""
     """The reason for the signal, which the task's audit log records."""
 
@@ -43,7 +43,7 @@ class BroadcastBody(RequestBody):
     payload: Any = None
     """At most 64 KiB."""
     id: str | None = None
-    """A broadcast with the same name, key and id is stored once."""
+    """Broadcasts with the same name, key and id are stored only once."""
     namespace: Namespace = DEFAULT_NAMESPACE
     """Namespace of the waiting tasks."""
 
@@ -54,8 +54,8 @@ class BroadcastBody(RequestBody):
     SIGNALS_SEND,
     response=SignalSent,
     status=201,
-    description="The signal was stored. If a step waits for it, `step` names the step that "
-    "received it.",
+    description="The signal was stored. If a step was waiting for it, `step` is the name of that "
+    "step.",
     extra_responses={200: ExtraResponse(SignalSent, "A signal with this id was already sent.")},
     refuses=(*READS_BODY, "not_found", "wrong_status", "too_many_signals", "invalid_input"),
 )

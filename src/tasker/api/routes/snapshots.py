@@ -34,7 +34,7 @@ _MOST_CHILDREN = 100
     "/snapshot",
     TASKS_READ,
     response=SnapshotView,
-    extra_responses={304: ExtraResponse(None, "The snapshot still has the request's ETag.")},
+    extra_responses={304: ExtraResponse(None, "The snapshot's ETag still matches the request's.")},
     refuses=("not_found",),
 )
 async def get_task_snapshot(
@@ -85,7 +85,7 @@ async def explain_task(
     task_id: TaskPath,
     step: Annotated[
         Line | None,
-        Query(description="Name of a step; by default, the action applies to the whole task."),
+        Query(description="Name of a step. By default, the whole task is explained."),
     ] = None,
 ) -> JsonResponse:
     """Explain why a task or a step does not run, most important reason first."""
@@ -99,7 +99,7 @@ class ActionPreviewBody(RequestBody):
 
     action: TaskAction
     steps: Annotated[list[Line], Field(max_length=1000)] | None = None
-    """Names of steps. By default, all steps that the action applies to."""
+    """Names of the steps. By default, all steps to which the action applies."""
     reset_attempts: bool = False
     """Whether retried steps get as many attempts as their retry policies allow instead of only one
     more."""

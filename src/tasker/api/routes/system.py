@@ -167,14 +167,13 @@ class FailureTriageBody(RequestBody):
 
     namespace: Namespace
     assignee: Annotated[str, Field(max_length=LONGEST_ASSIGNEE)] | None = None
-    """The person or team to which the cause is assigned; "" for none."""
+    """The person or team to whom the cause is assigned; "" removes the assignment."""
     note: Text | None = None
     muted_until: Instant | None = None
     """Time until which the cause is muted. If this field or `muted_below` is present, even as null,
     both fields are replaced."""
     muted_below: Version | None = None
-    """Version of the workflow below which the cause is muted: it is muted while it occurs only in
-    lower versions."""
+    """A version of the workflow: the cause is muted as long as it occurs only in lower versions."""
     reason: Text = ""
 
 

@@ -132,7 +132,8 @@ class AttributeQuery(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     attribute: Annotated[list[Attribute], Field(max_length=20)] = Field(default_factory=list)
-    """An attribute as `NAME=VALUE`. The parameter may be repeated, but each name only once."""
+    """An attribute as `NAME=VALUE`. The parameter may be repeated, but each name may occur only
+    once."""
 
     @field_validator("attribute")
     @classmethod
@@ -173,7 +174,7 @@ class RetryBody(RequestBody):
     """Gives failed steps another attempt."""
 
     steps: Annotated[list[Line], Field(max_length=STEPS_PAGE)] | None = None
-    """Names of steps. By default, all failed steps."""
+    """Names of the steps to retry. By default, all failed steps."""
     reset_attempts: bool = False
     """Whether the steps get as many attempts as their retry policies allow instead of only one
     more."""
@@ -229,9 +230,9 @@ async def create_task(
     TASKS_CREATE,
     response=TasksCreated,
     status=201,
-    description="All tasks were created, or found by their idempotency keys.",
+    description="Each task was created or already existed under its idempotency key.",
     extra_responses={
-        200: ExtraResponse(TasksCreated, "Tasks with all these idempotency keys already exist.")
+        200: ExtraResponse(TasksCreated, "All tasks already existed under their idempotency keys.")
     },
     refuses=CREATES,
 )
@@ -325,7 +326,7 @@ def task_page(
     "/{task_id}",
     TASKS_READ,
     response=TaskView,
-    extra_responses={304: ExtraResponse(None, "The task still has the request's ETag.")},
+    extra_responses={304: ExtraResponse(None, "The task's ETag still matches the request's.")},
     refuses=_MISSING,
 )
 async def get_task(
@@ -468,7 +469,7 @@ class RevealBody(RequestBody):
     ]
     """For the audit log."""
     step: Line | None = None
-    """Name of a step; by default, the task and all of its steps, at most 1,000."""
+    """Name of a step. By default, the task and its steps (at most 1,000) are revealed."""
 
 
 @routes.add(

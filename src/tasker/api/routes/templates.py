@@ -337,7 +337,7 @@ async def _authorize_shared_limits(request: Request, templates: Sequence[Templat
         raise Problem(
             "forbidden",
             f"Only administrators of all namespaces may set the limit of {keys[0]!r}; use"
-            " the key without a concurrency and a rate.",
+            " the key without `concurrency` and `rate`.",
         )
 
 
@@ -356,8 +356,8 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
             if not await is_allowed_in(request, TASKS_CREATE, namespace, name):
                 raise Problem(
                     "forbidden",
-                    f"The step {step.name!r} runs tasks of {namespace}.{name}; to register it, you"
-                    f" need the permission {TASKS_CREATE} for them.",
+                    f"The step {step.name!r} runs tasks of {namespace}.{name}; to register the"
+                    f" template, you need the permission {TASKS_CREATE} for these tasks.",
                     permission=str(TASKS_CREATE),
                     namespace=namespace,
                 )

@@ -47,7 +47,7 @@ class NewWebhookBody(RequestBody):
 
     namespace: Namespace
     name: str
-    """Letters, digits, `_` and `-`, at most 128."""
+    """At most 128 letters, digits, `_` and `-`."""
     url: Url
     events: Patterns = Field(default_factory=lambda: ["*"])
     """Event names or prefixes such as `payment.*`; `*` for all."""
@@ -65,7 +65,7 @@ class WebhookChangeBody(RequestBody):
     events: Patterns | None = None
     include: Include | None = None
     paused: bool | None = None
-    """Whether the webhook is paused; meanwhile, its events wait."""
+    """Whether the webhook is paused. While it is paused, its events wait."""
     reason: Text = ""
     """For the audit log."""
 

@@ -35,7 +35,7 @@ class WorkerAction(NamedTuple):
 
     summary: str
     waits: bool = False
-    """Whether the route waits for work, and stops waiting when the caller disconnects."""
+    """Whether the route may wait before it responds; the wait ends if the caller disconnects."""
 
 
 ACTIONS: Mapping[str, WorkerAction] = {
@@ -88,7 +88,9 @@ class WorkerRoute(PathGroupRoute):
         scope["state"]["principal"] = principal
         allowed = await api.authorizer.visible_namespaces(principal, WORKERS_RUN)
         if api.closing.is_set() and action in ("register", "claim"):
-            raise Problem("draining", "The server is shutting down; use another server or wait.")
+            raise Problem(
+                "draining", "The server is shutting down; use another server or try again later."
+            )
         workers = api.remote_workers
         if action == "register":
             body = _parse_json_object(scope, await read_body(receive))
@@ -204,7 +206,8 @@ def _check_worker_owner(
     if allowed is not None and not worker.namespaces <= allowed:
         raise Problem(
             "forbidden",
-            "The credential may no longer serve all namespaces of the worker: register again.",
+            "The credential may no longer serve all namespaces of the worker: register the worker"
+            " again.",
             permission=str(WORKERS_RUN),
         )
 
@@ -238,7 +241,7 @@ def _document_route(
     async def endpoint() -> None: ...
 
     endpoint.__name__ = name
-    endpoint.__doc__ = f"{summary}.\n\nSee `docs/worker-protocol.md`: unknown fields are ignored."
+    endpoint.__doc__ = f"{summary}.\n\nSee `docs/worker-protocol.md`. Unknown fields are ignored."
     routes.add(
         method,
         path,
@@ -255,7 +258,7 @@ _document_route(
     *READS_BODY, "protocol_unsupported", "draining",
 )  # fmt: skip
 _document_route(
-    "DELETE", "/{worker}", "retire_worker", "Return a worker's steps and end its lease",
+    "DELETE", "/{worker}", "retire_worker", "Release a worker's steps and end its lease",
     204, "unknown_worker",
 )  # fmt: skip
 for _name, _action in ACTIONS.items():

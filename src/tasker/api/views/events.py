@@ -12,7 +12,7 @@ class EventList(TypedDict):
 
     events: list[Event]
     next_cursor: int | None
-    """The `cursor` of the next, older page; null on the last one."""
+    """The `cursor` of the next page of older entries; null on the last page."""
 
 
 class WebhookList(TypedDict):
@@ -27,7 +27,7 @@ class DeliveryList(TypedDict):
 
     deliveries: list[Delivery]
     next_cursor: int | None
-    """The `cursor` of the next, older page; null on the last one."""
+    """The `cursor` of the next page of older entries; null on the last page."""
 
 
 class WebhookDeleted(TypedDict):

@@ -24,7 +24,7 @@ class LimitView(TypedDict):
     """The key or pattern whose setting applies; null if the limits that templates declare apply."""
     running: int
     waiting: int
-    """Number of due steps that wait for the limit, counted up to 10,000."""
+    """Number of due steps that wait for the limit; at most 10,000 are counted."""
 
 
 @documented

@@ -17,7 +17,7 @@ class QueueView(TypedDict):
     due: int
     """Number of steps that a worker may claim now."""
     scheduled: int
-    """Number of steps that wait for a delay or a retry."""
+    """Number of steps that are delayed or waiting for a retry."""
     running: int
     paused: int
     """Number of enqueued steps that are paused; `due` and `scheduled` do not include them."""

@@ -22,7 +22,7 @@ class ScheduleView(TypedDict):
     template: str
     """Name of the template, in the schedule's namespace."""
     version: str
-    """The template version of the tasks, or a range of versions; "" means the latest release."""
+    """Template version, or range of versions, that the tasks use; "" means the latest release."""
     cron: str | None
     """A cron expression with five fields, in the local time of `timezone`."""
     every: str | None
@@ -42,7 +42,8 @@ class ScheduleView(TypedDict):
     """Inputs of the tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced
     by the tick's times."""
     declared_by: str | None
-    """The template version that declares the schedule; null if it was created through this API."""
+    """The template version that declares the schedule; null if the schedule was created through
+    this API."""
     paused: bool
     etag: str
     """A string that changes whenever the schedule is changed, but not at its ticks."""
@@ -53,7 +54,7 @@ class ScheduleView(TypedDict):
     last_task: str | None
     """The task of that tick."""
     buffered: int
-    """Number of ticks that wait for the end of the last tick's task."""
+    """Number of ticks that wait until the last tick's task ends."""
     created_by: str
     created_at: datetime
     updated_at: datetime

@@ -16,7 +16,8 @@ class SessionView(TypedDict):
     team: str | None
     roles: list[str]
     groups: list[str]
-    """The caller's groups, which assignees of the form `role:NAME` match; `*` means all."""
+    """The caller's groups; `*` means all. An assignee `role:NAME` stands for the members of the
+    group `NAME`."""
     auth: bool
     """Whether callers must authenticate."""
     methods: list[str]
@@ -25,7 +26,7 @@ class SessionView(TypedDict):
     """The value to send in the header `X-CSRF` with every request that changes data and carries the
     session cookie; null without a session."""
     expires_at: datetime | None
-    """Time at which the session ends at the latest."""
+    """The latest time at which the session ends."""
     now: datetime
     """The server's time."""
     version: str

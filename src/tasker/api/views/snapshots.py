@@ -100,8 +100,8 @@ class SnapshotView(TypedDict):
     worker: list[int | None]
     error: list[int | None]
     parents: list[list[int]]
-    """The dependencies that are in the columns. The first steps of an instance depend on the
-    spawner, and the join depends on the last steps of each instance."""
+    """For each step, the numbers of its dependencies that are in the columns. The first steps of an
+    instance depend on the spawner, and the join depends on the last steps of each instance."""
     group: list[str | None]
     """The group that the step belongs to."""
     paused: list[bool]

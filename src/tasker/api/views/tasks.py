@@ -22,10 +22,10 @@ class TaskView(DerivedStatuses, Task):
 
     times: PhaseTimes | None
     """Times by phase: each moment counts once, as `ran` if any step ran then, otherwise as
-    `queued`, `backoff` or `parked`; null in lists and in responses to a creation."""
+    `queued`, `backoff` or `parked`; null in lists and in responses to creation requests."""
 
     steps: Sequence[StepOverview]
-    """The steps in the template's order; empty in lists and in responses to a creation."""
+    """The steps in the template's order; empty in lists and in responses to creation requests."""
 
     current: CurrentStep | None
     """The step that best describes the task's state, in lists requested with `current=true`."""

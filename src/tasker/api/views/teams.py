@@ -19,7 +19,7 @@ class AuditEntryList(TypedDict):
 
     events: list[TeamEvent]
     next_cursor: int | None
-    """The `cursor` of the next, older page; null on the last one."""
+    """The `cursor` of the next page of older entries; null on the last page."""
 
 
 class KeyList(TypedDict):

@@ -462,7 +462,7 @@ class TestDeclaredSchedules(StoreTests):
 
         with pytest.raises(Refused, match="is declared by template suite"):
             await store.change_schedule(new, ACT)
-        with pytest.raises(Refused, match="change it there and register a new version"):
+        with pytest.raises(Refused, match="change the template and register a new version"):
             await store.delete_schedule("suite", "one.sync", ACT)
 
     async def test_registration_keeps_the_schedules_of_operators(self, store: Store) -> None:

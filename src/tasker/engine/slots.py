@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 _FAIR = 8  #: with a backlog, one in so many freed steps is left to claims by queue
-MOST_AHEAD = 500  #: steps that are claimed beyond what runs
+MOST_AHEAD = 800  #: steps that are claimed beyond what runs
 
 
 class Slots:
@@ -24,7 +24,7 @@ class Slots:
         ahead: Seconds of work that are claimed beyond what runs.
     """
 
-    def __init__(self, total: int, *, ahead: float = 0.02) -> None:
+    def __init__(self, total: int, *, ahead: float = 0.03) -> None:
         self.total = total
         self.taken = 0
         self.begun = 0  #: attempts that ever took a slot
@@ -56,7 +56,7 @@ class Slots:
         return self.total + self._ahead
 
     def limit_ahead(self, most: int) -> None:
-        """Claim at most so many steps, up to 500, beyond what runs."""
+        """Claim at most so many steps, up to 800, beyond what runs."""
         self._most_ahead = min(most, MOST_AHEAD)
 
     @property

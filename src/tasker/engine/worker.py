@@ -100,7 +100,7 @@ class Worker:
         Misuse: The handlers are not bound to any namespace.
     """
 
-    _AHEAD = 0.02  #: seconds of work that are claimed beyond what runs
+    _AHEAD = 0.03  #: seconds of work that are claimed beyond what runs
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ _MAX_KEYS = 100  #: keys
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: no decompression bombs
 
 KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
-"""The keys by id. Each has the algorithm to which it is restricted, or None if there is none."""
+"""The keys by id. Each has the algorithm to which it is restricted, or None if any may be used."""
 
 
 class PublishedKeySet:

@@ -88,7 +88,7 @@ def test_commands_that_need_a_store_refuse_a_server(url: str, tasker: Here) -> N
     ran = tasker("key", "list", "--server", url)
 
     assert 2 == ran.code
-    assert "needs a store" in ran.err
+    assert "needs the URL of a store" in ran.err
 
 
 def test_an_unreachable_server_is_reported(tasker: Here) -> None:

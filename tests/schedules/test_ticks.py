@@ -197,7 +197,11 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
         ({"every": 60, "catch_up": 1}, "catch_up", "from 1 minute to 30 days"),
         ({"every": 60, "jitter": "2d"}, "jitter", "at most 1 day"),
         ({"every": 60, "priority": 5}, "priority", "from 0 to 4"),
-        ({"every": 60, "context": {"a": ["{tick.day}"]}}, "context", "{tick.day} is unknown"),
+        (
+            {"every": 60, "context": {"a": ["{tick.day}"]}},
+            "context",
+            "unknown placeholder {tick.day}",
+        ),
         ({"every": 60, "context": {"a": "{tick.date"}}, "context", "is unmatched"),
         ({"every": 60, "context": {"a": "x" * 70_000}}, "context", "the limit is 65,536"),
     ],

@@ -167,7 +167,7 @@ environments:
         (
             ["map: {over: input.x}", "steps: [{name: a, dependencies: [list]}]"],
             "steps[1].steps[0].dependencies[0]",
-            "let 'work' depend on 'list'",
+            "make 'work' depend on 'list'",
         ),
         (["batch: {total: 5}"], "steps[1].batch", "'size' is missing"),
         (["batch: {total: 5, size: 0}"], "steps[1].batch.size", "an integer from 1"),

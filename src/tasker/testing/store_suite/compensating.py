@@ -408,7 +408,9 @@ class TestFailedCompensation(StoreTests):
             store.retry_steps(task_id, ACT, steps=[3]),
             store.resolve_step(task_id, 3, None, ACT),
         ):
-            with pytest.raises(CompensationStarted, match="only compensating steps can be retried"):
+            with pytest.raises(
+                CompensationStarted, match="Only compensating steps can still be retried"
+            ):
                 await act
 
     @pytest.mark.parametrize("resolved", [True, False])

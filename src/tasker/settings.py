@@ -151,8 +151,8 @@ class _CommonWorkerSettings(SettingsSection):
     >= 1 s. A worker renews its lease each time a third of this time has passed."""
 
     grace: Seconds = timedelta(seconds=20)
-    """How long running attempts may take to finish at shutdown. Attempts that are still running
-    after that are released."""
+    """How long running attempts may take to finish at shutdown. Attempts that take longer are
+    released."""
 
     poll: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=1)
     """Maximum time between two claims of an idle worker."""
@@ -172,8 +172,8 @@ class _CommonWorkerSettings(SettingsSection):
     not read them again."""
 
     processes: Annotated[int, Field(ge=0)] = 0
-    """Maximum number of processes for handlers with `process=True`; they are started when needed. 0
-    means one per core."""
+    """Maximum number of processes for handlers with `process=True`; processes are started when
+    needed. 0 means one per core."""
 
     retention: Annotated[Seconds, _duration_between("1s")] | None = None
     """How long a task is kept after its end if its template sets no `retention`; if absent, the
@@ -203,11 +203,11 @@ class _CommonWorkerSettings(SettingsSection):
     """Whether the worker also delivers events to webhooks."""
 
     public_url: str | None = None
-    """URL of the server for other systems, such as `https://tasker.example.com`; `completion_url`
-    begins with it. If absent, `completion_url` is only a path."""
+    """Public URL of the server, such as `https://tasker.example.com`, with which `completion_url`
+    begins. If absent, `completion_url` is only a path."""
 
     http: bool = False
-    """Whether the worker also runs `http:` steps, the requests that templates declare."""
+    """Whether the worker also runs `http:` steps, which are HTTP requests declared in templates."""
 
     http_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that `http:` steps and webhooks may reach, such as `10.1.0.0/16`; if empty,
@@ -257,8 +257,8 @@ class WorkerSection(_CommonWorkerSettings):
 
     metrics: str | None = None
     """Address at which a worker serves `/metrics`, `/live` and `/ready`, such as
-    `127.0.0.1:9100`; if absent, it serves none of them. A worker inside a server includes its
-    metrics in the server's `/metrics`."""
+    `127.0.0.1:9100`; if absent, it serves none of them. The metrics of a worker inside a server are
+    part of the server's `/metrics`."""
 
     def worker_settings(self, environment: str | None) -> WorkerSettings:
         """Return the settings of a worker."""
@@ -302,7 +302,7 @@ class ServerSettings(SettingsSection):
     bulk, or settles a remote worker's attempts."""
 
     bulk_tasks: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Maximum number of tasks that one request creates."""
+    """Maximum number of tasks that one request may create."""
 
     timeout: Seconds = timedelta(seconds=30)
     """Time limit of a request. Long polls and streams are exempt."""
@@ -324,8 +324,8 @@ class ServerSettings(SettingsSection):
 
     connections: Annotated[int, Field(ge=1)] = 5000
     """Maximum number of open connections. When this number is reached, a new connection replaces
-    the oldest connection that has no request in progress. The server lowers the number at startup
-    if the process may not open enough files."""
+    the oldest connection that has no request in progress. If the process is not allowed to open
+    that many file descriptors, the server lowers this maximum at startup."""
 
     connections_per_address: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of open connections from one address that is not among `proxies`."""
@@ -335,16 +335,17 @@ class ServerSettings(SettingsSection):
     connection or, on a connection that is already in use, from the request's first byte."""
 
     workers: Annotated[int, Field(ge=1)] = 1000
-    """Maximum number of remote workers with waiting claims and renewals, which do not count towards
-    `streams`."""
+    """Maximum number of remote workers that may wait for claims and renewals. These requests do not
+    count towards `streams`."""
 
     worker_lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
     """How long a remote worker may go without renewing its lease before other workers take over its
     steps, >= 1 s."""
 
     public_url: str | None = None
-    """URL of the server for the other systems that complete remote workers' external steps; if
-    absent, these systems get only a path."""
+    """Public URL of the server, such as `https://tasker.example.com`, for the completion of remote
+    workers' external steps and the callback of logins. If absent, `completion_url` is only a path,
+    and the callback is at the address that the browser used."""
 
     results: SchemaMismatchAction = SchemaMismatchAction.WARN
     """What to do with a result from a remote worker that does not match its step's `result_schema`:
@@ -392,15 +393,16 @@ class TokenClaimNames(SettingsSection):
     email address."""
 
     email: str = "email"
-    """The claim with the caller's email address. The policy of a namespace identifies its approvers
-    by this address."""
+    """The claim with the caller's email address. A namespace's policy identifies its approvers by
+    this address."""
 
     permissions: tuple[str, ...] = ("permissions", "scope")
     """The claims that contain permissions; the value of each is a list or a space-separated string.
     Unknown permissions are ignored."""
 
     roles: str = "roles"
-    """The claim that contains names of roles, as a list or a space-separated string."""
+    """The claim that contains the names of the caller's roles, as a list or a space-separated
+    string."""
 
     namespaces: str = "namespaces"
     """The claim with the namespaces in which the permissions and roles apply, as a list or a
@@ -491,7 +493,7 @@ class AuthSettings(SettingsSection):
     """Names of the claims in tokens."""
 
     trust_email: bool = False
-    """Whether an email address is trusted if the token has no claim `email_verified`. Anyone who
+    """Whether an email address is trusted if the token has no `email_verified` claim. Anyone who
     can choose an email address at the identity provider can then act as the owner of that address,
     even as an approver."""
 
@@ -499,14 +501,14 @@ class AuthSettings(SettingsSection):
     """Roles for tokens that contain neither permissions nor roles."""
 
     default_namespaces: tuple[str, ...] = ()
-    """Namespaces for tokens without a claim for namespaces; `*` means all."""
+    """Namespaces for tokens that name no namespaces; `*` means all."""
 
     roles: dict[str, tuple[str, ...]] = {}
     """Additional roles, each with its permissions."""
 
     coordinator: str | None = None
-    """The class that authorizes requests, written `package.module:Class`. If absent, only the
-    caller's permissions and namespaces count."""
+    """The class that authorizes requests, written `package.module:Class`. If absent, the caller's
+    permissions and namespaces alone decide."""
 
     authenticator: str | None = None
     """The class that authenticates requests with neither an API key nor an accepted token, written
@@ -610,8 +612,8 @@ class TelemetrySection(SettingsSection):
     """Export of traces and metrics to collectors."""
 
     traces: bool = False
-    """Whether spans and metrics are sent over OTLP, to the destination that the environment
-    variables `OTEL_*` set."""
+    """Whether spans and metrics are sent over OTLP, to the destination set by the `OTEL_*`
+    environment variables."""
 
     service: str = "tasker"
     """The name of this service in traces."""

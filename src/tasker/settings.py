@@ -464,7 +464,7 @@ class AuthSettings(SettingsSection):
 
     jwks_allow_http: bool = False
     """Whether keys may be fetched from another machine over plain HTTP. Anyone who controls the
-    network in between could then forge tokens."""
+    network to that machine could then forge tokens."""
 
     jwks_refresh: Annotated[Seconds, _duration_between("10s")] = timedelta(minutes=10)
     """How long the server uses the published keys before it fetches them again."""
@@ -632,7 +632,7 @@ class Settings(SettingsSection):
     """The environment whose overrides apply to templates; if absent, no overrides apply."""
 
     policies: Path | None = None
-    """A file of namespace policies to declare when the server starts."""
+    """A file of namespace policies that the server declares when it starts."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum level of the log records that are written."""

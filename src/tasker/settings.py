@@ -292,7 +292,8 @@ class ServerSettings(SettingsSection):
     and `{to}`. If absent, the web UI has no such link."""
 
     docs: bool = False
-    """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
+    """Whether the server describes its API on an interactive page at `/docs`. The page loads
+    scripts from another host."""
 
     body_bytes: Annotated[int, Field(ge=1)] = 2 << 20
     """Maximum size of a request's body, in bytes."""
@@ -311,7 +312,7 @@ class ServerSettings(SettingsSection):
     """Maximum time that a request may wait for a task."""
 
     longest_stream: Seconds = timedelta(hours=1)
-    """Maximum time that a stream of events stays open. The server then closes it, and the client
+    """Maximum time that a stream of events stays open before the server closes it and the client
     reconnects."""
 
     concurrency: Annotated[int, Field(ge=1)] = 1000

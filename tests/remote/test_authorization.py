@@ -107,15 +107,17 @@ async def test_a_worker_with_a_refused_handler_survives_a_restart_of_the_server(
     app = create_app(store, auth=AuthSettings(enabled=True))
     async with await caller(store, app, "worker", ["shop"]) as api:
         handlers = [
-            {"name": "look_up", "namespaces": ["shop"]},
             {"name": "pay", "namespaces": ["bank"]},
+            {"name": "look_up", "namespaces": ["shop"]},
         ]
         body = {"protocol": 1, "name": "w", "slots": 1, "handlers": handlers}
         registered = await api.call("/v1/workers", body, 201)
     assert ["pay"] == registered["refused"]
 
     restarted = create_app(store, auth=AuthSettings(enabled=True))
-    assert await restarted.state.tasker.remote_workers.find_worker(int(registered["worker"]))
+    worker = await restarted.state.tasker.remote_workers.find_worker(int(registered["worker"]))
+    look_up = worker.registration.find_handler("look_up", "shop")
+    assert 1 == look_up.place  # refused handlers keep theirs
 
 
 async def test_children_in_the_default_namespace_need_the_permission_too(store: Store) -> None:

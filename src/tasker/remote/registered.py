@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from tasker.engine.slots import MOST_AHEAD
 from tasker.model import ENGINE, Claim, Queue, WorkerId
@@ -12,6 +13,16 @@ from tasker.remote.tickets import Ticket
 from tasker.store.protocol import Store
 
 _MOST = 10_000  #: workers in memory; the oldest are read again when they are needed
+
+
+class StepAssignment(NamedTuple):
+    """The handler that a worker runs for a step of a template."""
+
+    handler_index: int | None
+    """Index of the handler in the worker's registration, if it is known."""
+
+    readable: Sequence[tuple[str, int]]
+    """Names and numbers of the steps whose results the handler gets."""
 
 
 class RegisteredWorker:
@@ -63,7 +74,7 @@ class RegisteredWorker:
         self.seen = 0  #: how many of the server's list of queues were considered
         self.serves_gated = False
         self.gated_first = False
-        self._readable: dict[tuple[RemoteTemplate, int], Sequence[tuple[str, int]]] = {}
+        self._assignments: dict[tuple[RemoteTemplate, int], StepAssignment] = {}
 
     @property
     def room(self) -> int:
@@ -83,17 +94,23 @@ class RegisteredWorker:
         """Return whether a caller's credential registered it."""
         return (principal, credential) == (self.principal, self.registration.credential)
 
-    def list_readable_steps(self, template: RemoteTemplate, node: int) -> Sequence[tuple[str, int]]:
-        """Return names and numbers of the steps whose results the handler of a node gets."""
-        steps = self._readable.get((template, node))
-        if steps is None:
-            needs = self.registration.find_needed_results(
+    def assign_handler(self, template: RemoteTemplate, node: int) -> StepAssignment:
+        """Return the handler that the worker runs for a node of a template."""
+        assignment = self._assignments.get((template, node))
+        if assignment is None:
+            handler = self.registration.find_step_handler(
                 template.step_spec(node), template.template.namespace
             )
-            if len(self._readable) > _MOST:
-                self._readable.clear()
-            steps = self._readable[template, node] = template.list_readable_steps(node, needs)
-        return steps
+            assignment = StepAssignment(
+                None if handler is None else handler.place,
+                template.list_readable_steps(
+                    node, "ancestors" if handler is None else handler.needs
+                ),
+            )
+            if len(self._assignments) > _MOST:
+                self._assignments.clear()
+            self._assignments[template, node] = assignment
+        return assignment
 
 
 async def _all_namespaces() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from itertools import count
 from typing import NamedTuple
 
 from tasker import codec, versions
@@ -32,6 +33,9 @@ class RemoteHandler(NamedTuple):
     version."""
 
     namespaces: frozenset[str]
+
+    place: int | None
+    """Index in the registration's `handlers`; None if an earlier server stored it without."""
 
     def offers_version(self, required: str) -> bool:
         """Return whether it has a version that a step requires; "" requires none."""
@@ -70,7 +74,7 @@ class RemoteRegistration(NamedTuple):
                 f" {protocol!r:.20}",
                 path="$.protocol",
             )
-        registration = cls._parse_body(body)
+        registration = cls._parse_body(body, count())
         if not registration.handlers:
             raise InvalidRequest("`handlers` must contain at least one handler", path="$.handlers")
         for name, group in registration.handlers.items():
@@ -84,10 +88,15 @@ class RemoteRegistration(NamedTuple):
         return registration
 
     @classmethod
-    def _parse_body(cls, body: fields.JsonBody) -> "RemoteRegistration":
+    def _parse_body(
+        cls, body: fields.JsonBody, places: Iterable[int | None]
+    ) -> "RemoteRegistration":
         namespaces = frozenset(fields.read_texts(body, "namespaces"))
         given = fields.read_list(body, "handlers", dict, most=MOST_HANDLERS)
-        handlers = [_read_handler(each, namespaces) for each in given]
+        handlers = [
+            _read_handler(each, namespaces, place)
+            for each, place in zip(given, places, strict=False)
+        ]
         environment = body.get("environment")
         return cls(
             fields.read_text(body, "name"),
@@ -101,10 +110,11 @@ class RemoteRegistration(NamedTuple):
 
     @classmethod
     def from_json(cls, text: JsonText) -> "RemoteRegistration":
-        """Read what `dump` wrote."""
+        """Read what `to_json` wrote."""
         body = codec.loads(text)
         stored = {"credential": body["credential"], "permitted": tuple(body["permitted"])}
-        return cls._parse_body(body)._replace(**stored)
+        places = [each.get("place") for each in body["handlers"]]
+        return cls._parse_body(body, places)._replace(**stored)
 
     def to_json(self) -> JsonText:
         """Return the registration as JSON text."""
@@ -114,6 +124,7 @@ class RemoteRegistration(NamedTuple):
                 "needs": each.needs if isinstance(each.needs, str) else list(each.needs),
                 "versions": list(each.versions),
                 "namespaces": sorted(each.namespaces),
+                "place": each.place,
             }
             for group in self.handlers.values()
             for each in group
@@ -183,10 +194,9 @@ class RemoteRegistration(NamedTuple):
         handler = self.find_handler(queue.handler, queue.namespace, requirement.version)
         return handler is not None and set(requirement.labels) <= self.labels.items()
 
-    def find_needed_results(self, spec: StepSpec, namespace: str) -> str | tuple[str, ...]:
-        """Return the results that the handler of a step gets."""
-        handler = self.find_handler(spec.handler, namespace, spec.handler_version)
-        return handler.needs if handler else "ancestors"
+    def find_step_handler(self, spec: StepSpec, namespace: str) -> RemoteHandler | None:
+        """Return the handler that runs a step of a template in a namespace, or None."""
+        return self.find_handler(spec.handler, namespace, spec.handler_version)
 
 
 def _group_by_name(handlers: Iterable[RemoteHandler]) -> dict[str, tuple[RemoteHandler, ...]]:
@@ -218,7 +228,9 @@ def _read_labels(body: fields.JsonBody) -> Mapping[str, str]:
     return labels
 
 
-def _read_handler(body: fields.JsonBody, namespaces: frozenset[str]) -> RemoteHandler:
+def _read_handler(
+    body: fields.JsonBody, namespaces: frozenset[str], place: int | None
+) -> RemoteHandler:
     needs = body.get("needs", "ancestors")
     if isinstance(needs, str) and needs not in _NEEDS:
         raise InvalidRequest(
@@ -233,6 +245,7 @@ def _read_handler(body: fields.JsonBody, namespaces: frozenset[str]) -> RemoteHa
         needs if isinstance(needs, str) else fields.read_texts(body, "needs"),
         offered,
         frozenset(fields.read_texts(body, "namespaces")) or namespaces,
+        place,
     )
 
 

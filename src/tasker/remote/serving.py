@@ -61,6 +61,9 @@ def serialize_steps(
         text = tickets.sign(ticket)
         worker.given[text] = ticket
         body = _build_step_head(step, text)
+        index = worker.assign_handler(_remote_template(step.task), step.node).handler_index
+        if index is not None:
+            body["handler_index"] = index
         body.update(payload if left >= 0 or not served else {"payload": True})
         served.append(body)
     return served
@@ -73,7 +76,7 @@ def build_payload(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str,
     size, results = len(task.input.context) + len(claim.checkpoint or ""), {}
     failures = {}
     known, missed = task.known, task.missed
-    for name, no in worker.list_readable_steps(template, node):
+    for name, no in worker.assign_handler(template, node).readable:
         if not known >> no & 1 and no not in missed:
             continue
         text = task.results.get(no)

@@ -46,7 +46,8 @@ def test_the_typescript_quickstart_runs(tmp_path: Path) -> None:
     need("typescript")
     code = tmp_path / "code"
     code.mkdir()
-    names = ["handlers", "worker", "reserve", "index", "settle", "handlers.test", "client"]
+    names = ["handlers", "worker", "reserve", "versions", "index", "settle"]
+    names += ["handlers.test", "client"]
     for name, text in zip(names, blocks("typescript.md", "typescript"), strict=True):
         (code / f"{name}.ts").write_text(text)
     compile_typescript(code)

@@ -1,4 +1,4 @@
-import { PermanentError, RetryableError } from './errors.js';
+import { PermanentError, RetryableError, TaskerError } from './errors.js';
 import type { StepContext } from './context.js';
 import type { ClaimedStep } from './protocol.js';
 
@@ -10,7 +10,7 @@ export interface HandlerOptions {
   needs?: Needs;
   /** The namespaces that the handler runs for; default: those of the worker. */
   namespaces?: string[];
-  /** The handler's versions, such as `2.1.0`, for steps that require one. */
+  /** The handler's versions, such as `2.1.0` or `^1.0`, for steps that require one. */
   versions?: string[];
 }
 
@@ -138,18 +138,44 @@ export function handlerOf(given: Handler | StepHandlerClass): Handler {
   return { handlerName, ...options, call: (context) => new given().call(context) };
 }
 
-/** Return the handler that templates of a namespace call by a name, as the server finds it. */
+/**
+ * Require that the server can choose between handlers of one name: by their versions or namespaces.
+ *
+ * @param namespaces - those of handlers without their own.
+ * @throws TaskerError: it cannot, and one of them would never run.
+ */
+export function requireDistinct(handlers: readonly Handler[], namespaces: readonly string[]): void {
+  const known = new Set<string>();
+  for (const handler of handlers) {
+    const { handlerName, versions = [], namespaces: own = namespaces } = handler;
+    const key = JSON.stringify([dotted(handlerName), [...versions].sort(), [...own].sort()]);
+    if (known.has(key)) {
+      throw new TaskerError(
+        `the worker has two handlers ${handlerName} with the same versions and namespaces: give them` +
+          ' different `versions` or `namespaces`, or remove one',
+      );
+    }
+    known.add(key);
+  }
+}
+
+/** Return the handler that the server chose for a step; older servers leave it to the worker. */
 export function findHandler(handlers: readonly Handler[], claimed: ClaimedStep): Handler | undefined {
-  const { namespace } = claimed;
-  const name = claimed.handler.replaceAll('::', '.');
+  const { handler_index: index, namespace } = claimed;
+  if (typeof index === 'number') return handlers[index];
+  const name = dotted(claimed.handler);
   const prefix = `${namespace}.`;
   const short = name.startsWith(prefix) ? name.slice(prefix.length) : name;
-  const serves = ({ namespaces }: Handler) =>
-    namespaces === undefined || namespaces.includes(namespace) || namespaces.includes('*');
-  const known = new Map(
-    handlers.filter(serves).reverse().map((handler) => [handler.handlerName.replaceAll('::', '.'), handler]),
+  const serving = handlers.filter(
+    ({ namespaces }) => namespaces === undefined || namespaces.includes(namespace) || namespaces.includes('*'),
   );
-  return known.get(prefix + name) ?? known.get(name) ?? known.get(short);
+  const called = (wanted: string) => serving.find(({ handlerName }) => dotted(handlerName) === wanted);
+  return called(prefix + name) ?? called(name) ?? called(short);
+}
+
+/** Return a name as the server compares it. */
+function dotted(name: string): string {
+  return name.replaceAll('::', '.');
 }
 
 /**

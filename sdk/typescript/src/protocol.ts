@@ -61,6 +61,8 @@ export interface ClaimedStep extends Partial<Payload> {
   task_id: string;
   step: string;
   handler: string;
+  /** Which handler to call, of the registration's list; absent from older servers' answers. */
+  handler_index?: number | null;
   method?: string | null;
   namespace: string;
   template: string;

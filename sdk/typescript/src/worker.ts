@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { Api, type ConnectionOptions, LATER, sleep } from './api.js';
 import { TaskerError } from './errors.js';
-import { type Handler, handlerOf, type StepHandlerClass } from './handler.js';
+import { type Handler, handlerOf, requireDistinct, type StepHandlerClass } from './handler.js';
 import type { Logger } from './log.js';
 import { Outage } from './outage.js';
 import { PROTOCOL, type Registered } from './protocol.js';
@@ -10,6 +10,7 @@ import { Session } from './session.js';
 import { VERSION } from './version.js';
 
 export interface WorkerOptions extends ConnectionOptions {
+  /** Handlers of the same name need different `versions` or `namespaces`. */
   handlers: (Handler | StepHandlerClass)[];
   /**
    * The namespaces whose templates may call the handlers, `*` for all that the key may serve;
@@ -43,7 +44,7 @@ export class Worker {
   private readonly stopping = new AbortController();
   private done: Promise<void> = Promise.resolve();
 
-  /** @throws TaskerError: there are no handlers, or a handler has no namespace. */
+  /** @throws TaskerError: there are no handlers, a handler has no namespace, or one is given twice. */
   constructor(private readonly options: WorkerOptions) {
     this.api = new Api(options);
     this.handlers = options.handlers.map(handlerOf);
@@ -59,6 +60,7 @@ export class Worker {
           ' TASKER_NAMESPACE, or give the handler `namespaces`',
       );
     }
+    requireDistinct(this.handlers, this.namespaces);
   }
 
   /**

@@ -4,6 +4,8 @@ import {
   choose,
   defineHandler,
   ErrorType,
+  type Handler,
+  type HandlerOptions,
   PermanentError,
   RetryableError,
   type StepContext,
@@ -182,6 +184,20 @@ test('a worker without namespaces does not start', () => {
   delete process.env['TASKER_NAMESPACE'];
   assert.throws(() => new Worker({ handlers: [Reserve] }), /handler shop.reserve has no namespace/);
   assert.throws(() => new Worker({ handlers: [] }), /needs handlers/);
+});
+
+test('handlers of one name need different versions or namespaces', () => {
+  const pay = (options: HandlerOptions, name = 'shop.pay') => defineHandler(name, options, () => null);
+  const start = (...handlers: Handler[]) => new Worker({ namespaces: ['shop', 'eu'], handlers });
+
+  start(pay({}), pay({ versions: ['2.0.0'] }), pay({ versions: ['^1'] }), pay({ namespaces: ['eu'] }), pay({}, 'pay'));
+  const twice: [HandlerOptions, HandlerOptions][] = [
+    [{}, { namespaces: ['eu', 'shop'] }],
+    [{ versions: ['1.0.0', '^2'] }, { versions: ['^2', '1.0.0'] }],
+  ];
+  for (const [one, other] of twice) {
+    assert.throws(() => start(pay(one), pay(other, 'shop::pay')), /two handlers shop::pay with the same versions/);
+  }
 });
 
 test('log records and the last progress are kept', async () => {

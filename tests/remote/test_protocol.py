@@ -168,6 +168,25 @@ async def test_an_impossible_wait_fails_only_its_attempt(
     assert ["error", "complete"] == settled["settled"]
 
 
+async def test_an_attempt_that_is_over_does_not_affect_its_batch(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    for _ in range(2):
+        await api.create()
+    good, over = await hand.claim()
+    await api.call(f"/v1/tasks/{over['task_id']}/cancel")
+
+    settled = await hand.settle(
+        {
+            "ticket": over["ticket"],
+            "outcome": "parked",
+            "wait_for": {"delay_s": 60, "call": "sleep-1"},
+        },
+        {"ticket": good["ticket"], "outcome": "complete"},
+    )
+
+    assert ["refused", "complete"] == settled["settled"]
+
+
 async def test_a_settlement_sent_twice_is_refused_the_second_time(api: ApiClient) -> None:
     hand = await RemoteHand.register(api)
     await api.create()

@@ -7,7 +7,7 @@ from tasker.durable import DurableCall, DurableCallKind
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import park_step_in_store
 from tasker.engine.spawning import cancel_sibling_instances
-from tasker.errors import Misuse, ParkedForTask, ParkedForTime, WaitCycle
+from tasker.errors import AttemptCancelled, Misuse, ParkedForTask, ParkedForTime, WaitCycle
 from tasker.handlers.external import build_completion_wait
 from tasker.model import Claim, ExternalSpec, OutcomeCode, TaskId, released_outcome, sleep_outcome
 from tasker.remote import fields
@@ -73,6 +73,8 @@ class SettlementService:
                 verdict = await self._decide_outcome(
                     worker, place, step, reported[place], consequences
                 )
+            except AttemptCancelled:
+                continue  # the attempt had already ended: its outcome is refused
             except (Misuse, WaitCycle) as error:
                 verdict = self._judge.fail_invalid_outcome(step, error)
             if verdict is not None:

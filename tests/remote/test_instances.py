@@ -4,12 +4,15 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.api.api_client import ApiClient
 from tests.engine.factories import SOON
+from tests.remote.remote_worker import RemoteHand
 
 from tasker import Worker, parse_template
 from tasker.api import create_app
 from tasker.client import LocalClient
 from tasker.handlers.instances import Instances
+from tasker.model import Map, StepSpec, Template
 from tasker.remote.store import RemoteStore
 from tasker.remote.worker import RemoteWorker
 from tasker.store.protocol import Store
@@ -72,3 +75,34 @@ async def test_a_remote_worker_reads_all_instances_while_its_attempt_runs(store:
     assert 4 == len(sent)  # the last page is empty
     assert any(b'"items":{"number":17,"item":17}' in answer for answer in answers)
     assert (409, "attempt_cancelled") == (late.status_code, late.json()["code"])
+
+
+async def test_a_spawn_that_changed_is_refused_without_its_batch(
+    api: ApiClient, store: Store
+) -> None:
+    """A call adds the same instances in every attempt."""
+    visit = StepSpec(name="visit", spawning=Map(over="input.pages", item="page"))
+    template = Template(namespace="shop", name="crawl", version="1.0.0", steps=(visit,))
+    await store.register_template(template, registered_by="tests")
+    hand = await RemoteHand.register(api, ["visit"])
+    async with Worker(store, engine_only=True):
+        task = await api.create("shop.crawl", context={"pages": ["a", "b", "c"]})
+        steps: list[Any] = []
+        while len(steps) < 3:
+            steps += await hand.claim(wait_s=25)
+        changed, over, good = steps
+        spawn: Any = {"call": "spawn-1", "step": "visit"}
+        added = await hand.call("spawn", ticket=changed["ticket"], items=["d"], **spawn)
+
+        refused = await hand.call("spawn", 409, ticket=changed["ticket"], items=[1, 2], **spawn)
+        await hand.complete(over)
+        settled = await hand.settle(
+            {"ticket": changed["ticket"], "outcome": "spawned", "items": ["d", "e"], **spawn},
+            {"ticket": over["ticket"], "outcome": "spawned", "items": ["f"], **spawn},
+            {"ticket": good["ticket"], "outcome": "complete"},
+        )
+
+    assert (3, 1) == (added["first_instance"], added["instances"])
+    assert "durable_call_conflict" == refused["code"]
+    assert ["error", "refused", "complete"] == settled["settled"]
+    assert task["id"] == good["task_id"]

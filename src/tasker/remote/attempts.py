@@ -5,10 +5,11 @@ from typing import Any
 
 from tasker import codec
 from tasker.client import LocalClient
+from tasker.durable import DurableCallConflict
 from tasker.engine.instances import make_instance_reader
 from tasker.engine.logs import hide_secrets
 from tasker.engine.services import HandlerServices
-from tasker.errors import AttemptCancelled
+from tasker.errors import AttemptCancelled, PermanentError
 from tasker.handlers import LiveAttempt
 from tasker.handlers.context import require_same_instance_count
 from tasker.handlers.instances import PAGE, EnclosingInstances, plan_new_instances
@@ -105,7 +106,10 @@ class AttemptService:
         return await self.add_instances(await self._finder.find_running_step(worker, body), body)
 
     async def add_instances(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Add instances to the map that a step is part of."""
+        """Add instances to the map that a step is part of.
+
+        Raises: AttemptCancelled, DurableCallConflict, InvalidInput, Misuse, TooLarge.
+        """
         attempt = LiveAttempt(step.claim, step.task.input, {}, self._services())
         spawned, key = None, fields.read_text(body, "call", most=200)
         around = EnclosingInstances.for_step(step.task.compiled.graph, step.node)
@@ -118,7 +122,10 @@ class AttemptService:
             else:
                 part = new
             spawned = await self._services().spawn_instances(attempt, part)
-            require_same_instance_count(part, spawned)
+            try:
+                require_same_instance_count(part, spawned)
+            except PermanentError as error:
+                raise DurableCallConflict(str(error)) from None
         first = 0 if spawned is None else spawned.first_instance
         return {"first_instance": first, "instances": spawned.instances if spawned else 0}
 

@@ -105,8 +105,12 @@ def _count_no_figures() -> None:
     def nothing(*_: Any) -> None:
         pass
 
-    for name in ("settled", "count", "ended"):
-        setattr(FigureCounter, name, nothing)
+    for method in (
+        FigureCounter.count_settlement,
+        FigureCounter.count_remote_outcome,
+        FigureCounter.count_ended_tasks,
+    ):
+        setattr(FigureCounter, method.__name__, nothing)
 
 
 async def work(order: Order) -> Report:

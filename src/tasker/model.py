@@ -1705,13 +1705,13 @@ class Step(StepOverview):
 
     def is_waiting_for_retry(self, now: datetime) -> bool:
         """Return whether an attempt failed and the next may start only after `now`."""
-        return self._runs_again_after(now) and self.error is not None
+        return self._next_attempt_starts_after(now) and self.error is not None
 
     def is_sleeping(self, now: datetime) -> bool:
         """Return whether the last attempt ended with a sleep that lasts beyond `now`."""
-        return self._runs_again_after(now) and self.error is None
+        return self._next_attempt_starts_after(now) and self.error is None
 
-    def _runs_again_after(self, now: datetime) -> bool:
+    def _next_attempt_starts_after(self, now: datetime) -> bool:
         return (
             self.status in (StepStatus.ENQUEUED, StepStatus.WAITING_FOR_RETRY, StepStatus.WAITING)
             and self.attempts > 0

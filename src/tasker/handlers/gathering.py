@@ -173,7 +173,7 @@ class HandlerCollector:
             here = target.__module__ == module.__name__
             if (subscriber := find_subscriber(target)) is not None:
                 self.add_subscriber(subscriber)
-            elif find_handler_mark(target) is not None or (here and _is_step_handler(target)):
+            elif find_handler_mark(target) is not None or (here and _is_step_handler_class(target)):
                 self._add_target(target)
             elif here and not name.startswith("_") and _could_be_handler(target):
                 self._add_target_by_path(target)
@@ -229,7 +229,7 @@ def _is_workflow(target: object) -> TypeGuard[WorkflowSource]:
     )
 
 
-def _is_step_handler(target: Any) -> bool:
+def _is_step_handler_class(target: Any) -> bool:
     return (
         isinstance(target, type)
         and issubclass(target, StepHandler)

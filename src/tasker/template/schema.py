@@ -71,7 +71,7 @@ async def fill_and_examine_input(
         InvalidInput: The context is not an object, is not JSON, or takes too long to check.
     """
     if not isinstance(context, Mapping):
-        raise InvalidInput(f"a task's context must be an object, found {_type_in_words(context)}")
+        raise InvalidInput(f"a task's context must be an object, found {_describe_type(context)}")
     if template.input_schema is None:
         return context, []
     text = codec.dumps(context, what="the context", limit=sys.maxsize)
@@ -326,6 +326,6 @@ def _shorten_message(message: str) -> str:
     return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
 
 
-def _type_in_words(value: Json) -> str:
+def _describe_type(value: Json) -> str:
     names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

@@ -122,7 +122,11 @@ async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) 
         ):
             return
     await tx.fetch_all(
-        "add_tick_record", id=stored.id, first_tick=record.first, last_tick=record.last, **facts
+        "record_ticks_without_task",
+        id=stored.id,
+        first_tick=record.first,
+        last_tick=record.last,
+        **facts,
     )
 
 

@@ -121,7 +121,7 @@ class _LimitedClaim:
             return []
         steps = json_text(self._chosen)
         rows = fetch(
-            self._on, "claim_limited_steps", worker=self._worker, steps=steps, now=self._now
+            self._on, "mark_limited_steps_claimed", worker=self._worker, steps=steps, now=self._now
         )
         execute(self._on, "add_gate_claims", steps=steps)
         for gate, taken in self._spent.items():

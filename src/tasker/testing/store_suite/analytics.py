@@ -191,8 +191,8 @@ class TestPerformance(StoreTests):
         assert expected == [round(each.steps_per_hour * 24) for each in figures]
 
     @pytest.mark.parametrize("hours", [0, -1, 8761, float("nan"), float("inf")])
-    async def test_a_window_without_end_is_refused(self, hours: float) -> None:
-        """Both ends are required."""
+    async def test_a_window_of_impossible_length_is_rejected(self, hours: float) -> None:
+        """A window has a finite length, from more than 0 hours to a year."""
         with pytest.raises(InvalidInput) as refusal:
             AnalysisWindow(hours=hours)
 

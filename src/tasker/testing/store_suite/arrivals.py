@@ -311,7 +311,9 @@ class TestEagerRules(StoreTests):
 
         assert {"c"} == set(await claim_by_step_name(store, hand, task_id))
 
-    async def test_a_step_that_always_runs_is_freed_by_any_outcomes(self, store: Store) -> None:
+    async def test_a_step_that_always_runs_does_not_wait_for_its_parents(
+        self, store: Store
+    ) -> None:
         template = with_trigger_rules(make_template("graph", a="", b="a"), b=TriggerRule.ALWAYS)
         task_id = await register_and_create_task(store, template)
         hand = await ManualWorker.register(store)

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{json, Value};
 
 use crate::context::to_json;
+use crate::protocol::ClaimedStep;
 use crate::{Context, Error};
 
 pub(crate) type Ended = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>;
@@ -135,9 +136,33 @@ pub(crate) struct Handler {
     pub call: Call,
 }
 
-/// Return the handler that templates of a namespace call by a name, as the server finds it.
-pub(crate) fn find<'a>(handlers: &'a [Handler], name: &str, namespace: &str) -> Option<&'a Handler> {
-    let name = name.replace("::", ".");
+impl Handler {
+    /// Return the name as the server compares it.
+    fn dotted_name(&self) -> String {
+        self.name.replace("::", ".")
+    }
+
+    /// Return what no two handlers of a worker may have in common.
+    pub fn identity(&self) -> (String, BTreeSet<&String>, BTreeSet<&String>) {
+        let HandlerOptions {
+            versions, namespaces, ..
+        } = &self.options;
+        (
+            self.dotted_name(),
+            versions.iter().collect(),
+            namespaces.iter().collect(),
+        )
+    }
+}
+
+/// Return the handler that the server chose for a step. An older server leaves the choice to the
+/// worker, which finds the handler by name and namespace, as the server does.
+pub(crate) fn find<'a>(handlers: &'a [Handler], step: &ClaimedStep) -> Option<&'a Handler> {
+    if let Some(index) = step.handler_index {
+        return handlers.get(index);
+    }
+    let namespace = &step.namespace;
+    let name = step.handler.replace("::", ".");
     let prefix = format!("{namespace}.");
     let short = name.strip_prefix(&prefix).unwrap_or(&name);
     [&format!("{prefix}{name}"), name.as_str(), short]
@@ -146,7 +171,7 @@ pub(crate) fn find<'a>(handlers: &'a [Handler], name: &str, namespace: &str) -> 
             handlers.iter().find(|handler| {
                 let bound = &handler.options.namespaces;
                 let serves = bound.is_empty() || bound.iter().any(|each| each == namespace || each == "*");
-                serves && handler.name.replace("::", ".") == **known_as
+                serves && handler.dotted_name() == **known_as
             })
         })
 }
@@ -154,4 +179,58 @@ pub(crate) fn find<'a>(handlers: &'a [Handler], name: &str, namespace: &str) -> 
 /// Return the result of a decision: the steps to run, of those that depend on it.
 pub fn choose<S: Into<String>>(steps: impl IntoIterator<Item = S>) -> Value {
     json!({"chosen": steps.into_iter().map(Into::into).collect::<Vec<String>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn succeed(_: &Value) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Return handlers of one name: for version 1 and 2 of `shop`, and for `payments`.
+    fn handlers() -> Vec<Handler> {
+        let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let add = |versions: &[&str], namespaces: &[&str]| Handler {
+            name: "refund".into(),
+            options: HandlerOptions {
+                versions: texts(versions),
+                namespaces: texts(namespaces),
+                ..HandlerOptions::default()
+            },
+            call: succeed.into_call(),
+        };
+        vec![
+            add(&["1.0.0"], &["shop"]),
+            add(&["2.0.0"], &["shop"]),
+            add(&[], &["payments"]),
+        ]
+    }
+
+    fn found(handler: &str, namespace: &str, handler_index: Option<usize>) -> Option<usize> {
+        let handlers = handlers();
+        let step = ClaimedStep {
+            handler: handler.into(),
+            namespace: namespace.into(),
+            handler_index,
+            ..ClaimedStep::default()
+        };
+        let found = find(&handlers, &step)?;
+        handlers.iter().position(|each| std::ptr::eq(each, found))
+    }
+
+    #[test]
+    fn of_handlers_with_one_name_the_one_that_the_server_chose_is_called() {
+        assert_eq!(found("refund", "shop", Some(1)), Some(1));
+        assert_eq!(found("refund", "shop", Some(0)), Some(0));
+        assert_eq!(found("refund", "shop", Some(3)), None);
+    }
+
+    #[test]
+    fn without_a_choice_the_handler_is_found_by_name_and_namespace() {
+        assert_eq!(found("refund", "shop", None), Some(0));
+        assert_eq!(found("payments::refund", "payments", None), Some(2));
+        assert_eq!(found("refund", "crm", None), None);
+    }
 }

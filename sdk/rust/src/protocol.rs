@@ -52,6 +52,8 @@ pub struct ClaimedStep {
     pub task_id: String,
     pub step: String,
     pub handler: String,
+    /// Which of the registered handlers to call; None: an older server, which names it only.
+    pub handler_index: Option<usize>,
     pub method: Option<String>,
     pub namespace: String,
     pub template: String,

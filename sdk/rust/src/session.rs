@@ -332,7 +332,7 @@ impl Serving<'_> {
     }
 
     fn start(&mut self, step: ClaimedStep) {
-        let handler = find(&self.worker.handlers, &step.handler, &step.namespace);
+        let handler = find(&self.worker.handlers, &step);
         let handler = handler.map(|handler| Arc::clone(&handler.call));
         let cancel = Cancel::new(None);
         self.running.insert(step.ticket.clone(), cancel.clone());

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ impl Worker {
         Self::new(std::env::var("TASKER_URL").unwrap_or_else(|_| "http://localhost:8080".into()))
     }
 
-    /// Add a handler under the name that templates use.
+    /// Add a handler under the name that templates use. Several handlers may share a name if they
+    /// differ in their `versions` or `namespaces`.
     pub fn handler<Form>(self, name: impl Into<String>, handler: impl IntoHandler<Form>) -> Self {
         self.handler_with(name, handler, HandlerOptions::default())
     }
@@ -146,7 +148,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The server refuses the registration, or a handler has no namespace.
+    /// The server refuses the registration, or a handler has no namespace or is added twice.
     pub async fn run(mut self) -> Result<(), ApiError> {
         self.check()?;
         self.registration["slots"] = json!(self.slots);
@@ -165,6 +167,18 @@ impl Worker {
         let refuse = |message| Err(ApiError::new("invalid_request", message));
         if self.handlers.is_empty() {
             return refuse("a worker needs handlers".into());
+        }
+        let mut known = HashSet::new();
+        if let Some(again) = self
+            .handlers
+            .iter()
+            .find(|handler| !known.insert(handler.identity()))
+        {
+            return refuse(format!(
+                "handler {} is added twice with the same versions and namespaces: remove one of the two, or \
+                 give each its own `versions` or `namespaces`",
+                again.name
+            ));
         }
         let mut handlers = self.handlers.iter();
         let unbound = handlers.find(|handler| handler.options.namespaces.is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use tasker::testing::{StepRun, StepTest};
-use tasker::{Context, Error, Level, RunTask, Signal, Wait, Worker};
+use tasker::{Context, Error, HandlerOptions, Level, RunTask, Signal, Wait, Worker};
 
 #[derive(Deserialize, Serialize)]
 struct Cart {
@@ -248,6 +248,26 @@ async fn a_worker_without_namespaces_does_not_start() {
 
     assert!(
         error.message.starts_with("handler shop.reserve has no namespace"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn handlers_of_one_name_need_different_versions_or_namespaces() {
+    let of = |versions: &[&str]| HandlerOptions {
+        versions: versions.iter().map(ToString::to_string).collect(),
+        ..HandlerOptions::default()
+    };
+    let worker = Worker::new("http://localhost:1")
+        .namespaces(["shop"])
+        .handler_with("Shop::Refund", of_value, of(&["1.0.0", "1.1.0"]))
+        .handler_with("Shop.Refund", of_value, of(&["2.0.0"]))
+        .handler_with("Shop.Refund", of_value, of(&["1.1.0", "1.0.0"]));
+    let running = tokio::spawn(worker.run());
+    let error = running.await.unwrap().unwrap_err();
+
+    assert!(
+        error.message.starts_with("handler Shop.Refund is added twice"),
         "{error}"
     );
 }

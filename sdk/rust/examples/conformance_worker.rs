@@ -28,15 +28,11 @@ async fn describe(ctx: Context) -> Result {
 }
 
 async fn fail_permanent(_: Context) -> Result {
-    Err(Error::permanent("the card is stolen")
-        .code("STOLEN")
-        .details(json!({"card": "c-1"})))
+    Err(Error::permanent("the card is stolen").code("STOLEN").details(json!({"card": "c-1"})))
 }
 
 async fn fail_retryable(_: Context) -> Result {
-    Err(Error::retryable("try later")
-        .code("LATER")
-        .retry_after(Duration::from_secs(7)))
+    Err(Error::retryable("try later").code("LATER").retry_after(Duration::from_secs(7)))
 }
 
 async fn raise(_: Context) -> Result {
@@ -80,9 +76,7 @@ async fn hands_back(ctx: Context) -> Result {
 }
 
 async fn parent(ctx: Context) -> Result {
-    let child = ctx
-        .run_task::<Value>("conformance.child", json!({"n": 1}), RunTask::default())
-        .await;
+    let child = ctx.run_task::<Value>("conformance.child", json!({"n": 1}), RunTask::default()).await;
     match child {
         Ok(child) => Ok(json!({"child": child})),
         Err(error) => {
@@ -93,10 +87,7 @@ async fn parent(ctx: Context) -> Result {
 }
 
 async fn creates(ctx: Context) -> Result {
-    let options = CreateOptions {
-        namespace: Some("conformance".into()),
-        ..CreateOptions::default()
-    };
+    let options = CreateOptions { namespace: Some("conformance".into()), ..CreateOptions::default() };
     let task = ctx.client().create("child", json!({"n": 2}), options).await?;
     Ok(json!({"id": task.id}))
 }
@@ -116,9 +107,7 @@ async fn no_json(_: Context) -> std::result::Result<std::collections::HashMap<(u
 
 async fn once(ctx: Context) -> Result {
     let attempt = ctx.attempt();
-    let value: Value = ctx
-        .once("draw", || async move { Ok(json!({"drawn": attempt})) })
-        .await?;
+    let value: Value = ctx.once("draw", || async move { Ok(json!({"drawn": attempt})) }).await?;
     if attempt == 1 {
         return Err(Error::retryable("again"));
     }
@@ -132,19 +121,12 @@ async fn sleeps(ctx: Context) -> Result {
 }
 
 async fn waits(ctx: Context) -> Result {
-    let wait = Wait {
-        timeout: Some(Duration::from_secs(3_600)),
-        ..Wait::default()
-    };
+    let wait = Wait { timeout: Some(Duration::from_secs(3_600)), ..Wait::default() };
     Ok(json!({"paid": ctx.wait_signal::<Value>("paid", wait).await?}))
 }
 
 async fn waits_on(ctx: Context) -> Result {
-    let wait = Wait {
-        timeout: Some(Duration::from_secs(1)),
-        continue_on_timeout: true,
-        ..Wait::default()
-    };
+    let wait = Wait { timeout: Some(Duration::from_secs(1)), continue_on_timeout: true, ..Wait::default() };
     Ok(json!({"paid": ctx.wait_signal::<Value>("paid", wait).await?}))
 }
 
@@ -173,11 +155,7 @@ async fn cursor(ctx: Context) -> Result {
 fn add(context: &Value) -> std::result::Result<Value, String> {
     let number = |name: &str| context[name].as_f64().ok_or(format!("{name} must be a number"));
     let sum = number("a")? + number("b")?;
-    Ok(if sum.fract() == 0.0 {
-        json!({"sum": sum as i64})
-    } else {
-        json!({"sum": sum})
-    })
+    Ok(if sum.fract() == 0.0 { json!({"sum": sum as i64}) } else { json!({"sum": sum}) })
 }
 
 #[tokio::main]
@@ -207,9 +185,7 @@ async fn main() {
         .handler("waits", waits)
         .handler("waits_on", waits_on)
         .handler("decide", |_: Context| async { Ok(choose(["left", "right"])) })
-        .handler("decide_none", |_: Context| async {
-            Ok(json!({"chosen": [], "reason": "nothing to do"}))
-        })
+        .handler("decide_none", |_: Context| async { Ok(json!({"chosen": [], "reason": "nothing to do"})) })
         .handler("cursor", cursor)
         .handler("logs", logs)
         .handler("logs_many", logs_many)

@@ -27,12 +27,7 @@ pub struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self {
-            status: None,
-            code: code.into(),
-            message: message.into(),
-            retry_after: None,
-        }
+        Self { status: None, code: code.into(), message: message.into(), retry_after: None }
     }
 
     /// Return whether the server may have done what was asked, though no answer says so.
@@ -77,12 +72,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(url: &str, key: Option<String>, outage: Option<Arc<Outage>>) -> Self {
-        Self {
-            url: url.trim_end_matches('/').to_owned(),
-            key,
-            http: reqwest::Client::new(),
-            outage,
-        }
+        Self { url: url.trim_end_matches('/').to_owned(), key, http: reqwest::Client::new(), outage }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -131,10 +121,7 @@ impl Api {
     async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {
         let url = &self.url;
         let unreachable = |error: reqwest::Error| {
-            ApiError::new(
-                "unreachable",
-                format!("{url} cannot be reached: {}", cause(&error)),
-            )
+            ApiError::new("unreachable", format!("{url} cannot be reached: {}", cause(&error)))
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();

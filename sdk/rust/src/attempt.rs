@@ -23,11 +23,7 @@ pub(crate) async fn run(
     let ticket = context.0.claimed.ticket.clone();
     let report = |outcome, frees_slot| {
         let ticket = ticket.clone();
-        let _ = events.send(Event::Ended {
-            ticket,
-            outcome,
-            frees_slot,
-        });
+        let _ = events.send(Event::Ended { ticket, outcome, frees_slot });
     };
     let mut work = tokio::spawn(call(context.clone(), handler));
     let stopped = tokio::select! {
@@ -76,18 +72,8 @@ async fn overdue(context: &Context) -> Outcome {
     loop {
         let heartbeat = *lock(&context.0.heartbeat);
         let limits = [
-            (
-                "timeout",
-                claimed.timeout_s,
-                began,
-                "the attempt took longer than",
-            ),
-            (
-                "heartbeat_timeout",
-                claimed.heartbeat_timeout_s,
-                heartbeat,
-                "no heartbeat within",
-            ),
+            ("timeout", claimed.timeout_s, began, "the attempt took longer than"),
+            ("heartbeat_timeout", claimed.heartbeat_timeout_s, heartbeat, "no heartbeat within"),
         ];
         let next = limits
             .into_iter()

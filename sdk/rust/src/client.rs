@@ -147,11 +147,7 @@ impl Client {
             }
         }
         // Without a key, a repetition after a lost answer would create a second task.
-        let retries = if body["idempotency_key"].is_null() {
-            0
-        } else {
-            RETRIES
-        };
+        let retries = if body["idempotency_key"].is_null() { 0 } else { RETRIES };
         self.api.send(request.json(&body), retries).await
     }
 
@@ -200,13 +196,7 @@ impl Client {
         options: CreateOptions,
     ) -> Result<T, ApiError> {
         let created = self.create(template, context, options).await?;
-        let Task {
-            id,
-            status,
-            result,
-            error,
-            ..
-        } = self.wait(&created.id, None).await?;
+        let Task { id, status, result, error, .. } = self.wait(&created.id, None).await?;
         if matches!(status, TaskStatus::Error | TaskStatus::Cancelled) {
             let why = error["message"].as_str().unwrap_or("it was cancelled");
             return Err(ApiError::new("task_failed", format!("task {id} failed: {why}")));

@@ -71,10 +71,7 @@ pub struct Signal {
 impl Signal {
     /// Wait for a signal to this task.
     pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            key: None,
-        }
+        Self { name: name.into(), key: None }
     }
 
     /// Wait for a broadcast with this key too.
@@ -430,8 +427,7 @@ impl Context {
             return read(Some(&record.value), what);
         }
         let value = to_json(call().await?, &what())?;
-        self.ask::<Value>("once", json!({"call": name, "value": value}))
-            .await?;
+        self.ask::<Value>("once", json!({"call": name, "value": value})).await?;
         read(Some(&value), what)
     }
 
@@ -464,12 +460,9 @@ impl Context {
     ) -> Result<Option<T>, Error> {
         let signal = signal.into();
         let what = format!("signal {}", signal.name);
-        let arrival: Option<Arrival> = self
-            .wait("wait_signal", json!({"signal": signal}), &what, wait)
-            .await?;
-        arrival
-            .map(|arrival| read(Some(&arrival.payload), || format!("the payload of {what}")))
-            .transpose()
+        let arrival: Option<Arrival> =
+            self.wait("wait_signal", json!({"signal": signal}), &what, wait).await?;
+        arrival.map(|arrival| read(Some(&arrival.payload), || format!("the payload of {what}"))).transpose()
     }
 
     /// Wait for the first of up to 20 signals.
@@ -494,13 +487,7 @@ impl Context {
     ///
     /// As `wait_signal`.
     pub async fn wait_approval(&self, approval: Approval, wait: Wait) -> Result<Option<Decision>, Error> {
-        self.wait(
-            "wait_approval",
-            json!({"approval": approval}),
-            "the decision",
-            wait,
-        )
-        .await
+        self.wait("wait_approval", json!({"approval": approval}), "the decision", wait).await
     }
 
     /// Run a task of a template such as `payments.refund@^2`, without a worker while it runs, and
@@ -548,9 +535,7 @@ impl Context {
     pub async fn spawn(&self, step: &str, items: impl Serialize) -> Result<(), Error> {
         let (name, _) = self.begin("spawn", None).await?;
         let items = to_json(items, "the items")?;
-        self.ask::<Value>("spawn", json!({"call": name, "step": step, "items": items}))
-            .await
-            .map(drop)
+        self.ask::<Value>("spawn", json!({"call": name, "step": step, "items": items})).await.map(drop)
     }
 
     async fn wait<T: DeserializeOwned>(

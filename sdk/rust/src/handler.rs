@@ -75,9 +75,7 @@ fn in_thread<T: Serialize>(function: impl Fn(&Context) -> Result<T, String> + Se
             to_json(result, "the result")
         };
         Box::pin(async move {
-            tokio::task::spawn_blocking(call)
-                .await
-                .unwrap_or_else(|error| Err(panicked(error)))
+            tokio::task::spawn_blocking(call).await.unwrap_or_else(|error| Err(panicked(error)))
         })
     })
 }
@@ -90,11 +88,7 @@ pub(crate) fn panicked(error: tokio::task::JoinError) -> Error {
     let panic = error.into_panic();
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    Error::failed(
-        "Panic",
-        message.unwrap_or_else(|| "the handler panicked".into()),
-        true,
-    )
+    Error::failed("Panic", message.unwrap_or_else(|| "the handler panicked".into()), true)
 }
 
 /// Which results of earlier steps a handler gets.
@@ -144,14 +138,8 @@ impl Handler {
 
     /// Return what no two handlers of a worker may have in common.
     pub fn identity(&self) -> (String, BTreeSet<&String>, BTreeSet<&String>) {
-        let HandlerOptions {
-            versions, namespaces, ..
-        } = &self.options;
-        (
-            self.dotted_name(),
-            versions.iter().collect(),
-            namespaces.iter().collect(),
-        )
+        let HandlerOptions { versions, namespaces, .. } = &self.options;
+        (self.dotted_name(), versions.iter().collect(), namespaces.iter().collect())
     }
 }
 
@@ -165,15 +153,13 @@ pub(crate) fn find<'a>(handlers: &'a [Handler], step: &ClaimedStep) -> Option<&'
     let name = step.handler.replace("::", ".");
     let prefix = format!("{namespace}.");
     let short = name.strip_prefix(&prefix).unwrap_or(&name);
-    [&format!("{prefix}{name}"), name.as_str(), short]
-        .iter()
-        .find_map(|known_as| {
-            handlers.iter().find(|handler| {
-                let bound = &handler.options.namespaces;
-                let serves = bound.is_empty() || bound.iter().any(|each| each == namespace || each == "*");
-                serves && handler.dotted_name() == **known_as
-            })
+    [&format!("{prefix}{name}"), name.as_str(), short].iter().find_map(|known_as| {
+        handlers.iter().find(|handler| {
+            let bound = &handler.options.namespaces;
+            let serves = bound.is_empty() || bound.iter().any(|each| each == namespace || each == "*");
+            serves && handler.dotted_name() == **known_as
         })
+    })
 }
 
 /// Return the result of a decision: the steps to run, of those that depend on it.
@@ -201,11 +187,7 @@ mod tests {
             },
             call: succeed.into_call(),
         };
-        vec![
-            add(&["1.0.0"], &["shop"]),
-            add(&["2.0.0"], &["shop"]),
-            add(&[], &["payments"]),
-        ]
+        vec![add(&["1.0.0"], &["shop"]), add(&["2.0.0"], &["shop"]), add(&[], &["payments"])]
     }
 
     fn found(handler: &str, namespace: &str, handler_index: Option<usize>) -> Option<usize> {

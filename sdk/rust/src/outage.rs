@@ -25,11 +25,7 @@ impl Outage {
             let seconds = (now - outage.take()?.began).as_secs();
             return Some(format!("is available again after {seconds} s"));
         };
-        let since = outage.get_or_insert(Since {
-            began: now,
-            next: now,
-            pause: FIRST_PAUSE,
-        });
+        let since = outage.get_or_insert(Since { began: now, next: now, pause: FIRST_PAUSE });
         if now < since.next {
             return None;
         }
@@ -51,10 +47,7 @@ mod tests {
         let fail = |seconds| outage.note(Some(&error), at(seconds));
         let noted = [0, 1, 9, 10, 20, 29, 30].map(|each| fail(each).is_some());
         assert_eq!(noted, [true, false, false, true, false, false, true]);
-        assert_eq!(
-            outage.note(None, at(42)),
-            Some("is available again after 42 s".into())
-        );
+        assert_eq!(outage.note(None, at(42)), Some("is available again after 42 s".into()));
         assert_eq!(outage.note(None, at(43)), None);
         let unavailable = "is unavailable, the worker tries again: refused";
         assert_eq!(fail(44), Some(unavailable.into()));

@@ -48,24 +48,14 @@ impl Session {
     fn settlement(&self, batch: &[Ended], max: usize) -> RequestBuilder {
         let outcomes: Vec<&str> = batch.iter().map(|ended| ended.text.as_str()).collect();
         let text = format!(r#"{{"outcomes":[{}],"max":{max}}}"#, outcomes.join(","));
-        self.post("settle")
-            .header("content-type", "application/json")
-            .body(text)
+        self.post("settle").header("content-type", "application/json").body(text)
     }
 }
 
 /// What the worker's loop waits for.
 pub(crate) enum Event {
-    Answered {
-        worker: String,
-        route: &'static str,
-        answer: Result<Claimed, ApiError>,
-    },
-    Ended {
-        ticket: String,
-        outcome: Option<Outcome>,
-        frees_slot: bool,
-    },
+    Answered { worker: String, route: &'static str, answer: Result<Claimed, ApiError> },
+    Ended { ticket: String, outcome: Option<Outcome>, frees_slot: bool },
 }
 
 /// An outcome that is to be reported.
@@ -245,11 +235,7 @@ impl Serving<'_> {
                 sleep(pause.unwrap_or(LATER)).await;
             }
             let worker = session.registered.worker.clone();
-            let _ = events.send(Event::Answered {
-                worker,
-                route,
-                answer,
-            });
+            let _ = events.send(Event::Answered { worker, route, answer });
         };
         let task = tokio::spawn(send).abort_handle();
         self.under_way.insert(route, UnderWay { task, slots });
@@ -258,11 +244,7 @@ impl Serving<'_> {
     /// Handle an event; return whether the lease is lost.
     fn handle(&mut self, event: Event) -> bool {
         match event {
-            Event::Ended {
-                ticket,
-                outcome,
-                frees_slot,
-            } => {
+            Event::Ended { ticket, outcome, frees_slot } => {
                 self.occupied -= usize::from(frees_slot);
                 let ran = self.running.remove(&ticket).is_some();
                 if let Some(outcome) = outcome.filter(|_| ran) {
@@ -315,10 +297,7 @@ impl Serving<'_> {
         if route == "settle" && matches!(error.status, Some(400 | 413 | 415 | 422)) {
             let mut rest = self.unanswered.split_off(self.unanswered.len() / 2);
             if self.unanswered.is_empty() {
-                rest = rest
-                    .iter()
-                    .filter_map(|only| failure_of_rejected(only, error))
-                    .collect();
+                rest = rest.iter().filter_map(|only| failure_of_rejected(only, error)).collect();
             }
             self.ended.splice(..0, rest);
         }

@@ -194,16 +194,7 @@ impl StepTest {
             outcome => json!(outcome),
         };
         context.send_log().await;
-        let Stored {
-            checkpoints,
-            recorded,
-            logs,
-        } = std::mem::take(&mut *lock(&stored));
-        StepRun {
-            outcome,
-            checkpoints,
-            recorded,
-            logs,
-        }
+        let Stored { checkpoints, recorded, logs } = std::mem::take(&mut *lock(&stored));
+        StepRun { outcome, checkpoints, recorded, logs }
     }
 }

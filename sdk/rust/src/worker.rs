@@ -75,11 +75,7 @@ impl Worker {
         handler: impl IntoHandler<Form>,
         options: HandlerOptions,
     ) -> Self {
-        self.handlers.push(Handler {
-            name: name.into(),
-            options,
-            call: handler.into_call(),
-        });
+        self.handlers.push(Handler { name: name.into(), options, call: handler.into_call() });
         self
     }
 
@@ -169,11 +165,7 @@ impl Worker {
             return refuse("a worker needs handlers".into());
         }
         let mut known = HashSet::new();
-        if let Some(again) = self
-            .handlers
-            .iter()
-            .find(|handler| !known.insert(handler.identity()))
-        {
+        if let Some(again) = self.handlers.iter().find(|handler| !known.insert(handler.identity())) {
             return refuse(format!(
                 "handler {} is added twice with the same versions and namespaces: remove one of the two, or \
                  give each its own `versions` or `namespaces`",

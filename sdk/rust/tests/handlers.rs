@@ -25,44 +25,28 @@ fn of_results(context: &Value, results: &HashMap<String, Value>) -> Result<Value
 async fn of_context(ctx: Context) -> Result<Cart, Error> {
     let cart: Cart = ctx.result("validate")?;
     let tip: Option<u64> = ctx.input("tip")?;
-    Ok(Cart {
-        total: cart.total + tip.unwrap_or_default(),
-    })
+    Ok(Cart { total: cart.total + tip.unwrap_or_default() })
 }
 
 fn error_of(run: &StepRun) -> (&str, bool, &str) {
     let error = &run.outcome["error"];
     let text = |field: &str| error[field].as_str().unwrap_or_default();
-    (
-        text("code"),
-        error["retryable"].as_bool().unwrap(),
-        text("message"),
-    )
+    (text("code"), error["retryable"].as_bool().unwrap(), text("message"))
 }
 
 #[tokio::test]
 async fn functions_of_every_form_are_handlers() {
-    let step = StepTest::new()
-        .context(json!({"cents": 5}))
-        .result("validate", json!({"total": 7}));
+    let step = StepTest::new().context(json!({"cents": 5})).result("validate", json!({"total": 7}));
 
-    assert_eq!(
-        step.clone().run(of_value).await.outcome["result"],
-        json!({"cents": 5})
-    );
-    assert_eq!(
-        step.clone().run(of_results).await.outcome["result"],
-        json!([5, {"total": 7}])
-    );
+    assert_eq!(step.clone().run(of_value).await.outcome["result"], json!({"cents": 5}));
+    assert_eq!(step.clone().run(of_results).await.outcome["result"], json!([5, {"total": 7}]));
     assert_eq!(step.run(of_context).await.outcome["result"], json!({"total": 7}));
 }
 
 #[tokio::test]
 async fn errors_are_classified() {
     async fn later(_: Context) -> Result<(), Error> {
-        Err(Error::retryable("later")
-            .code("BUSY")
-            .retry_after(Duration::from_secs(7)))
+        Err(Error::retryable("later").code("BUSY").retry_after(Duration::from_secs(7)))
     }
     async fn ordinary(_: Context) -> Result<u8, Error> {
         Ok("x".parse::<u8>()?)
@@ -74,21 +58,12 @@ async fn errors_are_classified() {
     let ordinary = StepTest::new().run(ordinary).await;
 
     assert_eq!(error_of(&text), ("", false, "cents must be a number"));
-    assert_eq!(
-        (error_of(&missing).0, error_of(&missing).1),
-        ("invalid_input", false)
-    );
+    assert_eq!((error_of(&missing).0, error_of(&missing).1), ("invalid_input", false));
     assert_eq!(error_of(&later), ("BUSY", true, "later"));
     assert_eq!(later.outcome["error"]["retry_after_s"], 7.0);
     assert_eq!(error_of(&ordinary), ("", true, "invalid digit found in string"));
-    assert_eq!(
-        ordinary.outcome["error"]["type"],
-        "core::num::error::ParseIntError"
-    );
-    assert!(ordinary.outcome["error"]["trace"]
-        .as_str()
-        .unwrap()
-        .contains("tests/handlers.rs"));
+    assert_eq!(ordinary.outcome["error"]["type"], "core::num::error::ParseIntError");
+    assert!(ordinary.outcome["error"]["trace"].as_str().unwrap().contains("tests/handlers.rs"));
 }
 
 #[tokio::test]
@@ -100,29 +75,19 @@ async fn a_panic_is_caught_and_retried() {
         panic!("in attempt {}", ctx.attempt())
     }
 
-    assert_eq!(
-        error_of(&StepTest::new().run(in_thread).await),
-        ("", true, "in a thread")
-    );
-    assert_eq!(
-        error_of(&StepTest::new().run(in_task).await),
-        ("", true, "in attempt 1")
-    );
+    assert_eq!(error_of(&StepTest::new().run(in_thread).await), ("", true, "in a thread"));
+    assert_eq!(error_of(&StepTest::new().run(in_task).await), ("", true, "in attempt 1"));
 }
 
 #[tokio::test]
 async fn a_durable_call_is_made_once() {
     async fn draws(ctx: Context) -> Result<Value, Error> {
         let attempt = ctx.attempt();
-        ctx.once("draw", || async move { Ok(json!({"drawn": attempt})) })
-            .await
+        ctx.once("draw", || async move { Ok(json!({"drawn": attempt})) }).await
     }
 
     let first = StepTest::new().run(draws).await;
-    let second = StepTest::new()
-        .recorded("draw", first.recorded["draw"].clone())
-        .run(draws)
-        .await;
+    let second = StepTest::new().recorded("draw", first.recorded["draw"].clone()).run(draws).await;
 
     assert_eq!(second.outcome["result"], json!({"drawn": 1}));
     assert!(second.recorded.is_empty());
@@ -133,12 +98,8 @@ async fn waits_end_the_attempt_even_if_their_errors_are_swallowed() {
     async fn patient(ctx: Context) -> Result<Value, Error> {
         let waited = async {
             ctx.sleep(Duration::from_secs(60)).await?;
-            let wait = Wait {
-                timeout: Some(Duration::from_secs(5)),
-                ..Wait::default()
-            };
-            ctx.wait_signal::<Value>(Signal::named("paid").key("o-1"), wait)
-                .await
+            let wait = Wait { timeout: Some(Duration::from_secs(5)), ..Wait::default() };
+            ctx.wait_signal::<Value>(Signal::named("paid").key("o-1"), wait).await
         };
         Ok(waited.await.unwrap_or_default().unwrap_or_default())
     }
@@ -147,15 +108,9 @@ async fn waits_end_the_attempt_even_if_their_errors_are_swallowed() {
     let first = step.clone().run(patient).await;
     let step = step.recorded("sleep-1", Value::Null);
     let second = step.clone().run(patient).await;
-    let third = step
-        .recorded("wait_signal-1", json!({"name": "paid", "payload": 5}))
-        .run(patient)
-        .await;
+    let third = step.recorded("wait_signal-1", json!({"name": "paid", "payload": 5})).run(patient).await;
 
-    assert_eq!(
-        first.outcome,
-        json!({"outcome": "parked", "wait_for": {"delay_s": 60.0, "call": "sleep-1"}})
-    );
+    assert_eq!(first.outcome, json!({"outcome": "parked", "wait_for": {"delay_s": 60.0, "call": "sleep-1"}}));
     let signal = json!({"signal": {"name": "paid", "key": "o-1"}, "timeout_s": 5.0, "call": "wait_signal-1"});
     assert_eq!(second.outcome["wait_for"], signal);
     assert_eq!(third.outcome["result"], 5);
@@ -167,22 +122,12 @@ async fn a_wait_that_times_out_fails_for_good_or_goes_on() {
         ctx.wait_signal("paid", Wait::default()).await
     }
     async fn going(ctx: Context) -> Result<Option<Value>, Error> {
-        ctx.wait_signal(
-            "paid",
-            Wait {
-                continue_on_timeout: true,
-                ..Wait::default()
-            },
-        )
-        .await
+        ctx.wait_signal("paid", Wait { continue_on_timeout: true, ..Wait::default() }).await
     }
     let step = StepTest::new().recorded("wait_signal-1", json!({"timed_out": true}));
 
     assert_eq!(error_of(&step.clone().run(failing).await).0, "wait_timeout");
-    assert_eq!(
-        step.run(going).await.outcome,
-        json!({"outcome": "complete", "result": null})
-    );
+    assert_eq!(step.run(going).await.outcome, json!({"outcome": "complete", "result": null}));
 }
 
 #[tokio::test]
@@ -195,29 +140,19 @@ async fn a_name_belongs_to_one_durable_call() {
         ctx.once("sleep-1", || async { Ok(1) }).await
     }
 
-    let changed = StepTest::new()
-        .recorded("sleep-1", Value::Null)
-        .run(changed)
-        .await;
-    assert_eq!(
-        error_of(&StepTest::new().run(twice).await).0,
-        "durable_call_conflict"
-    );
+    let changed = StepTest::new().recorded("sleep-1", Value::Null).run(changed).await;
+    assert_eq!(error_of(&StepTest::new().run(twice).await).0, "durable_call_conflict");
     assert_eq!(error_of(&changed).0, "durable_call_conflict");
 }
 
 #[tokio::test]
 async fn a_child_task_gives_its_result_or_leaves_the_step_waiting() {
     async fn parent(ctx: Context) -> Result<Value, Error> {
-        ctx.run_task("payments.refund", json!({"cents": 5}), RunTask::default())
-            .await
+        ctx.run_task("payments.refund", json!({"cents": 5}), RunTask::default()).await
     }
 
     let waiting = StepTest::new().run(parent).await;
-    let ended = StepTest::new()
-        .task("payments.refund", json!({"ok": true}))
-        .run(parent)
-        .await;
+    let ended = StepTest::new().task("payments.refund", json!({"ok": true})).run(parent).await;
 
     assert_eq!(waiting.outcome["wait_for"], json!({"task": "test"}));
     assert_eq!(ended.outcome["result"], json!({"ok": true}));
@@ -240,16 +175,11 @@ async fn checkpoints_are_kept_and_handing_back_yields() {
 #[tokio::test]
 async fn a_worker_without_namespaces_does_not_start() {
     let none: [&str; 0] = [];
-    let worker = Worker::new("http://localhost:1")
-        .namespaces(none)
-        .handler("shop.reserve", of_value);
+    let worker = Worker::new("http://localhost:1").namespaces(none).handler("shop.reserve", of_value);
     let running = tokio::spawn(worker.run());
     let error = running.await.unwrap().unwrap_err();
 
-    assert!(
-        error.message.starts_with("handler shop.reserve has no namespace"),
-        "{error}"
-    );
+    assert!(error.message.starts_with("handler shop.reserve has no namespace"), "{error}");
 }
 
 #[tokio::test]
@@ -266,10 +196,7 @@ async fn handlers_of_one_name_need_different_versions_or_namespaces() {
     let running = tokio::spawn(worker.run());
     let error = running.await.unwrap().unwrap_err();
 
-    assert!(
-        error.message.starts_with("handler Shop.Refund is added twice"),
-        "{error}"
-    );
+    assert!(error.message.starts_with("handler Shop.Refund is added twice"), "{error}");
 }
 
 #[tokio::test]
@@ -282,11 +209,7 @@ async fn log_records_and_the_last_progress_are_kept() {
     }
     let run = StepTest::new().run(logs).await;
     let fields = ["number", "level", "message", "source", "fields"];
-    let logs: Vec<Value> = run
-        .logs
-        .iter()
-        .map(|log| fields.map(|name| log[name].clone()).into())
-        .collect();
+    let logs: Vec<Value> = run.logs.iter().map(|log| fields.map(|name| log[name].clone()).into()).collect();
     assert_eq!(
         vec![
             json!([0, "warning", "slow", "", {"seconds": 3}]),

@@ -82,7 +82,7 @@ def test_a_person_logs_in_with_the_identity_provider(
 @pytest.mark.parametrize(
     ("claims", "shown"),
     [
-        ({"roles": None}, "have no role here"),
+        ({"roles": None}, "has no role on this server"),
         ({"roles": ["operator"], "aud": "another program"}, "could not be verified"),
     ],
 )

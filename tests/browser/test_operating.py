@@ -111,10 +111,10 @@ def test_a_schedule_is_changed_after_its_next_ticks_were_shown(
     page.get_by_role("button", name="Change…").click()
     dialog = page.get_by_role("dialog")
     save = dialog.get_by_role("button", name="Save 1 schedule")
-    dialog.get_by_label("Cron line").fill("61 * * * *")
+    dialog.get_by_label("Cron expression").fill("61 * * * *")
     dialog.locator(".fault").first.wait_for()
     assert "true" == save.get_attribute("aria-disabled")
-    dialog.get_by_label("Cron line").fill("15 7 * * *")
+    dialog.get_by_label("Cron expression").fill("15 7 * * *")
     dialog.get_by_label("Time zone").fill("Asia/Tokyo")
     ticks = dialog.get_by_text("Next ticks, in Asia/Tokyo")
     ticks.wait_for()
@@ -123,10 +123,10 @@ def test_a_schedule_is_changed_after_its_next_ticks_were_shown(
     site.send("PATCH", path, {"jitter": "20s", "reason": "another operator"})
     save.click()
     dialog.get_by_role("alert").wait_for()
-    dialog.get_by_text("Someone changed it meanwhile").wait_for()
+    dialog.get_by_text("Someone else has changed it in the meantime").wait_for()
     assert "0 6 * * 1" == site.read(path)["cron"]
     dialog.get_by_label("Jitter").fill("40s")
-    dialog.get_by_text("Someone changed it meanwhile").wait_for()
+    dialog.get_by_text("Someone else has changed it in the meantime").wait_for()
     save.click()
     dialog.wait_for(state="detached")
 
@@ -153,14 +153,14 @@ def test_a_limit_is_set_and_removed(page: Any, site: Site) -> None:
         "Set a limit…",
         "Set 1 limit",
         Key="order:*",
-        Steps_that_run_at_once="7",
+        Concurrency="7",
         Reason="a sale",
     )
     setting = page.locator("section", has_text="Set by operators").locator("tr", has_text="order:*")
     setting.wait_for()
     (stored,) = site.read("/v1/limits?namespace=shop")["settings"]
     assert ("order:*", 7) == (stored["pattern"], stored["concurrency"])
-    act(page, "Remove the setting of order:*", "Remove 1 setting")
+    act(page, "Remove the setting for order:*", "Remove 1 setting")
     setting.wait_for(state="detached")
 
 
@@ -169,12 +169,12 @@ def test_deliveries_of_a_webhook_can_be_repeated(page: Any, site: Site, closed_p
     page.goto("events?namespace=shop")
     page.get_by_text("refund.checked").first.wait_for()
     url = f"http://127.0.0.1:{closed_port}/"
-    act(page, "New webhook…", "Create 1 webhook", Name="crm", Address=url, Events="refund.*")
-    page.get_by_text("which is never shown again").wait_for()
+    act(page, "New webhook…", "Create 1 webhook", Name="crm", URL=url, Events="refund.*")
+    page.get_by_text("is shown only once").wait_for()
     task = site.create("shop.refund", order="R-2")
     page.get_by_role("link", name="crm").click()
     row = page.locator("tr", has_text="refund.checked").first
-    row.get_by_text("pending, again in").wait_for()
+    row.get_by_text("pending, next attempt in").wait_for()
     act(page, "Send refund.checked again", "Send 1 event")
     row.get_by_role("button", name="refund.checked", exact=True).click()
     page.get_by_text(task).first.wait_for()
@@ -213,7 +213,7 @@ def test_settings_are_kept_in_the_browser(page: Any, guard: Guard) -> None:
     page.goto("settings")
     page.get_by_role("button", name="Dark", exact=True).click()
     page.get_by_role("group", name="Times").get_by_role("button").nth(1).click()
-    page.get_by_label("Single keys are on").uncheck()
+    page.get_by_label("Enable single-key shortcuts").uncheck()
     page.reload()
     page.get_by_text("tasks: cancel, create").wait_for()
     kept = page.evaluate("Object.entries(localStorage).sort()")
@@ -242,7 +242,7 @@ def test_a_cause_of_failures_is_assigned_and_muted(page: Any, site: Site) -> Non
     """Until a version of its workflow; it then counts no more as what needs attention."""
     page.goto("failures")
     row = page.locator(".fp li").first
-    row.get_by_role("button", name="Look after").click()
+    row.get_by_role("button", name="Triage").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Assignee").fill("ann")
     dialog.get_by_label("Note").fill("the bank knows")

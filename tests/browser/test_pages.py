@@ -75,15 +75,15 @@ def test_the_filter_of_the_list_of_tasks_is_in_its_address(page: Any, site: Site
     page.keyboard.type("error code: CARD_REFUSED")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"error_code=CARD_REFUSED"))
-    page.get_by_text("1 in all").wait_for()
+    page.get_by_text("1 in total").wait_for()
     page.locator(".states", has_text="Failed 1").get_by_text("All 1").wait_for()
     page.go_back()
-    page.get_by_text("2 in all").wait_for()
+    page.get_by_text("2 in total").wait_for()
 
 
 def test_filters_that_match_nothing_can_be_removed(page: Any) -> None:
     page.goto("tasks?status=error&name=none")
-    page.get_by_role("button", name="Drop workflow none").click()
+    page.get_by_role("button", name="Remove filter: workflow none").click()
     page.locator("tbody tr").first.wait_for()
 
 
@@ -201,13 +201,13 @@ def test_a_failed_step_is_resolved_after_a_preview_of_the_consequences(
     task = site.create("shop.order", order="A-9", card="stolen")
     site.wait(task, "error")
     page.goto(f"tasks/{task}?step=charge_card")
-    page.locator(".why").get_by_text("reported stolen. 1 step waits behind it.").wait_for()
+    page.locator(".why").get_by_text("reported stolen. 1 step pending.").wait_for()
     page.get_by_role("button", name="Set result…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("1 step after it can run").wait_for()
     button = dialog.get_by_role("button", name="Set 1 result")
     assert "true" == button.get_attribute("aria-disabled")
-    dialog.get_by_label("Result, as JSON").fill('{"charge": "by hand"}')
+    dialog.get_by_label("Result as JSON").fill('{"charge": "by hand"}')
     dialog.get_by_label("Reason").fill("paid in cash")
     assert [] == violations(page)
     button.click()
@@ -237,7 +237,7 @@ def test_many_similar_steps_are_one_node(page: Any, site: Site) -> None:
     """The node lists its steps on request."""
     page.goto(f"tasks/{site.tasks['many']}")
     page.locator(".node.many").click()
-    page.locator(".drawer").get_by_text("400 steps of one shape").wait_for()
+    page.locator(".drawer").get_by_text("400 identical steps").wait_for()
     assert 3 == page.locator(".node").count()
     page.get_by_role("button", name="List its steps").click()
     page.get_by_role("button", name="row_0", exact=True).wait_for()
@@ -253,10 +253,10 @@ def test_all_tasks_that_failed_for_one_cause_are_retried_together(page: Any, sit
         site.wait(task, "error")
     page.goto("failures")
     page.get_by_text("the card was reported lost").first.wait_for()
-    page.get_by_role("button", name="Retry 2 tasks stopped by CARD_LOST").click()
+    page.get_by_role("button", name="Retry 2 tasks that failed with CARD_LOST").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("cards were found")
-    dialog.get_by_text("Concerns 2 tasks of shop.order.").wait_for()
+    dialog.get_by_text("Affects 2 tasks of shop.order.").wait_for()
     dialog.get_by_role("button", name="Retry 2 tasks").click()
     dialog.wait_for(state="detached")
     page.get_by_text("2 tasks retried").wait_for()
@@ -314,11 +314,11 @@ def test_a_worker_shows_what_it_serves(page: Any, site: Site) -> None:
     page.goto("workers")
     page.locator("tbody tr a.wf", has_not_text=":server").first.click()
     page.wait_for_url(re.compile(r"workers/\d+"))
-    page.get_by_text("Serves").wait_for()
+    page.get_by_text("served by").wait_for()
     page.locator("tbody tr", has_text="charge_card").first.wait_for()
     assert [] == violations(page)
     page.get_by_role("button", name="Drain…").click()
-    page.get_by_role("dialog").get_by_text("It claims no further step.").wait_for()
+    page.get_by_role("dialog").get_by_text("The worker claims no more steps.").wait_for()
 
 
 def test_usual_durations_are_shown_beside_those_of_a_task(page: Any, site: Site) -> None:
@@ -327,7 +327,7 @@ def test_usual_durations_are_shown_beside_those_of_a_task(page: Any, site: Site)
     page.locator(".tl-row", has_text="charge_card").click()
     page.locator("dt", has_text="Usually").wait_for()
     page.goto("workflows/shop/order")
-    page.get_by_text("by the newest").wait_for()
+    page.get_by_text("in the newest").wait_for()
 
 
 def test_a_workflow_shows_what_its_steps_declare(page: Any, site: Site) -> None:
@@ -344,7 +344,7 @@ def test_a_workflow_shows_what_its_steps_declare(page: Any, site: Site) -> None:
     page.locator("tbody tr").get_by_text("limit warehouse: 50/s; limit: 2 running").wait_for()
     page.get_by_text("limit handover: 5 running").wait_for()
     page.get_by_text("0 0 1 1 * Europe/Berlin").wait_for()
-    page.get_by_text("dashed ones may be skipped").wait_for()
+    page.get_by_text("dashed steps may be skipped").wait_for()
     assert [] == violations(page)
     page.get_by_role("link", name="yearly").click()
     page.wait_for_url(re.compile(r"/schedules\?namespace=shop"))
@@ -431,7 +431,7 @@ def test_a_span_is_chosen_where_tasks_were_created(page: Any) -> None:
     span = (datetime.fromisoformat(query[f"created_{end}"][0]) for end in ("after", "before"))
     chosen = [(one - start) / timedelta(hours=1) for one in span]
     assert [6, 12.25] == chosen
-    page.get_by_role("button", name="Drop the filter created").click()
+    page.get_by_role("button", name="Remove the filter created").click()
     page.locator("tbody tr").first.wait_for()
 
 
@@ -456,9 +456,9 @@ def test_a_span_of_the_timeline_is_enlarged(page: Any, site: Site) -> None:
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 10)
     page.mouse.up()
 
-    page.get_by_role("button", name="Show the whole time").click()
+    page.get_by_role("button", name="Reset zoom").click()
 
-    page.get_by_role("button", name="Show the whole time").wait_for(state="detached")
+    page.get_by_role("button", name="Reset zoom").wait_for(state="detached")
 
 
 def test_a_range_of_tasks_is_selected_with_the_keyboard(page: Any) -> None:
@@ -512,7 +512,7 @@ def test_the_palette_opens_every_page(page: Any, site: Site) -> None:
     page.locator(".palette input:focus").wait_for()
     page.keyboard.type(site.tasks["failed"][:20])
     page.get_by_role("option", name="shop.order").wait_for()
-    page.get_by_role("combobox", name="Find or do anything").fill("failed")
+    page.get_by_role("combobox", name="Search or jump to").fill("failed")
     assert [] == violations(page)
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("status=error"))

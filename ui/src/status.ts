@@ -7,25 +7,25 @@ export interface Look {
 }
 
 export const STEP_LOOKS: Record<string, Look> = {
-  pending: { label: "Waits for others", tone: "idle", glyph: "pending" },
-  enqueued: { label: "Ready", tone: "run", glyph: "enqueued" },
+  pending: { label: "Pending", tone: "idle", glyph: "pending" },
+  enqueued: { label: "Queued", tone: "run", glyph: "enqueued" },
   in_progress: { label: "Running", tone: "run", glyph: "in_progress" },
-  waiting: { label: "Parked", tone: "park", glyph: "waiting" },
+  waiting: { label: "Waiting", tone: "park", glyph: "waiting" },
   waiting_for_retry: { label: "Waiting for retry", tone: "retry", glyph: "waiting_for_retry" },
   complete: { label: "Complete", tone: "ok", glyph: "complete" },
   error: { label: "Failed", tone: "err", glyph: "error" },
   cancelled: { label: "Cancelled", tone: "idle", glyph: "cancelled" },
   skipped: { label: "Skipped", tone: "idle", glyph: "skipped" },
-  resolved_manually: { label: "Resolved by hand", tone: "ok", glyph: "resolved_manually" },
+  resolved_manually: { label: "Resolved", tone: "ok", glyph: "resolved_manually" },
 }
 
 export const TASK_LOOKS: Record<string, Look> = {
-  pending: { label: "Not started", tone: "idle", glyph: "enqueued" },
+  pending: { label: "Pending", tone: "idle", glyph: "enqueued" },
   in_progress: { label: "Running", tone: "run", glyph: "in_progress" },
   complete: { label: "Complete", tone: "ok", glyph: "complete" },
   error: { label: "Failed", tone: "err", glyph: "error" },
   cancelled: { label: "Cancelled", tone: "idle", glyph: "cancelled" },
-  resolved_manually: { label: "Resolved by hand", tone: "ok", glyph: "resolved_manually" },
+  resolved_manually: { label: "Resolved", tone: "ok", glyph: "resolved_manually" },
 }
 
 export const OUTCOME_LABELS: Record<string, string> = {
@@ -33,9 +33,9 @@ export const OUTCOME_LABELS: Record<string, string> = {
   retry: "failed, retried",
   error: "failed",
   lost: "lost with its worker",
-  released: "handed back",
+  released: "released",
   cancelled: "cancelled",
-  resolved_manually: "resolved by hand",
+  resolved_manually: "resolved",
   parked: "parked",
   skipped: "skipped",
 }

@@ -84,7 +84,7 @@ async function send(method: string, path: string, options: Options): Promise<Res
     })
   } catch (error) {
     if (options.signal?.aborted) throw error
-    const problem = new Problem(0, "unreachable", "The server does not answer.")
+    const problem = new Problem(0, "unreachable", "The server is not responding.")
     connection.value = { ...connection.peek(), problem }
     throw problem
   }
@@ -105,7 +105,7 @@ async function problemOf(response: Response): Promise<Problem> {
   const problem = new Problem(
     response.status,
     typeof body["code"] === "string" ? body["code"] : `http_${response.status}`,
-    typeof body["detail"] === "string" ? body["detail"] : `The server answered ${response.status}.`,
+    typeof body["detail"] === "string" ? body["detail"] : `The server responded with status ${response.status}.`,
     body,
   )
   if (problem.status === 401 && session.peek()?.name) {

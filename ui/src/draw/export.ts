@@ -64,7 +64,7 @@ async function png(svg: string, drawing: Drawing): Promise<Blob> {
   canvas.width = (drawing.layout.width + 2 * MARGIN) * SCALE
   canvas.height = (drawing.layout.height + 2 * MARGIN) * SCALE
   canvas.getContext("2d")!.drawImage(image, 0, 0, canvas.width, canvas.height)
-  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture is too large"))), "image/png"))
+  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the image is too large"))), "image/png"))
 }
 
 /** Save the graph as a file. */

@@ -171,7 +171,7 @@ export function GraphView(props: Props) {
         {layout && props.fileName && later && <later.SaveMenu name={props.fileName} drawing={{ picture, layout, height: HEIGHT, curve, captionOf }} />}
         <IconButton icon="minus" label="Zoom out" onClick={() => zoom(1 / 1.3)} />
         <IconButton icon="plus" label="Zoom in" onClick={() => zoom(1.3)} />
-        <IconButton icon="fit" label="Fit" onClick={() => setView(null)} />
+        <IconButton icon="fit" label="Fit to view" onClick={() => setView(null)} />
       </div>
     </div>
   )
@@ -328,11 +328,11 @@ function caption(node: StepNode, now: number): string {
     case "error":
       return node.error?.code ?? node.error?.type ?? "failed"
     case "pending":
-      return node.parents.length ? `waits for ${node.parents.length} ${node.parents.length === 1 ? "step" : "steps"}` : "waits"
+      return node.parents.length ? `waits for ${node.parents.length} ${node.parents.length === 1 ? "step" : "steps"}` : "pending"
     case "enqueued":
-      return node.noWorker ? "no worker" : node.runAt !== null && node.runAt > now ? `in ${countdown(node.runAt - now)}` : "ready"
+      return node.noWorker ? "no worker" : node.runAt !== null && node.runAt > now ? `in ${countdown(node.runAt - now)}` : "queued"
     case "waiting":
-      return node.waitsFor ? "waits for a task" : node.runAt !== null && node.runAt > now ? `sleeps, ${countdown(node.runAt - now)}` : "parked"
+      return node.waitsFor ? "waits for a task" : node.runAt !== null && node.runAt > now ? `sleeping, ${countdown(node.runAt - now)}` : "waiting"
     case "skipped":
     case "cancelled":
       return stepLook(node.status).label.toLowerCase()

@@ -91,7 +91,7 @@ export function TimelineView(props: Props) {
     >
       <div class="tl-in" style={{ height: `${height}px` }}>
         <div class="tl-head">
-          <div class="tl-names hdr"><span>Step{zoom && <button type="button" class="link" onClick={() => setZoom(null)}>Show the whole time</button>}</span><span>Attempts</span><span>Ran</span></div>
+          <div class="tl-names hdr"><span>Step{zoom && <button type="button" class="link" onClick={() => setZoom(null)}>Reset zoom</button>}</span><span>Attempts</span><span>Ran</span></div>
           <svg
             width={box.width}
             height={HEAD}
@@ -200,7 +200,7 @@ function TimelineRow(props: RowProps) {
       <div class="tl-row sub" style={style}>
         <div class="tl-names r sub">
           <span class="nm">attempt {one?.attempt ?? node.attempts + (node.status === "in_progress" ? 0 : 1)}</span>
-          <span class={one ? "c-err ell" : "c-retry"}>{one ? code : node.status === "in_progress" ? "running" : last ? "the last" : "next"}</span>
+          <span class={one ? "c-err ell" : "c-retry"}>{one ? code : node.status === "in_progress" ? "running" : last ? "last" : "next"}</span>
           <span>
             {one ? (one.claimed === null ? "–" : duration((one.settled - one.claimed) / 1000)) : node.runAt !== null && node.runAt > now ? `in ${countdown(node.runAt - now)}` : duration((now - (node.claimed ?? now)) / 1000)}
           </span>
@@ -301,9 +301,9 @@ export function TimelineLegend(props: { picture: Picture }) {
       {(outcomes.has("retry") || outcomes.has("error") || outcomes.has("lost")) && entry("b-err", "failed")}
       {(outcomes.has("retry") || outcomes.has("lost")) && entry("b-back", "backoff")}
       {statuses.has("in_progress") && entry("b-run", "running")}
-      {(outcomes.has("parked") || statuses.has("waiting")) && entry("b-park", "parked")}
+      {(outcomes.has("parked") || statuses.has("waiting")) && entry("b-park", "waiting")}
       {entry("b-queue", "queued")}
-      {statuses.has("pending") && <span><svg aria-hidden="true"><line class="b-block" x1="1" x2="17" y1="4" y2="4" /></svg>waits for others</span>}
+      {statuses.has("pending") && <span><svg aria-hidden="true"><line class="b-block" x1="1" x2="17" y1="4" y2="4" /></svg>pending</span>}
       {statuses.has("waiting_for_retry") && entry("b-ghost", "expected")}
       {usual?.task && entry("b-usual", "usual duration")}
     </div>

@@ -78,7 +78,7 @@ export function ActionDialog(props: { action: Action; onClose: () => void; onDon
   const blocked = busy
     ? "in progress"
     : action.needsReason && !reason.trim()
-      ? "enter a reason: the audit keeps it"
+      ? "enter a reason for the audit log"
       : (parsed.fault ?? preview.problem?.detail ?? preview.refused ?? null)
   const submit = async () => {
     setTried(true)
@@ -125,7 +125,7 @@ export function ActionDialog(props: { action: Action; onClose: () => void; onDon
           </section>
           {action.result !== undefined && (
             <label class="field">
-              Result, as JSON
+              Result as JSON
               <textarea class="text mono" rows={5} value={result} aria-invalid={parsed.fault !== null} onInput={(event) => setResult(event.currentTarget.value)} />
               {parsed.fault && <span class="fault">{parsed.fault}</span>}
             </label>
@@ -134,14 +134,14 @@ export function ActionDialog(props: { action: Action; onClose: () => void; onDon
             <label><input type="checkbox" checked={option} onChange={(event) => setOption(event.currentTarget.checked)} /> {action.option}</label>
           )}
           {action.takesReason !== false && <label class="field">
-            <span>Reason {action.needsReason ? <small>for the audit</small> : <small>optional, for the audit</small>}</span>
+            <span>Reason {action.needsReason ? <small>for the audit log</small> : <small>optional, for the audit log</small>}</span>
             <input class="text" value={reason} maxLength={4000} onInput={(event) => setReason(event.currentTarget.value)} />
           </label>}
           {problem && (
             <p class="notice err" role="alert"><Icon name="fail" />{problem.detail}</p>
           )}
           {command && <section>
-            <h3>The same from the command line</h3>
+            <h3>Equivalent command</h3>
             <div class="cmdline"><code class="json">{command}</code><Copy text={command} label="Copy the command" /></div>
           </section>}
         </div>

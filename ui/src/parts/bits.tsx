@@ -95,7 +95,7 @@ export function Failed(props: { problem: Problem; what: string; reload: () => vo
   if (problem.status === 403 || problem.status === 401) {
     const permission = problem.more["permission"]
     return (
-      <Empty icon="eye" title={`You may not see ${props.what}`}>
+      <Empty icon="eye" title={`You do not have access to ${props.what}`}>
         {problem.detail} {typeof permission === "string" && <>Ask an administrator for the permission <b>{permission}</b>.</>}
       </Empty>
     )
@@ -103,14 +103,14 @@ export function Failed(props: { problem: Problem; what: string; reload: () => vo
   if (problem.status === 404) {
     return (
       <Empty icon="find" title="Not found">
-        {problem.detail} It may have been deleted by retention, or belong to a namespace that you may not see.
+        {problem.detail} It may have been deleted at the end of its retention period, or it may belong to a namespace that you cannot access.
       </Empty>
     )
   }
   return (
     <Empty
       icon="fail"
-      title={problem.status === 0 ? "The server does not answer" : `Cannot load ${props.what}`}
+      title={problem.status === 0 ? "The server is not responding" : `Cannot load ${props.what}`}
       actions={<Button icon="retry" onClick={props.reload}>Try again</Button>}
     >
       {problem.detail}

@@ -76,7 +76,7 @@ function Bars(props: { created: Chart; failed: Chart }) {
           </g>
         ))}
       </svg>
-      <p><span>{clock(start)}</span><span>Tasks created and failed per {duration(step)}; drag to choose a span</span><span>now</span></p>
+      <p><span>{clock(start)}</span><span>Tasks created and failed per {duration(step)}; drag to select a period</span><span>now</span></p>
     </section>
   )
 }

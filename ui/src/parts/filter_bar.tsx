@@ -38,7 +38,7 @@ export function FilterBar() {
         return (
           <span class="chip" key={kind.key}>
             {kind.label} <b>{value}</b>
-            <button type="button" aria-label={`Drop the filter ${kind.label} ${value}`} onClick={() => setQuery({ [kind.key]: null })}>
+            <button type="button" aria-label={`Remove the filter ${kind.label} ${value}`} onClick={() => setQuery({ [kind.key]: null })}>
               <Icon name="x" />
             </button>
           </span>
@@ -47,7 +47,7 @@ export function FilterBar() {
       {span && (
         <span class="chip">
           created <b>{span[0] ? clock(span[0]) : "before"}{span[1] ? `${span[0] ? " to" : ""} ${clock(span[1])}` : " or later"}</b>
-          <button type="button" aria-label="Drop the filter created" onClick={() => setQuery({ created_after: null, created_before: null })}>
+          <button type="button" aria-label="Remove the filter created" onClick={() => setQuery({ created_after: null, created_before: null })}>
             <Icon name="x" />
           </button>
         </span>

@@ -28,7 +28,7 @@ function fixedChoices(): Choice[] {
     { label: "Failed tasks", hint: "Go to", icon: "fail", act: () => navigate("/tasks?status=error") },
     { label: "Light theme", hint: "Appearance", icon: "theme", act: () => setTheme("light") },
     { label: "Dark theme", hint: "Appearance", icon: "theme", act: () => setTheme("dark") },
-    { label: "Theme of the system", hint: "Appearance", icon: "theme", act: () => setTheme("system") },
+    { label: "System theme", hint: "Appearance", icon: "theme", act: () => setTheme("system") },
     {
       label: live.value ? "Pause updates" : "Resume updates",
       hint: "Live",
@@ -78,15 +78,15 @@ export function Palette(props: { onClose: () => void }) {
     list.current?.children[next]?.scrollIntoView({ block: "nearest" })
   }
   return (
-    <Dialog title="Find or do anything" class="palette" bare onClose={props.onClose}>
+    <Dialog title="Search or jump to…" class="palette" bare onClose={props.onClose}>
       <input
         autoFocus
         role="combobox"
         aria-expanded="true"
         aria-controls="palette-list"
         aria-activedescendant={choices.length ? `palette-${chosen}` : undefined}
-        aria-label="Find or do anything"
-        placeholder="A task's id, a workflow, a page…"
+        aria-label="Search or jump to…"
+        placeholder="Task id, workflow, page…"
         value={text}
         onInput={(event) => setText(event.currentTarget.value)}
         onKeyDown={(event) => {
@@ -113,13 +113,13 @@ export function Palette(props: { onClose: () => void }) {
           </li>
         ))}
       </ul>
-      {choices.length === 0 && <p class="more">Nothing has this name or id.</p>}
+      {choices.length === 0 && <p class="more">No matches.</p>}
     </Dialog>
   )
 }
 
 const KEYS: [keys: string, what: string][] = [
-  ["Ctrl K", "find or do anything"],
+  ["Ctrl K", "search or jump to…"],
   ["/", "filter the list"],
   ["g h", "home"],
   ["g t", "tasks"],
@@ -135,9 +135,9 @@ const KEYS: [keys: string, what: string][] = [
   ["k", "previous"],
   ["Enter", "open"],
   ["x", "select"],
-  ["Shift X", "select all up to here"],
-  ["1 2 3 4", "both, graph, timeline, table"],
-  ["[ ]", "step before, after"],
+  ["Shift X", "select the range up to here"],
+  ["1 2 3 4", "views: both, graph, timeline, table"],
+  ["[ ]", "previous step, next step"],
   ["f", "next failed step"],
   ["z", "zoom to the selected step"],
   ["e", "retry"],
@@ -151,7 +151,7 @@ const KEYS: [keys: string, what: string][] = [
 export function Help(props: { onClose: () => void }) {
   const [enabled, setEnabled] = useState(singleKeysEnabled())
   return (
-    <Dialog title="Keys" onClose={props.onClose}>
+    <Dialog title="Keyboard shortcuts" onClose={props.onClose}>
       <div class="dlg-b">
         <dl class="keys">
           {KEYS.map(([keys, what]) => (
@@ -170,7 +170,7 @@ export function Help(props: { onClose: () => void }) {
               setEnabled(event.currentTarget.checked)
             }}
           />{" "}
-          Single keys are on
+          Enable single-key shortcuts
         </label>
       </div>
     </Dialog>

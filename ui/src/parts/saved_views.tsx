@@ -54,7 +54,7 @@ function NewView(props: { views: readonly SavedView[]; filters: string; save: (v
     : !name
       ? "enter a name"
       : !replaces && views.length >= MOST_VIEWS
-        ? `at most ${MOST_VIEWS} views are kept: delete one first`
+        ? `at most ${MOST_VIEWS} views can be saved: delete one first`
         : null
   const submit = (event: Event) => {
     event.preventDefault()
@@ -67,7 +67,7 @@ function NewView(props: { views: readonly SavedView[]; filters: string; save: (v
         <input id="view-name" class="text" value={text} maxLength={LONGEST_NAME} autocomplete="off" onInput={(event) => setText(event.currentTarget.value)} />
         <Button type="submit" kind="pri" disabledBecause={refused}>{replaces ? "Replace" : "Save"}</Button>
       </div>
-      <p class="muted">{refused ? `${refused[0]!.toUpperCase()}${refused.slice(1)}.` : "Kept in this browser, for you alone."}</p>
+      <p class="muted">{refused ? `${refused[0]!.toUpperCase()}${refused.slice(1)}.` : "Stored in this browser, for your user only."}</p>
     </form>
   )
 }

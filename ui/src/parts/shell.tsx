@@ -97,7 +97,7 @@ function Who() {
   return (
     <div class="who">
       <Icon name="eye" />
-      <b class="ell" title={view.name ?? ""}>{view.auth ? view.name : "No login needed"}</b>
+      <b class="ell" title={view.name ?? ""}>{view.auth ? view.name : "No login required"}</b>
       {view.csrf ? (
         <button type="button" onClick={() => void logOut()}>Log out</button>
       ) : (
@@ -184,7 +184,7 @@ export function Top(props: { crumbs: [label: string, path: string | null][] }) {
       </nav>
       <button type="button" class="find" onClick={() => (paletteOpen.value = true)}>
         <Icon name="find" />
-        <span>Find or do anything</span>
+        <span>Search or jump to…</span>
         <kbd aria-hidden="true">{/Mac|iPhone/.test(navigator.platform) ? "⌘ K" : "Ctrl K"}</kbd>
       </button>
       <IconButton icon="theme" label="Switch between light and dark" onClick={toggleTheme} />

@@ -77,7 +77,7 @@ export function EndedChart(props: { chart: Chart; height: number }) {
           return <g key={at}><title>{`${clock(start + at * chart.step_seconds * 1000)}: ${numbers.join(", ") || "none"}`}</title><rect class="none" x={at} y={0} width={1} height={height} />{parts}</g>
         })}
       </svg>
-      <p><span>{clock(start)}</span><span>most {most.toLocaleString("en")} in {duration(chart.step_seconds)}</span><span>{clock(start + chart.points * chart.step_seconds * 1000)}</span></p>
+      <p><span>{clock(start)}</span><span>peak: {most.toLocaleString("en")} in {duration(chart.step_seconds)}</span><span>{clock(start + chart.points * chart.step_seconds * 1000)}</span></p>
     </div>
   )
 }

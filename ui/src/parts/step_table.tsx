@@ -41,7 +41,7 @@ export function StepTable(props: Props) {
       <table class="fixed" aria-rowcount={nodes.length + 1}>
         <colgroup><col class="w-no" /><col /><col class="w-status" /><col class="w-took" /><col class="w-took" /><col class="w-took" /><col class="w-worker wide" /><col class="w-err" /></colgroup>
         <thead>
-          <tr aria-rowindex={1}><th class="num">No</th><th>Step</th><th>Status</th><th class="num">Attempts</th><th class="num">Started</th><th class="num">Ran</th><th class="wide">Worker</th><th>Error</th></tr>
+          <tr aria-rowindex={1}><th class="num">No.</th><th>Step</th><th>Status</th><th class="num">Attempts</th><th class="num">Started</th><th class="num">Ran</th><th class="wide">Worker</th><th>Error</th></tr>
         </thead>
         <tbody>
           {first > 0 && <tr aria-hidden="true" class="gap-row"><td colSpan={8} style={{ height: `${first * ROW}px` }} /></tr>}

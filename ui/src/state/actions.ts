@@ -31,7 +31,7 @@ export function pauseAction(task: TaskSummaryView): Action {
     title: own ? "Resume the task" : "Pause the task",
     effects: own
       ? ["Its steps start again as soon as they are due."]
-      : ["No further step of it starts.", "What runs now ends normally.", "It stays paused until someone resumes it."],
+      : ["No more of its steps start.", "Running steps finish normally.", "It stays paused until someone resumes it."],
     button: own ? "Resume 1 task" : "Pause 1 task",
     command: (reason) => withReason(`tasker task ${verb} ${shortId(task.id)}`, reason),
     run: ({ reason }) => post(`/v1/tasks/${task.id}/${verb}`, { reason }),
@@ -56,10 +56,10 @@ export function retryTaskAction(task: TaskSummaryView): Action {
   const failed = task.counts.error
   return {
     title: "Retry the task",
-    effects: ["Steps that are done do not run again."],
+    effects: ["Completed steps do not run again."],
     preview: previewOf(task.id, "retry"),
     button: `Retry ${plural(failed, "step")}`,
-    option: "Give all their attempts again, instead of one more",
+    option: "Allow the full number of attempts again, instead of one more",
     command: (reason, _, all) => withReason(`tasker task retry ${shortId(task.id)}${all ? " --reset-attempts" : ""}`, reason),
     run: ({ reason, option, etag }) => post(`/v1/tasks/${task.id}/retry`, { reason, reset_attempts: option }, etag),
   }
@@ -84,7 +84,7 @@ export function retryStepAction(picture: Picture, node: StepNode): Action {
     effects: [],
     preview: previewOf(task.id, "retry", [node.name]),
     button: "Retry 1 step",
-    option: "Give all its attempts again, instead of one more",
+    option: "Allow the full number of attempts again, instead of one more",
     command: (reason, _, all) =>
       withReason(`tasker task retry ${shortId(task.id)} --step ${quoted(node.name)}${all ? " --reset-attempts" : ""}`, reason),
     run: ({ reason, option, etag }) => post(stepPath(task.id, node, "retry"), { reason, reset_attempts: option }, etag),
@@ -132,7 +132,7 @@ export interface PauseTarget {
 
 const PAUSES = {
   queue: { path: (one: PauseTarget) => `/v1/queues/${one.namespace}/${encodeURIComponent(one.name)}`, command: (one: PauseTarget) => `tasker queue VERB ${quoted(one.name)} --namespace ${one.namespace}`, what: "steps of this handler" },
-  template: { path: (one: PauseTarget) => `/v1/templates/${one.namespace}/${one.name}`, command: (one: PauseTarget) => `tasker template VERB ${one.namespace}.${one.name}`, what: "steps of its tasks, of all versions" },
+  template: { path: (one: PauseTarget) => `/v1/templates/${one.namespace}/${one.name}`, command: (one: PauseTarget) => `tasker template VERB ${one.namespace}.${one.name}`, what: "steps of its tasks (all versions)" },
   namespace: { path: (one: PauseTarget) => `/v1/namespaces/${one.namespace}`, command: (one: PauseTarget) => `tasker namespace VERB ${one.namespace}`, what: "steps of this namespace" },
 }
 
@@ -145,8 +145,8 @@ export function pauseTargetAction(target: PauseTarget, pause: Pause | undefined)
   return {
     title: `${label} the ${target.kind} ${name}`,
     effects: pause
-      ? [`Paused by ${pause.paused_by}${pause.reason ? `: ${pause.reason}` : "."}`, `The ${what} start again, except those that are paused otherwise.`]
-      : [`No further ${what} start.`, "What runs now ends normally.", "It stays paused until someone resumes it."],
+      ? [`Paused by ${pause.paused_by}${pause.reason ? `: ${pause.reason}` : "."}`, `The ${what} start again unless something else pauses them.`]
+      : [`No more ${what} start.`, "Running steps finish normally.", "It stays paused until someone resumes it."],
     button: `${label} 1 ${target.kind}`,
     needsReason: !pause,
     command: (reason) => withReason(command(target).replace("VERB", verb), reason),

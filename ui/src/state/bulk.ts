@@ -15,9 +15,9 @@ export type Scope = { ids: string[] } | { filter: Record<string, unknown> }
 export const started = signal<readonly string[]>([])
 
 const EFFECTS: Record<Verb, string[]> = {
-  retry: ["Their failed steps get another attempt; steps that are done do not run again."],
-  resolve: ["They count as done by hand.", "It cannot be undone."],
-  cancel: ["No further step of them starts; what running steps return is discarded.", "It cannot be undone."],
+  retry: ["Their failed steps get another attempt; completed steps do not run again."],
+  resolve: ["The tasks are marked as resolved.", "This cannot be undone."],
+  cancel: ["No more of their steps start; the results of running steps are discarded.", "This cannot be undone."],
 }
 
 const SHOWN = 5 // templates that the dialog names
@@ -31,7 +31,7 @@ function sentencesOf(preview: BulkPreview): string[] {
   const templates = Object.entries(preview.by_template)
   const rest = templates.slice(SHOWN).reduce((sum, [, count]) => sum + count, 0)
   return [
-    `Concerns ${countOf(preview)}${templates.length === 1 ? ` of ${templates[0]![0]}` : ""}.`,
+    `Affects ${countOf(preview)}${templates.length === 1 ? ` of ${templates[0]![0]}` : ""}.`,
     ...(templates.length === 1 ? [] : templates).slice(0, SHOWN).map(([name, count]) => `${plural(count, "task")} of ${name}.`),
     ...(rest ? [`${plural(rest, "task")} of ${plural(templates.length - SHOWN, "other workflow")}.`] : []),
     ...Object.entries(preview.refused).map(([code, count]) => `${plural(count, "task")} will be refused: ${code.replaceAll("_", " ")}.`),
@@ -53,13 +53,13 @@ export function bulkAction(verb: Verb, scope: Scope, count: string, command: str
     preview: async (_, option) => {
       const preview = await post<BulkPreview>("/v1/bulk", { ...body(option), dry_run: true })
       tokens.set(option, preview.token)
-      return { effects: [...sentencesOf(preview), ...EFFECTS[verb], "They are handled from the newest to the oldest. You can stop it."] }
+      return { effects: [...sentencesOf(preview), ...EFFECTS[verb], "The tasks are processed from the newest to the oldest. You can stop the operation."] }
     },
-    fields: [fieldOf("per_second", "Tasks per second", { kind: "number", initial: "100", required: true, help: "0.01 to 1,000: what the systems behind them can take" })],
+    fields: [fieldOf("per_second", "Tasks per second", { kind: "number", initial: "100", required: true, help: "0.01 to 1,000; choose a rate that the systems called by the steps can handle" })],
     button: `${label} ${count}`,
     danger: verb === "cancel",
     needsReason: verb !== "retry",
-    ...(verb === "retry" ? { option: "Give all their attempts again, instead of one more" } : {}),
+    ...(verb === "retry" ? { option: "Allow the full number of attempts again, instead of one more" } : {}),
     command: command === null ? null : (reason, _, all, entered) => `${command}${all ? " --reset-attempts" : ""} --per-second ${entered["per_second"] ?? 100}${reason ? ` --reason ${quoted(reason)}` : ""}`,
     run: async ({ reason, option, entered }) => {
       const operation = await post<BulkOperation>("/v1/bulk", { ...body(option), per_second: entered["per_second"], reason, token: tokens.get(option) })

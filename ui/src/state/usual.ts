@@ -40,7 +40,7 @@ export function usualOf(version: Version, step: string): UsualDuration | null {
 }
 
 export function usually(usual: UsualDuration): string {
-  return `usually ${duration(usual.median)}${usual.p95 > 1.2 * usual.median ? `, 19 of 20 within ${duration(usual.p95)}` : ""}`
+  return `usually ${duration(usual.median)}${usual.p95 > 1.2 * usual.median ? `, 95 % within ${duration(usual.p95)}` : ""}`
 }
 
 export function isUnusual(usual: UsualDuration, seconds: number): boolean {

@@ -69,10 +69,10 @@ export function Approvals() {
 }
 
 function NothingWaits(props: { tab: string }) {
-  if (props.tab === "decided") return <Empty icon="approve" title="Nothing was decided yet">Decisions stay here until their tasks are deleted by retention.</Empty>
+  if (props.tab === "decided") return <Empty icon="approve" title="No decisions yet">Decisions are listed here until their tasks are deleted.</Empty>
   return (
-    <Empty icon="approve" title={props.tab === "mine" ? "Nothing waits for you" : "Nothing waits for a decision"} command={'- name: approve\n  approval:\n    assignees: ["role:refund-managers"]'}>
-      A step with <b>approval</b> waits here for a person. New versions of workflows wait here where the policy of a namespace requires a review.
+    <Empty icon="approve" title={props.tab === "mine" ? "Nothing is waiting for you" : "Nothing is waiting for a decision"} command={'- name: approve\n  approval:\n    assignees: ["role:refund-managers"]'}>
+      A step with <b>approval</b> waits here for a person. New workflow versions wait here if their namespace's policy requires a review.
     </Empty>
   )
 }
@@ -83,7 +83,7 @@ function refusalOf(approval: Approval): string | null {
   const refused = refusal("approvals:decide", approval.namespace)
   if (refused || !viewer || approval.assignees.length === 0 || viewer.groups.includes("*")) return refused
   const names = [`user:${viewer.name}`, ...viewer.groups.map((group) => `role:${group}`)]
-  return approval.assignees.some((one) => names.includes(one)) ? null : `is assigned to ${approval.assignees.join(", ")}`
+  return approval.assignees.some((one) => names.includes(one)) ? null : `assigned to ${approval.assignees.join(", ")}`
 }
 
 function Deadline(props: { at: string }) {
@@ -145,7 +145,7 @@ function hasApproved(approval: Approval): boolean {
 
 /** Decide an approval; `approved` is set where its form has this field. */
 function decideAction(approval: Approval, approved: boolean | null): Action {
-  const fields = (fieldsOf(approval.form) ?? [fieldOf("form", "Decision, as JSON", { kind: "json", required: true })])
+  const fields = (fieldsOf(approval.form) ?? [fieldOf("form", "Decision as JSON", { kind: "json", required: true })])
     .filter((field) => approved === null || field.name !== "approved")
   const whole = fieldsOf(approval.form) === null
   const form = (entered: Record<string, unknown>) => (whole ? entered["form"] : approved === null ? entered : { approved, ...entered })
@@ -154,7 +154,7 @@ function decideAction(approval: Approval, approved: boolean | null): Action {
     title: `${verb}: ${approval.title || approval.step}`,
     details: <Inputs task={approval.task_id} />,
     fields,
-    effects: [`The step ${approval.step} goes on with this decision, under your name.`, "It cannot be undone."],
+    effects: [`The step ${approval.step} continues with this decision, which is recorded under your name.`, "This cannot be undone."],
     button: `${verb} 1 step`,
     danger: approved === false,
     command: (reason, _, __, entered) => withReason(`tasker approval decide ${approval.id} ${quoted(JSON.stringify(form(entered)))}`, reason),
@@ -166,7 +166,7 @@ function decideAction(approval: Approval, approved: boolean | null): Action {
 function Inputs(props: { task: string }) {
   const task = useResource(`inputs ${props.task}`, (signal) => get<TaskView>(`/v1/tasks/${props.task}`, signal))
   if (!task.data) return null
-  return <section><h3>Inputs of the task</h3><Json value={task.data.context} label="Inputs of the task" /></section>
+  return <section><h3>Task inputs</h3><Json value={task.data.context} label="Task inputs" /></section>
 }
 
 function VersionRow(props: { version: TemplateVersion; act: (action: Action) => void }) {
@@ -195,8 +195,8 @@ export function reviewAction(version: TemplateVersion, approve: boolean): Action
   return {
     title: `${approve ? "Approve" : "Reject"} ${reference}`,
     effects: approve
-      ? ["New tasks can use this version.", "Open tasks keep the version that they were created with.", "Schedules that it declares replace those of the version before."]
-      : ["No task can use this version.", "It can be registered again once it was changed."],
+      ? ["New tasks can use this version.", "Open tasks keep the version that they were created with.", "The schedules that it declares replace those of the previous version."]
+      : ["No task can use this version.", "It can be registered again with changes."],
     button: `${approve ? "Approve" : "Reject"} ${plural(1, "version")}`,
     danger: !approve,
     needsReason: !approve,

@@ -23,14 +23,14 @@ export function Audit() {
     <>
       <Top crumbs={[["Audit", null]]} />
       <div class="page">
-        <div class="ph"><h1>Audit</h1><span class="muted">who changed what, and why, newest first</span></div>
+        <div class="ph"><h1>Audit log</h1><span class="muted">who changed what and why, newest first</span></div>
         {list.data && <Stale problem={list.problem} reload={list.reload} />}
         {!list.data && list.problem ? (
-          <Failed problem={list.problem} what="the audit" reload={list.reload} />
+          <Failed problem={list.problem} what="the audit log" reload={list.reload} />
         ) : !list.data ? (
-          <Loading what="the audit" />
+          <Loading what="the audit log" />
         ) : shown.length === 0 ? (
-          <Empty icon="audit" title="Nothing was changed yet">Policies, versions, limits, schedules, webhooks, pauses and keys leave an entry here. What was done to a task is on its page.</Empty>
+          <Empty icon="audit" title="No changes yet">Changes to policies, versions, limits, schedules, webhooks, pauses and keys are listed here. Actions on a task are listed on the task's page.</Empty>
         ) : (
           <AuditTable events={shown} more={cursor === null ? null : () => void more()} />
         )}

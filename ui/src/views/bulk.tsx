@@ -64,9 +64,9 @@ function stopAction(operation: BulkOperation, handled: number, reload: () => voi
   return {
     title: `Stop ${NOUNS[operation.action]![0].toLowerCase()} tasks`,
     effects: [
-      `${operation.exact ? "" : "At least "}${plural(left, "task")} will be left as they are.`,
-      `The ${plural(handled, "task")} that were handled stay as they are now.`,
-      "It cannot go on afterwards; start another for the rest.",
+      `${operation.exact ? "" : "At least "}${plural(left, "task")} ${left === 1 ? "is" : "are"} left unchanged.`,
+      `The ${plural(handled, "task")} that ${handled === 1 ? "was" : "were"} already processed ${handled === 1 ? "keeps its" : "keep their"} new status.`,
+      "A stopped operation cannot be resumed; start another one for the remaining tasks.",
     ],
     button: "Stop 1 operation",
     takesReason: false,

@@ -54,7 +54,7 @@ export function workOf(step: DeclaredStep): string {
   if (approval) return `approval by ${approval.assignees?.join(" or ") || "anybody"}${upTo(approval.timeout)}`
   const does = task ? `task ${task.template}` : http ? `${http.method} ${http.url}` : (step.handler?.callable ?? step.name)
   if (map) return `${does} for each of ${map.over}`
-  if (batch) return `${does} for ${batch.size.toLocaleString("en")} each of ${batch.total}`
+  if (batch) return `${does} in batches of ${batch.size.toLocaleString("en")}, total ${batch.total}`
   return repeat ? `${does} until ${repeat.until}` : does
 }
 
@@ -79,7 +79,7 @@ export function detailsOf(step: DeclaredStep): string {
 /** The limits of a whole workflow. */
 export function boundsOf(template: Declared): string[] {
   const { concurrency, limits = [] } = template
-  return [...limits.map(limitOf), ...(concurrency ? [`concurrency ${concurrency.key}: ${concurrency.tasks.toLocaleString("en")} open tasks, else ${concurrency.when_full ?? "wait"}`] : [])]
+  return [...limits.map(limitOf), ...(concurrency ? [`concurrency ${concurrency.key}: at most ${concurrency.tasks.toLocaleString("en")} open tasks; when full: ${concurrency.when_full ?? "wait"}`] : [])]
 }
 
 /** When its schedules create tasks. */

@@ -41,7 +41,7 @@ export function Diff(props: { namespace: string; name: string; versions: Templat
     <>
       <div class="ph">{choose("from", "From", from)}{choose("to", "to", to)}{loaded.data && <span class="muted">{summary(loaded.data.difference)}</span>}</div>
       {!loaded.data ? (
-        loaded.problem ? <Failed problem={loaded.problem} what="the difference" reload={loaded.reload} /> : <Loading what="the difference" />
+        loaded.problem ? <Failed problem={loaded.problem} what="the differences" reload={loaded.reload} /> : <Loading what="the differences" />
       ) : (
         <>
           <DiffGraph {...loaded.data} />
@@ -53,9 +53,9 @@ export function Diff(props: { namespace: string; name: string; versions: Templat
 }
 
 function summary(difference: Difference): string {
-  if (difference.identical) return "They are the same."
+  if (difference.identical) return "The versions are identical."
   const parts = [["added", difference.steps_added], ["removed", difference.steps_removed], ["changed", difference.steps_changed]] as const
-  return parts.filter(([, steps]) => steps.length).map(([verb, steps]) => `${plural(steps.length, "step")} ${verb}`).join(", ") || "The steps are the same."
+  return parts.filter(([, steps]) => steps.length).map(([verb, steps]) => `${plural(steps.length, "step")} ${verb}`).join(", ") || "The steps are identical."
 }
 
 function DiffGraph(props: Loaded) {
@@ -70,7 +70,7 @@ function DiffGraph(props: Loaded) {
     const looks = steps.map((step) => LOOKS[kinds.get(step.name) ?? "same"])
     return {
       picture: pictureOf(pictureOfSteps(steps, looks)),
-      captions: new Map(steps.map((step) => [step.name, kinds.get(step.name) ?? "as before"])),
+      captions: new Map(steps.map((step) => [step.name, kinds.get(step.name) ?? "unchanged"])),
     }
   }, [difference, before, after])
   return (

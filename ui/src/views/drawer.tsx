@@ -47,7 +47,7 @@ export function Drawer(props: Props) {
             <IconButton icon="x" label="Close" onClick={props.close} />
           </div>
         </div>
-        <div class="tabs" role="tablist" aria-label="Of the step">
+        <div class="tabs" role="tablist" aria-label="Step">
           {TABS.map((name) => (
             <button
               type="button"
@@ -101,7 +101,7 @@ function Overview(props: Props) {
     <>
       {!ended && node.status !== "error" && why.data && why.data.length > 0 && (
         <section>
-          <h3>{node.status === "in_progress" ? "What it does" : "Why is it not running?"}</h3>
+          <h3>{node.status === "in_progress" ? "Current state" : "Why is it not running?"}</h3>
           <ul class="effects">
             {why.data.map((reason) => <ReasonLine key={reason.text} reason={reason} node={node} />)}
             {node.status !== "error" && node.parents.map((key) => {
@@ -124,16 +124,16 @@ function Overview(props: Props) {
         </section>
       )}
       <section>
-        <h3>Facts</h3>
+        <h3>Details</h3>
         <dl>
           <dt>Handler</dt><dd class="mono" title={node.handler}>{node.handler}</dd>
           {node.worker && <><dt>Worker</dt><dd>{node.worker}</dd></>}
-          <dt>Attempts</dt><dd>{node.attempts <= node.maxAttempts ? `${node.attempts} of ${node.maxAttempts}` : `${node.attempts}, beside the ${node.maxAttempts} of its policy`}</dd>
+          <dt>Attempts</dt><dd>{node.attempts <= node.maxAttempts ? `${node.attempts} of ${node.maxAttempts}` : `${node.attempts} (the retry policy allows ${node.maxAttempts})`}</dd>
           {node.claimed !== null && <><dt>Started</dt><dd><Time at={Date.parse(task.created_at) + node.claimed} /></dd></>}
           {ranFor(node, props.now) > 0 && <><dt>Ran</dt><dd>{duration(ranFor(node, props.now))}</dd></>}
           {usual && <><dt>Usually</dt><dd class={isUnusual(usual, ranFor(node, props.now)) ? "c-retry" : ""}>{usually(usual).slice(8)}</dd></>}
-          {node.parents.length > 0 && <><dt>Waits for</dt><dd><StepLinks {...props} keys={node.parents} /></dd></>}
-          {node.children.length > 0 && <><dt>Frees</dt><dd><StepLinks {...props} keys={node.children} /></dd></>}
+          {node.parents.length > 0 && <><dt>Depends on</dt><dd><StepLinks {...props} keys={node.parents} /></dd></>}
+          {node.children.length > 0 && <><dt>Dependents</dt><dd><StepLinks {...props} keys={node.children} /></dd></>}
           {node.waitsFor && <><dt>Waits for</dt><dd><a href={href(`/tasks/${node.waitsFor}`)}>{node.waitsFor}</a></dd></>}
         </dl>
       </section>
@@ -230,7 +230,7 @@ function Masked(props: Props & { value: unknown; label: string; pick: (revealed:
   if (!hasMasked(value)) return <Json value={value} label={label} />
   const reveal: Action = {
     title: `Reveal the data of ${node.name}`,
-    effects: ["The inputs of the task and the result of the step are shown to you.", "The audit of the task records that, with your reason."],
+    effects: ["The task's inputs and the step's result are shown to you.", "The task's audit log records this with your reason."],
     button: "Reveal 1 step",
     needsReason: true,
     command: (reason) => `tasker task reveal ${shortId(task.id)} --step ${quoted(node.name)} --reason ${quoted(reason)}`,
@@ -292,10 +292,10 @@ function Attempts(props: Props) {
 function Audit(props: Props) {
   const { task, mark } = props.picture.snapshot
   const audit = useResource(`audit ${task.id} ${mark}`, (signal) => get<AuditEntry[]>(`/v1/tasks/${task.id}/audit`, signal))
-  if (audit.problem) return <Failed problem={audit.problem} what="the audit" reload={audit.reload} />
-  if (!audit.data) return <Loading what="the audit" />
+  if (audit.problem) return <Failed problem={audit.problem} what="the audit log" reload={audit.reload} />
+  if (!audit.data) return <Loading what="the audit log" />
   const entries = audit.data.filter((entry) => entry.step === null || entry.step === props.node.name)
-  if (entries.length === 0) return <p class="muted">Nobody has acted on this step. What operators do is kept here, with the reason.</p>
+  if (entries.length === 0) return <p class="muted">No operator has acted on this step. Operators' actions are listed here, with their reasons.</p>
   return (
     <ol class="attempts">
       {[...entries].reverse().map((entry) => (
@@ -324,7 +324,7 @@ function GroupDrawer(props: Props) {
       </div>
       <div class="db">
         <section>
-          <h3>{group.count.toLocaleString("en")} steps of one shape</h3>
+          <h3>{group.count.toLocaleString("en")} identical steps</h3>
           <ul class="effects">
             {Object.entries(group.by_status).sort(([, a], [, b]) => b - a).map(([status, count]) => (
               <li key={status}><Glyph look={stepLook(status)} /><span>{count.toLocaleString("en")} {stepLook(status).label.toLowerCase()}</span></li>
@@ -332,11 +332,11 @@ function GroupDrawer(props: Props) {
           </ul>
         </section>
         <section>
-          <h3>Facts</h3>
+          <h3>Details</h3>
           <dl>
             <dt>Handler</dt><dd class="mono">{group.handler}</dd>
-            {node.parents.length > 0 && <><dt>Waits for</dt><dd><StepLinks {...props} keys={node.parents} /></dd></>}
-            {node.children.length > 0 && <><dt>Frees</dt><dd><StepLinks {...props} keys={node.children} /></dd></>}
+            {node.parents.length > 0 && <><dt>Depends on</dt><dd><StepLinks {...props} keys={node.parents} /></dd></>}
+            {node.children.length > 0 && <><dt>Dependents</dt><dd><StepLinks {...props} keys={node.children} /></dd></>}
           </dl>
         </section>
       </div>

@@ -41,7 +41,7 @@ export function Events() {
       <Top crumbs={[["Events", null]]} />
       <div class="page">
         <div class="ph">
-          <h1>Events</h1><span class="muted">what steps published, and who receives it</span>
+          <h1>Events</h1><span class="muted">events that steps published, and the webhooks that receive them</span>
           <div class="act"><Button icon="plus" disabledBecause={may("webhooks:update") ? null : "needs the permission webhooks:update"} onClick={() => setAction(createAction(namespace, setCreated))}>New webhook…</Button></div>
         </div>
         {created && <Secret webhook={created} />}
@@ -50,14 +50,14 @@ export function Events() {
             <header><h2>Webhooks</h2></header>
             <div class="scroll-x">
               <table>
-                <thead><tr><th>Webhook</th><th class="narrow-hide">Events</th><th class="narrow-hide">Address</th><th>State</th><th class="num">Pending</th><th class="num">Dead</th></tr></thead>
+                <thead><tr><th>Webhook</th><th class="narrow-hide">Events</th><th class="narrow-hide">URL</th><th>Status</th><th class="num">Pending</th><th class="num">Dead</th></tr></thead>
                 <tbody>
                   {webhooks.data.webhooks.map((one) => (
                     <tr class="row" key={nameOf(one)}>
                       <td><a class="wf" href={href(`/events/${one.namespace}/${one.name}`)}><b>{one.name}</b><span class="muted">{one.namespace}</span></a></td>
                       <td class="narrow-hide sec">{one.events.join(", ")}</td>
                       <td class="narrow-hide sec ell" title={one.url}>{one.url}</td>
-                      <td class={one.paused ? "c-park" : "s-ok"}>{one.paused ? "paused" : "delivers"}</td>
+                      <td class={one.paused ? "c-park" : "s-ok"}>{one.paused ? "paused" : "active"}</td>
                       <td class="num">{one.pending.toLocaleString("en")}</td>
                       <td class={`num ${one.dead ? "c-err" : ""}`}>{one.dead.toLocaleString("en")}</td>
                     </tr>
@@ -68,7 +68,7 @@ export function Events() {
           </section>
         )}
         <form class="fl" role="search" onSubmit={(event) => { event.preventDefault(); setQuery({ name: String(new FormData(event.currentTarget).get("name")).trim() || null }) }}>
-          <div class="q"><Icon name="find" /><input name="name" aria-label="Name of events" placeholder="payment.* or payment.charged" defaultValue={name ?? ""} /></div>
+          <div class="q"><Icon name="find" /><input name="name" aria-label="Event name" placeholder="payment.* or payment.charged" defaultValue={name ?? ""} /></div>
           <Button type="submit">Filter</Button>
           {(name || task) && <Button icon="x" onClick={() => setQuery({ name: null, task_id: null })}>Show all</Button>}
         </form>
@@ -122,7 +122,7 @@ function Secret(props: { webhook: Webhook }) {
   return (
     <div class="notice" role="status">
       <Icon name="approve" />
-      <span>The secret of {nameOf(props.webhook)}, which is never shown again: <code class="mono">{props.webhook.secret}</code></span>
+      <span>The secret of {nameOf(props.webhook)} is shown only once: <code class="mono">{props.webhook.secret}</code></span>
       <Copy text={props.webhook.secret} label="Copy the secret" />
     </div>
   )
@@ -132,8 +132,8 @@ const list = (text: unknown) => String(text ?? "").split(/[\s,]+/).filter(Boolea
 
 function webhookFields(webhook: Webhook | null) {
   return [
-    fieldOf("url", "Address", { required: true, initial: webhook?.url ?? "", help: "https://…" }),
-    fieldOf("events", "Events", { initial: webhook?.events.join(", ") ?? "*", help: "names or prefixes such as payment.*, separated by commas" }),
+    fieldOf("url", "URL", { required: true, initial: webhook?.url ?? "", help: "https://…" }),
+    fieldOf("events", "Events", { initial: webhook?.events.join(", ") ?? "*", help: "event names or prefixes such as payment.*, separated by commas" }),
     fieldOf("include", "Requests contain", { kind: "choice", choices: ["the event", "context", "result", "context, result"], initial: webhook?.include.join(", ") || "the event" }),
   ]
 }
@@ -148,7 +148,7 @@ function createAction(namespace: string | null, created: (webhook: Webhook) => v
   return {
     title: "New webhook",
     fields: [fieldOf("namespace", "Namespace", { required: true, initial: namespace ?? "default" }), fieldOf("name", "Name", { required: true }), ...webhookFields(null)],
-    effects: ["Each event from now on is sent to the address, with a signature, until it is answered with 2xx.", "The secret of the signatures is shown once."],
+    effects: ["Each matching event that is published from now on is sent to the URL in a signed request, which is repeated until the response is 2xx.", "The signing secret is shown only once."],
     button: "Create 1 webhook",
     command: (reason, _, __, entered) => withReason(`tasker webhook create ${entered["namespace"] ?? "NAMESPACE"}.${entered["name"] ?? "NAME"} ${entered["url"] ?? "URL"}${optionsOf(changesOf(entered))}`, reason),
     run: async ({ reason, entered }) => created(await post<Webhook>("/v1/webhooks", { namespace: entered["namespace"], name: entered["name"], ...changesOf(entered), reason })),
@@ -196,9 +196,9 @@ export function WebhookPage(props: { namespace: string; name: string }) {
             {replaced && <Secret webhook={replaced} />}
             <section class="panel flat">
               <dl class="pad">
-                <dt>Address</dt><dd class="mono">{webhook.url}</dd>
+                <dt>URL</dt><dd class="mono">{webhook.url}</dd>
                 <dt>Events</dt><dd>{webhook.events.join(", ")} of {namespace}</dd>
-                <dt>Contains</dt><dd>{["the event", ...webhook.include].join(", ")}</dd>
+                <dt>Requests contain</dt><dd>{["the event", ...webhook.include].join(", ")}</dd>
                 <dt>Created</dt><dd><Time at={webhook.created_at} /> by {webhook.created_by}</dd>
               </dl>
             </section>
@@ -217,11 +217,11 @@ const DELIVERY_TONES: Record<string, string> = { delivered: "s-ok", dead: "c-err
 function Deliveries(props: { webhook: Webhook; deliveries: DeliveryList; refused: string | null; act: (action: Action) => void }) {
   const [open, setOpen] = useState<number | null>(null)
   tick.value
-  if (props.deliveries.deliveries.length === 0) return <p class="more">No delivery has this status.</p>
+  if (props.deliveries.deliveries.length === 0) return <p class="more">No deliveries have this status.</p>
   return (
     <div class="tb flat">
       <table>
-        <thead><tr><th>Event</th><th>Status</th><th class="num narrow-hide">Attempts</th><th class="narrow-hide">Last answer</th><th class="num narrow-hide">Created</th><th><span class="vh">Actions</span></th></tr></thead>
+        <thead><tr><th>Event</th><th>Status</th><th class="num narrow-hide">Attempts</th><th class="narrow-hide">Last response</th><th class="num narrow-hide">Created</th><th><span class="vh">Actions</span></th></tr></thead>
         <tbody>
           {props.deliveries.deliveries.map((one) => {
             const last = one.log.at(-1)
@@ -230,7 +230,7 @@ function Deliveries(props: { webhook: Webhook; deliveries: DeliveryList; refused
               <>
                 <tr class="row" key={one.id}>
                   <td><button type="button" class="link" aria-expanded={open === one.id} onClick={() => setOpen(open === one.id ? null : one.id)}>{one.event_name}</button></td>
-                  <td class={DELIVERY_TONES[one.status] ?? ""}>{one.status}{one.status === "pending" && left > 0 && `, again in ${countdown(left)}`}</td>
+                  <td class={DELIVERY_TONES[one.status] ?? ""}>{one.status}{one.status === "pending" && left > 0 && `, next attempt in ${countdown(left)}`}</td>
                   <td class="num narrow-hide">{one.attempts}</td>
                   <td class="narrow-hide sec ell">{last ? (last.error || `${last.response ?? "received"}`) : "–"}</td>
                   <td class="num narrow-hide sec"><Time at={one.created_at}>{ago(one.created_at)}</Time></td>
@@ -250,9 +250,9 @@ function Log(props: { delivery: Delivery }) {
   const { delivery } = props
   return (
     <>
-      <p class="sec">Of task <a class="link mono" href={href(`/tasks/${delivery.task_id}`)}>{shortId(delivery.task_id)}</a>, event {delivery.event_id}</p>
+      <p class="sec">Task <a class="link mono" href={href(`/tasks/${delivery.task_id}`)}>{shortId(delivery.task_id)}</a>, event {delivery.event_id}</p>
       <ul>{delivery.log.map((one, no) => (
-        <li key={no}><Time at={one.at} /> <span class={one.error ? "c-err" : "s-ok"}>{one.response ?? (one.error ? "no answer" : "received")}</span> in {duration(one.duration)}{one.error && `: ${one.error}`}</li>
+        <li key={no}><Time at={one.at} /> <span class={one.error ? "c-err" : "s-ok"}>{one.response ?? (one.error ? "no response" : "received")}</span> in {duration(one.duration)}{one.error && `: ${one.error}`}</li>
       ))}</ul>
     </>
   )
@@ -261,7 +261,7 @@ function Log(props: { delivery: Delivery }) {
 function sendAction(webhook: Webhook, delivery: Delivery): Action {
   return {
     title: `Send ${delivery.event_name} again`,
-    effects: [`The event is sent to ${webhook.url} now, whatever became of it before.`, "Receivers recognize it by its id."],
+    effects: [`The event is sent to ${webhook.url} now, even if it was delivered before.`, "Receivers can recognize a repeated event by its id."],
     button: "Send 1 event",
     command: (reason) => withReason(`tasker webhook send ${nameOf(webhook)} ${delivery.id}`, reason),
     run: ({ reason }) => post(`${pathOf(webhook)}/deliveries/${delivery.id}/send`, { reason }),
@@ -272,7 +272,7 @@ function changeAction(webhook: Webhook): Action {
   return {
     title: `Change ${nameOf(webhook)}`,
     fields: webhookFields(webhook),
-    effects: ["It holds for events from now on; the address is tried again at once."],
+    effects: ["The change applies to all requests from now on; failed deliveries are no longer delayed."],
     button: "Change 1 webhook",
     command: (reason, _, __, entered) => withReason(`tasker webhook update ${nameOf(webhook)} --url ${entered["url"] ?? "URL"}${optionsOf(changesOf(entered))}`, reason),
     run: ({ reason, entered }) => call("PATCH", pathOf(webhook), { body: { ...changesOf(entered), reason } }),
@@ -283,7 +283,7 @@ function pauseAction(webhook: Webhook): Action {
   const label = webhook.paused ? "Resume" : "Pause"
   return {
     title: `${label} ${nameOf(webhook)}`,
-    effects: webhook.paused ? ["Events that waited are sent now."] : ["Its events wait until someone resumes it."],
+    effects: webhook.paused ? ["Events that were waiting are sent now."] : ["Its events wait until someone resumes it."],
     button: `${label} 1 webhook`,
     command: (reason) => withReason(`tasker webhook update ${nameOf(webhook)} --${label.toLowerCase()}`, reason),
     run: ({ reason }) => call("PATCH", pathOf(webhook), { body: { paused: !webhook.paused, reason } }),
@@ -293,7 +293,7 @@ function pauseAction(webhook: Webhook): Action {
 function secretAction(webhook: Webhook, replaced: (webhook: Webhook) => void): Action {
   return {
     title: `Replace the secret of ${nameOf(webhook)}`,
-    effects: ["Requests from now on are signed with a new secret.", "The receiver refuses them until it knows the new one."],
+    effects: ["Requests from now on are signed with a new secret.", "The receiver must use the new secret to verify them."],
     button: "Replace 1 secret",
     danger: true,
     needsReason: true,
@@ -305,7 +305,7 @@ function secretAction(webhook: Webhook, replaced: (webhook: Webhook) => void): A
 function deleteAction(webhook: Webhook): Action {
   return {
     title: `Delete ${nameOf(webhook)}`,
-    effects: [`${webhook.pending.toLocaleString("en")} pending deliveries and the log of all others are deleted.`, "It cannot be undone."],
+    effects: [`${webhook.pending.toLocaleString("en")} pending deliveries and the log of all other deliveries are deleted.`, "This cannot be undone."],
     button: "Delete 1 webhook",
     danger: true,
     needsReason: true,

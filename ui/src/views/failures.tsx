@@ -45,8 +45,8 @@ export function retryAction(cause: FailureCause): Action {
   const action = bulkAction("retry", { filter: { ...filterOf(cause), status: "error" } }, plural(cause.tasks, "task"), `tasker task retry ${options}`)
   return {
     ...action,
-    title: `Retry what ${cause.code ?? cause.type} stopped`,
-    effects: cause.code ? [] : ["The tasks are found by the failed step: some may have failed there for another reason."],
+    title: `Retry tasks that failed with ${cause.code ?? cause.type}`,
+    effects: cause.code ? [] : ["The tasks are selected by their failed step; some may have failed for another reason."],
   }
 }
 
@@ -57,14 +57,14 @@ const nothing = { assignee: "", note: "", muted_until: null, muted_below: null }
 function careAction(cause: FailureCause): Action {
   const { care } = cause
   return {
-    title: `Look after ${cause.code ?? cause.type}`,
+    title: `Triage ${cause.code ?? cause.type}`,
     fields: [
       fieldOf("assignee", "Assignee", { initial: care?.assignee ?? "", help: "a person or a team" }),
       fieldOf("note", "Note", { initial: care?.note ?? "" }),
       fieldOf("muted_until", "Muted until", { kind: "time", initial: care?.muted_until ?? "" }),
-      fieldOf("muted_below", "Muted below version", { initial: care?.muted_below ?? "", help: "until it happens in this version of the workflow, or a later one" }),
+      fieldOf("muted_below", "Muted below version", { initial: care?.muted_below ?? "", help: "muted until the failure happens in this or a later version of the workflow" }),
     ],
-    effects: ["A muted cause comes last and does not count among what needs attention. Its tasks stay as they are.", "A cause disappears from the list once none of its tasks is stopped."],
+    effects: ["A muted cause is listed last and is not counted as needing attention. Its tasks do not change.", "A cause disappears from the list once all of its tasks have been retried, resolved or cancelled."],
     button: "Save 1 cause",
     command: null,
     run: ({ reason, entered }) => call("PATCH", `/v1/failures/${cause.fingerprint}`, { body: { namespace: cause.namespace, ...nothing, ...entered, reason } }),
@@ -93,14 +93,14 @@ export function CauseList(props: { causes: FailureCause[]; act: (action: Action)
               <b class="s-err">{cause.code ?? cause.type}</b><span>{cause.message}</span>
             </a>
             <div class="b">
-              {refused === null && <><button type="button" class="link" aria-label={`Look after ${cause.code ?? cause.type}`} onClick={() => props.act(careAction(cause))}>{cause.care?.assignee || "Look after…"}</button> · </>}
+              {refused === null && <><button type="button" class="link" aria-label={`Triage ${cause.code ?? cause.type}`} onClick={() => props.act(careAction(cause))}>{cause.care?.assignee || "Triage…"}</button> · </>}
               <Care cause={cause} />
-              {cause.step} in {cause.namespace}.{cause.name}, as in <a class="link mono" href={href(`/tasks/${cause.sample}?step=${encodeURIComponent(cause.step)}`)}>{shortId(cause.sample)}</a>
+              {cause.step} in {cause.namespace}.{cause.name}, for example <a class="link mono" href={href(`/tasks/${cause.sample}?step=${encodeURIComponent(cause.step)}`)}>{shortId(cause.sample)}</a>
             </div>
             <Bars values={cause.trend} />
-            <div class="c"><b>{cause.tasks.toLocaleString("en")}</b><span>{cause.tasks === 1 ? "task stopped" : "tasks stopped"}</span></div>
+            <div class="c"><b>{cause.tasks.toLocaleString("en")}</b><span>{cause.tasks === 1 ? "failed task" : "failed tasks"}</span></div>
             <div class="d"><Time at={cause.last_at}>{ago(cause.last_at)}</Time></div>
-            <Button small disabledBecause={refused} label={`Retry ${cause.tasks} tasks stopped by ${cause.code ?? cause.type}`} onClick={() => props.act(retryAction(cause))}>Retry {cause.tasks.toLocaleString("en")}…</Button>
+            <Button small disabledBecause={refused} label={`Retry ${plural(cause.tasks, "task")} that failed with ${cause.code ?? cause.type}`} onClick={() => props.act(retryAction(cause))}>Retry {cause.tasks.toLocaleString("en")}…</Button>
           </li>
         )
       })}
@@ -119,7 +119,7 @@ export function Failures() {
       <div class="page">
         <div class="ph">
           <h1>Failures</h1>
-          <span class="muted">by cause, of tasks that nobody has continued since</span>
+          <span class="muted">by cause, of tasks that have not been retried, resolved or cancelled</span>
           <div class="act"><Spans hours={hours} /></div>
         </div>
         {later && <later.Operations act={setAction} />}
@@ -129,8 +129,8 @@ export function Failures() {
         ) : !causes.data ? (
           <Loading what="failures" />
         ) : causes.data.length === 0 ? (
-          <Empty icon="ok" title="No task is stopped by a failure">
-            Of the tasks created in the last {SPANS.find(([span]) => span === hours)?.[1] ?? `${hours} h`}. A step that fails for good stops what depends on it; it then appears here until someone retries, resolves or cancels the task.
+          <Empty icon="ok" title="No failed tasks">
+            None of the tasks created in the last {SPANS.find(([span]) => span === hours)?.[1] ?? `${hours} h`} has failed, or they have been retried, resolved or cancelled. A step that fails permanently is listed here.
           </Empty>
         ) : (
           <section class="panel flat"><CauseList causes={causes.data} act={setAction} /></section>
@@ -143,7 +143,7 @@ export function Failures() {
 
 export function Spans(props: { hours: number }) {
   return (
-    <div class="seg" role="group" aria-label="Time">
+    <div class="seg" role="group" aria-label="Period">
       {SPANS.map(([span, label]) => (
         <button type="button" key={span} aria-pressed={span === props.hours} onClick={() => setQuery({ hours: span === 24 ? null : String(span) })}>{label}</button>
       ))}

@@ -53,7 +53,7 @@ export function Home() {
           <Loading what="the figures" />
         ) : data.performance.total_tasks === 0 ? (
           <Empty icon="tasks" title="No tasks yet" command="tasker demo" actions={<a class="btn" href={href("/workflows")}>Workflows</a>}>
-            In the last {hours} hours nobody submitted a task. Try the example, or submit one from the page of a workflow.
+            No tasks were submitted in the last {hours === 1 ? "hour" : `${hours} hours`}. Try the example, or submit a task from a workflow's page.
           </Empty>
         ) : (
           <>
@@ -99,7 +99,7 @@ function Waiting() {
   if (mine.length === 0) return null
   return (
     <section class="panel flat waiting">
-      <header><h2>Waiting for you</h2><span class="muted ell">{plural(mine.length, "decision")}</span><span class="sp" /><a class="btn sm ghost" href={href(within("/approvals"))}>Inbox <Icon name="right" /></a></header>
+      <header><h2>Waiting for you</h2><span class="muted ell">{plural(mine.length, "decision")}</span><span class="sp" /><a class="btn sm ghost" href={href(within("/approvals"))}>All approvals <Icon name="right" /></a></header>
       <ul class="rows">
         {mine.slice(0, 5).map((one) => (
           <li key={one.id}>
@@ -126,7 +126,7 @@ function Store() {
   return (
     <p class="muted store">
       Store: {store}, schema {schema_version}
-      {oldest && <span class={age > 600 ? "c-retry" : ""}>, oldest transaction open for {duration(age)} by {oldest.name || oldest.kind}</span>}
+      {oldest && <span class={age > 600 ? "c-retry" : ""}>, oldest transaction: {oldest.name || oldest.kind}, open for {duration(age)}</span>}
     </p>
   )
 }
@@ -137,14 +137,14 @@ function Verdict(props: { data: Figures; stopped: number }) {
   const stuck = bottlenecks.utilization.steps_without_worker
   const well = stuck === 0 && alive !== 0
   const look = STEP_LOOKS[well ? "complete" : "waiting_for_retry"]!
-  const sentence = well ? "Work gets done" : alive === 0 ? "No worker is alive" : `${plural(stuck, "step")} ${stuck === 1 ? "has" : "have"} no worker`
+  const sentence = well ? "Workers are running" : alive === 0 ? "No worker is running" : `${plural(stuck, "step")} ${stuck === 1 ? "has" : "have"} no worker`
   return (
     <div class="ph verdict">
       <div>
-        <h1><Glyph look={look} />{sentence}. {props.stopped ? `${plural(props.stopped, "task")} ${props.stopped === 1 ? "is" : "are"} stopped and ${props.stopped === 1 ? "needs" : "need"} you.` : "Nothing needs you."}</h1>
+        <h1><Glyph look={look} />{sentence}. {props.stopped ? `${plural(props.stopped, "task")} ${props.stopped === 1 ? "has failed and needs" : "have failed and need"} your attention.` : "Nothing needs your attention."}</h1>
         <p>
-          {bottlenecks.utilization.due_steps ? `${plural(bottlenecks.utilization.due_steps, "step")} ready` : "No step waits for a worker"}, {plural(bottlenecks.utilization.running_steps, "step")} running
-          {bottlenecks.utilization.scheduled_steps > 0 && `, ${plural(bottlenecks.utilization.scheduled_steps, "step")} due later`}.
+          {bottlenecks.utilization.due_steps ? `${plural(bottlenecks.utilization.due_steps, "step")} waiting for a worker` : "No steps waiting for a worker"}, {plural(bottlenecks.utilization.running_steps, "step")} running
+          {bottlenecks.utilization.scheduled_steps > 0 && `, ${plural(bottlenecks.utilization.scheduled_steps, "step")} scheduled`}.
         </p>
       </div>
     </div>
@@ -163,7 +163,7 @@ function Keys(props: { data: Figures; chart: Chart | null }) {
     <section class="kpis" aria-label="Key figures">
       <div class="kpi"><Spark values={all} /><h2>Tasks</h2><p class="v"><b>{performance.total_tasks.toLocaleString("en")}</b><span>created</span></p><p>{performance.completed_tasks.toLocaleString("en")} complete, {performance.active_tasks.toLocaleString("en")} open</p></div>
       <div class="kpi"><Spark bad values={all.map((total, at) => (total ? (failed[at] ?? 0) / total : 0))} /><h2>Failed tasks</h2><p class="v"><b>{performance.error_rate.toFixed(1)}</b><span>%</span></p><p>{plural(performance.failed_tasks, "task")}</p></div>
-      <div class="kpi"><h2>Duration, median</h2><p class="v"><b>{duration(performance.task_duration.p50).split(" ")[0]}</b><span>{duration(performance.task_duration.p50).split(" ").slice(1).join(" ")}</span></p><p>{duration(performance.task_duration.p95)} for 95 %</p></div>
+      <div class="kpi"><h2>Median duration</h2><p class="v"><b>{duration(performance.task_duration.p50).split(" ")[0]}</b><span>{duration(performance.task_duration.p50).split(" ").slice(1).join(" ")}</span></p><p>95 % within {duration(performance.task_duration.p95)}</p></div>
       {workers ? (
         <div class="kpi"><h2>Slots in use</h2><p class="v"><b>{running.toLocaleString("en")}</b><span>of {slots.toLocaleString("en")}</span></p><p>{plural(alive.length, "worker")} alive</p></div>
       ) : (
@@ -184,8 +184,8 @@ function Workflows(props: { data: Figures; hours: number; namespace: string | nu
   const [ended, failed] = (busy.data ?? []).map((chart) => new Map(chart.series.map((one) => [one.key, one.values])))
   return (
     <section class="panel flat">
-      <header><h2>Workflows</h2><span class="muted ell">that took longest, of tasks that ended; darker is busier, crossed had failures</span><span class="sp" /><Spans hours={hours} /></header>
-      {rows.length === 0 ? <p class="more">No task has ended in this time.</p> : (
+      <header><h2>Workflows</h2><span class="muted ell">slowest first, ended tasks only; darker: busier, crossed: with failures</span><span class="sp" /><Spans hours={hours} /></header>
+      {rows.length === 0 ? <p class="more">No tasks ended in this period.</p> : (
         <div class="scroll-x">
           <table>
             <thead><tr><th>Workflow</th><th class="num">Tasks</th><th class="num">Average</th><th class="num narrow-hide">Longest</th><th class="num">Failed</th><th class="wide w-strip">{busy.data?.[0] && <>{clock(busy.data[0].start)} to now</>}</th><th class="num narrow-hide">Last</th></tr></thead>

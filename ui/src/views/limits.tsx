@@ -43,7 +43,7 @@ export function Limits() {
       <Top crumbs={[["Limits", null]]} />
       <div class="page">
         <div class="ph">
-          <h1>Limits</h1><span class="muted">on steps that share a key, the longest queues first</span>
+          <h1>Limits</h1><span class="muted">for steps that share a key; longest queues first</span>
           <div class="act"><Button icon="plus" disabledBecause={may("limits:update") ? null : "needs the permission limits:update"} onClick={() => setAction(settingAction(null, namespace))}>Set a limit…</Button></div>
         </div>
         {data && <Stale problem={list.problem} reload={list.reload} />}
@@ -53,7 +53,7 @@ export function Limits() {
           <Loading what="limits" />
         ) : limits.length + data.settings.length === 0 ? (
           <Empty icon="limit" title="No limits" command={'limits:\n  - {key: "bank", concurrency: 10, rate: 100/s}'}>
-            A limit bounds how many steps of a key run at once, or start per second. Declare it in a template, or set one here.
+            A limit restricts how many steps with the same key run at once or start per second. Declare it in a template, or set it here.
           </Empty>
         ) : (
           <>
@@ -88,10 +88,10 @@ export function Limits() {
 function Settings(props: { settings: Setting[]; act: (action: Action) => void }) {
   return (
     <section class="panel flat">
-      <header><h2>Set by operators</h2><span class="muted">before what templates declare</span></header>
+      <header><h2>Set by operators</h2><span class="muted">these override what templates declare</span></header>
       <div class="scroll-x">
         <table>
-          <thead><tr><th>Key or pattern</th><th class="narrow-hide">Namespace</th><th class="num">Running</th><th class="num">Rate</th><th class="narrow-hide">By</th><th><span class="vh">Actions</span></th></tr></thead>
+          <thead><tr><th>Key or pattern</th><th class="narrow-hide">Namespace</th><th class="num">Concurrency</th><th class="num">Rate</th><th class="narrow-hide">By</th><th><span class="vh">Actions</span></th></tr></thead>
           <tbody>
             {props.settings.map((one) => (
               <tr class="row" key={`${one.namespace} ${one.pattern}`}>
@@ -100,7 +100,7 @@ function Settings(props: { settings: Setting[]; act: (action: Action) => void })
                 <td class="num">{one.concurrency ?? "–"}</td>
                 <td class="num">{one.rate ?? "–"}</td>
                 <td class="narrow-hide sec">{one.updated_by}, <Time at={one.updated_at}>{ago(one.updated_at)}</Time></td>
-                <td class="num"><Button small disabledBecause={refusal("limits:update", one.namespace || "*")} label={`Remove the setting of ${one.pattern}`} onClick={() => props.act(unsetAction(one))}>Remove…</Button></td>
+                <td class="num"><Button small disabledBecause={refusal("limits:update", one.namespace || "*")} label={`Remove the setting for ${one.pattern}`} onClick={() => props.act(unsetAction(one))}>Remove…</Button></td>
               </tr>
             ))}
           </tbody>
@@ -122,17 +122,17 @@ function settingAction(limit: LimitView | null, namespace: string | null): Actio
     title: limit ? `Change the limit ${limit.key}` : "Set a limit",
     fields: [
       ...(limit ? [] : [
-        fieldOf("key", "Key", { required: true, help: "* stands for any text; keys that begin with shared: are those of all namespaces" }),
+        fieldOf("key", "Key", { required: true, help: "* matches any text; keys that begin with shared: apply to all namespaces" }),
         fieldOf("namespace", "Namespace", { initial: namespace ?? "default" }),
       ]),
-      fieldOf("concurrency", "Steps that run at once", { kind: "integer", initial: from(limit?.concurrency), help: "0: none starts; empty: as templates declare" }),
-      fieldOf("rate", "Steps that start", { initial: from(limit?.rate), help: "100/s, 5/m, 1000/h, 10/d" }),
-      fieldOf("burst", "Steps that start at once after a pause", { kind: "integer", initial: from(limit?.burst) }),
+      fieldOf("concurrency", "Concurrency", { kind: "integer", initial: from(limit?.concurrency), help: "maximum number of running steps; 0: no step starts; empty: as declared in templates" }),
+      fieldOf("rate", "Rate", { initial: from(limit?.rate), help: "maximum number of steps that start: 100/s, 5/m, 1000/h, 10/d" }),
+      fieldOf("burst", "Burst", { kind: "integer", initial: from(limit?.burst), help: "number of steps that may start at once after an idle period" }),
     ],
     effects: (entered) => [
-      entered["concurrency"] === 0 ? "No further step of this key starts." : "It holds from the next start of a step.",
-      ...(limit && typeof entered["concurrency"] === "number" && entered["concurrency"] < limit.running ? [`${limit.running} steps run now; they end normally.`] : []),
-      "It goes before what templates declare, until it is removed.",
+      entered["concurrency"] === 0 ? "No more steps with this key start." : "The limit applies to steps that start from now on.",
+      ...(limit && typeof entered["concurrency"] === "number" && entered["concurrency"] < limit.running ? [`${limit.running} steps are running; they finish normally.`] : []),
+      "It overrides what templates declare until it is removed.",
     ],
     button: "Set 1 limit",
     needsReason: true,
@@ -144,8 +144,8 @@ function settingAction(limit: LimitView | null, namespace: string | null): Actio
 
 function unsetAction(setting: Setting): Action {
   return {
-    title: `Remove the setting of ${setting.pattern}`,
-    effects: ["Templates decide again."],
+    title: `Remove the setting for ${setting.pattern}`,
+    effects: ["The limits that templates declare apply again."],
     button: "Remove 1 setting",
     command: (reason) => withReason(`tasker limit unset ${quoted(setting.pattern)}${inSpace(setting.namespace)}`, reason),
     run: ({ reason }) => post("/v1/limits/unset", { ...bodyOf(setting.namespace, setting.pattern), reason }),

@@ -7,11 +7,11 @@ import { base, navigate, route } from "../router.ts"
 
 /** Why the identity provider's login was refused. */
 const REFUSALS: Record<string, string> = {
-  state: "The login took too long, or began in another window. Try again.",
-  refused: "The identity provider refused the login.",
-  token: "The identity provider's answer could not be verified. An administrator finds the reason in the server's log.",
-  unmapped: "You are known, but have no role here. Ask an administrator for a role and a namespace.",
-  unavailable: "The identity provider cannot be reached. Try again later.",
+  state: "The login took too long or was started in another window. Try again.",
+  refused: "The identity provider rejected the login.",
+  token: "The identity provider's response could not be verified. The server's log contains the reason.",
+  unmapped: "Your account has no role on this server. Ask an administrator for a role in a namespace.",
+  unavailable: "The identity provider could not be reached. Try again later.",
 }
 
 export function Login() {
@@ -31,7 +31,7 @@ export function Login() {
     try {
       session.value = await post<SessionView>("/v1/session", { api_key: key.trim() })
       await readSession()
-      if (session.value.name === null) setProblem("The browser did not keep the session cookie: over plain HTTP it is kept for this machine only.")
+      if (session.value.name === null) setProblem("The browser did not store the session cookie. Over plain HTTP, it works only on the server's own machine.")
       else if (route.value.path === "/login") navigate(route.value.query.get("next") ?? "/", { replace: true })
     } catch (error) {
       setProblem(error instanceof Problem ? error.detail : String(error))
@@ -49,8 +49,8 @@ export function Login() {
       >
         <div class="brand"><Logo />Tasker</div>
         <h1>Log in</h1>
-        {lost.value && <p class="fault" role="status">{lost.value} Log in again: what you have entered is kept.</p>}
-        {refused && <p class="fault" role="alert">{REFUSALS[refused] ?? "The login failed; try again."}</p>}
+        {lost.value && <p class="fault" role="status">{lost.value} Log in again to continue; your input is kept.</p>}
+        {refused && <p class="fault" role="alert">{REFUSALS[refused] ?? "The login failed. Try again."}</p>}
         {methods.includes("oidc") && <a class="btn pri" href={`${base}/v1/session/oidc/start?next=${encodeURIComponent(next)}`}>Log in with your organization</a>}
         {keys && methods.includes("oidc") && <p class="muted">or with an API key</p>}
         {keys && <label class="field">
@@ -71,7 +71,7 @@ export function Login() {
         {keys && problem && <p class="fault" id="login-problem" role="alert">{problem}</p>}
         {keys && <Button {...(methods.includes("oidc") ? {} : { kind: "pri" as const })} type="submit" disabledBecause={busy ? "in progress" : key.trim() ? null : "enter a key first"}>Log in</Button>}
         {keys && <p>
-          An administrator makes keys where the store is: <code class="mono">tasker key create "Ann" --role operator --namespace payments</code>
+          An administrator can create a key on a machine with access to the store: <code class="mono">tasker key create "Ann" --role operator --namespace payments</code>
         </p>}
       </form>
     </main>

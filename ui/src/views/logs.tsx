@@ -24,7 +24,7 @@ export function StepLogs(props: { task: string; node: StepNode }) {
     <section class="step-logs">
       <p class="find">
         <input type="search" aria-label="Search in messages" placeholder="Search in messages" value={text} onInput={(event) => setText(event.currentTarget.value)} />
-        {logs.data?.link && /^https?:/.test(logs.data.link) && <a href={logs.data.link} target="_blank" rel="noreferrer noopener">In the log store</a>}
+        {logs.data?.link && /^https?:/.test(logs.data.link) && <a href={logs.data.link} target="_blank" rel="noreferrer noopener">Open in the log store</a>}
       </p>
       {logs.problem && <Failed problem={logs.problem} what="the logs" reload={logs.reload} />}
       {!logs.data && !logs.problem && <Loading what="the logs" />}
@@ -33,13 +33,13 @@ export function StepLogs(props: { task: string; node: StepNode }) {
           {text
             ? "No message contains this text."
             : node.attempts === 0 && node.status !== "in_progress"
-              ? "No attempt has begun. What its handler logs through ctx.logger, or prints, appears here."
-              : "Nothing was logged. What a handler logs through ctx.logger, or prints, appears here."}
+              ? "No attempt has started. What the handler logs through ctx.logger or prints appears here."
+              : "Nothing was logged. What the handler logs through ctx.logger or prints appears here."}
         </p>
       )}
       {logs.data?.next_cursor && (limit < MOST
         ? <Button small onClick={() => setLimit(MOST)}>Show earlier records</Button>
-        : <p class="muted">The newest {MOST.toLocaleString("en")} records. Search, or read all with <code>tasker task logs {task}</code>.</p>)}
+        : <p class="muted">Only the newest {MOST.toLocaleString("en")} records are shown. Search them, or read all records with <code>tasker task logs {task}</code>.</p>)}
       <ol class="log">
         {records.map((record, at) => (
           <li key={`${record.attempt}-${record.number}`} class={record.level}>

@@ -25,7 +25,7 @@ export function Namespaces() {
         ) : !list.data ? (
           <Loading what="namespaces" />
         ) : list.data.namespaces.length === 0 ? (
-          <Empty icon="ns" title="No namespaces yet">A namespace appears with its first workflow, or with its policy.</Empty>
+          <Empty icon="ns" title="No namespaces yet">A namespace appears when its first workflow is registered or its policy is declared.</Empty>
         ) : (
           <section class="panel flat">
             <ul class="rows">
@@ -84,19 +84,19 @@ export function NamespacePage(props: { name: string }) {
                   <dt>Owner</dt><dd>{policy.owner_team || "–"}</dd>
                   <dt>Contact</dt><dd>{policy.contact_email || "–"}</dd>
                   <dt>Description</dt><dd>{policy.description || "–"}</dd>
-                  <dt>New versions</dt><dd>{policy.requires_approval ? `need a review by ${policy.approvers.join(" or ")}` : "take tasks at once"}</dd>
-                  <dt>HTTP steps</dt><dd>{policy.http_hosts.length ? `may call ${policy.http_hosts.join(", ")}` : "may call no host"}</dd>
+                  <dt>New versions</dt><dd>{policy.requires_approval ? `need a review by ${policy.approvers.join(" or ")}` : "accept tasks at once"}</dd>
+                  <dt>HTTP steps</dt><dd>{policy.http_hosts.length ? `may call ${policy.http_hosts.join(", ")}` : "may call no hosts"}</dd>
                   {policy.updated_at && <><dt>Declared</dt><dd><Time at={policy.updated_at} /> by {policy.updated_by}</dd></>}
                 </dl>
               ) : (
-                <Empty icon="ns" title="No policy is declared" command={`tasker namespace put ${name} --owner "TEAM"`}>
-                  It says who owns the namespace, and whether new versions of its workflows need a review. A file of policies is applied with <b>tasker namespace apply</b>.
+                <Empty icon="ns" title="No policy declared" command={`tasker namespace put ${name} --owner "TEAM"`}>
+                  A policy names the owner of the namespace and decides whether new versions of its workflows need a review. To apply a file of policies, use <b>tasker namespace apply</b>.
                 </Empty>
               )}
             </section>
             <section class="panel flat">
-              <header><h2>Audit</h2><span class="muted">policies and versions, newest first</span></header>
-              {loaded.data.audit.events.length === 0 ? <p class="more">Nothing has happened yet.</p> : <AuditTable events={loaded.data.audit.events} more={null} />}
+              <header><h2>Audit log</h2><span class="muted">policies and versions, newest first</span></header>
+              {loaded.data.audit.events.length === 0 ? <p class="more">No entries yet.</p> : <AuditTable events={loaded.data.audit.events} more={null} />}
             </section>
           </>
         )}

@@ -45,10 +45,10 @@ function Choice() {
   return (
     <section class="panel flat">
       <header>
-        <h2>Of which workflow?</h2><span class="sp" />
+        <h2>Choose a workflow</h2><span class="sp" />
         <input class="text filter" type="search" placeholder="Filter by name" aria-label="Filter by name" autoFocus value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
       </header>
-      {shown.length === 0 && <p class="more">No workflow has this name.</p>}
+      {shown.length === 0 && <p class="more">No workflow matches.</p>}
       <ul class="rows">
         {shown.slice(0, 200).map(([key, one]) => {
           const refused = may("tasks:create", one.namespace) ? null : `needs the permission tasks:create in ${one.namespace}`
@@ -63,7 +63,7 @@ function Choice() {
           )
         })}
       </ul>
-      {shown.length > 200 && <p class="more">The first 200 of {shown.length.toLocaleString("en")}: filter by name</p>}
+      {shown.length > 200 && <p class="more">The first 200 of {shown.length.toLocaleString("en")} workflows are shown. Filter by name to find others.</p>}
     </section>
   )
 }

@@ -7,8 +7,8 @@ export function NotFound() {
     <>
       <Top crumbs={[["Not found", null]]} />
       <div class="page">
-        <Empty icon="find" title="There is no such page" actions={<a class="btn" href={href("/")}>Home</a>}>
-          The address {route.value.path} leads nowhere.
+        <Empty icon="find" title="Page not found" actions={<a class="btn" href={href("/")}>Home</a>}>
+          There is no page at {route.value.path}.
         </Empty>
       </div>
     </>

@@ -40,7 +40,7 @@ export function Schedules() {
     <>
       <Top crumbs={[["Schedules", null]]} />
       <div class="page">
-        <div class="ph"><h1>Schedules</h1><span class="muted">tasks that are created by the clock, the next first</span></div>
+        <div class="ph"><h1>Schedules</h1><span class="muted">create tasks at certain times; sorted by next tick</span></div>
         {list.data && <Stale problem={list.problem} reload={list.reload} />}
         {!list.data && list.problem ? (
           <Failed problem={list.problem} what="schedules" reload={list.reload} />
@@ -53,7 +53,7 @@ export function Schedules() {
         ) : (
           <div class="tb flat">
             <table>
-              <thead><tr><th>Schedule</th><th>When</th><th>Next</th><th class="narrow-hide">Last task</th><th class="wide">While one is open</th><th><span class="vh">Actions</span></th></tr></thead>
+              <thead><tr><th>Schedule</th><th>When</th><th>Next</th><th class="narrow-hide">Last task</th><th class="wide">Overlap</th><th><span class="vh">Actions</span></th></tr></thead>
               <tbody>
                 {schedules.map((one) => (
                   <tr class="row" key={one.id}>
@@ -67,7 +67,7 @@ export function Schedules() {
                 ))}
               </tbody>
             </table>
-            {list.data.next_cursor !== null && <p class="more">The first {SHOWN}. Choose a namespace to see others.</p>}
+            {list.data.next_cursor !== null && <p class="more">The first {SHOWN} schedules are shown. Choose a namespace to see the others.</p>}
           </div>
         )}
       </div>
@@ -80,7 +80,7 @@ function pauseAction(schedule: ScheduleView): Action {
   const verb = schedule.paused ? "resume" : "pause"
   return {
     title: `${schedule.paused ? "Resume" : "Pause"} ${nameOf(schedule)}`,
-    effects: schedule.paused ? ["It creates tasks again, from the first tick after now.", "Ticks that passed meanwhile get none."] : ["Its ticks get no tasks until someone resumes it.", "Tasks that exist go on."],
+    effects: schedule.paused ? ["It creates tasks again, starting with its next tick.", "Ticks that passed while it was paused get no tasks."] : ["Its ticks create no tasks until someone resumes it.", "Existing tasks continue."],
     button: `${schedule.paused ? "Resume" : "Pause"} 1 schedule`,
     command: (reason) => withReason(`tasker schedule ${verb} ${nameOf(schedule)}`, reason),
     run: ({ reason }) => post(`${pathOf(schedule)}/${verb}`, { reason }),
@@ -100,21 +100,21 @@ function changeAction(schedule: ScheduleView): Action {
   return {
     title: `Change ${nameOf(schedule)}`,
     fields: [
-      fieldOf("cron", "Cron line", { initial: schedule.cron ?? "", help: "minute, hour, day of month, month, day of week; or leave it empty and enter an interval" }),
-      fieldOf("every", "Interval", { initial: schedule.every ?? "", help: "such as 15m or 6h; instead of a cron line" }),
-      fieldOf("timezone", "Time zone", { initial: schedule.timezone, required: true, help: "such as Europe/Berlin" }),
-      fieldOf("overlap", "While a task is open", { kind: "choice", choices: OVERLAPS, initial: schedule.overlap, required: true }),
-      fieldOf("catch_up", "Catches up", { initial: schedule.catch_up, required: true, help: "how late a tick may be noticed, such as 6h" }),
-      fieldOf("jitter", "Jitter", { initial: schedule.jitter, help: "maximum delay of a task's start, such as 30s" }),
+      fieldOf("cron", "Cron expression", { initial: schedule.cron ?? "", help: "minute, hour, day of month, month, day of week; leave empty if you enter an interval" }),
+      fieldOf("every", "Interval", { initial: schedule.every ?? "", help: "for example 15m or 6h; use instead of a cron expression" }),
+      fieldOf("timezone", "Time zone", { initial: schedule.timezone, required: true, help: "for example Europe/Berlin" }),
+      fieldOf("overlap", "Overlap", { help: "what a tick does while the previous task is open", kind: "choice", choices: OVERLAPS, initial: schedule.overlap, required: true }),
+      fieldOf("catch_up", "Catch-up", { initial: schedule.catch_up, required: true, help: "maximum age of a missed tick that still gets a task, for example 6h" }),
+      fieldOf("jitter", "Jitter", { initial: schedule.jitter, help: "maximum delay by which a task's start is spread, for example 30s" }),
     ],
-    effects: ["Tasks that exist stay as they are."],
+    effects: ["Existing tasks do not change."],
     preview: async (entered) => {
       const { cron, every, timezone } = timesOf(entered)
       const [current, { ticks }] = await Promise.all([
         get<ScheduleView>(pathOf(schedule)),
         post<SchedulePreview>("/v1/schedules/preview", { cron, every, timezone, anchor: schedule.anchor, count: PREVIEWED }),
       ])
-      const meanwhile = current.etag === schedule.etag ? [] : [`Someone changed it meanwhile: ${current.cron ?? `every ${current.every}`}, ${current.timezone}, overlap ${current.overlap}, catches up ${current.catch_up}, jitter ${current.jitter}. Saving replaces that.`]
+      const meanwhile = current.etag === schedule.etag ? [] : [`Someone else has changed it in the meantime: ${current.cron ?? `every ${current.every}`}, ${current.timezone}, overlap ${current.overlap}, catch-up ${current.catch_up}, jitter ${current.jitter}. Saving overwrites this.`]
       return { effects: [...meanwhile, `Next ticks, in ${String(timezone)}: ${ticks.map((at) => dayInZone(at, String(timezone))).join(", ")}.`], etag: current.etag }
     },
     button: "Save 1 schedule",
@@ -126,7 +126,7 @@ function changeAction(schedule: ScheduleView): Action {
 function triggerAction(schedule: ScheduleView): Action {
   return {
     title: `Trigger ${nameOf(schedule)}`,
-    effects: [`A task of ${schedule.namespace}.${schedule.template} is created now.`, "Its ticks stay as they are."],
+    effects: [`A task of ${schedule.namespace}.${schedule.template} is created now.`, "The schedule's ticks do not change."],
     button: "Create 1 task",
     takesReason: false,
     command: () => `tasker schedule trigger ${nameOf(schedule)}`,
@@ -142,17 +142,17 @@ function backfillAction(schedule: ScheduleView): Action {
   return {
     title: `Backfill ${nameOf(schedule)}`,
     fields: [
-      fieldOf("start", "From", { kind: "time", required: true, help: `the first tick, ${zone.value === "utc" ? "UTC" : "local time"}` }),
-      fieldOf("end", "To", { kind: "time", required: true, help: "after the last tick, not in the future" }),
+      fieldOf("start", "From", { kind: "time", required: true, help: `inclusive, ${zone.value === "utc" ? "UTC" : "local time"}` }),
+      fieldOf("end", "To", { kind: "time", required: true, help: "exclusive; not in the future" }),
     ],
-    effects: ["Each tick of the range gets a task at priority 0, unless an earlier backfill gave it one."],
+    effects: ["Each tick in the period gets a task with priority 0, unless an earlier backfill created one."],
     preview: async (entered) => {
       if (!entered["start"] || !entered["end"]) return { effects: [] }
       const { ticks } = await post<Backfill>(`${pathOf(schedule)}/backfill`, { ...body(entered), dry_run: true })
       const few = ticks.slice(0, 3).map(clock).join(", ")
       return { effects: [`${plural(ticks.length, "tick")}: ${few}${ticks.length > 3 ? `, … ${clock(ticks.at(-1)!)}` : ""}.`] }
     },
-    button: "Create the tasks",
+    button: "Create tasks",
     takesReason: false,
     command: (_, __, ___, entered) => `tasker schedule backfill ${nameOf(schedule)} --from ${entered["start"] ?? "…"} --to ${entered["end"] ?? "…"}`,
     run: ({ entered }) => post(`${pathOf(schedule)}/backfill`, body(entered)),
@@ -190,7 +190,7 @@ export function SchedulePage(props: { namespace: string; name: string }) {
               {schedule.paused && <span class="pill s-park">Paused</span>}
               <div class="act">
                 <a class="btn" href={href(`/tasks?namespace=${namespace}&name=${schedule.template}&created_by=${encodeURIComponent(`schedule:${nameOf(schedule)}`)}`)}>Tasks</a>
-                <Button icon="note" disabledBecause={schedule.declared_by ? `${schedule.declared_by} declares it: change it there, and register a new version` : may("tasks:create", namespace) ? refusal("schedules:update", namespace) : refusal("tasks:create", namespace)} onClick={() => setAction(changeAction(schedule))}>Change…</Button>
+                <Button icon="note" disabledBecause={schedule.declared_by ? `declared by ${schedule.declared_by}: change the template and register a new version` : may("tasks:create", namespace) ? refusal("schedules:update", namespace) : refusal("tasks:create", namespace)} onClick={() => setAction(changeAction(schedule))}>Change…</Button>
                 <Button icon="cal" disabledBecause={creates} onClick={() => setAction(backfillAction(schedule))}>Backfill…</Button>
                 <Button icon="pause" disabledBecause={refusal("schedules:pause", namespace)} onClick={() => setAction(pauseAction(schedule))}>{schedule.paused ? "Resume…" : "Pause…"}</Button>
                 <Button kind="pri" icon="plus" disabledBecause={creates} onClick={() => setAction(triggerAction(schedule))}>Trigger now…</Button>
@@ -210,19 +210,19 @@ export function SchedulePage(props: { namespace: string; name: string }) {
                   <dt>When</dt><dd><When schedule={schedule} /></dd>
                   <dt>Workflow</dt><dd><a href={href(`/workflows/${namespace}/${schedule.template}`)}>{namespace}.{schedule.template}</a> {schedule.version || "latest"}</dd>
                   <dt>Overlap</dt><dd>{schedule.overlap.replaceAll("_", " ")}{schedule.buffered > 0 && `, ${plural(schedule.buffered, "tick")} buffered`}</dd>
-                  <dt>Catches up</dt><dd>{schedule.catch_up}</dd>
+                  <dt>Catch-up</dt><dd>{schedule.catch_up}</dd>
                   <dt>Jitter</dt><dd>{schedule.jitter}</dd>
                   <dt>Last task</dt><dd>{schedule.last_task ? <a class="mono" href={href(`/tasks/${schedule.last_task}`)}>{shortId(schedule.last_task)}</a> : "none yet"}</dd>
-                  <dt>Declared by</dt><dd>{schedule.declared_by ?? `${schedule.created_by}, with the API`}</dd>
+                  <dt>Declared by</dt><dd>{schedule.declared_by ?? `${schedule.created_by}, through the API`}</dd>
                 </dl>
               </section>
             </div>
             <section class="panel flat">
               <header><h2>Ticks without a task</h2></header>
-              {loaded.data!.ticks.ticks.length === 0 ? <p class="more">Every tick got its task.</p> : (
+              {loaded.data!.ticks.ticks.length === 0 ? <p class="more">Every tick has created a task.</p> : (
                 <div class="scroll-x">
                   <table>
-                    <thead><tr><th>Tick</th><th>Why</th><th>Detail</th></tr></thead>
+                    <thead><tr><th>Tick</th><th>Outcome</th><th>Details</th></tr></thead>
                     <tbody>{loaded.data!.ticks.ticks.map((one) => (
                       <tr class="row" key={`${one.first} ${one.outcome}`}><td><Time at={one.first} />{one.last !== one.first && <> to <Time at={one.last} /></>}</td><td>{one.outcome}</td><td class="sec">{one.detail}</td></tr>
                     ))}</tbody>
@@ -230,7 +230,7 @@ export function SchedulePage(props: { namespace: string; name: string }) {
                 </div>
               )}
             </section>
-            <section><h2 class="small">Context of its tasks</h2><Json value={schedule.context} label="Context of its tasks" /></section>
+            <section><h2 class="small">Task context</h2><Json value={schedule.context} label="Task context" /></section>
           </>
         )}
       </div>

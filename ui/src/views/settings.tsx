@@ -21,18 +21,18 @@ export function Settings() {
           <section class="panel flat">
             <header><h2>Session</h2>{view.csrf && <><span class="sp" /><Button small onClick={() => void logOut()}>Log out</Button></>}</header>
             <dl class="pad">
-              <dt>Name</dt><dd>{view.auth ? view.name : "No login is needed on this server"}</dd>
+              <dt>Name</dt><dd>{view.auth ? view.name : "No login is required on this server"}</dd>
               <dt>Team</dt><dd>{view.team ?? "–"}</dd>
               <dt>Roles</dt><dd>{view.roles.join(", ") || "–"}</dd>
               <dt>Groups</dt><dd>{view.groups.includes("*") ? "all" : view.groups.join(", ") || "–"}</dd>
-              {view.expires_at && <><dt>Ends</dt><dd><Time at={view.expires_at} /></dd></>}
+              {view.expires_at && <><dt>Expires</dt><dd><Time at={view.expires_at} /></dd></>}
               <dt>Server</dt><dd>Tasker {view.version}</dd>
             </dl>
           </section>
           <Appearance />
         </div>
         <section class="panel flat">
-          <header><h2>Permissions</h2><span class="muted">what you may do, by namespace</span></header>
+          <header><h2>Permissions</h2><span class="muted">by namespace</span></header>
           <div class="scroll-x">
             <table>
               <thead><tr><th>Namespace</th><th>Permissions</th></tr></thead>
@@ -56,20 +56,20 @@ function grouped(permissions: string[]): string {
   return [...groups].map(([resource, actions]) => `${resource}: ${actions.join(", ")}`).join(" · ")
 }
 
-const THEMES: Record<Theme, string> = { system: "As the system", light: "Light", dark: "Dark" }
+const THEMES: Record<Theme, string> = { system: "System", light: "Light", dark: "Dark" }
 
 function Appearance() {
   const [keys, setKeys] = useState(singleKeysEnabled())
   return (
     <section class="panel flat">
-      <header><h2>Appearance</h2><span class="muted">kept in this browser</span></header>
+      <header><h2>Appearance</h2><span class="muted">stored in this browser</span></header>
       <dl class="pad controls">
         <dt id="set-theme">Theme</dt>
         <dd><span class="seg" role="group" aria-labelledby="set-theme">{Object.entries(THEMES).map(([key, label]) => <button type="button" key={key} aria-pressed={theme.value === key} onClick={() => setTheme(key as Theme)}>{label}</button>)}</span></dd>
         <dt id="set-zone">Times</dt>
         <dd><span class="seg" role="group" aria-labelledby="set-zone">{(["utc", "local"] as const).map((key) => <button type="button" key={key} aria-pressed={zone.value === key} onClick={() => setZone(key)}>{key === "utc" ? "UTC" : `Local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`}</button>)}</span></dd>
-        <dt>Keys</dt>
-        <dd><label><input type="checkbox" checked={keys} onChange={(event) => { enableSingleKeys(event.currentTarget.checked); setKeys(event.currentTarget.checked) }} /> Single keys are on</label></dd>
+        <dt>Keyboard</dt>
+        <dd><label><input type="checkbox" checked={keys} onChange={(event) => { enableSingleKeys(event.currentTarget.checked); setKeys(event.currentTarget.checked) }} /> Enable single-key shortcuts</label></dd>
       </dl>
     </section>
   )
@@ -81,13 +81,13 @@ function Keys() {
   const state = (key: ApiKey) => (key.revoked_at ? "revoked" : key.expires_at && Date.parse(key.expires_at) < Date.now() ? "expired" : "active")
   return (
     <section class="panel flat">
-      <header><h2>API keys</h2><span class="muted">made where the store is, with tasker key create</span></header>
+      <header><h2>API keys</h2><span class="muted">created with tasker key create on a machine with access to the store</span></header>
       {list.problem ? <Failed problem={list.problem} what="the keys" reload={list.reload} /> : !list.data ? <Loading what="the keys" /> : keys.length === 0 ? (
-        <Empty icon="approve" title="No API keys" command="tasker key create NAME --role operator --namespace NAMESPACE">Programs and people log in with keys. Their secrets are shown once, where they are made.</Empty>
+        <Empty icon="approve" title="No API keys" command="tasker key create NAME --role operator --namespace NAMESPACE">People and programs authenticate with API keys. A key is shown only once, when it is created.</Empty>
       ) : (
         <div class="scroll-x">
           <table>
-            <thead><tr><th>Key</th><th>Name</th><th class="narrow-hide">Roles</th><th class="narrow-hide">Namespaces</th><th>State</th><th class="num">Last used</th></tr></thead>
+            <thead><tr><th>Key</th><th>Name</th><th class="narrow-hide">Roles</th><th class="narrow-hide">Namespaces</th><th>Status</th><th class="num">Last used</th></tr></thead>
             <tbody>
               {keys.map((key) => (
                 <tr class="row" key={key.prefix}>

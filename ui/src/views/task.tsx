@@ -136,7 +136,7 @@ function Head(props: { task: TaskSummaryView; act: (action: Action) => void }) {
       </div>
       <div class="facts">
         <span><Progress counts={task.counts} /><b>{doneOf(task.counts).toLocaleString("en")} of {totalOf(task.counts).toLocaleString("en")}</b> {totalOf(task.counts) === 1 ? "step" : "steps"}</span>
-        {task.counts.uncounted > 0 && <span class="c-retry" title="Pages count and draw the first 10,000 steps of a task; GET /v1/tasks/{id}/steps reads all of them, page by page.">and {task.counts.uncounted.toLocaleString("en")} more, not counted here</span>}
+        {task.counts.uncounted > 0 && <span class="c-retry" title="This page counts and draws the first 10,000 steps of a task. GET /v1/tasks/{id}/steps returns all of them, page by page.">and {task.counts.uncounted.toLocaleString("en")} more that are not counted here</span>}
         <span>Created <b><Time at={task.created_at} /></b>, {ago(task.created_at)}</span>
         {task.created_by && <span>by <b>{task.created_by}</b></span>}
         {task.correlation_id !== task.id && (
@@ -218,7 +218,7 @@ function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (
           <section class={`panel graph${view === "graph" ? " fill" : ""}`}>
             <header>
               <h2>Graph</h2>
-              <span class="muted ell">{plural(totalOf(steps), "step")}{picture.nodes.length !== totalOf(steps) ? `, ${plural(picture.nodes.length, "node")}` : ""}, critical path marked</span>
+              <span class="muted ell">{plural(totalOf(steps), "step")}{picture.nodes.length !== totalOf(steps) ? `, ${plural(picture.nodes.length, "node")}` : ""}, critical path highlighted</span>
               <span class="sp" />
               {switcher}
             </header>
@@ -258,7 +258,7 @@ function Past(props: { at: number; after: number }) {
   return (
     <div class="why tone-idle" role="status">
       <Glyph look={EARLIER} />
-      <p><b>As of {clock(props.at)}.</b> <span>{duration(props.after / 1000)} after the task was created. The details of steps, and the actions, are those of now.</span></p>
+      <p><b>As of {clock(props.at)}.</b> <span>{duration(props.after / 1000)} after the task was created. Step details and actions refer to the current state.</span></p>
       <Button onClick={() => setQuery({ at: null }, { replace: true })}>Back to now</Button>
     </div>
   )
@@ -375,8 +375,8 @@ function WhyBanner(props: { picture: Picture; act: (action: Action) => void }) {
         <span>
           {rest.length > 0 && `${rest.join(" ")} `}
           {first.until && <>Due at {clock(first.until)}. </>}
-          {more > 0 && `${more === 1 ? "1 other reason" : `${more} other reasons`} besides. `}
-          {task.counts.pending > 0 && `${plural(task.counts.pending, "step")} ${task.counts.pending === 1 ? "waits" : "wait"} behind it.`}
+          {more > 0 && `${plural(more, "other reason")}. `}
+          {task.counts.pending > 0 && `${plural(task.counts.pending, "step")} pending.`}
         </span>
       </p>
       {left !== null && left > 0 && <span class="count">{countdown(left)}</span>}

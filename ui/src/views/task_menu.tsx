@@ -6,7 +6,7 @@ import { Menu } from "../parts/menu.tsx"
 import { base } from "../router.ts"
 
 const SHOWN = 1200 // milliseconds
-const ICONS = { "": "dots", Copied: "ok", "Not copied": "fail" }
+const ICONS = { "": "dots", Copied: "ok", "Copy failed": "fail" }
 
 export function TaskMenu(props: { id: string }) {
   const { id } = props
@@ -26,7 +26,7 @@ export function TaskMenu(props: { id: string }) {
       <span class="vh" role="status">{outcome}</span>
       <Menu class="more-box" button="icon" label={outcome || "More"} face={<Icon name={ICONS[outcome]} />}>
         {(close) => copies.map(([label, textOf]) => (
-          <button type="button" key={label} onClick={() => { close(); write(textOf()).then(() => setOutcome("Copied"), () => setOutcome("Not copied")) }}>
+          <button type="button" key={label} onClick={() => { close(); write(textOf()).then(() => setOutcome("Copied"), () => setOutcome("Copy failed")) }}>
             <Icon name="copy" />{label}
           </button>
         ))}

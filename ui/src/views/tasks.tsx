@@ -122,7 +122,7 @@ export function Tasks() {
             )}
             <Table tasks={shown} current={current} selected={selected} toggle={toggle} />
             <p class="more">
-              {cursor ? <Button small onClick={() => void more()}>Show older tasks</Button> : `${shown.length.toLocaleString("en")} in all`}
+              {cursor ? <Button small onClick={() => void more()}>Show older tasks</Button> : `${shown.length.toLocaleString("en")} in total`}
             </p>
           </div>
         )}
@@ -178,7 +178,7 @@ function NoTasks() {
   if (active.length === 0 && !span) {
     return (
       <Empty icon="tasks" title="No tasks yet" command="tasker task create NAMESPACE.WORKFLOW --context '{}'">
-        A task is one run of a workflow. Create one from the command line, from your program, or try the example with <b>tasker demo</b>.
+        A task is one run of a workflow. Create a task from the command line or from your program, or try the example with <b>tasker demo</b>.
       </Empty>
     )
   }
@@ -189,13 +189,13 @@ function NoTasks() {
       actions={[
         ...active.map((key) => (
           <Button key={key} icon="x" onClick={() => setQuery({ [key]: null })}>
-            Drop {FILTERS.find((filter) => filter.key === key)?.label ?? key} {query.get(key)}
+            Remove filter: {FILTERS.find((filter) => filter.key === key)?.label ?? key} {query.get(key)}
           </Button>
         )),
-        span && <Button key="span" icon="x" onClick={() => setQuery({ created_after: null, created_before: null })}>Drop the time of creation</Button>,
+        span && <Button key="span" icon="x" onClick={() => setQuery({ created_after: null, created_before: null })}>Remove filter: created</Button>,
       ]}
     >
-      Drop one of them to see more.
+      Remove a filter to see more tasks.
     </Empty>
   )
 }
@@ -217,8 +217,8 @@ function Table(props: TableProps) {
       <thead>
         <tr>
           <th><span class="vh">Selected</span></th><th>Status</th><th>Workflow</th><th class="wide">Namespace</th><th class="narrow-hide">Steps</th>
-          <th class="narrow-hide">What happens</th><th class="wider">Id</th><th class="widest">Created by</th><th class="num">Created</th>
-          <th class="num narrow-hide">Took</th>
+          <th class="narrow-hide">Activity</th><th class="wider">Id</th><th class="widest">Created by</th><th class="num">Created</th>
+          <th class="num narrow-hide">Duration</th>
         </tr>
       </thead>
       <tbody>
@@ -249,7 +249,7 @@ function Row(props: { task: TaskView; current: boolean; selected: boolean; toggl
         <a class="wf" href={href(`/tasks/${task.id}`)} title={task.title ?? task.full_name}><b>{task.name}</b><span class="muted">{task.version}</span></a>
       </td>
       <td class="wide sec">{task.namespace}</td>
-      <td class="narrow-hide sec"><Progress counts={task.counts} />{doneOf(task.counts)}/{totalOf(task.counts)}{task.counts.uncounted > 0 && <span title={`and ${task.counts.uncounted.toLocaleString("en")} more steps, not counted here`}>+</span>}</td>
+      <td class="narrow-hide sec"><Progress counts={task.counts} />{doneOf(task.counts)}/{totalOf(task.counts)}{task.counts.uncounted > 0 && <span title={`and ${task.counts.uncounted.toLocaleString("en")} more steps that are not counted here`}>+</span>}</td>
       <td class="narrow-hide sec" onMouseEnter={(event) => (event.currentTarget.title = event.currentTarget.textContent)}><Happens task={task} /></td>
       <td class="wider mono id" title={task.id}>{shortId(task.id)}</td>
       <td class="widest sec" title={task.created_by}>{task.created_by}</td>
@@ -276,15 +276,15 @@ function Happens(props: { task: TaskView }) {
   const left = current.run_at ? Date.parse(current.run_at) - now() : 0
   switch (current.status) {
     case "error":
-      return <><span class="c-err">{current.code ?? current.type ?? "failed"}</span> at {current.step}</>
+      return <><span class="c-err">{current.code ?? current.type ?? "failed"}</span> in {current.step}</>
     case "waiting_for_retry":
       return <>{current.step}, attempt {current.attempts + 1} {left > 0 ? `in ${countdown(left)}` : "is due"}</>
     case "waiting":
-      return <>{current.step} is parked</>
+      return <>{current.step} is waiting</>
     case "enqueued":
       if (task.execution_status === "no_worker") return <span class="c-retry">no worker serves {current.step}</span>
-      return left > 0 ? <>{current.step} starts in {countdown(left)}</> : <>{current.step} is ready</>
+      return left > 0 ? <>{current.step} starts in {countdown(left)}</> : <>{current.step} is queued</>
     default:
-      return <>{current.step} runs</>
+      return <>{current.step} is running</>
   }
 }

@@ -25,14 +25,14 @@ export function WorkerPage(props: { id: string }) {
       </>
     )
   }
-  const refused = !worker.alive ? "its lease has ended" : may("workers:drain") ? null : "needs the permission workers:drain"
+  const refused = !worker.alive ? "its lease has expired" : may("workers:drain") ? null : "needs the permission workers:drain"
   return (
     <>
       <Top crumbs={[["Workers", "/workers"], [worker.name, null]]} />
       <div class="hd">
         <div class="l1">
           <h1 class="ell">{worker.name}</h1>
-          <span class={`pill ${worker.alive ? "s-ok" : "s-idle"}`}>{worker.alive ? "alive" : "gone"}</span>
+          <span class={`pill ${worker.alive ? "s-ok" : "s-idle"}`}>{worker.alive ? "alive" : "stopped"}</span>
           <div class="act"><Button icon="stop" disabledBecause={refused} onClick={() => setAction(drainAction(worker))}>Drain…</Button></div>
         </div>
         <Facts worker={worker} />
@@ -58,9 +58,9 @@ function Facts(props: { worker: WorkerInfo }) {
     <div class="facts">
       <span><Meter value={worker.running} most={worker.slots} /> slots in use</span>
       <span>Started <b><Time at={worker.started_at} /></b>, {ago(worker.started_at)}</span>
-      <span>{left > 0 ? <>Lease for <b>{duration(left)}</b>, renewed while it lives</> : <>Lease ended <b><Time at={worker.lease_until}>{ago(worker.lease_until)}</Time></b></>}</span>
+      <span>{left > 0 ? <>Lease expires in <b>{duration(left)}</b> unless extended</> : <>Lease expired <b><Time at={worker.lease_until}>{ago(worker.lease_until)}</Time></b></>}</span>
       {process.host && <span>on <b>{process.host}</b>{process.pid > 0 && <>, process {process.pid}</>}</span>}
-      {process.build && <span>code <b>{process.build}</b></span>}
+      {process.build && <span>build <b>{process.build}</b></span>}
       {process.sdk && <span>SDK <b>{process.sdk}</b></span>}
       {process.principal && <span>as <b>{process.principal}</b></span>}
       {labels.map(([key, value]) => <span key={key} class="chip">{key}={value}</span>)}
@@ -76,14 +76,14 @@ function Steps(props: { detail: WorkerDetail }) {
   const hidden = worker.running - steps.length
   return (
     <section class="panel flat">
-      <header><h2>Runs now</h2><span class="muted">{plural(steps.length, "step")}{steps.length < MOST && hidden > 0 ? `, and ${plural(hidden, "other")} of tasks that you may not list` : ""}</span></header>
+      <header><h2>Running steps</h2><span class="muted">{plural(steps.length, "step")}{steps.length < MOST && hidden > 0 ? `, and ${plural(hidden, "other")} in tasks that you cannot access` : ""}</span></header>
       {steps.length === 0 ? (
-        <Empty icon="worker" title={worker.alive ? "It runs no step" : "It has gone"}>
-          {worker.alive ? "It claims steps as soon as some are due in one of its queues." : "What it ran when its lease ended was given to other workers."}
+        <Empty icon="worker" title={worker.alive ? "No step is running" : "The worker has stopped"}>
+          {worker.alive ? "The worker claims steps as soon as they are due in its queues." : "Other workers take over the steps that it was running when its lease expired."}
         </Empty>
       ) : (
         <table>
-          <thead><tr><th>Step</th><th>Workflow</th><th class="narrow-hide">Task</th><th class="num">Attempt</th><th class="num">Runs for</th></tr></thead>
+          <thead><tr><th>Step</th><th>Workflow</th><th class="narrow-hide">Task</th><th class="num">Attempt</th><th class="num">Running for</th></tr></thead>
           <tbody>
             {steps.map((one) => (
               <tr class="row" key={`${one.task_id} ${one.step}`}>
@@ -107,11 +107,11 @@ function Attempts(props: { id: string }) {
   const list = attempts.data?.attempts
   return (
     <section class="panel flat">
-      <header><h2>Ended last</h2><span class="muted ell">{list ? `${plural(list.length, "attempt")}, of the newest 1,000 tasks` : ""}</span></header>
+      <header><h2>Recent attempts</h2><span class="muted ell">{list ? `${plural(list.length, "attempt")} in the newest 1,000 tasks` : ""}</span></header>
       {!list ? (
         attempts.problem ? <Failed problem={attempts.problem} what="its attempts" reload={attempts.reload} /> : <Loading what="its attempts" />
       ) : list.length === 0 ? (
-        <p class="pad muted">None of its attempts ended in the newest 1,000 tasks.</p>
+        <p class="pad muted">The newest 1,000 tasks contain none of its attempts.</p>
       ) : (
         <table>
           <thead><tr><th>Step</th><th class="narrow-hide">Workflow</th><th class="narrow-hide">Task</th><th class="num">Attempt</th><th>Outcome</th><th class="num">Ran</th><th class="num narrow-hide">Ended</th></tr></thead>
@@ -138,9 +138,9 @@ function Queues(props: { detail: WorkerDetail }) {
   const { queues, worker } = props.detail
   return (
     <section class="panel flat">
-      <header><h2>Serves</h2><span class="muted">{plural(queues.length, "queue")}, by {plural(worker.handlers.length, "handler")}</span></header>
+      <header><h2>Queues</h2><span class="muted">{plural(queues.length, "queue")}, served by {plural(worker.handlers.length, "handler")}</span></header>
       {queues.length === 0 ? (
-        <p class="pad muted">{worker.alive ? "No template names one of its handlers yet." : "A worker that has gone serves no queue."} {worker.handlers.join(", ")}</p>
+        <p class="pad muted">{worker.alive ? "No template uses any of its handlers yet." : "A stopped worker serves no queues."} Handlers: {worker.handlers.join(", ")}</p>
       ) : (
         <table>
           <thead><tr><th>Handler</th><th>Namespace</th><th>Requires</th></tr></thead>
@@ -155,7 +155,7 @@ function Queues(props: { detail: WorkerDetail }) {
           </tbody>
         </table>
       )}
-      {queues.length > 500 && <p class="more">The first 500 of {queues.length.toLocaleString("en")}</p>}
+      {queues.length > 500 && <p class="more">The first 500 of {queues.length.toLocaleString("en")} queues are shown.</p>}
     </section>
   )
 }
@@ -164,10 +164,10 @@ function drainAction(worker: WorkerInfo): Action {
   return {
     title: `Drain the worker ${worker.name}`,
     effects: [
-      "It claims no further step.",
-      worker.running ? `The ${plural(worker.running, "step")} that it runs ${worker.running === 1 ? "ends" : "end"} normally.` : "It runs no step now.",
-      "Steps that only this worker can run wait for another.",
-      "It cannot be undone: start a new worker afterwards.",
+      "The worker claims no more steps.",
+      worker.running ? `The ${plural(worker.running, "step")} that it is running ${worker.running === 1 ? "finishes" : "finish"} normally.` : "It is not running any steps.",
+      "Steps that only this worker can run wait for another worker.",
+      "This cannot be undone; start a new worker to replace it.",
     ],
     button: "Drain 1 worker",
     danger: true,

@@ -38,15 +38,15 @@ export function Workers() {
         ) : !workers.data ? (
           <Loading what="workers" />
         ) : list.length === 0 ? (
-          <Empty icon="worker" title="No worker has ever run here" command="tasker worker handlers.py --namespace NAMESPACE">
-            Workers are processes that run the steps of tasks. Start one with this store.
+          <Empty icon="worker" title="No worker has registered yet" command="tasker worker handlers.py --namespace NAMESPACE">
+            Workers are processes that run the steps of tasks. Start one that uses this store.
           </Empty>
         ) : (
           <WorkerTable workers={[...alive, ...list.filter((worker) => !worker.alive).slice(0, 20)]} />
         )}
         {queues.data && queues.data.queues.length > 0 && (
           <>
-            <div class="ph"><h2 class="title">Queues</h2><span class="muted">steps that are enqueued, by handler</span></div>
+            <div class="ph"><h2 class="title">Queues</h2><span class="muted">enqueued steps, by handler</span></div>
             <QueueTable queues={queues.data.queues} act={setAction} />
           </>
         )}
@@ -60,12 +60,12 @@ function WorkerTable(props: { workers: WorkerInfo[] }) {
   return (
     <div class="tb flat">
       <table>
-        <thead><tr><th>Worker</th><th>State</th><th>Slots in use</th><th class="num">Handlers</th><th class="narrow-hide">Labels</th><th class="num narrow-hide">Started</th></tr></thead>
+        <thead><tr><th>Worker</th><th>Status</th><th>Slots in use</th><th class="num">Handlers</th><th class="narrow-hide">Labels</th><th class="num narrow-hide">Started</th></tr></thead>
         <tbody>
           {props.workers.map((worker) => (
             <tr class="row" key={worker.id}>
               <td><a class="wf" href={href(`/workers/${worker.id}`)} title={worker.handlers.join("\n")}><b>{worker.name}</b></a></td>
-              <td class={worker.alive ? "s-ok" : "muted"}>{worker.alive ? "alive" : <>gone, <Time at={worker.lease_until}>{ago(worker.lease_until)}</Time></>}</td>
+              <td class={worker.alive ? "s-ok" : "muted"}>{worker.alive ? "alive" : <>stopped, <Time at={worker.lease_until}>{ago(worker.lease_until)}</Time></>}</td>
               <td><Meter value={worker.running} most={worker.slots} /></td>
               <td class="num">{worker.handlers.length}</td>
               <td class="narrow-hide sec">{Object.entries(worker.process.labels).map(([key, value]) => `${key}=${value}`).join(" ") || "–"}</td>
@@ -84,7 +84,7 @@ function QueueTable(props: { queues: QueueView[]; act: (action: Action) => void 
   return (
     <div class="tb flat">
       <table>
-        <thead><tr><th>Handler</th><th class="narrow-hide">Namespace</th><th class="num">Ready</th><th class="num">Running</th><th class="num">Due later</th><th class="num narrow-hide">Paused</th><th class="num narrow-hide">Weight</th><th><span class="vh">Actions</span></th></tr></thead>
+        <thead><tr><th>Handler</th><th class="narrow-hide">Namespace</th><th class="num">Due</th><th class="num">Running</th><th class="num">Scheduled</th><th class="num narrow-hide">Paused</th><th class="num narrow-hide">Weight</th><th><span class="vh">Actions</span></th></tr></thead>
         <tbody>
           {sorted.slice(0, 200).map((queue) => {
             const pause = queue.pauses.find((one) => one.kind === "queue")
@@ -103,7 +103,7 @@ function QueueTable(props: { queues: QueueView[]; act: (action: Action) => void 
           })}
         </tbody>
       </table>
-      {sorted.length > 200 && <p class="more">The 200 busiest of {sorted.length.toLocaleString("en")}</p>}
+      {sorted.length > 200 && <p class="more">The 200 busiest of {sorted.length.toLocaleString("en")} queues are shown.</p>}
     </div>
   )
 }

@@ -20,7 +20,7 @@ import { useResource } from "../state/resource.ts"
 import { duration } from "../state/time.ts"
 import { usually, useUsual } from "../state/usual.ts"
 
-const TABS = { overview: "Overview", submit: "New task", inputs: "Inputs", versions: "Versions", diff: "What changed", call: "How to call it" } as const
+const TABS = { overview: "Overview", submit: "New task", inputs: "Inputs", versions: "Versions", diff: "What changed", call: "API calls" } as const
 const ENGINE = "tasker.engine" // handles waits, approvals and child tasks
 type Tab = keyof typeof TABS
 
@@ -66,14 +66,14 @@ export function Workflow(props: { namespace: string; name: string }) {
             <p class="sec">{template.description}</p>
           </div>
           <div class="page">
-            <nav class="states" aria-label="Of the workflow">
+            <nav class="states" aria-label="Workflow">
               {Object.entries(TABS).map(([key, label]) => (
                 <a key={key} aria-current={key === tab ? "true" : undefined} href={href(`${route.value.path}${queryOf({ version: query.get("version"), tab: key === "overview" ? null : key })}`)}>{label}</a>
               ))}
             </nav>
             {tab === "overview" && <Overview template={template} />}
             {tab === "submit" && <Submit key={template.full_name} template={template} />}
-            {tab === "inputs" && (template.input_schema ? <Json value={template.input_schema} label="Schema of the inputs" /> : <p class="muted">It declares no inputs: any JSON object is accepted.</p>)}
+            {tab === "inputs" && (template.input_schema ? <Json value={template.input_schema} label="Input schema" /> : <p class="muted">This workflow declares no inputs; any JSON object is accepted.</p>)}
             {tab === "versions" && <Versions versions={loaded.data!.versions} current={template.version} />}
             {tab === "diff" && <Diff namespace={namespace} name={name} versions={loaded.data!.versions} current={template.version} />}
             {tab === "call" && <Call template={template} />}
@@ -101,7 +101,7 @@ function Overview(props: { template: TemplateView }) {
   return (
     <>
       <section class="panel graph">
-        <header><h2>Graph</h2><span class="muted">{plural(template.steps.length, "step")}{usual?.task && `, ${usually(usual.task)} by the newest ${plural(usual.task.runs, "complete task")}`}{conditional.size > 0 && "; dashed ones may be skipped"}</span></header>
+        <header><h2>Graph</h2><span class="muted">{plural(template.steps.length, "step")}{usual?.task && `, ${usually(usual.task)} in the newest ${plural(usual.task.runs, "complete task")}`}{conditional.size > 0 && "; dashed steps may be skipped"}</span></header>
         <GraphView picture={picture} selected={selected} critical={new Set()} now={0} fileName={`${template.name}-${template.version}`} captions={captions} select={(key) => setQuery({ step: key === selected ? null : key }, { replace: true })} />
       </section>
       {step && (
@@ -109,10 +109,10 @@ function Overview(props: { template: TemplateView }) {
           <header><h2>{step.name}</h2><span class="muted ell">{step.description}</span></header>
           <dl class="pad">
             <dt>Handler</dt><dd class="mono">{step.handler}</dd>
-            <dt>Waits for</dt><dd>{step.dependencies.join(", ") || "nothing"}</dd>
-            <dt>Retry</dt><dd>{step.retry.retryable ? `${step.retry.backoff}, ${step.retry.initial_delay_seconds} s to ${step.retry.max_delay_seconds} s, ${plural(step.retry.max_attempts, "attempt")}` : "the first failure is final"}</dd>
+            <dt>Depends on</dt><dd>{step.dependencies.join(", ") || "no other step"}</dd>
+            <dt>Retry</dt><dd>{step.retry.retryable ? `${step.retry.backoff}, ${step.retry.initial_delay_seconds} s to ${step.retry.max_delay_seconds} s, ${plural(step.retry.max_attempts, "attempt")}` : "none"}</dd>
             {usual?.steps[step.name] && <><dt>Usually</dt><dd>{usually(usual.steps[step.name]!).slice(8)}, in {plural(usual.steps[step.name]!.runs, "run")}</dd></>}
-            <dt>Time limit</dt><dd>{step.timeout_seconds === null ? "that of the worker" : `${step.timeout_seconds} s`}</dd>
+            <dt>Timeout</dt><dd>{step.timeout_seconds === null ? "the worker's default" : `${step.timeout_seconds} s`}</dd>
           </dl>
         </section>
       )}
@@ -153,7 +153,7 @@ function Steps(props: { template: TemplateView; declared: Declared; selected: st
       <header><h2>Steps</h2></header>
       <div class="scroll-x">
         <table>
-          <thead><tr><th>Step</th><th>Does</th><th>Runs</th><th class="narrow-hide">Attempts</th>{details && <th class="narrow-hide">Limits and events</th>}</tr></thead>
+          <thead><tr><th>Step</th><th>Work</th><th>Condition</th><th class="narrow-hide">Attempts</th>{details && <th class="narrow-hide">Limits and events</th>}</tr></thead>
           <tbody>
             {props.declared.steps.map((step) => {
               const view = views.get(step.name)
@@ -178,7 +178,7 @@ function Versions(props: { versions: TemplateVersionList; current: string }) {
   return (
     <div class="tb">
       <table>
-        <thead><tr><th>Version</th><th>Status</th><th>Registered</th><th class="narrow-hide">By</th><th class="narrow-hide">Decided by</th><th class="narrow-hide">Reason</th></tr></thead>
+        <thead><tr><th>Version</th><th>Status</th><th>Registered</th><th class="narrow-hide">Registered by</th><th class="narrow-hide">Decided by</th><th class="narrow-hide">Reason</th></tr></thead>
         <tbody>
           {props.versions.versions.map((one) => (
             <tr class={`row${one.version === props.current ? " cur" : ""}`} key={`${one.version} ${one.status} ${one.registered_at}`}>
@@ -274,7 +274,7 @@ function Submit(props: { template: TemplateView }) {
         {fields ? fields.map((field) => (
           <Field key={field.name} field={field} text={texts[field.name] ?? field.initial} fault={tried ? (faults[field.name] ?? null) : null} set={(text) => { setProblem(null); setTexts({ ...texts, [field.name]: text }) }} />
         )) : (
-          <label class="field">Context, as JSON
+          <label class="field">Context as JSON
             <textarea class="text mono" rows={8} value={json} aria-invalid={tried && "" in faults} onInput={(event) => setJson(event.currentTarget.value)} />
             {tried && faults[""] && <span class="fault">{faults[""]}</span>}
           </label>

@@ -43,10 +43,10 @@ export function Workflows() {
           <Loading what="workflows" />
         ) : shown.length === 0 ? (
           registry.data.templates.length ? (
-            <Empty icon="find" title="No workflow has this name" />
+            <Empty icon="find" title="No workflow matches" />
           ) : (
             <Empty icon="flow" title="No workflows yet" command="tasker template register FILE.yaml">
-              A workflow is registered from YAML or Python, and appears here with its versions and its owner.
+              Workflows that are registered from YAML or Python appear here, with their versions and owners.
             </Empty>
           )
         ) : (
@@ -69,7 +69,7 @@ function Space(props: { name: string; registry: Registry; templates: TemplateSum
           {policy ? <>{policy.owner_team}{policy.contact_email && <> · {policy.contact_email}</>} · {policy.requires_approval ? "new versions need a review" : "no review needed"}</> : "no owner declared"}
         </span>
         <span class="sp" />
-        {info && info.pending_review > 0 && <span class="c-retry">{plural(info.pending_review, "version")} {info.pending_review === 1 ? "waits" : "wait"} for a review</span>}
+        {info && info.pending_review > 0 && <span class="c-retry">{plural(info.pending_review, "version")} {info.pending_review === 1 ? "waits" : "wait"} for review</span>}
       </header>
       <ul class="rows">
         {[...byName].map(([name, unsorted]) => {

@@ -182,8 +182,8 @@ class _CommonWorkerSettings(SettingsSection):
 
     event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
     """How long domain events and their deliveries are kept. Undelivered events are kept longer,
-    until they are delivered; dead deliveries are kept for 30 days. If workers have different
-    values, the shortest applies."""
+    until they are delivered; dead deliveries are kept for at least 30 days. If workers have
+    different values, the shortest applies."""
 
     step_logs: StepLogMode = StepLogMode.ALL
     """Which attempts' log records and printed lines are kept: those of `all` attempts, only those

@@ -4,7 +4,8 @@ import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError, TaskerError, Unreachable } from './errors.js';
-import type { Outage } from './outage.js';
+import type { Logger } from './log.js';
+import { Outage } from './outage.js';
 import type { Problem } from './protocol.js';
 
 const RETRIED = new Set([429, 502, 503, 504]);
@@ -25,25 +26,25 @@ export interface Call {
   body?: unknown;
   /** JSON text to send instead of `body`. */
   text?: string;
-  headers?: Record<string, string>;
+  headers?: Record<string, string> | undefined;
   /** Time limit in seconds of each try; default: 30. */
   within?: number;
   /** How often a failed request is repeated; default: 5. */
-  retries?: number;
+  retries?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** Sends requests to a server as JSON, and repeats them while it is unreachable or overloaded. */
 export class Api {
   readonly url: string;
-  /** Told of failures that are tried again, and of answers. */
-  outage: Outage | undefined;
-  private readonly headers: Record<string, string> = { accept: 'application/json' };
+  private readonly headers: Record<string, string> = { accept: 'application/json', 'content-type': 'application/json' };
   /** `node:http`, on Bun too; `fetch` costs twice as much on Node. */
   private readonly http: typeof http | typeof https;
   private readonly agent: http.Agent;
+  private readonly outage: Outage | undefined;
 
-  constructor(options: ConnectionOptions = {}) {
+  /** @param log - told when the server gets unavailable, and when it is back. */
+  constructor(options: ConnectionOptions = {}, log?: Logger) {
     const given = options.url ?? process.env['TASKER_URL'] ?? 'http://localhost:8080';
     if (!/^https?:\/\//.test(given)) {
       throw new TaskerError(`the server's URL must begin with http:// or https://, not ${given}`);
@@ -51,6 +52,7 @@ export class Api {
     this.url = given.replace(/\/+$/, '');
     this.http = given.startsWith('https:') ? https : http;
     this.agent = new this.http.Agent({ keepAlive: true, maxSockets: 64 });
+    this.outage = log && new Outage(this.url, log);
     const key = options.apiKey ?? process.env['TASKER_API_KEY'];
     if (key) this.headers['x-api-key'] = key;
   }
@@ -64,6 +66,7 @@ export class Api {
    */
   async send<T>(method: string, path: string, call: Call = {}): Promise<T> {
     for (let tried = 0; ; tried++) {
+      call.signal?.throwIfAborted();
       try {
         const answer = await this.exchange<T>(method, path, call);
         this.outage?.end();
@@ -75,23 +78,17 @@ export class Api {
         else this.outage?.note(error);
         if (pause === null || tried >= (call.retries ?? 5)) throw error;
         await sleep(pause, call.signal);
-        call.signal?.throwIfAborted();
       }
     }
   }
 
   private async exchange<T>(method: string, path: string, call: Call): Promise<T> {
     const { within = 30, signal } = call;
-    const body = call.text ?? (call.body === undefined ? undefined : JSON.stringify(call.body));
+    const body = call.text ?? JSON.stringify(call.body);
     const headers = { ...this.headers, ...call.headers };
-    if (body !== undefined) {
-      headers['content-type'] = 'application/json';
-      headers['content-length'] = String(Buffer.byteLength(body));
-    }
     const request = this.http.request(this.url + path, { method, headers, agent: this.agent, signal });
     request.on('error', () => {}); // one after the head of the answer
-    const slow = () => request.destroy(new Error(`no answer within ${within} s`));
-    const timer = setTimeout(slow, within * 1_000);
+    const timer = setTimeout(() => request.destroy(new Error(`no answer within ${within} s`)), within * 1_000);
     try {
       request.end(body);
       const [answer] = (await once(request, 'response')) as [http.IncomingMessage];
@@ -127,11 +124,6 @@ export function pauseAfter(error: unknown, tried: number): number | null {
   if (!repeated && !(error instanceof Unreachable)) return null;
   if (refused && error.retryAfter !== null) return Math.min(error.retryAfter, 60) * 1_000;
   return (0.5 + Math.random() / 2) * Math.min(FIRST_PAUSE * 2 ** tried, LONGEST_PAUSE);
-}
-
-/** Return whether the server may have done what was asked, though no answer says so. */
-export function isLost(error: unknown): boolean {
-  return !(error instanceof ApiError) || [502, 503, 504].includes(error.status);
 }
 
 /** Return after a time in milliseconds, or at once if `signal` is or gets aborted. */

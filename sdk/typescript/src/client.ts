@@ -1,5 +1,6 @@
 import { Api, type ConnectionOptions } from './api.js';
 import { TaskFailed, TaskerError } from './errors.js';
+import type { ClaimedStep } from './protocol.js';
 
 /** A task as the server describes it; further fields are in the API's documentation. */
 export interface Task {
@@ -32,6 +33,17 @@ export interface CreateOptions {
   fields?: Record<string, unknown>;
 }
 
+export interface RunOptions extends CreateOptions {
+  /** Maximum wait in seconds; default: no limit. */
+  timeout?: number;
+}
+
+export interface SignalOptions {
+  /** A second signal with the same id changes nothing. */
+  id?: string;
+  reason?: string;
+}
+
 export interface SignalSent {
   created: boolean;
   [field: string]: unknown;
@@ -48,7 +60,7 @@ export class Client {
   /** @param attempt - for the clients of step contexts: the attempt that tasks are created by. */
   constructor(
     options: ConnectionOptions = {},
-    private readonly attempt?: { api: Api; ticket: string; idempotencyKey: string },
+    private readonly attempt?: { api: Api; claimed: ClaimedStep },
   ) {
     this.api = attempt?.api ?? new Api(options);
   }
@@ -61,15 +73,14 @@ export class Client {
    */
   async create(template: string, context: object = {}, options: CreateOptions = {}): Promise<Task> {
     const { idempotencyKey, correlationId, delay, fields, ...plain } = options;
+    const claimed = this.attempt?.claimed;
     this.created += 1;
-    const own = this.attempt && `${this.attempt.idempotencyKey}:create-${this.created}`;
-    const key = idempotencyKey ?? own;
+    const key = idempotencyKey ?? (claimed && `${claimed.idempotency_key}:create-${this.created}`);
     const named = { correlation_id: correlationId, delay_seconds: delay, idempotency_key: key };
     const body = { name: template, context, ...plain, ...named, ...fields }; // JSON drops what is undefined
-    const headers: Record<string, string> = this.attempt ? { 'tasker-ticket': this.attempt.ticket } : {};
-    // Without a key, a repetition after a lost answer would create a second task.
-    const once = key === undefined ? { retries: 0 } : {};
-    return this.api.send('POST', '/v1/tasks', { body, headers, ...once });
+    const headers = claimed && { 'tasker-ticket': claimed.ticket };
+    const retries = key === undefined ? 0 : undefined; // a repetition might create a second task
+    return this.api.send('POST', '/v1/tasks', { body, headers, retries });
   }
 
   /** Return a task. */
@@ -91,9 +102,7 @@ export class Client {
       const path = `/v1/tasks/${encodeURIComponent(id)}/wait?timeout=${seconds}`;
       const task = await this.api.send<Task>('GET', path, { within: seconds + 15 });
       if (ENDED.has(task.status)) return task;
-      if (performance.now() >= deadline) {
-        throw new TaskerError(`task ${id} is ${task.status} after ${timeout} s`);
-      }
+      if (performance.now() >= deadline) throw new TaskerError(`task ${id} is ${task.status} after ${timeout} s`);
     }
   }
 
@@ -102,37 +111,18 @@ export class Client {
    *
    * @throws TaskFailed: it ended in error or was cancelled.
    */
-  async run<T = unknown>(
-    template: string,
-    context: object = {},
-    options: CreateOptions & { timeout?: number } = {},
-  ): Promise<T> {
+  async run<T = unknown>(template: string, context: object = {}, options: RunOptions = {}): Promise<T> {
     const { timeout, ...create } = options;
-    const created = await this.create(template, context, create);
-    const task = await this.wait(created.id, timeout);
-    if (task.status === 'error' || task.status === 'cancelled') {
-      throw new TaskFailed(task.id, task.status, task.error);
-    }
-    return task.result as T;
+    const { id } = await this.create(template, context, create);
+    const { status, result, error } = await this.wait(id, timeout);
+    if (status === 'error' || status === 'cancelled') throw new TaskFailed(id, status, error);
+    return result as T;
   }
 
-  /**
-   * Send a signal to a task, for a step that waits for it or will.
-   *
-   * @param options.id - a second signal with the same id changes nothing.
-   */
-  signal(
-    id: string,
-    name: string,
-    payload: unknown = null,
-    options: { id?: string; reason?: string } = {},
-  ): Promise<SignalSent> {
-    const body = {
-      name,
-      payload,
-      id: options.id ?? `once-${crypto.randomUUID()}`,
-      reason: options.reason ?? '',
-    };
+  /** Send a signal to a task, for a step that waits for it or will. */
+  signal(id: string, name: string, payload: unknown = null, options: SignalOptions = {}): Promise<SignalSent> {
+    const { id: signalId = `once-${crypto.randomUUID()}`, reason = '' } = options;
+    const body = { name, payload, id: signalId, reason };
     return this.api.send('POST', `/v1/tasks/${encodeURIComponent(id)}/signals`, { body });
   }
 }

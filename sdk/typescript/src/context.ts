@@ -1,7 +1,7 @@
 import type { Client } from './client.js';
 import { PermanentError } from './errors.js';
-import { requireJson } from './json.js';
-import { type StepLog, StepLogger } from './log.js';
+import { asJson, requireJson } from './json.js';
+import type { StepLog, StepLogger } from './log.js';
 import type { ChildTask, ClaimedStep, Ending, RecordedCall, WaitFor } from './protocol.js';
 
 /** What a step context uses while its attempt runs. */
@@ -66,6 +66,8 @@ export interface RunTaskOptions {
   detached?: boolean;
   /** `child` retries a failed task as often as this step may have attempts; default: `never`. */
   retry?: 'never' | 'child';
+  /** The name of the durable call; default: `run_task-1` and so on. */
+  callName?: string;
 }
 
 /** A signal to wait for; with a key, a broadcast of that name and key ends the wait too. */
@@ -76,75 +78,56 @@ export interface SignalName {
 
 /** A handler's view of one attempt of one step. */
 export class StepContext {
-  readonly taskId: string;
+  readonly taskId = this.claimed.task_id;
   /** The step's name. The name of an instance includes its number: `convert[17]`. */
-  readonly step: string;
-  readonly namespace: string;
-  readonly template: string;
-  readonly version: string;
+  readonly step = this.claimed.step;
+  readonly namespace = this.claimed.namespace;
+  readonly template = this.claimed.template;
+  readonly version = this.claimed.version;
   /** The attempt's number, from 1; never reused. */
-  readonly attempt: number;
+  readonly attempt = this.claimed.attempt;
   /** Number of attempts that count against `maxAttempts`, including this one. */
-  readonly countedAttempts: number;
-  readonly maxAttempts: number;
+  readonly countedAttempts = this.claimed.counted_attempts;
+  readonly maxAttempts = this.claimed.max_attempts;
   /** Which entry point of the handler to use, if the template names one. */
-  readonly method: string | null;
+  readonly method = this.claimed.method ?? null;
   /** Where another system completes this external step; null for other steps. */
-  readonly completionUrl: string | null;
+  readonly completionUrl = this.claimed.completion_url ?? null;
   /** A key for the step's external effects: the same in all attempts, unique to the step. */
-  readonly idempotencyKey: string;
-  readonly correlationId: string;
-  readonly parentId: string | null;
+  readonly idempotencyKey = this.claimed.idempotency_key;
+  readonly correlationId = this.claimed.correlation_id;
+  readonly parentId = this.claimed.parent_id ?? null;
   /** The W3C traceparent of the request that created the task. */
-  readonly traceparent: string | null;
+  readonly traceparent = this.claimed.traceparent ?? null;
   /** The task's context: its inputs by name. */
-  readonly input: Readonly<Record<string, unknown>>;
+  readonly input: Readonly<Record<string, unknown>> = this.claimed.context ?? {};
   /** Results of the steps before this one by name. */
-  readonly results: Readonly<Record<string, unknown>>;
+  readonly results: Readonly<Record<string, unknown>> = this.claimed.results ?? {};
   /** The step's configuration in the template. */
-  readonly config: Readonly<Record<string, unknown>>;
+  readonly config: Readonly<Record<string, unknown>> = this.claimed.config ?? {};
+  /** The element for which this instance of a `map` runs, otherwise null. */
+  readonly item: unknown = this.claimed.items?.['item'] ?? null;
   /** The value of the last `checkpoint` of this or an earlier attempt, initially null. */
-  lastCheckpoint: unknown;
+  lastCheckpoint: unknown = this.claimed.checkpoint ?? null;
   /** Aborted when this attempt must stop; give it to `fetch`. */
-  readonly signal: AbortSignal;
+  readonly signal = this.services.signal;
+  /** The client that creates and reads tasks on behalf of this attempt. */
+  readonly client = this.services.client;
   /** Writes log records that are stored with this attempt. */
-  readonly logger: StepLogger;
+  readonly logger: StepLogger = this.services.log;
   /** How a durable call ended this attempt; set even if the handler catches what it throws. */
   suspended: Suspended | null = null;
 
-  private readonly failures: Readonly<Record<string, unknown>>;
-  private readonly items: Readonly<Record<string, unknown>>;
   private recorded: Promise<Map<string, RecordedCall>> | undefined;
-  private readonly names = new Map<string, string>();
-  private readonly counts = new Map<string, number>();
+  /** The kinds of the durable calls by name. */
+  private readonly calls = new Map<string, string>();
+  /** How many durable calls of each kind are named by their number. */
+  private readonly numbered = new Map<string, number>();
 
   constructor(
-    claimed: ClaimedStep,
+    private readonly claimed: ClaimedStep,
     private readonly services: AttemptServices,
-  ) {
-    this.taskId = claimed.task_id;
-    this.step = claimed.step;
-    this.namespace = claimed.namespace;
-    this.template = claimed.template;
-    this.version = claimed.version;
-    this.attempt = claimed.attempt;
-    this.countedAttempts = claimed.counted_attempts;
-    this.maxAttempts = claimed.max_attempts;
-    this.method = claimed.method ?? null;
-    this.completionUrl = claimed.completion_url ?? null;
-    this.idempotencyKey = claimed.idempotency_key;
-    this.correlationId = claimed.correlation_id;
-    this.parentId = claimed.parent_id ?? null;
-    this.traceparent = claimed.traceparent ?? null;
-    this.input = claimed.context ?? {};
-    this.results = claimed.results ?? {};
-    this.config = claimed.config ?? {};
-    this.lastCheckpoint = claimed.checkpoint ?? null;
-    this.failures = claimed.failures ?? {};
-    this.items = claimed.items ?? {};
-    this.signal = services.signal;
-    this.logger = new StepLogger(services.log);
-  }
+  ) {}
 
   /** Return one input, undefined if it is absent. `T` is not checked. */
   getInput<T = unknown>(name: string): T {
@@ -175,12 +158,7 @@ export class StepContext {
 
   /** Return the error of an earlier step that failed, or null. */
   failureOf(step: string): unknown {
-    return this.failures[step] ?? null;
-  }
-
-  /** The element for which this instance of a `map` runs, otherwise null. */
-  get item(): unknown {
-    return this.items['item'] ?? null;
+    return this.claimed.failures?.[step] ?? null;
   }
 
   /**
@@ -189,19 +167,14 @@ export class StepContext {
    * @throws PermanentError: the step is not part of a batch.
    */
   get cursor(): { start: number; end: number } {
-    const cursor = this.items['cursor'];
+    const cursor = this.claimed.items?.['cursor'];
     if (cursor === undefined) throw new PermanentError(`step ${this.step} is not part of a batch`);
     return cursor as { start: number; end: number };
   }
 
-  /** The client that creates and reads tasks on behalf of this attempt. */
-  get client(): Client {
-    return this.services.client;
-  }
-
   /** @throws AttemptCancelled: the attempt must stop. */
   heartbeat(): void {
-    if (this.signal.aborted) throw this.signal.reason;
+    this.signal.throwIfAborted();
     if (this.suspended !== null) throw this.suspended;
     this.services.beat();
   }
@@ -244,7 +217,7 @@ export class StepContext {
     requireJson(value, `the result of the durable call ${name}`);
     this.heartbeat();
     await this.services.ask('once', { call: name, value });
-    return JSON.parse(JSON.stringify(value)) as T;
+    return asJson(value) as T;
   }
 
   /**
@@ -269,32 +242,22 @@ export class StepContext {
    * @param options.key - a broadcast with this name and key ends the wait as well.
    * @throws PermanentError: it did not arrive in time; the code is `wait_timeout`.
    */
-  async waitSignal<T = unknown>(
-    name: string,
-    options: WaitOptions & { key?: string } = {},
-  ): Promise<T> {
+  async waitSignal<T = unknown>(name: string, options: WaitOptions & { key?: string } = {}): Promise<T> {
     const { key, ...wait } = options;
-    const signal = key === undefined ? { name } : { name, key };
-    const arrival = await this.wait<Arrival>('wait_signal', { signal }, `signal ${name}`, wait);
+    const arrival = await this.wait<Arrival>('wait_signal', { signal: { name, key } }, `signal ${name}`, wait);
     return (arrival?.payload ?? null) as T;
   }
 
   /** Wait for the first of up to 20 signals; null after a timeout with `continue`. */
-  async waitAny(signals: (string | SignalName)[], options: WaitOptions = {}): Promise<Arrival | null> {
+  waitAny(signals: (string | SignalName)[], options: WaitOptions = {}): Promise<Arrival | null> {
     const any = signals.map((each) => (typeof each === 'string' ? { name: each } : each));
-    const what = `signal ${any.map((each) => each.name).join(' or ')}`;
-    return this.wait('wait_any', { any }, what, options);
+    return this.wait('wait_any', { any }, `signal ${any.map(({ name }) => name).join(' or ')}`, options);
   }
 
   /** Wait for the decision of a person; null after a timeout with `continue`. */
-  async waitApproval(options: ApprovalOptions = {}): Promise<Decision | null> {
+  waitApproval(options: ApprovalOptions = {}): Promise<Decision | null> {
     const { assignees = [], form = null, escalateAfter = null, escalateTo = [], ...wait } = options;
-    const approval = {
-      assignees,
-      form,
-      escalate_after_s: escalateAfter,
-      escalate_to: escalateTo,
-    };
+    const approval = { assignees, form, escalate_after_s: escalateAfter, escalate_to: escalateTo };
     return this.wait('wait_approval', { approval }, 'the decision', wait);
   }
 
@@ -306,22 +269,16 @@ export class StepContext {
    * @param template - such as `payments.refund` or `payments.refund@^2`.
    * @throws PermanentError: the task failed or was cancelled, with the code of its error.
    */
-  async runTask<T = unknown>(
-    template: string,
-    context: object = {},
-    options: RunTaskOptions & { callName?: string } = {},
-  ): Promise<T> {
+  async runTask<T = unknown>(template: string, context: object = {}, options: RunTaskOptions = {}): Promise<T> {
     const { callName, ...how } = options;
     const { name, call } = await this.begin('run_task', callName);
     if (call !== undefined) return call.value as T;
-    const task = await this.services.ask<ChildTask>('run_task', { call: name, template, context, ...how });
-    if (task.status === 'complete' || task.status === 'resolved_manually') return task.result as T;
-    if (task.status === 'error' || task.status === 'cancelled') {
-      throw new PermanentError(task.error?.message ?? `the task of ${template} ended as ${task.status}`, {
-        code: task.error?.code ?? 'task_failed',
-      });
-    }
-    return this.park({ task: task.task_id });
+    const request = { call: name, template, context, ...how };
+    const { task_id, status, result, error } = await this.services.ask<ChildTask>('run_task', request);
+    if (status === 'complete' || status === 'resolved_manually') return result as T;
+    if (status !== 'error' && status !== 'cancelled') return this.park({ task: task_id });
+    const message = error?.message ?? `the task of ${template} ended as ${status}`;
+    throw new PermanentError(message, { code: error?.code ?? 'task_failed' });
   }
 
   /** Add instances to the `map` of `step`, which this step is part of. */
@@ -331,16 +288,12 @@ export class StepContext {
     await this.services.ask('spawn', { call: name, step, items });
   }
 
-  private async wait<T extends object>(
-    kind: string,
-    what: WaitFor,
-    words: string,
-    options: WaitOptions,
-  ): Promise<T | null> {
+  /** @param words - what the wait is for, in messages. */
+  private async wait<T>(kind: string, what: WaitFor, words: string, options: WaitOptions): Promise<T | null> {
     const { name, call } = await this.begin(kind, options.callName);
     if (call === undefined) this.park({ ...what, timeout_s: options.timeout ?? null, call: name });
-    const arrival = call.value as T | { timed_out: true };
-    if (!('timed_out' in arrival)) return arrival;
+    const arrival = call.value as T & { timed_out?: true };
+    if (!arrival.timed_out) return arrival;
     if (options.onTimeout === 'continue') return null;
     throw new PermanentError(`${words} did not arrive in time`, { code: 'wait_timeout' });
   }
@@ -349,15 +302,15 @@ export class StepContext {
   private async begin(kind: string, given?: string): Promise<{ name: string; call: RecordedCall | undefined }> {
     this.heartbeat();
     const name = given ?? this.nextName(kind);
-    const before = this.names.get(name);
+    const before = this.calls.get(name);
     if (before !== undefined) {
       throw conflict(
         `step ${this.step} makes two durable calls with the name ${name} (${before} and ${kind}):` +
           ' give each call its own name, in a loop with its number',
       );
     }
-    this.names.set(name, kind);
-    this.recorded ??= this.attempt === 1 ? Promise.resolve(new Map()) : this.loadCalls();
+    this.calls.set(name, kind);
+    this.recorded ??= this.loadCalls();
     const call = (await this.recorded).get(name);
     if (call !== undefined && call.kind !== kind) {
       throw conflict(
@@ -370,12 +323,13 @@ export class StepContext {
   }
 
   private nextName(kind: string): string {
-    const number = (this.counts.get(kind) ?? 0) + 1;
-    this.counts.set(kind, number);
+    const number = (this.numbered.get(kind) ?? 0) + 1;
+    this.numbered.set(kind, number);
     return `${kind}-${number}`;
   }
 
   private async loadCalls(): Promise<Map<string, RecordedCall>> {
+    if (this.attempt === 1) return new Map();
     const { calls } = await this.services.ask<{ calls: RecordedCall[] }>('calls');
     return new Map(calls.map((call) => [call.name, call]));
   }

@@ -1,4 +1,4 @@
-import type { ErrorBody, Problem } from './protocol.js';
+import type { Problem } from './protocol.js';
 
 /** Options of errors that a handler throws. */
 export interface StepErrorOptions {
@@ -11,10 +11,7 @@ export interface StepErrorOptions {
 
 /** The base of this package's errors. */
 export class TaskerError extends Error {
-  constructor(message: string, options: ErrorOptions = {}) {
-    super(message, options);
-    this.name = new.target.name;
-  }
+  override name = this.constructor.name;
 }
 
 /** An error of a handler: see PermanentError and RetryableError. */
@@ -22,10 +19,10 @@ class StepError extends TaskerError {
   readonly code: string | undefined;
   readonly details: unknown;
 
-  constructor(message: string, options: StepErrorOptions = {}) {
-    super(message, { cause: options.cause });
-    this.code = options.code;
-    this.details = options.details;
+  constructor(message: string, { code, details, cause }: StepErrorOptions = {}) {
+    super(message, { cause });
+    this.code = code;
+    this.details = details;
   }
 }
 
@@ -49,7 +46,7 @@ export class AttemptCancelled extends TaskerError {}
 /** The server refused a request. */
 export class ApiError extends TaskerError {
   /** The problem's code, such as `not_found`. */
-  readonly code: string;
+  readonly code = this.problem.code ?? `http_${this.status}`;
 
   /**
    * @param status - the HTTP status.
@@ -61,7 +58,6 @@ export class ApiError extends TaskerError {
     readonly retryAfter: number | null = null,
   ) {
     super(problem.detail ?? problem.title ?? `the server answered ${status}`);
-    this.code = problem.code ?? `http_${status}`;
   }
 
   /** Whether the worker has to register again. */
@@ -82,31 +78,5 @@ export class TaskFailed extends TaskerError {
   ) {
     const message = (error as { message?: string } | null)?.message;
     super(`task ${taskId} ended as ${status}${message === undefined ? '' : `: ${message}`}`);
-  }
-}
-
-/** Return an error as the protocol carries it. */
-export function errorBody(error: unknown): ErrorBody {
-  if (!(error instanceof Error)) {
-    return { type: typeof error, message: String(error), retryable: true };
-  }
-  const { code, details, retryAfter } = error as Partial<RetryableError>;
-  return {
-    type: error.constructor.name,
-    message: error.message,
-    retryable: !(error instanceof PermanentError),
-    ...(typeof code === 'string' ? { code } : {}),
-    ...(details === undefined ? {} : { details: asJson(details) }),
-    ...(typeof retryAfter === 'number' ? { retry_after_s: retryAfter } : {}),
-    ...(error.stack === undefined ? {} : { trace: error.stack }),
-  };
-}
-
-/** Return a value as JSON carries it; a value without a JSON form becomes text. */
-export function asJson(value: unknown): unknown {
-  try {
-    return JSON.parse(JSON.stringify(value));
-  } catch {
-    return String(value);
   }
 }

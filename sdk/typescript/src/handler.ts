@@ -1,4 +1,4 @@
-import { PermanentError, RetryableError, TaskerError } from './errors.js';
+import { TaskerError } from './errors.js';
 import type { StepContext } from './context.js';
 import type { ClaimedStep } from './protocol.js';
 
@@ -7,11 +7,11 @@ export type Needs = 'ancestors' | 'parents' | 'none' | string[];
 
 export interface HandlerOptions {
   /** Default: the results that `depends` names, otherwise `ancestors`. */
-  needs?: Needs;
+  needs?: Needs | undefined;
   /** The namespaces that the handler runs for; default: those of the worker. */
-  namespaces?: string[];
+  namespaces?: string[] | undefined;
   /** The handler's versions, such as `2.1.0` or `^1.0`, for steps that require one. */
-  versions?: string[];
+  versions?: string[] | undefined;
 }
 
 /** A handler that a worker runs. */
@@ -65,7 +65,7 @@ export function defineHandler(
   const steps = Object.values(depends);
   return {
     handlerName: name,
-    ...(steps.length > 0 ? { needs: steps } : {}),
+    needs: steps.length > 0 ? steps : undefined,
     ...options,
     call(context) {
       const values: Record<string, unknown> = { context };
@@ -74,68 +74,6 @@ export function defineHandler(
       return call?.(values);
     },
   };
-}
-
-/** Kinds of failures. */
-export const ErrorType = {
-  PERMANENT_ERROR: 'permanent_error',
-  RETRYABLE_ERROR: 'retryable_error',
-  VALIDATION_ERROR: 'validation_error',
-  TIMEOUT: 'timeout',
-  HANDLER_ERROR: 'handler_error',
-} as const;
-export type ErrorType = (typeof ErrorType)[keyof typeof ErrorType];
-
-/** What a `StepHandler` returns: a result or a failure. */
-export class StepHandlerResult {
-  constructor(
-    readonly result: unknown,
-    readonly error: PermanentError | RetryableError | null = null,
-  ) {}
-
-  get success(): boolean {
-    return this.error === null;
-  }
-
-  /** Return the result, or throw the failure. */
-  unwrap(): unknown {
-    if (this.error !== null) throw this.error;
-    return this.result;
-  }
-}
-
-/** A handler as a class, with the name that templates use as static `handlerName`. */
-export abstract class StepHandler {
-  abstract call(context: StepContext): StepHandlerResult | Promise<StepHandlerResult>;
-
-  /** Return a success; `result` is what later steps get. */
-  protected success(result: unknown): StepHandlerResult {
-    return new StepHandlerResult(result);
-  }
-
-  /** Return a failure; the template decides about the next attempt if it is retryable. */
-  protected failure(
-    message: string,
-    errorType: ErrorType | (string & {}) = ErrorType.HANDLER_ERROR,
-    retryable = true,
-    details?: unknown,
-  ): StepHandlerResult {
-    const Kind = retryable ? RetryableError : PermanentError;
-    return new StepHandlerResult(null, new Kind(message, { code: errorType, details }));
-  }
-}
-
-export type StepHandlerClass = (new () => StepHandler) & { handlerName: string } & HandlerOptions;
-
-/** Return the handler of a class; each attempt gets an object of its own. */
-export function handlerOf(given: Handler | StepHandlerClass): Handler {
-  if (typeof given !== 'function') return given;
-  const { handlerName, needs, namespaces, versions } = given;
-  if (!handlerName) throw new TypeError(`class ${given.name} needs a static handlerName`);
-  const options = Object.fromEntries(
-    Object.entries({ needs, namespaces, versions }).filter(([, value]) => value !== undefined),
-  );
-  return { handlerName, ...options, call: (context) => new given().call(context) };
 }
 
 /**

@@ -1,29 +1,12 @@
 export type { ConnectionOptions } from './api.js';
-export { Client, type CreateOptions, type SignalSent, type Task } from './client.js';
-export {
-  type ApprovalOptions,
-  type Arrival,
-  type Decision,
-  type RunTaskOptions,
-  type SignalName,
-  StepContext,
-  type WaitOptions,
-} from './context.js';
+export { ErrorType, StepHandler, type StepHandlerClass, StepHandlerResult } from './class_handlers.js';
+export { Client } from './client.js';
+export type { CreateOptions, RunOptions, SignalOptions, SignalSent, Task } from './client.js';
+export { StepContext } from './context.js';
+export type { ApprovalOptions, Arrival, Decision, RunTaskOptions, SignalName, WaitOptions } from './context.js';
 export * from './errors.js';
-export {
-  choose,
-  defineHandler,
-  ErrorType,
-  type Handler,
-  type HandlerOptions,
-  type InjectedOptions,
-  type Needs,
-  StepHandler,
-  type StepHandlerClass,
-  StepHandlerResult,
-  type Typed,
-  typed,
-} from './handler.js';
+export { choose, defineHandler, typed } from './handler.js';
+export type { Handler, HandlerOptions, InjectedOptions, Needs, Typed } from './handler.js';
 export type { Json } from './json.js';
 export type { Logger, LogLevel, LogRecord, StepLogger } from './log.js';
 export { VERSION } from './version.js';

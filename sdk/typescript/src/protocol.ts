@@ -15,11 +15,11 @@ export interface Problem {
 export interface ErrorBody {
   type: string;
   message: string;
-  code?: string;
+  code?: string | undefined;
   retryable: boolean;
-  retry_after_s?: number;
+  retry_after_s?: number | undefined;
   details?: unknown;
-  trace?: string;
+  trace?: string | undefined;
 }
 
 export interface Registered {
@@ -90,8 +90,8 @@ export interface ChildTask {
   error: { code?: string; message?: string } | null;
 }
 
-/** The answer of claim, settle, renew and resume. */
-export interface Answer {
+/** The answer of register, claim, settle, renew and resume. */
+export interface Answer extends Partial<Registered> {
   steps?: ClaimedStep[];
   cancelled?: string[];
   quiet?: boolean;

@@ -1,5 +1,6 @@
-import { type Api, type Call, isLost, LATER, pauseAfter, sleep } from './api.js';
-import { Attempt } from './attempt.js';
+import { once } from 'node:events';
+import { type Api, type Call, LATER, pauseAfter, sleep } from './api.js';
+import { Attempt, failure } from './attempt.js';
 import { ApiError } from './errors.js';
 import { findHandler, type Handler } from './handler.js';
 import type { Logger } from './log.js';
@@ -7,7 +8,7 @@ import type { Answer, ClaimedStep, Ending, Registered } from './protocol.js';
 
 const LAST = 5; // seconds for the last settlement, and for retiring
 
-type Route = 'claim' | 'settle' | 'renew' | 'resume';
+type Route = 'register' | 'claim' | 'settle' | 'renew' | 'resume';
 
 /** An outcome that is to be reported. */
 interface Ended {
@@ -17,60 +18,69 @@ interface Ended {
 
 /** A request that has no answer yet. */
 interface UnderWay {
-  /** How many steps its answer may bring. */
+  /** How many slots it takes: for steps that its answer may bring, or that the server still counts. */
   slots: number;
   abort: AbortController;
 }
 
 /**
- * Claims, runs, settles and renews, with a registration and with new ones when its lease is lost.
+ * Registers, claims, runs, settles and renews, and registers again when its lease is lost.
  *
  * After each change, `sendWhatIsDue` sends the requests that the state asks for.
  */
 export class Session {
-  private readonly running = new Map<string, Attempt>();
-  /** The number of handlers that run, with those whose attempts are over. */
-  private occupied = 0;
+  private registered: Registered | null = null;
+  /** The attempts whose handlers run, by ticket; those that were stopped take a slot until they return. */
+  private readonly attempts = new Map<string, Attempt>();
   private ended: Ended[] = [];
   /** The outcomes of the settlement under way. */
   private unanswered: Ended[] = [];
   private readonly underWay = new Map<Route, UnderWay>();
   /** How often the last requests of a route have failed. */
   private readonly failures = new Map<Route, number>();
-  /** The number of steps that lost answers may have brought, until they are resumed. */
-  private lostAnswers: number | undefined;
-  private draining = false;
+  /** Whether lost answers may have brought steps that are to be resumed. */
+  private answersLost = false;
   private quiet = false;
   private onIdle = (): void => {};
 
   /**
-   * @param registered - null: the lease is lost, and there is no new registration yet.
-   * @param register - registers again; returns null if the worker is stopped.
+   * @param registration - the body of a request to register.
+   * @param stopping - aborted when the worker is to stop.
    */
   constructor(
     private readonly api: Api,
-    private registered: Registered | null,
-    private readonly register: () => Promise<Registered | null>,
+    private readonly registration: object,
     private readonly handlers: readonly Handler[],
     private readonly slots: number,
+    private readonly stopping: AbortSignal,
     private readonly log: Logger,
-  ) {
-    this.sendWhatIsDue();
-  }
+  ) {}
 
-  /** Claim no more, wait for running handlers at most `grace` seconds, settle and retire. */
-  async drain(grace: number): Promise<void> {
-    this.draining = true;
+  /**
+   * Register, and work until the worker is to stop; then settle what runs, and retire.
+   *
+   * @param grace - seconds that running handlers get to end.
+   * @throws ApiError: the server refuses the registration.
+   */
+  async run(grace: number): Promise<void> {
+    const { registration: body, stopping: signal } = this;
+    const call = { body, retries: Number.POSITIVE_INFINITY, signal };
+    this.accept(await this.api.send<Registered>('POST', '/v1/workers', call));
+    this.sendWhatIsDue();
+    if (!signal.aborted) await once(signal, 'abort');
     this.giveUpClaim();
     await this.idle(grace);
-    for (const ticket of this.running.keys()) this.end(ticket, { outcome: 'released' }, 'the worker shuts down');
+    for (const attempt of this.running()) {
+      attempt.stop('the worker shuts down');
+      this.report(attempt.claimed.ticket, { outcome: 'released' });
+    }
     await this.idle(Math.max(grace, LAST));
-    if (this.registered === null) return;
-    const path = `/v1/workers/${this.registered.worker}`;
+    const { registered } = this;
     this.forgetRegistration();
-    await this.api.send('DELETE', path, { within: LAST, retries: 2 }).catch((error: unknown) => {
-      this.log.warn(`the worker could not retire: ${String(error)}`);
-    });
+    if (registered === null) return;
+    await this.api
+      .send('DELETE', `/v1/workers/${registered.worker}`, { within: LAST, retries: 2 })
+      .catch((error) => this.log.warn(`the worker could not retire: ${String(error)}`));
   }
 
   /** Wait until nothing runs and all is settled, at most for a time in seconds. */
@@ -84,11 +94,16 @@ export class Session {
   // ------------------------------------------------------------------ requests
 
   private sendWhatIsDue(): void {
-    if (this.held().length === 0) this.onIdle();
-    if (this.registered === null) return;
+    const held = this.held();
+    if (held.length === 0) this.onIdle();
+    if (this.registered === null) {
+      const due = !this.stopping.aborted && !this.underWay.has('register');
+      if (due) void this.send('register', 0, { body: this.registration });
+      return;
+    }
     const { wait_s, renew_s } = this.registered;
     if (!this.underWay.has('renew')) {
-      void this.send('renew', 0, { body: { held: this.held(), wait_s: renew_s }, within: renew_s + 10 });
+      void this.send('renew', 0, { body: { held, wait_s: renew_s }, within: renew_s + 10 });
     }
     if (!this.underWay.has('settle') && !this.underWay.has('resume')) this.settleOrResume(this.registered);
     const room = this.room();
@@ -98,31 +113,33 @@ export class Session {
   }
 
   private settleOrResume(registered: Registered): void {
-    const resumes = this.lostAnswers !== undefined && !this.draining;
+    const resumes = this.answersLost && !this.stopping.aborted;
     if (this.unanswered.length > 0) {
-      void this.send('settle', 0, settlement(this.unanswered, 0));
+      void this.send('settle', this.unanswered.length, settlement(this.unanswered, 0));
     } else if (resumes && !this.underWay.has('claim')) {
       void this.send('resume', 0, { body: { held: this.held() } });
     } else if (!resumes && this.ended.length > 0) {
       this.unanswered = takeBatch(this.ended, registered);
       const room = this.room();
-      void this.send('settle', room, settlement(this.unanswered, room));
+      void this.send('settle', Math.max(room, this.unanswered.length), settlement(this.unanswered, room));
     }
   }
 
   /** Return how many more steps the worker may ask for. */
   private room(): number {
-    if (this.draining || this.quiet || this.lostAnswers !== undefined) return 0;
-    let used = this.occupied + this.ended.length;
-    for (const [route, { slots }] of this.underWay) {
-      used += route === 'settle' ? Math.max(slots, this.unanswered.length) : slots; // the server still counts them
-    }
-    return Math.max(this.slots - used, 0);
+    if (this.stopping.aborted || this.quiet || this.answersLost) return 0;
+    const requested = [...this.underWay.values()].reduce((sum, { slots }) => sum + slots, 0);
+    return Math.max(this.slots - this.attempts.size - this.ended.length - requested, 0);
   }
 
+  private running(): Attempt[] {
+    return [...this.attempts.values()].filter(({ signal }) => !signal.aborted);
+  }
+
+  /** Return the tickets of the attempts that run or whose outcomes are not settled. */
   private held(): string[] {
     const outcomes = [...this.unanswered, ...this.ended].map(({ ticket }) => ticket);
-    return [...this.running.keys(), ...outcomes];
+    return [...this.running().map(({ claimed }) => claimed.ticket), ...outcomes];
   }
 
   /** Send a request, and heed its answer; a failed one counts as under way until it may be repeated. */
@@ -130,7 +147,7 @@ export class Session {
     const abort = new AbortController();
     const { signal } = abort;
     this.underWay.set(route, { slots, abort });
-    const path = `/v1/workers/${this.registered?.worker}/${route}`;
+    const path = route === 'register' ? '/v1/workers' : `/v1/workers/${this.registered?.worker}/${route}`;
     try {
       const answer = await this.api.send<Answer>('POST', path, { ...call, retries: 0, signal });
       if (signal.aborted) return;
@@ -139,7 +156,7 @@ export class Session {
       this.heed(route, answer);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof ApiError && error.isLeaseLost) return this.registerAgain();
+      if (error instanceof ApiError && error.isLeaseLost) return this.loseLease();
       const failures = this.failures.get(route) ?? 0;
       this.failures.set(route, failures + 1);
       const pause = pauseAfter(error, failures);
@@ -147,40 +164,58 @@ export class Session {
       await sleep(pause ?? LATER, signal);
       if (signal.aborted) return;
       this.underWay.delete(route);
-      this.handleFailure(route, slots, error);
+      this.handleFailure(route, error);
     }
     this.sendWhatIsDue();
   }
 
-  private heed(route: Route, { steps = [], cancelled = [], quiet = false, problems = {} }: Answer): void {
+  private accept(registered: Registered): void {
+    const { unserved = [], refused = [] } = registered;
+    if (unserved.length > 0) this.log.warn(`no template asks for these handlers yet: ${unserved.join(', ')}`);
+    if (refused.length > 0) this.log.error(`the API key may not serve these handlers: ${refused.join(', ')}`);
+    this.registered = registered;
+  }
+
+  private heed(route: Route, answer: Answer): void {
+    if (route === 'register') return this.accept(answer as Registered);
+    const { steps = [], cancelled = [], quiet = false, problems = {} } = answer;
     if (route === 'settle') this.unanswered = [];
-    if (route === 'resume') this.lostAnswers = undefined;
+    if (route === 'resume') this.answersLost = false;
     for (const { code, detail } of Object.values(problems)) {
       this.log.error(`the server replaced an outcome: ${code}: ${detail}`);
     }
     this.quiet = quiet;
-    for (const ticket of cancelled) this.end(ticket, null, 'its task was cancelled');
+    for (const ticket of cancelled) this.attempts.get(ticket)?.stop('its task was cancelled');
     const held = new Set(this.held());
     for (const step of steps) if (!held.has(step.ticket)) void this.start(step);
   }
 
-  private handleFailure(route: Route, slots: number, error: unknown): void {
-    if (isLost(error) && (route === 'claim' || route === 'settle')) {
-      this.lostAnswers = (this.lostAnswers ?? 0) + slots;
+  private handleFailure(route: Route, error: unknown): void {
+    const status = error instanceof ApiError ? error.status : 0;
+    if ((route === 'claim' || route === 'settle') && [0, 502, 503, 504].includes(status)) {
+      this.answersLost = true; // the server may have done what was asked
       this.giveUpClaim();
     }
-    if (route === 'settle' && error instanceof ApiError && [400, 413, 415, 422].includes(error.status)) {
-      const rest = this.unanswered.splice(Math.floor(this.unanswered.length / 2));
-      this.ended.unshift(...(this.unanswered.length > 0 ? rest : failuresOfRejected(rest, error)));
-    }
+    if (route === 'settle' && [400, 413, 415, 422].includes(status)) this.splitRejected(error as ApiError);
   }
 
   private giveUpClaim(): void {
-    const claim = this.underWay.get('claim');
-    if (claim === undefined) return;
-    claim.abort.abort();
-    this.underWay.delete('claim');
-    this.lostAnswers = (this.lostAnswers ?? 0) + claim.slots;
+    this.underWay.get('claim')?.abort.abort();
+    if (this.underWay.delete('claim')) this.answersLost = true;
+  }
+
+  /** Settle rejected outcomes in halves; the step of a single one fails with the server's reason instead. */
+  private splitRejected({ message: reason }: ApiError): void {
+    const rest = this.unanswered.splice(Math.floor(this.unanswered.length / 2));
+    if (this.unanswered.length > 0) {
+      this.ended.unshift(...rest);
+      return;
+    }
+    for (const { ticket, text } of rest) {
+      const message = `the server rejected the outcome: ${reason}`;
+      const failed = outcomeOf(ticket, failure('Rejected', 'outcome_rejected', message));
+      if (failed.text !== text) this.ended.unshift(failed); // a rejected failure is not repeated
+    }
   }
 
   // ------------------------------------------------------------------ attempts
@@ -189,72 +224,58 @@ export class Session {
     const { ticket } = claimed;
     if (this.registered === null) return;
     const attempt = new Attempt(claimed, this.api, this.registered, this.log, (ending) => {
-      this.end(ticket, ending);
+      this.report(ticket, ending);
       this.sendWhatIsDue();
     });
-    this.running.set(ticket, attempt);
-    this.occupied += 1;
+    this.attempts.set(ticket, attempt);
     const ending = await attempt.run(findHandler(this.handlers, claimed));
-    this.occupied -= 1;
-    this.end(ticket, ending);
+    this.attempts.delete(ticket);
+    if (!attempt.signal.aborted) this.report(ticket, ending);
     this.sendWhatIsDue();
   }
 
-  /** End an attempt with an outcome to report, or null; `stopped`: why its handler must stop. */
-  private end(ticket: string, ending: Ending | null, stopped?: string): void {
-    const attempt = this.running.get(ticket);
-    if (attempt === undefined) return;
-    this.running.delete(ticket);
-    if (stopped !== undefined) attempt.stop(stopped);
-    if (ending === null) return;
-    let text = JSON.stringify({ ticket, ...ending });
-    if (this.registered && Buffer.byteLength(text) > this.registered.body_bytes - 1_000) {
-      const error = { type: 'TooLarge', code: 'too_large', message: 'the result is too large', retryable: false };
-      text = JSON.stringify({ ticket, outcome: 'failed', error });
-    }
-    this.ended.push({ ticket, text });
+  private report(ticket: string, ending: Ending): void {
+    if (this.registered === null) return;
+    const outcome = outcomeOf(ticket, ending);
+    const fits = Buffer.byteLength(outcome.text) <= this.registered.body_bytes - 1_000;
+    this.ended.push(fits ? outcome : outcomeOf(ticket, failure('TooLarge', 'too_large', 'the result is too large')));
   }
 
   // ------------------------------------------------------------------ lost leases
 
-  /** Stop what runs, register again, and send once more what has ended: nobody may have taken it over. */
-  private async registerAgain(): Promise<void> {
+  /** Stop what runs, and send once more what has ended: nobody may have taken it over. */
+  private loseLease(): void {
     if (this.registered === null) return;
     const { worker } = this.registered;
     const last = [...this.unanswered, ...this.ended];
     this.log.warn(`the lease of worker ${worker} is lost`);
     this.forgetRegistration();
     if (last.length > 0) {
-      this.api.send('POST', `/v1/workers/${worker}/settle`, settlement(last, 0)).catch((error: unknown) => {
-        this.log.warn(`outcomes of the lost lease were refused: ${String(error)}`);
-      });
+      this.api
+        .send('POST', `/v1/workers/${worker}/settle`, settlement(last, 0))
+        .catch((error) => this.log.warn(`outcomes of the lost lease were refused: ${String(error)}`));
     }
-    this.registered = await this.register();
     this.sendWhatIsDue();
   }
 
   private forgetRegistration(): void {
-    this.registered = null;
-    this.lostAnswers = undefined;
-    this.ended = [];
-    this.unanswered = [];
-    for (const ticket of this.running.keys()) this.end(ticket, null, 'the worker lost its lease');
+    for (const attempt of this.attempts.values()) attempt.stop('the worker lost its lease');
     for (const { abort } of this.underWay.values()) abort.abort();
     this.underWay.clear();
     this.failures.clear();
+    this.registered = null;
+    this.answersLost = false;
+    this.ended = [];
+    this.unanswered = [];
   }
+}
+
+function outcomeOf(ticket: string, ending: Ending): Ended {
+  return { ticket, text: JSON.stringify({ ticket, ...ending }) };
 }
 
 function settlement(batch: Ended[], max: number): Call {
   return { text: `{"outcomes":[${batch.map(({ text }) => text).join(',')}],"max":${max}}` };
-}
-
-/** Let the step of a rejected outcome fail with the server's reason; that failure is not repeated. */
-function failuresOfRejected(rejected: Ended[], { message: reason }: ApiError): Ended[] {
-  const message = `the server rejected the outcome: ${reason}`;
-  const error = { type: 'Rejected', code: 'outcome_rejected', message, retryable: false };
-  const failures = rejected.map(({ ticket }) => ({ ticket, text: JSON.stringify({ ticket, outcome: 'failed', error }) }));
-  return failures.filter(({ text }, index) => text !== rejected[index]?.text);
 }
 
 /** Take as many outcomes as one settlement may have. */

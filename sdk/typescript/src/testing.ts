@@ -1,7 +1,8 @@
 import { runHandler } from './attempt.js';
+import { handlerOf, type StepHandlerClass } from './class_handlers.js';
 import { Client, type CreateOptions, type Task } from './client.js';
 import { type AttemptServices, StepContext } from './context.js';
-import { type Handler, handlerOf, type StepHandlerClass } from './handler.js';
+import type { Handler } from './handler.js';
 import { type LogRecord, StepLog } from './log.js';
 import type { ErrorBody, WaitFor } from './protocol.js';
 
@@ -75,14 +76,14 @@ export async function runStep(given: Handler | StepHandlerClass, inputs: StepInp
     items: copy(inputs.items ?? {}),
     checkpoint: inputs.checkpoint ?? null,
   };
-  const log = new StepLog();
+  const log = new StepLog(async (records) => run.logs.push(...records) > 0);
   const context = new StepContext(claimed, services(inputs, run, log));
   const ending = await runHandler(handler, context);
-  await log.flush(async (records) => run.logs.push(...records) > 0);
+  await log.flush();
   run.outcome = ending.outcome;
   if ('result' in ending) run.result = copy(ending.result);
-  if ('error' in ending) run.error = ending.error;
-  if ('wait_for' in ending) run.waitFor = ending.wait_for;
+  if ('error' in ending) run.error = copy(ending.error);
+  if ('wait_for' in ending) run.waitFor = copy(ending.wait_for);
   if ('checkpoint' in ending) run.checkpoints.push(copy(ending.checkpoint));
   return run;
 }

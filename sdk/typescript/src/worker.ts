@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { hostname } from 'node:os';
-import { Api, type ConnectionOptions, LATER, sleep } from './api.js';
+import { Api, type ConnectionOptions } from './api.js';
+import { handlerOf, type StepHandlerClass } from './class_handlers.js';
 import { TaskerError } from './errors.js';
-import { type Handler, handlerOf, requireDistinct, type StepHandlerClass } from './handler.js';
+import { type Handler, requireDistinct } from './handler.js';
 import type { Logger } from './log.js';
-import { Outage } from './outage.js';
-import { PROTOCOL, type Registered } from './protocol.js';
+import { PROTOCOL } from './protocol.js';
 import { Session } from './session.js';
 import { VERSION } from './version.js';
 
@@ -36,22 +35,17 @@ export interface WorkerOptions extends ConnectionOptions {
 
 /** Runs handlers for a server, until it is stopped. */
 export class Worker {
-  private readonly api: Api;
-  private readonly handlers: Handler[];
-  private readonly namespaces: string[];
-  private readonly slots: number;
-  private readonly log: Logger;
+  private readonly log: Logger = this.options.logger ?? console;
+  private readonly api = new Api(this.options, this.log);
+  private readonly handlers = this.options.handlers.map(handlerOf);
+  private readonly namespaces =
+    this.options.namespaces ?? (process.env['TASKER_NAMESPACE'] ?? '').split(',').filter(Boolean);
+  private readonly slots = this.options.slots ?? 10;
   private readonly stopping = new AbortController();
   private done: Promise<void> = Promise.resolve();
 
   /** @throws TaskerError: there are no handlers, a handler has no namespace, or one is given twice. */
   constructor(private readonly options: WorkerOptions) {
-    this.api = new Api(options);
-    this.handlers = options.handlers.map(handlerOf);
-    this.namespaces = options.namespaces ?? (process.env['TASKER_NAMESPACE'] ?? '').split(',').filter(Boolean);
-    this.slots = options.slots ?? 10;
-    this.log = options.logger ?? console;
-    this.api.outage = new Outage(this.api.url, this.log);
     if (this.handlers.length === 0) throw new TaskerError('a worker needs handlers');
     const unbound = this.handlers.find((handler) => handler.namespaces === undefined);
     if (unbound !== undefined && this.namespaces.length === 0) {
@@ -80,49 +74,27 @@ export class Worker {
   }
 
   private async serve(): Promise<void> {
+    const { signal } = this.stopping;
     const stop = (name: NodeJS.Signals) => {
-      if (this.stopping.signal.aborted) process.exit(name === 'SIGINT' ? 130 : 143);
+      if (signal.aborted) process.exit(name === 'SIGINT' ? 130 : 143);
       void this.stop();
     };
     if (this.options.handleSignals !== false) process.on('SIGTERM', stop).on('SIGINT', stop);
+    const { handlers, slots, log } = this;
     try {
-      const registered = await this.register();
-      if (registered === null) return;
-      const again = () => this.register(true);
-      const session = new Session(this.api, registered, again, this.handlers, this.slots, this.log);
-      await stopped(this.stopping.signal);
-      await session.drain(this.options.grace ?? 30);
+      await new Session(this.api, this.registration(), handlers, slots, signal, log).run(this.options.grace ?? 30);
+    } catch (error) {
+      if (error !== signal.reason) throw error; // otherwise it was stopped while it registered
     } finally {
       process.off('SIGTERM', stop).off('SIGINT', stop);
     }
   }
 
-  /** Return the registration; null: the worker was stopped meanwhile. A refusal ends it only at its start. */
-  private async register(again = false): Promise<Registered | null> {
+  private registration(): object {
     const { labels, build, environment, name = `${hostname()}:${process.pid}` } = this.options;
     const { namespaces, slots } = this;
     const handlers = this.handlers.map(({ handlerName, call: _, ...options }) => ({ name: handlerName, ...options }));
     const about = { protocol: PROTOCOL, sdk: `typescript/${VERSION}`, name, labels, build, environment };
-    const { signal } = this.stopping;
-    const call = { body: { ...about, slots, namespaces, handlers }, retries: Number.POSITIVE_INFINITY, signal };
-    while (!signal.aborted) {
-      try {
-        const registered = await this.api.send<Registered>('POST', '/v1/workers', call);
-        const { unserved = [], refused = [] } = registered;
-        if (unserved.length > 0) this.log.warn(`no template asks for these handlers yet: ${unserved.join(', ')}`);
-        if (refused.length > 0) this.log.error(`the API key may not serve these handlers: ${refused.join(', ')}`);
-        return registered;
-      } catch (error) {
-        if (signal.aborted) return null;
-        if (!again) throw error;
-        this.log.error(`the server refuses to register the worker again: ${String(error)}`);
-        await sleep(LATER, signal);
-      }
-    }
-    return null;
+    return { ...about, slots, namespaces, handlers };
   }
-}
-
-async function stopped(signal: AbortSignal): Promise<void> {
-  if (!signal.aborted) await once(signal, 'abort');
 }

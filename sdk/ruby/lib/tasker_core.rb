@@ -101,7 +101,7 @@ module TaskerCore
       # @param inputs [Array, Class] names of inputs; or a model, given as the parameter `inputs`
       def step_handler(name, depends_on: {}, inputs: [], version: nil, &block)
         handler = FunctionalHandler.new(name, depends_on, inputs, block)
-        Tasker.registry.add(name, handler)
+        Tasker.registry.add(name, handler, versions: version || [])
         handler
       end
 

@@ -183,15 +183,6 @@ class TestEarlierNames < Minitest::Test
     assert_includes Tasker.configuration.ignored_sections, :auth
   end
 
-  def test_handlers_are_found_by_the_name_and_the_namespace_of_a_template
-    registry = Tasker::Registry.new
-    ["shop.charge", "ship"].each { |name| registry.add(name) { 1 } }
-    found = [%w[charge shop], %w[shop.charge shop], %w[shop::ship shop], %w[charge mail]].map do |name, namespace|
-      registry.find(name, namespace)&.name
-    end
-    assert_equal ["shop.charge", "shop.charge", "ship", nil], found
-  end
-
   def test_failures_that_time_may_cure_are_reported_and_repeated
     failures = []
     tries = 0

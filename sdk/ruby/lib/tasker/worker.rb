@@ -21,8 +21,8 @@ module Tasker
     # @param url [String] the server's address; default `TASKER_URL`
     # @param api_key [String, nil] default `TASKER_API_KEY`
     # @param namespaces [Array<String>, nil] whose templates may call the handlers; default
-    #   `TASKER_NAMESPACE`, separated by commas
-    #   else those of the templates
+    #   `TASKER_NAMESPACE`, separated by commas, else those of the templates; not needed if each
+    #   handler has its own
     # @param templates [Array<String, Hash>] templates to register at the start, as for Client#register;
     #   those of the process's task handlers come in addition
     # @param slots [Integer] how many attempts run at once
@@ -78,7 +78,7 @@ module Tasker
       raise Error, "no handlers: register some with Tasker.handler" if @registry.empty?
 
       register_templates
-      if @namespaces.empty?
+      if @namespaces.empty? && !@registry.bound?
         raise Error, "name the namespaces to serve: namespaces: [...] or TASKER_NAMESPACE=payments,shop"
       end
 
@@ -257,9 +257,8 @@ module Tasker
     end
 
     def begin_attempt(claim)
-      entry = @registry.find(claim["handler"], claim["namespace"])
       @occupied += 1
-      @claimed << @running[claim["ticket"]] = Attempt.new(claim, @session, entry, @client, @logger)
+      @claimed << @running[claim["ticket"]] = Attempt.new(claim, @session, @registry.for_step(claim), @client, @logger)
     end
 
     def on_end(attempt, outcome)

@@ -85,7 +85,7 @@ class AttemptService:
     async def record_durable_call(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
-        """Record a durable call of any kind: see `record_durable_call`."""
+        """Record a `once`, `sleep` or `run_task` call: see `record_durable_call`."""
         step = await self._finder.find_running_step(worker, body)
         return {"remaining_s": await record_durable_call(step, body, self._services())}
 

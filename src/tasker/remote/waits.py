@@ -156,7 +156,7 @@ async def record_once_result(
 async def record_durable_call(
     step: ServedStep, body: fields.JsonBody, services: AttemptServices
 ) -> float:
-    """Record a durable call of any kind; return the seconds until the end of a sleep, else 0.
+    """Record a `once`, `sleep` or `run_task` call; return the seconds until a sleep ends, else 0.
 
     Raises: AttemptCancelled, InvalidInput, TooLarge, TooManyDurableCalls.
     """

@@ -91,9 +91,9 @@ def test_a_muted_cause_comes_last_until_its_time_or_version() -> None:
     key = causes[0].fingerprint
 
     def muted(**fields: Any) -> bool:
-        care = FailureTriage(fingerprint=key, namespace="payments", **fields)
-        cause = {one.fingerprint: one for one in add_triage(causes, [care], NOW)}[key]
-        assert care == cause.care
+        triage = FailureTriage(fingerprint=key, namespace="payments", **fields)
+        cause = {one.fingerprint: one for one in add_triage(causes, [triage], NOW)}[key]
+        assert triage == cause.triage
         return cause.muted
 
     assert [False, True, False] == [

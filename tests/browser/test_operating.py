@@ -253,4 +253,4 @@ def test_a_cause_of_failures_is_assigned_and_muted(page: Any, site: Site) -> Non
     muted.get_by_text("the bank knows").wait_for()
 
     last = site.read("/v1/failures")[-1]
-    assert ("ann", True) == (last["care"]["assignee"], last["muted"])
+    assert ("ann", True) == (last["triage"]["assignee"], last["muted"])

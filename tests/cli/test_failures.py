@@ -26,8 +26,12 @@ def test_a_cause_is_listed_assigned_noted_and_muted(tasker: Here) -> None:
     shown = tasker("failure", "list").out
     for part in (key[:8], "charge of shop.sell", "CARD_EXPIRED", "ann", "muted below 2.0.0"):
         assert part in " ".join(shown.split())
-    care = tasker("failure", "unmute", start, "--json").document
-    assert ("ann", "asked the bank", None) == (care["assignee"], care["note"], care["muted_below"])
+    triage = tasker("failure", "unmute", start, "--json").document
+    assert ("ann", "asked the bank", None) == (
+        triage["assignee"],
+        triage["note"],
+        triage["muted_below"],
+    )
     assert 0 == tasker("task", "retry", "last").code
     assert "no task is stopped" in tasker("failure", "list").err
 

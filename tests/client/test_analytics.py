@@ -111,7 +111,7 @@ async def test_a_cause_is_assigned_noted_and_muted(scene: Scene) -> None:
         muted.muted_below,
     )
     (listed,) = await failures.list(AnalysisWindow(hours=1, namespace="hello"))
-    assert (muted, True, "DECLINED", 1) == (listed.care, listed.muted, listed.code, listed.tasks)
+    assert (muted, True, "DECLINED", 1) == (listed.triage, listed.muted, listed.code, listed.tasks)
     kept = await failures.unmute(key, namespace="hello")
     assert ("ann", "asked the bank", None, None) == (
         kept.assignee,
@@ -120,12 +120,12 @@ async def test_a_cause_is_assigned_noted_and_muted(scene: Scene) -> None:
         kept.muted_below,
     )
     audit = await scene.client.team_audit("hello")
-    reasons = [one.reason for one in audit if one.action == "change_failure_care"]
+    reasons = [one.reason for one in audit if one.action == "change_failure_triage"]
     assert ["", "", "", "on call"] == reasons
     assert [] == await failures.list(AnalysisWindow(namespace="other"))
 
 
-async def test_invalid_care_is_refused(scene: Scene) -> None:
+async def test_invalid_triage_is_refused(scene: Scene) -> None:
     """Nothing is stored."""
     failures, key = scene.client.failures, "0123456789abcdef"
     with pytest.raises(InvalidInput, match="16 hexadecimal digits"):
@@ -142,4 +142,4 @@ async def test_invalid_care_is_refused(scene: Scene) -> None:
     ):
         with pytest.raises(InvalidInput):
             await refused
-    assert [] == await scene.store.list_failure_care([key])
+    assert [] == await scene.store.list_failure_triage([key])

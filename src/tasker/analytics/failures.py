@@ -120,7 +120,7 @@ class FailureCause:
     versions: Sequence[str]
     """Versions of the workflow in which the failures occurred, lowest first."""
 
-    care: FailureTriage | None = None
+    triage: FailureTriage | None = None
     """The assignee, the note and the mute, or null if none of them is set."""
 
     muted: bool = False
@@ -145,14 +145,14 @@ def group_failures(
 
 
 def add_triage(
-    causes: Iterable[FailureCause], cared: Iterable[FailureTriage], now: datetime
+    causes: Iterable[FailureCause], triages: Iterable[FailureTriage], now: datetime
 ) -> list[FailureCause]:
     """Return causes with their assignees, notes and mutes; muted ones come last."""
-    of = {(care.namespace, care.fingerprint): care for care in cared}
+    of = {(triage.namespace, triage.fingerprint): triage for triage in triages}
     known = [
         cause
-        if (care := of.get((cause.namespace, cause.fingerprint))) is None
-        else replace(cause, care=care, muted=care.mutes(cause.versions, now))
+        if (triage := of.get((cause.namespace, cause.fingerprint))) is None
+        else replace(cause, triage=triage, muted=triage.mutes(cause.versions, now))
         for cause in causes
     ]
     return sorted(known, key=lambda cause: cause.muted)

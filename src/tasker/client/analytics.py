@@ -219,7 +219,7 @@ class LocalFailures(FailureClient):
         check_fingerprint(fingerprint)
         _check_triage_change(namespace, change)
         note = AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
-        return await self._client.store.change_failure_care(namespace, fingerprint, change, note)
+        return await self._client.store.change_failure_triage(namespace, fingerprint, change, note)
 
 
 class LocalAnalytics(AnalyticsClient):
@@ -257,8 +257,8 @@ async def list_failure_causes(store: Store, window: AnalysisWindow) -> list[Fail
     failed = await store.list_failed_steps(window)
     now = datetime.now(UTC)
     causes = group_failures(failed, now - timedelta(hours=window.hours), now)
-    cared = await store.list_failure_care([cause.fingerprint for cause in causes])
-    return add_triage(causes, cared, now)
+    triages = await store.list_failure_triage([cause.fingerprint for cause in causes])
+    return add_triage(causes, triages, now)
 
 
 async def read_series(

@@ -97,7 +97,7 @@ bottlenecks = TypeAdapter(Bottlenecks).validate_python
 chart = TypeAdapter(Chart).validate_python
 system_status = TypeAdapter(SystemStatus).validate_python
 failure_causes = TypeAdapter(list[FailureCause]).validate_python
-failure_care = TypeAdapter(FailureTriage).validate_python
+failure_triage = TypeAdapter(FailureTriage).validate_python
 task_counts = TypeAdapter(TaskCounts).validate_python
 search_matches = TypeAdapter(list[SearchMatch]).validate_python
 

@@ -75,7 +75,7 @@ class HttpFailures(FailureClient):
         check_fingerprint(fingerprint)
         body = {"namespace": namespace, **changes, "reason": reason}
         read = await self._requests.send("PATCH", f"/v1/failures/{fingerprint}", body=body)
-        return decode.failure_care(read)
+        return decode.failure_triage(read)
 
 
 class HttpAnalytics(AnalyticsClient):

@@ -42,7 +42,7 @@ KEPT = {
     "outbox": "`Store.prune_events`, some days after publication, unless a delivery is pending",
     "subscription": "deletion of the webhook, or `Store.prune_events` if no worker serves it",
     "delivery": "`Store.prune_events`, some days after its end, or deletion of the subscription",
-    "failure_care": "never: one row for each cause that an operator assigned, annotated or muted",
+    "failure_triage": "never: one row for each cause that an operator assigned, annotated or muted",
     "figure": "`Store.maintain_minute_figures`, called by the janitor, after 14 days",
     "schema_version": "never: one row for each migration",
 }

@@ -1443,11 +1443,11 @@ class AnalyticsStore(Protocol):
         """
         ...
 
-    async def list_failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
+    async def list_failure_triage(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
         """Return the assignees, notes and mutes of causes of failures."""
         ...
 
-    async def change_failure_care(
+    async def change_failure_triage(
         self, namespace: str, fingerprint: str, change: FailureTriageChange, act: AuditNote
     ) -> FailureTriage:
         """Assign, note or mute a cause of failures; recorded in the audit log of its namespace."""

@@ -201,7 +201,7 @@ class RowReader(NamedTuple):
             error=row["error"],
         )
 
-    def failure_care(self, row: Row) -> FailureTriage:
+    def failure_triage(self, row: Row) -> FailureTriage:
         return FailureTriage(
             fingerprint=row["fingerprint"],
             namespace=row["namespace"],

@@ -282,7 +282,7 @@ export interface FailureCause {
   trend: number[]
   sample: string
   versions: string[]
-  care: FailureTriage | null
+  triage: FailureTriage | null
   muted: boolean
 }
 

@@ -54,15 +54,15 @@ export function retryAction(cause: FailureCause): Action {
 const nothing = { assignee: "", note: "", muted_until: null, muted_below: null }
 
 /** Assigns a cause, notes something about it, or mutes it. */
-function careAction(cause: FailureCause): Action {
-  const { care } = cause
+function triageAction(cause: FailureCause): Action {
+  const { triage } = cause
   return {
     title: `Triage ${cause.code ?? cause.type}`,
     fields: [
-      fieldOf("assignee", "Assignee", { initial: care?.assignee ?? "", help: "a person or a team" }),
-      fieldOf("note", "Note", { initial: care?.note ?? "" }),
-      fieldOf("muted_until", "Muted until", { kind: "time", initial: care?.muted_until ?? "" }),
-      fieldOf("muted_below", "Muted below version", { initial: care?.muted_below ?? "", help: "muted until the failure happens in this or a later version of the workflow" }),
+      fieldOf("assignee", "Assignee", { initial: triage?.assignee ?? "", help: "a person or a team" }),
+      fieldOf("note", "Note", { initial: triage?.note ?? "" }),
+      fieldOf("muted_until", "Muted until", { kind: "time", initial: triage?.muted_until ?? "" }),
+      fieldOf("muted_below", "Muted below version", { initial: triage?.muted_below ?? "", help: "muted until the failure happens in this or a later version of the workflow" }),
     ],
     effects: ["A muted cause is listed last and is not counted as needing attention. Its tasks do not change.", "A cause disappears from the list once all of its tasks have been retried, resolved or cancelled."],
     button: "Save 1 cause",
@@ -71,13 +71,13 @@ function careAction(cause: FailureCause): Action {
   }
 }
 
-function Care(props: { cause: FailureCause }) {
-  const { care, muted } = props.cause
-  if (!care) return null
+function Triage(props: { cause: FailureCause }) {
+  const { triage, muted } = props.cause
+  if (!triage) return null
   return (
     <>
-      {muted && <b>{care.muted_until ? <>Muted until <Time at={care.muted_until} />. </> : <>Muted below {care.muted_below}. </>}</b>}
-      {care.note && <>{care.note} · </>}
+      {muted && <b>{triage.muted_until ? <>Muted until <Time at={triage.muted_until} />. </> : <>Muted below {triage.muted_below}. </>}</b>}
+      {triage.note && <>{triage.note} · </>}
     </>
   )
 }
@@ -93,8 +93,8 @@ export function CauseList(props: { causes: FailureCause[]; act: (action: Action)
               <b class="s-err">{cause.code ?? cause.type}</b><span>{cause.message}</span>
             </a>
             <div class="b">
-              {refused === null && <><button type="button" class="link" aria-label={`Triage ${cause.code ?? cause.type}`} onClick={() => props.act(careAction(cause))}>{cause.care?.assignee || "Triage…"}</button> · </>}
-              <Care cause={cause} />
+              {refused === null && <><button type="button" class="link" aria-label={`Triage ${cause.code ?? cause.type}`} onClick={() => props.act(triageAction(cause))}>{cause.triage?.assignee || "Triage…"}</button> · </>}
+              <Triage cause={cause} />
               {cause.step} in {cause.namespace}.{cause.name}, for example <a class="link mono" href={href(`/tasks/${cause.sample}?step=${encodeURIComponent(cause.step)}`)}>{shortId(cause.sample)}</a>
             </div>
             <Bars values={cause.trend} />

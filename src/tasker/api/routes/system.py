@@ -203,7 +203,7 @@ async def change_failure_triage(
     act = AuditNote(
         actor=audit_actor_of(request), reason=body.reason, via=access_channel_of(request)
     )
-    stored = await api.store.change_failure_care(body.namespace, fingerprint, change, act)
+    stored = await api.store.change_failure_triage(body.namespace, fingerprint, change, act)
     return JsonResponse(stored)
 
 

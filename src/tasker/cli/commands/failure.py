@@ -63,7 +63,7 @@ async def list_failures(
     now, plain = datetime.now(UTC), is_ascii_only(invocation.out)
     for cause in causes:
         style = "dim" if cause.muted else ""
-        care = cause.care
+        triage = cause.triage
         table.add_row(
             Text(cause.fingerprint[:8], style="dim" if cause.muted else "bold"),
             Text(f"{cause.tasks:,}", style=style or "red"),
@@ -71,7 +71,7 @@ async def list_failures(
             Text(format_relative_time(cause.last_at, now), style="dim"),
             Text(to_printable_line(f"{cause.step} of {cause.namespace}.{cause.name}"), style=style),
             Text(to_printable_line(f"{cause.code or cause.type}: {cause.message}"), style=style),
-            Text(to_printable_line(care.assignee if care else ""), style=style),
+            Text(to_printable_line(triage.assignee if triage else ""), style=style),
             Text(to_printable_line(_notes_text(cause)), style="dim"),
         )
     print_table(invocation.out, table)
@@ -90,11 +90,13 @@ async def assign_failure(
     """Set the person or team that looks after a cause."""
     async with invocation.open_client(operates=True) as client:
         one = await _find_cause(client, cause, make_window(last))
-        care = await client.failures.assign(
+        triage = await client.failures.assign(
             one.fingerprint, assignee, namespace=one.namespace, reason=reason
         )
     _print_change(
-        invocation, care, f"assigned to {to_printable_line(assignee)}" if assignee else "unassigned"
+        invocation,
+        triage,
+        f"assigned to {to_printable_line(assignee)}" if assignee else "unassigned",
     )
 
 
@@ -112,10 +114,10 @@ async def note_failure(
     """Write a note about a cause."""
     async with invocation.open_client(operates=True) as client:
         one = await _find_cause(client, cause, make_window(last))
-        care = await client.failures.note(
+        triage = await client.failures.note(
             one.fingerprint, text, namespace=one.namespace, reason=reason
         )
-    _print_change(invocation, care, "note saved" if text else "note deleted")
+    _print_change(invocation, triage, "note saved" if text else "note deleted")
 
 
 @register_command(app, "mute", acts=True)
@@ -160,10 +162,10 @@ async def mute_failure(
         raise InvalidInput("give --for, --until or --below")
     async with invocation.open_client(operates=True) as client:
         one = await _find_cause(client, cause, make_window(last))
-        care = await client.failures.mute(
+        triage = await client.failures.mute(
             one.fingerprint, until=until, below=below, namespace=one.namespace, reason=reason
         )
-    _print_change(invocation, care, f"muted {_mute_end_text(care)}")
+    _print_change(invocation, triage, f"muted {_mute_end_text(triage)}")
 
 
 @register_command(app, "unmute", acts=True)
@@ -173,8 +175,10 @@ async def unmute_failure(
     """Unmute a cause, so that it needs attention again."""
     async with invocation.open_client(operates=True) as client:
         one = await _find_cause(client, cause, make_window(last))
-        care = await client.failures.unmute(one.fingerprint, namespace=one.namespace, reason=reason)
-    _print_change(invocation, care, "not muted")
+        triage = await client.failures.unmute(
+            one.fingerprint, namespace=one.namespace, reason=reason
+        )
+    _print_change(invocation, triage, "not muted")
 
 
 async def _find_cause(client: Client, start: str, window: AnalysisWindow) -> FailureCause:
@@ -193,22 +197,24 @@ async def _find_cause(client: Client, start: str, window: AnalysisWindow) -> Fai
     return causes[0]
 
 
-def _print_change(invocation: Invocation, care: FailureTriage, done: str) -> None:
+def _print_change(invocation: Invocation, triage: FailureTriage, done: str) -> None:
     if invocation.as_json:
-        invocation.print_json(care)
+        invocation.print_json(triage)
     else:
-        invocation.out.print(f"{care.fingerprint}: {done}", highlight=False, soft_wrap=True)
+        invocation.out.print(f"{triage.fingerprint}: {done}", highlight=False, soft_wrap=True)
 
 
 def _notes_text(cause: FailureCause) -> str:
-    care = cause.care
-    if care is None:
+    triage = cause.triage
+    if triage is None:
         return ""
-    muted = f"muted {_mute_end_text(care)}" if cause.muted else ""
-    return ", ".join(part for part in (muted, care.note) if part)
+    muted = f"muted {_mute_end_text(triage)}" if cause.muted else ""
+    return ", ".join(part for part in (muted, triage.note) if part)
 
 
-def _mute_end_text(care: FailureTriage) -> str:
-    until = "" if care.muted_until is None else f"for {format_relative_time(care.muted_until)[3:]}"
-    below = "" if care.muted_below is None else f"below {care.muted_below}"
+def _mute_end_text(triage: FailureTriage) -> str:
+    until = (
+        "" if triage.muted_until is None else f"for {format_relative_time(triage.muted_until)[3:]}"
+    )
+    below = "" if triage.muted_below is None else f"below {triage.muted_below}"
     return ", ".join(part for part in (until, below) if part)

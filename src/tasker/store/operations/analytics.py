@@ -75,24 +75,24 @@ class Analytics(TransactionalStore):
         )
         return make_usual_durations(((row["node"], row["seconds"]) for row in rows), names)
 
-    async def list_failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
-        async def read_failure_care(tx: Session) -> list[FailureTriage]:
-            rows = await tx.fetch_all("list_failure_care", fingerprints=list(fingerprints))
-            return [tx.read.failure_care(row) for row in rows]
+    async def list_failure_triage(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
+        async def read_failure_triage(tx: Session) -> list[FailureTriage]:
+            rows = await tx.fetch_all("list_failure_triage", fingerprints=list(fingerprints))
+            return [tx.read.failure_triage(row) for row in rows]
 
-        return await self._in_read_transaction(read_failure_care)
+        return await self._in_read_transaction(read_failure_triage)
 
-    async def change_failure_care(
+    async def change_failure_triage(
         self, namespace: str, fingerprint: str, change: FailureTriageChange, act: AuditNote
     ) -> FailureTriage:
         mute = change.mute or FailureMute()
 
-        async def update_and_audit_care(tx: Session) -> FailureTriage:
-            rows = await tx.fetch_all("list_failure_care", fingerprints=[fingerprint])
-            given = [tx.read.failure_care(row) for row in rows]
+        async def update_and_audit_triage(tx: Session) -> FailureTriage:
+            rows = await tx.fetch_all("list_failure_triage", fingerprints=[fingerprint])
+            given = [tx.read.failure_triage(row) for row in rows]
             before = next((each for each in given if each.namespace == namespace), None)
             (row,) = await tx.fetch_all(
-                "change_failure_care",
+                "change_failure_triage",
                 fingerprint=fingerprint,
                 namespace=namespace,
                 assignee=change.assignee,
@@ -102,14 +102,14 @@ class Analytics(TransactionalStore):
                 muted_below=mute.below,
                 actor=act.actor,
             )
-            stored = tx.read.failure_care(row)
-            old = None if before is None else _failure_care_document(before)
-            new, subject = _failure_care_document(stored), f"failure {fingerprint}"
-            action = "change_failure_care"
+            stored = tx.read.failure_triage(row)
+            old = None if before is None else _failure_triage_document(before)
+            new, subject = _failure_triage_document(stored), f"failure {fingerprint}"
+            action = "change_failure_triage"
             await add_team_audit(tx, act, action, subject, old, new, namespace=namespace)
             return stored
 
-        return await self._in_write_transaction(update_and_audit_care)
+        return await self._in_write_transaction(update_and_audit_triage)
 
     async def performance(self, window: AnalysisWindow) -> Performance:
         bounds = self._row_limits()
@@ -243,14 +243,14 @@ class Analytics(TransactionalStore):
         )
 
 
-def _failure_care_document(care: FailureTriage) -> dict[str, Any]:
+def _failure_triage_document(triage: FailureTriage) -> dict[str, Any]:
     """Return the form in which the audit log stores it."""
-    until = None if care.muted_until is None else care.muted_until.isoformat()
+    until = None if triage.muted_until is None else triage.muted_until.isoformat()
     return {
-        "assignee": care.assignee,
-        "note": care.note,
+        "assignee": triage.assignee,
+        "note": triage.note,
         "muted_until": until,
-        "muted_below": care.muted_below,
+        "muted_below": triage.muted_below,
     }
 
 

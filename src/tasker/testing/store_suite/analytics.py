@@ -250,16 +250,16 @@ class TestFailedSteps(StoreTests):
             FailureTriageChange(assignee="", mute=FailureMute()),
         ]
 
-        stored = [await store.change_failure_care("suite", key, one, ACT) for one in changes]
+        stored = [await store.change_failure_triage("suite", key, one, ACT) for one in changes]
 
         assert [
             expected,
             replace(expected, note="the gateway is down"),
             FailureTriage(fingerprint=key, namespace="suite", note="the gateway is down"),
         ] == [replace(one, updated_by="", updated_at=None) for one in stored]
-        assert [stored[-1]] == await store.list_failure_care([key, "fedcba9876543210"])
+        assert [stored[-1]] == await store.list_failure_triage([key, "fedcba9876543210"])
         newest, second, first = await store.list_team_audit(namespace="suite", limit=10)
-        assert ("change_failure_care", ACT.actor) == (newest.action, newest.actor)
+        assert ("change_failure_triage", ACT.actor) == (newest.action, newest.actor)
         assert (None, first.after, second.after) == (first.before, second.before, newest.before)
 
     async def test_permanently_failed_steps_are_listed_until_their_task_is_retried_or_resolved(

@@ -789,9 +789,9 @@ create table step_log (
 create index step_log_of_task on step_log (task_id, at);
 create index step_log_at on step_log (at);
 
--- Who looks after a cause of failures. muted_until, muted_below: the cause is left out of what needs attention until then, or
--- while it only happens in versions of the template below this one.
-create table failure_care (
+-- The triage of causes of failures: assignee, note and mute. A cause counts as muted until muted_until, or while it only
+-- happens in versions of the template below muted_below.
+create table failure_triage (
     namespace   text not null,
     fingerprint text not null,
     assignee    text not null,

@@ -635,7 +635,7 @@ create table step_log (
 create index step_log_of_task on step_log (task_id, at);
 create index step_log_at on step_log (at);
 
-create table failure_care (
+create table failure_triage (
     namespace   text not null,
     fingerprint text not null,
     assignee    text not null,

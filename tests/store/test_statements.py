@@ -64,6 +64,7 @@ PARTS = {
         "next_limit_gate",
         "add_gate_claims",
         "limited_queues_of_worker",
+        "mark_limited_steps_claimed",
         "spend_gate_tokens",
     },
     "merge_minute_figures": {"delete_merged_minute_figures"},
@@ -134,6 +135,7 @@ FUNCTIONS = {
 }  #: called by name on PostgreSQL
 OF_POSTGRES = {
     *(
+        "claim_limited_steps",
         "create_single_task",
         "prune_tasks",
         "settle_outcomes",
@@ -152,7 +154,6 @@ OF_POSTGRES = {
 }
 AS_LISTS = {
     "claim_steps",
-    "claim_limited_steps",
     "claim_for_workers",
     "create_tasks",
     "load_runtime_steps",
@@ -385,7 +386,7 @@ WAITING = (
 
 GATED = (
     "limit_gate_states",
-    "claim_limited_steps",
+    "mark_limited_steps_claimed",
     "delete_ended_gate_claims",
     "due_steps_of_gate",
     "gate_capacity",

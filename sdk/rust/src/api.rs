@@ -1,10 +1,11 @@
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::outage::Outage;
 
@@ -23,6 +24,15 @@ pub struct ApiError {
     /// What is wrong, for people.
     pub message: String,
     retry_after: Option<f64>,
+}
+
+/// The body of an answer that is an error.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: Option<String>,
+    detail: Option<String>,
+    title: Option<String>,
 }
 
 impl ApiError {
@@ -46,7 +56,8 @@ impl ApiError {
         }
         let seconds = self.retry_after.unwrap_or_else(|| {
             let longest = (FIRST_PAUSE * 2f64.powi(tried.min(10) as i32)).min(LONGEST_PAUSE);
-            longest * (0.5 + jitter() / 2.0)
+            let random = RandomState::new().hash_one(tried) as f64 / u64::MAX as f64;
+            longest * (0.5 + random / 2.0)
         });
         Some(Duration::from_secs_f64(seconds.clamp(0.0, 60.0)))
     }
@@ -93,29 +104,21 @@ impl Api {
         let mut tried = 0;
         loop {
             let copy = request.try_clone().expect("a body of text can be sent again");
-            match self.send_once(copy).await {
-                Err(error) if tried < retries => match error.pause(tried) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(error),
-                },
-                answer => return answer,
+            let answer = self.exchange(copy).await;
+            let failure = answer.as_ref().err();
+            let pause = failure.and_then(|error| error.pause(tried));
+            if let Some(outage) = &self.outage {
+                let unavailable = failure.filter(|_| pause.is_some());
+                if let Some(news) = outage.note(unavailable, Instant::now()) {
+                    eprintln!("tasker: the server {} {news}", self.url);
+                }
+            }
+            match pause {
+                Some(pause) if tried < retries => tokio::time::sleep(pause).await,
+                _ => return answer,
             }
             tried += 1;
         }
-    }
-
-    pub(crate) async fn send_once<T: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-    ) -> Result<T, ApiError> {
-        let answer = self.exchange(request).await;
-        if let Some(outage) = &self.outage {
-            let failure = answer.as_ref().err().filter(|error| error.pause(0).is_some());
-            if let Some(news) = outage.note(failure, Instant::now()) {
-                eprintln!("tasker: the server {} {news}", self.url);
-            }
-        }
-        answer
     }
 
     async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {
@@ -134,14 +137,11 @@ impl Api {
             return serde_json::from_slice(json)
                 .map_err(|error| ApiError::new("unexpected_answer", unread(error)));
         }
-        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let text = |field: &str| problem[field].as_str().map(str::to_owned);
+        let Problem { code, detail, title } = serde_json::from_slice(&body).unwrap_or_default();
         Err(ApiError {
             status: Some(status.as_u16()),
-            code: text("code").unwrap_or_else(|| format!("http_{}", status.as_u16())),
-            message: text("detail")
-                .or_else(|| text("title"))
-                .unwrap_or_else(|| format!("{url} answered {status}")),
+            code: code.unwrap_or_else(|| format!("http_{}", status.as_u16())),
+            message: detail.or(title).unwrap_or_else(|| format!("{url} answered {status}")),
             retry_after,
         })
     }
@@ -150,11 +150,4 @@ impl Api {
 /// Return the innermost cause of an error, which says what has happened.
 fn cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), cause)
-}
-
-/// Return a number from 0 to 1 that differs between processes and calls.
-fn jitter() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let hash = RandomState::new().hash_one(std::process::id());
-    (hash % 1_000) as f64 / 1_000.0
 }

@@ -1,5 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
 use crate::api::{Api, ApiError};
+use crate::context::Context;
 
 const LONG_POLL: f64 = 20.0;
 const RETRIES: u32 = 5;
@@ -93,18 +93,12 @@ pub struct CreateOptions {
     pub fields: Map<String, Value>,
 }
 
-/// The attempt that creates tasks.
-pub(crate) struct Creator {
-    pub ticket: String,
-    pub idempotency_key: String,
-    pub created: AtomicUsize,
-}
-
 /// Creates and reads tasks.
 #[derive(Clone)]
 pub struct Client {
-    api: Api,
-    creator: Option<Arc<Creator>>,
+    pub(crate) api: Api,
+    /// The attempt on whose behalf it creates tasks.
+    pub(crate) creator: Option<Context>,
 }
 
 impl Client {
@@ -115,11 +109,7 @@ impl Client {
 
     /// Create a client with an API key.
     pub fn with_key(url: impl AsRef<str>, key: Option<String>) -> Self {
-        Self::of(Api::new(url.as_ref(), key, None), None)
-    }
-
-    pub(crate) fn of(api: Api, creator: Option<Arc<Creator>>) -> Self {
-        Self { api, creator }
+        Self { api: Api::new(url.as_ref(), key, None), creator: None }
     }
 
     /// Create a task of a template, such as `payments.refund` or `payments.refund@^2`.
@@ -140,10 +130,10 @@ impl Client {
         body["context"] = to_json(context)?;
         let mut request = self.api.request(Method::POST, "/v1/tasks");
         if let Some(creator) = &self.creator {
-            let number = creator.created.fetch_add(1, Ordering::Relaxed) + 1;
-            request = request.header("tasker-ticket", &creator.ticket);
+            let number = creator.0.created.fetch_add(1, Ordering::Relaxed) + 1;
+            request = request.header("tasker-ticket", &creator.0.claimed.ticket);
             if body["idempotency_key"].is_null() {
-                body["idempotency_key"] = json!(format!("{}:create-{number}", creator.idempotency_key));
+                body["idempotency_key"] = json!(format!("{}:create-{number}", creator.idempotency_key()));
             }
         }
         // Without a key, a repetition after a lost answer would create a second task.
@@ -169,17 +159,16 @@ impl Client {
     pub async fn wait(&self, id: &str, timeout: Option<Duration>) -> Result<Task, ApiError> {
         let deadline = timeout.map(|limit| Instant::now() + limit);
         loop {
-            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()).as_secs_f64());
-            let seconds = left.map_or(LONG_POLL, |left| left.min(LONG_POLL));
-            let path = format!("/v1/tasks/{id}/wait?timeout={seconds}");
+            let until = |end: Instant| end.saturating_duration_since(Instant::now()).as_secs_f64();
+            let left = deadline.map_or(LONG_POLL, until);
+            let path = format!("/v1/tasks/{id}/wait?timeout={}", left.min(LONG_POLL));
             let request = self.api.request(Method::GET, &path);
             let task: Task = self.api.send(request, RETRIES).await?;
             if task.ended() {
                 return Ok(task);
             }
-            if left == Some(0.0) {
-                let message = format!("task {id} has not ended in time");
-                return Err(ApiError::new("timeout", message));
+            if left == 0.0 {
+                return Err(ApiError::new("timeout", format!("task {id} has not ended in time")));
             }
         }
     }

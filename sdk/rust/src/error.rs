@@ -11,6 +11,7 @@ use crate::protocol::{Failure, Outcome};
 /// Every type that implements `std::error::Error` converts into one that a retry may help, so `?`
 /// works in handlers.
 #[must_use]
+#[derive(Debug)]
 pub struct Error(pub(crate) Box<Outcome>);
 
 impl Error {
@@ -58,17 +59,11 @@ impl Error {
             trace: format!("at {}", Location::caller()),
             ..Failure::default()
         };
-        Outcome::Failed { error }.into()
+        Self(Box::new(Outcome::Failed { error }))
     }
 
     pub(crate) fn cancelled(why: impl Into<String>) -> Self {
-        Outcome::Cancelled(why.into()).into()
-    }
-}
-
-impl From<Outcome> for Error {
-    fn from(outcome: Outcome) -> Self {
-        Self(Box::new(outcome))
+        Self(Box::new(Outcome::Cancelled(why.into())))
     }
 }
 
@@ -77,10 +72,8 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         let failed = Self::failed(std::any::type_name::<E>(), error.to_string(), true);
         failed.with(|failure| {
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                failure.trace += &format!("\ncaused by: {inner}");
-                cause = inner.source();
+            for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+                failure.trace += &format!("\ncaused by: {cause}");
             }
         })
     }
@@ -93,11 +86,5 @@ impl fmt::Display for Error {
             Outcome::Cancelled(why) => write!(formatter, "the attempt must stop: {why}"),
             outcome => write!(formatter, "the attempt ends here: {}", json!(outcome)),
         }
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "tasker::Error({self})")
     }
 }

@@ -25,14 +25,7 @@ pub trait IntoHandler<Form>: Send + Sync + 'static {
     fn into_call(self) -> Call;
 }
 
-#[doc(hidden)]
-pub struct OfContext;
-#[doc(hidden)]
-pub struct OfValue;
-#[doc(hidden)]
-pub struct OfResults;
-
-impl<F, Fut, T> IntoHandler<(OfContext, Fut, T)> for F
+impl<F, Fut, T> IntoHandler<fn(Context)> for F
 where
     F: Fn(Context) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, Error>> + Send + 'static,
@@ -46,7 +39,7 @@ where
     }
 }
 
-impl<F, T> IntoHandler<(OfValue, T)> for F
+impl<F, T> IntoHandler<fn(&Value)> for F
 where
     F: Fn(&Value) -> Result<T, String> + Send + Sync + 'static,
     T: Serialize + 'static,
@@ -56,7 +49,7 @@ where
     }
 }
 
-impl<F, T> IntoHandler<(OfResults, T)> for F
+impl<F, T> IntoHandler<fn(&Value, &HashMap<String, Value>)> for F
 where
     F: Fn(&Value, &HashMap<String, Value>) -> Result<T, String> + Send + Sync + 'static,
     T: Serialize + 'static,
@@ -70,10 +63,7 @@ fn in_thread<T: Serialize>(function: impl Fn(&Context) -> Result<T, String> + Se
     let function = Arc::new(function);
     Arc::new(move |context| {
         let function = Arc::clone(&function);
-        let call = move || {
-            let result = function(&context).map_err(Error::permanent)?;
-            to_json(result, "the result")
-        };
+        let call = move || to_json(function(&context).map_err(Error::permanent)?, "the result");
         Box::pin(async move {
             tokio::task::spawn_blocking(call).await.unwrap_or_else(|error| Err(panicked(error)))
         })
@@ -82,10 +72,9 @@ fn in_thread<T: Serialize>(function: impl Fn(&Context) -> Result<T, String> + Se
 
 /// Return the error of a handler that panicked.
 pub(crate) fn panicked(error: tokio::task::JoinError) -> Error {
-    if error.is_cancelled() {
+    let Ok(panic) = error.try_into_panic() else {
         return Error::cancelled("the handler was aborted");
-    }
-    let panic = error.into_panic();
+    };
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
     Error::failed("Panic", message.unwrap_or_else(|| "the handler panicked".into()), true)

@@ -29,6 +29,7 @@ mod api;
 mod attempt;
 mod client;
 mod context;
+mod durable;
 mod error;
 mod handler;
 mod log;
@@ -40,7 +41,8 @@ mod worker;
 
 pub use api::ApiError;
 pub use client::{Client, CreateOptions, Task, TaskStatus};
-pub use context::{Approval, Arrival, Context, Cursor, Decision, RunTask, Signal, Wait};
+pub use context::{Context, Cursor};
+pub use durable::{Approval, Arrival, Decision, RunTask, Signal, Wait};
 pub use error::Error;
 pub use handler::{choose, HandlerOptions, IntoHandler, Needs};
 pub use log::Level;

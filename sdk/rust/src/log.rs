@@ -33,6 +33,11 @@ pub(crate) struct StepLog {
 }
 
 impl StepLog {
+    /// Create the log of an attempt; it stays empty if the server takes no records.
+    pub(crate) fn new(takes_logs: bool) -> Self {
+        Self { full: !takes_logs, ..Self::default() }
+    }
+
     pub(crate) fn add(&mut self, level: Level, message: &str, fields: Value) {
         self.append(record(level, message, "", fields));
     }

@@ -5,7 +5,24 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::handler::Handler;
+
 pub const PROTOCOL: u32 = 1;
+
+/// What a worker tells the server about itself.
+#[derive(Default, Serialize)]
+pub struct Registration {
+    pub protocol: u32,
+    pub sdk: &'static str,
+    pub name: String,
+    pub slots: usize,
+    pub build: String,
+    pub labels: HashMap<String, String>,
+    pub namespaces: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    pub handlers: Vec<Handler>,
+}
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Registered {
@@ -14,22 +31,12 @@ pub struct Registered {
     pub features: Vec<String>,
     pub renew_s: f64,
     pub wait_s: f64,
-    #[serde(default = "max_outcomes")]
     pub max_outcomes: usize,
-    #[serde(default = "body_bytes")]
     pub body_bytes: usize,
     #[serde(default)]
     pub unserved: Vec<String>,
     #[serde(default)]
     pub refused: Vec<String>,
-}
-
-fn max_outcomes() -> usize {
-    500
-}
-
-fn body_bytes() -> usize {
-    32 << 20
 }
 
 /// What a handler works on.
@@ -39,9 +46,9 @@ pub struct Payload {
     pub context: Value,
     pub config: Map<String, Value>,
     pub results: HashMap<String, Value>,
-    pub failures: Map<String, Value>,
+    pub failures: Value,
     pub checkpoint: Value,
-    pub items: Map<String, Value>,
+    pub items: Value,
 }
 
 /// A step to run.
@@ -86,7 +93,7 @@ pub struct Claimed {
 }
 
 /// How an attempt ends.
-#[derive(Clone, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     Complete {
@@ -107,7 +114,7 @@ pub enum Outcome {
     Cancelled(String),
 }
 
-#[derive(Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Failure {
     #[serde(rename = "type")]
     pub kind: String,
@@ -148,5 +155,13 @@ pub struct ChildTask {
     #[serde(default)]
     pub result: Value,
     #[serde(default)]
-    pub error: Value,
+    pub error: Option<ChildError>,
+}
+
+/// Why a child task failed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ChildError {
+    pub code: Option<String>,
+    pub message: Option<String>,
 }

@@ -1,18 +1,20 @@
+//! The life of a registered worker: it renews its lease, claims steps and settles their outcomes.
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{json, Value};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
-use tokio::time::{sleep, sleep_until, Instant};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::api::{Api, ApiError, LATER};
-use crate::attempt;
-use crate::context::{Cancel, Context, Services};
+use crate::attempt::{self, Cancel, Services};
+use crate::context::Context;
+use crate::error::Error;
 use crate::handler::find;
-use crate::protocol::{Claimed, ClaimedStep, Failure, Outcome, Registered};
+use crate::protocol::{Claimed, ClaimedStep, Outcome, Registered};
 use crate::worker::Worker;
 
 const LAST: Duration = Duration::from_secs(5); // for the last settlement, and for retiring
@@ -24,7 +26,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(api: Api, registered: Registered) -> Self {
+    pub fn new(api: Api, registered: Registered) -> Self {
         for (names, what) in [
             (&registered.unserved, "no template asks for these handlers yet"),
             (&registered.refused, "the API key may not serve these handlers"),
@@ -36,11 +38,11 @@ impl Session {
         Self { api, registered }
     }
 
-    pub(crate) fn takes_logs(&self) -> bool {
+    pub fn takes_logs(&self) -> bool {
         self.registered.features.iter().any(|feature| feature == "logs")
     }
 
-    pub(crate) fn post(&self, route: &str) -> RequestBuilder {
+    pub fn post(&self, route: &str) -> RequestBuilder {
         let path = format!("/v1/workers/{}/{route}", self.registered.worker);
         self.api.request(Method::POST, &path)
     }
@@ -50,119 +52,80 @@ impl Session {
         let text = format!(r#"{{"outcomes":[{}],"max":{max}}}"#, outcomes.join(","));
         self.post("settle").header("content-type", "application/json").body(text)
     }
-}
 
-/// What the worker's loop waits for.
-pub(crate) enum Event {
-    Answered { worker: String, route: &'static str, answer: Result<Claimed, ApiError> },
-    Ended { ticket: String, outcome: Option<Outcome>, frees_slot: bool },
+    /// Report what ended before the lease was lost: nobody may have taken it over.
+    async fn settle_last(self: Arc<Self>, ended: Vec<Ended>) {
+        if ended.is_empty() {
+            return;
+        }
+        if let Err(error) = self.api.send::<Value>(self.settlement(&ended, 0), 5).await {
+            eprintln!("tasker: outcomes of the lost lease were refused: {error}");
+        }
+    }
+
+    /// Return an outcome as it is sent; None: the attempt was cancelled, and nothing is reported.
+    pub fn ended(&self, ticket: &str, outcome: &Outcome) -> Option<Ended> {
+        if matches!(outcome, Outcome::Cancelled(_)) {
+            return None;
+        }
+        let ended = Ended::new(ticket, outcome);
+        if ended.text.len() + 1_000 <= self.registered.body_bytes {
+            return Some(ended);
+        }
+        let error = Error::failed("TooLarge", "the result is too large".into(), false);
+        Some(Ended::new(ticket, &error.code("too_large").0))
+    }
 }
 
 /// An outcome that is to be reported.
-struct Ended {
+pub(crate) struct Ended {
     ticket: String,
     text: String,
 }
 
-/// Return an outcome as it is sent.
-fn text_of(ticket: &str, outcome: &Outcome) -> String {
-    let mut body = json!(outcome);
-    body["ticket"] = json!(ticket);
-    body.to_string()
-}
-
-/// Let the step of a rejected outcome fail with the server's reason; that failure is not repeated.
-fn failure_of_rejected(rejected: &Ended, reason: &ApiError) -> Option<Ended> {
-    let error = Failure {
-        kind: "Rejected".into(),
-        code: Some("outcome_rejected".into()),
-        message: format!("the server rejected the outcome: {reason}"),
-        ..Failure::default()
-    };
-    let ticket = rejected.ticket.clone();
-    let text = text_of(&ticket, &Outcome::Failed { error });
-    (text != rejected.text).then_some(Ended { ticket, text })
-}
-
-/// A request that has no answer yet.
-struct UnderWay {
-    task: AbortHandle,
-    /// How many steps its answer may bring.
-    slots: usize,
-}
-
-/// Serve with a registration, and with new ones when its lease is lost, until the worker is stopped.
-pub(crate) async fn serve(worker: &Worker, session: Session) {
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let mut serving = Serving {
-        worker,
-        session: Arc::new(session),
-        events: sender,
-        running: HashMap::new(),
-        occupied: 0,
-        ended: vec![],
-        unanswered: vec![],
-        under_way: HashMap::new(),
-        failures: HashMap::new(),
-        lost_answers: None,
-        draining: false,
-        quiet: false,
-    };
-    let mut deadline = Instant::now();
-    let mut releasing = false;
-    while !(serving.draining && serving.is_idle()) {
-        serving.send_what_is_due();
-        tokio::select! {
-            Some(event) = events.recv() => {
-                if serving.handle(event) && !serving.register_again().await {
-                    return;
-                }
-            }
-            () = worker.stopped(), if !serving.draining => {
-                serving.draining = true;
-                serving.give_up_claim();
-                deadline = Instant::now() + worker.grace;
-            }
-            () = sleep_until(deadline), if serving.draining => {
-                if releasing {
-                    break;
-                }
-                releasing = true;
-                serving.release_all();
-                deadline = Instant::now() + worker.grace.max(LAST);
-            }
-        }
+impl Ended {
+    fn new(ticket: &str, outcome: &Outcome) -> Self {
+        let mut body = json!(outcome);
+        body["ticket"] = json!(ticket);
+        Self { ticket: ticket.into(), text: body.to_string() }
     }
-    serving.retire().await;
+
+    /// Let the step of a rejected outcome fail with the server's reason; that failure is not repeated.
+    fn rejected(&self, reason: &ApiError) -> Option<Self> {
+        let message = format!("the server rejected the outcome: {reason}");
+        let error = Error::failed("Rejected", message, false).code("outcome_rejected");
+        let failure = Self::new(&self.ticket, &error.0);
+        (failure.text != self.text).then_some(failure)
+    }
 }
 
-/// The state of a worker that serves. After each event, `send_what_is_due` sends the requests that it
-/// asks for; their answers are events, too.
-struct Serving<'a> {
-    worker: &'a Worker,
-    session: Arc<Session>,
-    events: mpsc::UnboundedSender<Event>,
+/// What a worker is doing.
+#[derive(Default)]
+pub(crate) struct State {
+    slots: usize,
     running: HashMap<String, Cancel>,
     /// The number of handlers that run, with those whose attempts are over.
-    occupied: usize,
+    pub occupied: usize,
     ended: Vec<Ended>,
     /// The outcomes of the settlement under way.
     unanswered: Vec<Ended>,
-    under_way: HashMap<&'static str, UnderWay>,
-    /// How often the last requests of a route have failed.
-    failures: HashMap<&'static str, u32>,
-    /// The number of steps that lost answers may have brought, until they are resumed.
-    lost_answers: Option<usize>,
+    /// How many steps the answer of the claim under way may bring.
+    claiming: usize,
+    /// How many steps the answer of the settlement under way may bring.
+    settling: usize,
+    /// Whether lost answers may have brought steps. Until these are resumed, none are claimed.
+    lost_answers: bool,
     draining: bool,
     quiet: bool,
 }
 
-impl Serving<'_> {
+impl State {
     fn is_idle(&self) -> bool {
         self.running.is_empty() && self.ended.is_empty() && self.unanswered.is_empty()
     }
 
-    fn held(&self) -> Vec<&str> {
+    /// Return the tickets of all attempts that are not settled.
+    fn held(&self) -> HashSet<&str> {
         let outcomes = self.unanswered.iter().chain(&self.ended);
         let tickets = outcomes.map(|ended| &ended.ticket).chain(self.running.keys());
         tickets.map(String::as_str).collect()
@@ -170,224 +133,263 @@ impl Serving<'_> {
 
     /// Return how many more steps the worker may ask for.
     fn room(&self) -> usize {
-        if self.draining || self.quiet || self.lost_answers.is_some() {
+        if self.draining || self.quiet || self.lost_answers {
             return 0;
         }
-        let reserved = |(route, request): (&&'static str, &UnderWay)| match *route {
-            "settle" => request.slots.max(self.unanswered.len()), // the server still counts them
-            _ => request.slots,
-        };
-        let reserved: usize = self.under_way.iter().map(reserved).sum();
-        let used = self.occupied + self.ended.len() + reserved;
-        self.worker.slots.saturating_sub(used)
+        let settling = self.settling.max(self.unanswered.len()); // the server still counts them
+        self.slots.saturating_sub(self.occupied + self.ended.len() + self.claiming + settling)
     }
 
-    fn is_under_way(&self, route: &str) -> bool {
-        self.under_way.contains_key(route)
+    /// Return how many steps to claim.
+    fn next_claim(&mut self) -> Option<usize> {
+        self.claiming = self.room();
+        (self.claiming > 0).then_some(self.claiming)
     }
 
-    fn send_what_is_due(&mut self) {
-        let Registered { wait_s, renew_s, .. } = self.session.registered;
-        if !self.is_under_way("renew") {
-            let body = json!({"held": self.held(), "wait_s": renew_s});
-            self.send("renew", 0, self.wait("renew", &body, renew_s));
-        }
-        if !self.is_under_way("settle") && !self.is_under_way("resume") {
-            self.settle_or_resume();
-        }
-        let room = self.room();
-        if room > 0 && !self.is_under_way("claim") {
-            let body = json!({"max": room, "wait_s": wait_s});
-            self.send("claim", room, self.wait("claim", &body, wait_s));
-        }
-    }
-
-    fn settle_or_resume(&mut self) {
-        let resumes = self.lost_answers.is_some() && !self.draining;
-        if !self.unanswered.is_empty() {
-            self.send("settle", 0, self.session.settlement(&self.unanswered, 0));
-        } else if resumes && !self.is_under_way("claim") {
-            let body = json!({"held": self.held()});
-            self.send("resume", 0, self.session.post("resume").json(&body));
-        } else if !resumes && !self.ended.is_empty() {
-            self.unanswered = self.take_batch();
-            let room = self.room();
-            self.send("settle", room, self.session.settlement(&self.unanswered, room));
-        }
-    }
-
-    fn wait(&self, route: &str, body: &Value, seconds: f64) -> RequestBuilder {
-        let limit = Duration::from_secs_f64(seconds + 10.0);
-        self.session.post(route).json(body).timeout(limit)
-    }
-
-    /// Send a request once; after a failure, its answer is told when it may be repeated.
-    fn send(&mut self, route: &'static str, slots: usize, request: RequestBuilder) {
-        let (session, events) = (Arc::clone(&self.session), self.events.clone());
-        let failures = self.failures.get(route).copied().unwrap_or_default();
-        let send = async move {
-            let answer = session.api.send_once(request).await;
-            if let Some(error) = answer.as_ref().err().filter(|error| !error.is_lease_lost()) {
-                let pause = error.pause(failures);
-                if pause.is_none() {
-                    eprintln!("tasker: the server refused to {route}: {error}");
-                }
-                sleep(pause.unwrap_or(LATER)).await;
+    /// Return the outcomes to settle, and how many steps to claim with them. Those without an answer
+    /// come first, unchanged and without a claim.
+    fn next_settlement(&mut self, limits: &Registered) -> Option<(&[Ended], usize)> {
+        if self.unanswered.is_empty() {
+            if self.ended.is_empty() || self.must_resume() {
+                return None;
             }
-            let worker = session.registered.worker.clone();
-            let _ = events.send(Event::Answered { worker, route, answer });
-        };
-        let task = tokio::spawn(send).abort_handle();
-        self.under_way.insert(route, UnderWay { task, slots });
-    }
-
-    /// Handle an event; return whether the lease is lost.
-    fn handle(&mut self, event: Event) -> bool {
-        match event {
-            Event::Ended { ticket, outcome, frees_slot } => {
-                self.occupied -= usize::from(frees_slot);
-                let ran = self.running.remove(&ticket).is_some();
-                if let Some(outcome) = outcome.filter(|_| ran) {
-                    self.end(ticket, &outcome);
-                }
-            }
-            Event::Answered { worker, .. } if worker != self.session.registered.worker => {}
-            Event::Answered { route, answer, .. } => {
-                let slots = self.under_way.remove(route).map_or(0, |request| request.slots);
-                match answer {
-                    Ok(answer) => self.accept(route, answer),
-                    Err(error) if error.is_lease_lost() => return true,
-                    Err(error) => self.fail(route, slots, &error),
-                }
-            }
+            let mut bytes = 100;
+            let fits = self.ended.iter().take(limits.max_outcomes).take_while(|ended| {
+                bytes += ended.text.len() + 1;
+                bytes <= limits.body_bytes
+            });
+            let count = fits.count().max(1);
+            let batch = self.ended.drain(..count).collect();
+            self.settling = self.room();
+            self.unanswered = batch;
         }
-        false
+        Some((&self.unanswered, self.settling))
     }
 
-    fn accept(&mut self, route: &'static str, answer: Claimed) {
-        self.failures.remove(route);
+    fn must_resume(&self) -> bool {
+        self.lost_answers && !self.draining // when it drains, retiring hands back what it holds
+    }
+
+    /// Return whether to ask for the steps of lost answers, with no claim and settlement under way.
+    fn may_resume(&self) -> bool {
+        self.must_resume() && self.claiming == 0 && self.unanswered.is_empty()
+    }
+
+    /// Return whether the claim under way has to end. Its answer then counts as lost.
+    fn gives_up_claim(&mut self) -> Option<()> {
+        (self.lost_answers || self.draining).then_some(())
+    }
+
+    /// Take note of a request that has failed.
+    fn fail(&mut self, route: &str, error: &ApiError) {
         match route {
-            "settle" => self.unanswered.clear(),
-            "resume" => self.lost_answers = None,
-            _ => {}
+            "claim" => self.claiming = 0,
+            "settle" => self.settling = 0,
+            _ => return,
         }
-        for problem in answer.problems.values() {
-            eprintln!("tasker: the server replaced an outcome: {problem}");
-        }
-        self.quiet = answer.quiet;
-        for ticket in &answer.cancelled {
-            if let Some(cancel) = self.running.remove(ticket) {
-                cancel.send_replace(Some("its task was cancelled".into()));
-            }
-        }
-        let known: HashSet<String> = self.held().into_iter().map(str::to_owned).collect();
-        for step in answer.steps {
-            if !known.contains(&step.ticket) {
-                self.start(step);
-            }
-        }
-    }
-
-    fn fail(&mut self, route: &'static str, slots: usize, error: &ApiError) {
-        *self.failures.entry(route).or_default() += 1;
-        if error.is_lost() && matches!(route, "claim" | "settle") {
-            *self.lost_answers.get_or_insert(0) += slots;
-            self.give_up_claim();
-        }
+        self.lost_answers |= error.is_lost();
         if route == "settle" && matches!(error.status, Some(400 | 413 | 415 | 422)) {
             let mut rest = self.unanswered.split_off(self.unanswered.len() / 2);
             if self.unanswered.is_empty() {
-                rest = rest.iter().filter_map(|only| failure_of_rejected(only, error)).collect();
+                rest = rest.iter().filter_map(|only| only.rejected(error)).collect();
             }
             self.ended.splice(..0, rest);
         }
     }
 
-    fn give_up_claim(&mut self) {
-        if let Some(UnderWay { task, slots }) = self.under_way.remove("claim") {
-            task.abort();
-            *self.lost_answers.get_or_insert(0) += slots;
+    /// End an attempt, unless it is over.
+    pub fn end(&mut self, ticket: &str, ended: Option<Ended>) {
+        if self.running.remove(ticket).is_some() {
+            self.ended.extend(ended);
         }
     }
 
-    fn start(&mut self, step: ClaimedStep) {
-        let handler = find(&self.worker.handlers, &step);
-        let handler = handler.map(|handler| Arc::clone(&handler.call));
-        let cancel = Cancel::new(None);
-        self.running.insert(step.ticket.clone(), cancel.clone());
-        self.occupied += 1;
-        let services = Services::Server(Arc::clone(&self.session));
-        let (context, gone) = Context::new(step, cancel, services);
-        tokio::spawn(attempt::run(context, handler, gone, self.events.clone()));
+    /// Stop all attempts, and return their tickets.
+    fn cancel_all(&mut self, why: &str) -> Vec<String> {
+        let cancel = |(ticket, cancel): (String, Cancel)| {
+            cancel.send_replace(Some(why.into()));
+            ticket
+        };
+        self.running.drain().map(cancel).collect()
     }
+}
 
-    fn end(&mut self, ticket: String, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Cancelled(_)) {
+/// Serve with a registration, and with new ones when its lease is lost, until the worker is stopped.
+pub(crate) async fn serve(worker: &Worker, session: Session) {
+    let state = watch::Sender::new(State { slots: worker.registration.slots, ..State::default() });
+    let mut serving = Serving { worker, session: Arc::new(session), state };
+    loop {
+        tokio::select! {
+            () = serving.hold_lease() => {}
+            () = serving.drain() => return serving.retire().await,
+        }
+        if !serving.register_again().await {
             return;
         }
-        let mut text = text_of(&ticket, outcome);
-        if text.len() > self.session.registered.body_bytes - 1_000 {
-            let error = Failure {
-                kind: "TooLarge".into(),
-                code: Some("too_large".into()),
-                message: "the result is too large".into(),
-                ..Failure::default()
-            };
-            text = text_of(&ticket, &Outcome::Failed { error });
+    }
+}
+
+/// A worker with its registration. One loop per route sends the requests that the state asks for.
+struct Serving<'a> {
+    worker: &'a Worker,
+    session: Arc<Session>,
+    state: watch::Sender<State>,
+}
+
+impl Serving<'_> {
+    /// Renew, claim, settle and resume until the lease is lost.
+    async fn hold_lease(&self) {
+        let session = &self.session;
+        let limits @ Registered { renew_s, wait_s, .. } = &session.registered;
+        let post = |route: &str, body: Value| session.post(route).json(&body);
+        let within = |wait_s: &f64| Duration::from_secs_f64(wait_s + 10.0);
+        tokio::select! {
+            () = self.repeat("renew", |state| {
+                let body = json!({"held": state.held(), "wait_s": renew_s});
+                Some(post("renew", body).timeout(within(renew_s)))
+            }) => {}
+            () = self.repeat("claim", |state| {
+                let body = json!({"max": state.next_claim()?, "wait_s": wait_s});
+                Some(post("claim", body).timeout(within(wait_s)))
+            }) => {}
+            () = self.repeat("settle", |state| {
+                let (outcomes, max) = state.next_settlement(limits)?;
+                Some(session.settlement(outcomes, max))
+            }) => {}
+            () = self.repeat("resume", |state| {
+                state.may_resume().then(|| post("resume", json!({"held": state.held()})))
+            }) => {}
         }
-        self.ended.push(Ended { ticket, text });
     }
 
-    fn take_batch(&mut self) -> Vec<Ended> {
-        let limits = &self.session.registered;
-        let mut bytes = 100;
-        let fits = self.ended.iter().take(limits.max_outcomes).take_while(|ended| {
-            bytes += ended.text.len() + 1;
-            bytes <= limits.body_bytes
+    /// Send requests of a route, one by one, whenever one is due, until the lease is lost.
+    async fn repeat(&self, route: &str, due: impl Fn(&mut State) -> Option<RequestBuilder>) {
+        let mut failures = 0;
+        loop {
+            let request = self.when(&due).await;
+            let answer = tokio::select! {
+                answer = self.session.api.send(request, 0) => answer,
+                () = self.when(State::gives_up_claim), if route == "claim" => {
+                    Err(ApiError::new("given_up", "the claim was given up"))
+                }
+            };
+            match answer {
+                Ok(answer) => {
+                    failures = 0;
+                    self.accept(route, answer);
+                }
+                Err(error) if error.is_lease_lost() => return,
+                Err(error) => {
+                    self.state.send_modify(|state| state.fail(route, &error));
+                    let pause = error.pause(failures);
+                    if pause.is_none() {
+                        eprintln!("tasker: the server refused to {route}: {error}");
+                    }
+                    failures += 1;
+                    sleep(pause.unwrap_or(LATER)).await;
+                }
+            }
+        }
+    }
+
+    /// Wait until a function that changes the state returns something.
+    async fn when<T>(&self, change: impl Fn(&mut State) -> Option<T>) -> T {
+        let mut changes = self.state.subscribe();
+        loop {
+            let mut changed = None;
+            self.state.send_if_modified(|state| {
+                changed = change(state);
+                changed.is_some()
+            });
+            if let Some(changed) = changed {
+                return changed;
+            }
+            let _ = changes.changed().await;
+        }
+    }
+
+    fn accept(&self, route: &str, mut answer: Claimed) {
+        for problem in answer.problems.values() {
+            eprintln!("tasker: the server replaced an outcome: {problem}");
+        }
+        self.state.send_modify(|state| {
+            match route {
+                "claim" => state.claiming = 0,
+                "settle" => {
+                    state.settling = 0;
+                    state.unanswered.clear();
+                }
+                "resume" => state.lost_answers = false,
+                _ => {}
+            }
+            state.quiet = answer.quiet;
+            for ticket in &answer.cancelled {
+                if let Some(cancel) = state.running.remove(ticket) {
+                    cancel.send_replace(Some("its task was cancelled".into()));
+                }
+            }
+            let held = state.held();
+            answer.steps.retain(|step| !held.contains(step.ticket.as_str()));
+            for step in answer.steps {
+                self.start(state, step);
+            }
         });
-        let count = fits.count().max(1);
-        self.ended.drain(..count).collect()
+    }
+
+    fn start(&self, state: &mut State, step: ClaimedStep) {
+        let handler =
+            find(&self.worker.registration.handlers, &step).map(|handler| Arc::clone(&handler.call));
+        let ticket = step.ticket.clone();
+        let context = Context::new(step, Services::Server(Arc::clone(&self.session)));
+        state.running.insert(ticket, context.0.cancel.clone());
+        state.occupied += 1;
+        tokio::spawn(attempt::run(context, handler, Arc::clone(&self.session), self.state.clone()));
     }
 
     /// Stop what runs, and register again; return false if the worker was stopped.
     async fn register_again(&mut self) -> bool {
         eprintln!("tasker: the worker lost its lease");
-        let former = Arc::clone(&self.session);
-        let mut last = std::mem::take(&mut self.unanswered);
-        last.append(&mut self.ended);
-        for (_, cancel) in self.running.drain() {
-            cancel.send_replace(Some("the worker lost its lease".into()));
-        }
-        for (_, request) in self.under_way.drain() {
-            request.task.abort();
-        }
-        self.failures.clear();
-        self.lost_answers = None;
-        let send_last = tokio::spawn(async move {
-            // the server accepts the outcomes of attempts that nobody has taken over
-            if last.is_empty() {
-                return;
-            }
-            let request = former.settlement(&last, 0);
-            if let Err(error) = former.api.send::<Value>(request, 5).await {
-                eprintln!("tasker: outcomes of the lost lease were refused: {error}");
-            }
+        let mut former = State::default();
+        self.state.send_modify(|state| {
+            state.cancel_all("the worker lost its lease");
+            let fresh = State { slots: state.slots, occupied: state.occupied, ..State::default() };
+            former = std::mem::replace(state, fresh);
         });
-        match self.worker.register(&self.session.api, true).await {
-            Ok(Some(session)) => self.session = Arc::new(session),
-            _ => {
-                let _ = send_last.await;
+        former.unanswered.append(&mut former.ended);
+        let last_settlement = tokio::spawn(Arc::clone(&self.session).settle_last(former.unanswered));
+        let (worker, api) = (self.worker, self.session.api.clone());
+        let register = async {
+            loop {
+                match worker.register(&api).await {
+                    Ok(session) => return session,
+                    Err(error) => {
+                        eprintln!("tasker: the server refuses to register the worker again: {error}")
+                    }
+                }
+                sleep(LATER).await;
+            }
+        };
+        tokio::select! {
+            session = register => self.session = Arc::new(session),
+            () = worker.stopped() => {
+                let _ = last_settlement.await;
                 return false;
             }
         }
         true
     }
 
-    /// Hand back what still runs.
-    fn release_all(&mut self) {
-        for (ticket, cancel) in std::mem::take(&mut self.running) {
-            cancel.send_replace(Some("the worker shuts down".into()));
-            self.end(ticket, &Outcome::Released);
+    /// When the worker is stopped, wait for its handlers for the grace time, then hand back what runs.
+    async fn drain(&self) {
+        self.worker.stopped().await;
+        self.state.send_modify(|state| state.draining = true);
+        let idle = || self.when(|state| state.is_idle().then_some(()));
+        if timeout(self.worker.grace, idle()).await.is_err() {
+            self.state.send_modify(|state| {
+                let released = state.cancel_all("the worker shuts down").into_iter();
+                state.ended.extend(released.map(|ticket| Ended::new(&ticket, &Outcome::Released)));
+            });
+            let _ = timeout(self.worker.grace.max(LAST), idle()).await;
         }
     }
 

@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{json, Map, Value};
 
-use crate::attempt::conclude;
-use crate::context::{lock, Cancel, Context, Services};
+use crate::attempt::{lock, Services};
+use crate::context::Context;
 use crate::handler::IntoHandler;
 use crate::protocol::{ClaimedStep, Outcome, Payload};
 
@@ -136,7 +136,7 @@ impl StepTest {
 
     /// Set what an instance is given: `item`, `cursor`.
     pub fn item(mut self, name: &str, value: Value) -> Self {
-        self.payload.items.insert(name.into(), value);
+        self.payload.items[name] = value;
         self
     }
 
@@ -186,10 +186,9 @@ impl StepTest {
             ..ClaimedStep::default()
         };
         let stored = Arc::clone(&self.recording.stored);
-        let services = Services::Test(self.recording);
-        let (context, _) = Context::new(claimed, Cancel::new(None), services);
-        let ended = tokio::spawn(handler.into_call()(context.clone())).await;
-        let outcome = match conclude(&context, ended) {
+        let context = Context::new(claimed, Services::Test(self.recording));
+        let ended = tokio::spawn(context.clone().call(Some(handler.into_call()))).await;
+        let outcome = match context.conclude(ended) {
             Outcome::Cancelled(_) => Value::Null,
             outcome => json!(outcome),
         };

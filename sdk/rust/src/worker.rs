@@ -3,12 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::{json, Value};
 use tokio::sync::watch;
 
-use crate::api::{Api, ApiError, LATER};
+use crate::api::{Api, ApiError};
 use crate::handler::{Handler, HandlerOptions, IntoHandler};
-use crate::protocol::{Registered, PROTOCOL};
+use crate::protocol::{Registration, PROTOCOL};
 use crate::session::{serve, Session};
 
 /// Runs handlers for a server, until it is stopped.
@@ -16,11 +15,8 @@ use crate::session::{serve, Session};
 pub struct Worker {
     url: String,
     api_key: Option<String>,
-    pub(crate) handlers: Vec<Handler>,
-    pub(crate) slots: usize,
+    pub(crate) registration: Registration,
     pub(crate) grace: Duration,
-    /// What the server is told, except for the handlers.
-    registration: Value,
     handle_signals: bool,
     stop: watch::Sender<bool>,
 }
@@ -42,19 +38,22 @@ impl Worker {
     pub fn new(url: impl Into<String>) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "worker".into());
         let namespaces = std::env::var("TASKER_NAMESPACE").unwrap_or_default();
+        let registration = Registration {
+            protocol: PROTOCOL,
+            sdk: concat!("rust/", env!("CARGO_PKG_VERSION")),
+            name: format!("{}:{}", host.trim(), std::process::id()),
+            slots: 10,
+            ..Registration::default()
+        };
         let worker = Self {
             url: url.into(),
             api_key: std::env::var("TASKER_API_KEY").ok(),
-            handlers: vec![],
-            slots: 10,
+            registration,
             grace: Duration::from_secs(30),
-            registration: json!({"protocol": PROTOCOL, "sdk": concat!("rust/", env!("CARGO_PKG_VERSION"))}),
             handle_signals: true,
             stop: watch::Sender::new(false),
         };
-        worker
-            .name(format!("{}:{}", host.trim(), std::process::id()))
-            .namespaces(namespaces.split(',').filter(|name| !name.is_empty()))
+        worker.namespaces(namespaces.split(',').filter(|name| !name.is_empty()))
     }
 
     /// Create a worker of the server in `TASKER_URL`, by default `http://localhost:8080`.
@@ -75,7 +74,7 @@ impl Worker {
         handler: impl IntoHandler<Form>,
         options: HandlerOptions,
     ) -> Self {
-        self.handlers.push(Handler { name: name.into(), options, call: handler.into_call() });
+        self.registration.handlers.push(Handler { name: name.into(), options, call: handler.into_call() });
         self
     }
 
@@ -86,40 +85,38 @@ impl Worker {
     }
 
     /// Set the namespaces whose templates may call the handlers; `*`: all that the key may serve.
-    pub fn namespaces<S: Into<String>>(self, namespaces: impl IntoIterator<Item = S>) -> Self {
-        let namespaces: Vec<String> = namespaces.into_iter().map(Into::into).collect();
-        self.tell("namespaces", json!(namespaces))
+    pub fn namespaces<S: Into<String>>(mut self, namespaces: impl IntoIterator<Item = S>) -> Self {
+        self.registration.namespaces = namespaces.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Set how many attempts run at once; default: 10.
     pub fn slots(mut self, slots: usize) -> Self {
-        self.slots = slots;
+        self.registration.slots = slots;
         self
     }
 
     /// Set the name for operators; default: host and process id.
-    pub fn name(self, name: impl Into<String>) -> Self {
-        self.tell("name", json!(name.into()))
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.registration.name = name.into();
+        self
     }
 
     /// Add a label, which steps may require.
     pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.registration["labels"][name] = json!(value);
+        self.registration.labels.insert(name.into(), value.into());
         self
     }
 
     /// Set the version of your code, for operators.
-    pub fn build(self, build: &str) -> Self {
-        self.tell("build", json!(build))
+    pub fn build(mut self, build: &str) -> Self {
+        self.registration.build = build.into();
+        self
     }
 
     /// Set the environment whose overrides in templates apply.
-    pub fn environment(self, environment: &str) -> Self {
-        self.tell("environment", json!(environment))
-    }
-
-    fn tell(mut self, field: &str, value: Value) -> Self {
-        self.registration[field] = value;
+    pub fn environment(mut self, environment: &str) -> Self {
+        self.registration.environment = Some(environment.into());
         self
     }
 
@@ -145,64 +142,42 @@ impl Worker {
     /// # Errors
     ///
     /// The server refuses the registration, or a handler has no namespace or is added twice.
-    pub async fn run(mut self) -> Result<(), ApiError> {
+    pub async fn run(self) -> Result<(), ApiError> {
         self.check()?;
-        self.registration["slots"] = json!(self.slots);
-        self.registration["handlers"] = json!(self.handlers);
         if self.handle_signals {
             tokio::spawn(watch_signals(self.stop_handle()));
         }
         let api = Api::new(&self.url, self.api_key.clone(), Some(Arc::default()));
-        if let Some(session) = self.register(&api, false).await? {
-            serve(&self, session).await;
+        tokio::select! {
+            session = self.register(&api) => serve(&self, session?).await,
+            () = self.stopped() => {}
         }
         Ok(())
     }
 
     fn check(&self) -> Result<(), ApiError> {
-        let refuse = |message| Err(ApiError::new("invalid_request", message));
-        if self.handlers.is_empty() {
-            return refuse("a worker needs handlers".into());
-        }
         let mut known = HashSet::new();
-        if let Some(again) = self.handlers.iter().find(|handler| !known.insert(handler.identity())) {
-            return refuse(format!(
-                "handler {} is added twice with the same versions and namespaces: remove one of the two, or \
-                 give each its own `versions` or `namespaces`",
-                again.name
-            ));
-        }
-        let mut handlers = self.handlers.iter();
-        let unbound = handlers.find(|handler| handler.options.namespaces.is_empty());
-        match unbound {
-            Some(handler) if self.registration["namespaces"] == json!([]) => refuse(format!(
-                "handler {} has no namespace: give the worker `namespaces`, set TASKER_NAMESPACE, or give \
-                 the handler `namespaces`",
-                handler.name
-            )),
-            _ => Ok(()),
-        }
+        let Registration { handlers, namespaces, .. } = &self.registration;
+        let again = handlers.iter().find(|handler| !known.insert(handler.identity()));
+        let unbound = handlers.iter().find(|handler| handler.options.namespaces.is_empty());
+        let problem = match (again, unbound) {
+            _ if handlers.is_empty() => "a worker needs handlers".into(),
+            (Some(Handler { name, .. }), _) => format!(
+                "handler {name} is added twice with the same versions and namespaces: remove one of the two, \
+                 or give each its own `versions` or `namespaces`"
+            ),
+            (_, Some(Handler { name, .. })) if namespaces.is_empty() => format!(
+                "handler {name} has no namespace: give the worker `namespaces`, set TASKER_NAMESPACE, or give \
+                 the handler `namespaces`"
+            ),
+            _ => return Ok(()),
+        };
+        Err(ApiError::new("invalid_request", problem))
     }
 
-    /// Register; None: the worker was stopped meanwhile. A refusal ends a worker only when it starts.
-    pub(crate) async fn register(&self, api: &Api, again: bool) -> Result<Option<Session>, ApiError> {
-        let path = "/v1/workers";
-        loop {
-            let request = api.request(Method::POST, path).json(&self.registration);
-            let answer = tokio::select! {
-                answer = api.send::<Registered>(request, u32::MAX) => answer,
-                () = self.stopped() => return Ok(None),
-            };
-            match answer {
-                Ok(registered) => return Ok(Some(Session::new(api.clone(), registered))),
-                Err(error) if !again => return Err(error),
-                Err(error) => eprintln!("tasker: the server refuses to register the worker again: {error}"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LATER) => {}
-                () = self.stopped() => {}
-            }
-        }
+    pub(crate) async fn register(&self, api: &Api) -> Result<Session, ApiError> {
+        let request = api.request(Method::POST, "/v1/workers").json(&self.registration);
+        Ok(Session::new(api.clone(), api.send(request, u32::MAX).await?))
     }
 
     pub(crate) async fn stopped(&self) {
@@ -210,29 +185,24 @@ impl Worker {
     }
 }
 
-#[cfg(unix)]
+/// Stop a worker at the first signal, and the process at the second.
 async fn watch_signals(stop: StopHandle) {
-    use tokio::signal::unix::{signal, SignalKind};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
-    for stopping in [false, true] {
-        let code = tokio::select! {
-            _ = terminate.recv() => 143,
-            _ = interrupt.recv() => 130,
-        };
-        if stopping {
-            std::process::exit(code);
-        }
-        stop.stop();
-    }
+    next_signal().await;
+    stop.stop();
+    std::process::exit(next_signal().await);
 }
 
-#[cfg(not(unix))]
-async fn watch_signals(stop: StopHandle) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        stop.stop();
+/// Wait for a signal to stop, and return the exit code that says so.
+async fn next_signal() -> i32 {
+    #[cfg(unix)]
+    let terminated = async {
+        use tokio::signal::unix::{signal, SignalKind};
+        signal(SignalKind::terminate()).expect("SIGTERM can be handled").recv().await
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        _ = terminated => 143,
+        _ = tokio::signal::ctrl_c() => 130,
     }
 }

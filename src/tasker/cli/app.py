@@ -30,7 +30,6 @@ from tasker.model import AccessChannel
 from tasker.settings import configured_store_url
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
-from tasker.store.sqlite.address import Address
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -333,6 +332,8 @@ def require_existing_store(url: str) -> None:
     """Raise StoreFileMissing if the file of a SQLite store does not exist."""
     if not url.startswith("sqlite"):
         return
+    from tasker.store.sqlite.address import Address  # with the driver, which others do not need
+
     path = Address.parse(url).path
     if path is not None and not path.exists():
         raise StoreFileMissing(

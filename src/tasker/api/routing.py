@@ -94,16 +94,6 @@ class Routes:
             reads: Media types and schemas of a body that is not read by a `JsonBody`.
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
-        responses: dict[int | str, dict[str, Any]] = {**problem_responses(codes)}
-        for other, further in (extra_responses or {}).items():
-            responses[other] = {"model": further.model, "description": further.description}
-        if description:
-            responses[status] = {"description": description}
-        if media_type != "application/json":
-            responses[status] = {
-                "description": description,
-                "content": {media_type: {"schema": {"type": "string"}}},
-            }
         extra: dict[str, Any] = {}
         if permissions:
             extra["x-permissions"] = [str(one) for one in permissions]
@@ -119,6 +109,19 @@ class Routes:
                 Depends(known),
             ]
 
+        def describe_responses() -> dict[int | str, dict[str, Any]]:
+            responses: dict[int | str, dict[str, Any]] = {**problem_responses(codes)}
+            for other, further in (extra_responses or {}).items():
+                responses[other] = {"model": further.model, "description": further.description}
+            if description:
+                responses[status] = {"description": description}
+            if media_type != "application/json":
+                responses[status] = {
+                    "description": description,
+                    "content": {media_type: {"schema": {"type": "string"}}},
+                }
+            return responses
+
         def declare(endpoint: F) -> F:
             route: dict[str, Any] = {
                 "path": path,
@@ -129,14 +132,16 @@ class Routes:
                 "operation_id": self._operation_name(endpoint.__name__),
                 "openapi_extra": extra,
             }
-            description: dict[str, Any] = {
-                "response_model": response,
-                "responses": responses,
-                "summary": (endpoint.__doc__ or "").split("\n", 1)[0].rstrip("."),
-                "description": inspect.cleandoc(endpoint.__doc__ or ""),
-            }
             self.router.add_api_route(**route, response_model=None)
-            self._described.append(lambda router: router.add_api_route(**route, **description))
+            self._described.append(
+                lambda router: router.add_api_route(
+                    **route,
+                    response_model=response,
+                    responses=describe_responses(),
+                    summary=(endpoint.__doc__ or "").split("\n", 1)[0].rstrip("."),
+                    description=inspect.cleandoc(endpoint.__doc__ or ""),
+                )
+            )
             known.names = query_parameter_names(self.router.routes[-1])
             return endpoint
 
@@ -146,7 +151,7 @@ class Routes:
         """Return the routes with the models of their responses.
 
         Endpoints return ready-made responses, so only the OpenAPI description reads these models.
-        Building them at startup would take most of the server's startup time.
+        Building them at startup would take most of the server's startup time, and memory.
         """
         router = APIRouter(prefix=self.router.prefix, tags=[self._tag])
         for add in self._described:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.anyio
 SOON = timedelta(seconds=0.2)
 HALF_A_HEAD = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: "
 WHOLE = b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+ABSENT = WHOLE.replace(b"/live", b"/v1/absent")
 
 
 class Caller:
@@ -129,6 +131,19 @@ async def test_an_idle_connection_has_a_time_limit_for_its_next_head(
             while not rest.done():
                 await caller.send(more)
                 await asyncio.sleep(0.01)
+
+
+async def test_requests_sent_before_a_response_are_answered_in_order(memory: Store) -> None:
+    async with callers_of(memory) as callers:
+        for sent in ((WHOLE, ABSENT, WHOLE, ABSENT), (ABSENT, WHOLE)):
+            caller = await callers.call(b"".join(sent))
+            last = ABSENT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+            await caller.send(last)
+
+            heads = re.findall(rb"HTTP/1.1 (\d+)", await caller.rest())
+
+            expected = [b"200" if each == WHOLE else b"404" for each in (*sent, last)]
+            assert expected == heads
 
 
 async def test_a_body_that_does_not_end_is_disconnected(memory: Store) -> None:

@@ -176,20 +176,7 @@ class RequestLimitsMiddleware:
                 )
                 await problem.to_response(scope)(scope, receive, send)
                 return
-        for kind in limits:
-            self.under_way[kind] += 1
-        try:
-            waits = "streams" in limits or "workers" in limits
-            await self._call_within_limits(scope, receive, send, waits=waits)
-        finally:
-            for kind in limits:
-                self.under_way[kind] -= 1
-                if not self.under_way[kind]:
-                    del self.under_way[kind]
-
-    async def _call_within_limits(
-        self, scope: Scope, receive: Receive, send: Send, *, waits: bool
-    ) -> None:
+        waits = "streams" in limits or "workers" in limits
         bulk = _LARGE.fullmatch(scope["path"]) is not None
         body = _LimitedBody(
             receive, self.settings.bulk_body_bytes if bulk else self.settings.body_bytes
@@ -201,6 +188,8 @@ class RequestLimitsMiddleware:
             started = True
             await send(message)
 
+        for kind in limits:
+            self.under_way[kind] += 1
         try:
             body.check_length(scope)
             async with asyncio.timeout(None if waits else self.settings.timeout.total_seconds()):
@@ -213,6 +202,11 @@ class RequestLimitsMiddleware:
             if started:
                 raise
             await problem.to_response(scope)(scope, receive, send)
+        finally:
+            for kind in limits:
+                self.under_way[kind] -= 1
+                if not self.under_way[kind]:
+                    del self.under_way[kind]
 
     def _timeout_problem(self, scope: Scope, body: "_LimitedBody") -> Problem:
         limit = human_duration(self.settings.timeout)

@@ -4,7 +4,7 @@ Otherwise, a page open in a local browser could call the server: through a DNS n
 this machine, or with requests that need no CORS preflight.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,16 +26,16 @@ class LocalOnlyMiddleware:
         self.app = app
         self._origins = frozenset(origins)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # No coroutine of its own, which every waiting request would keep in memory.
         if scope["type"] != "http" or self._is_allowed(scope):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         problem = Problem(
             "forbidden",
             "Without authentication, the server accepts only requests from this machine to"
             " 127.0.0.1 or localhost, and rejects requests from pages of other origins.",
         )
-        await problem.to_response(scope)(scope, receive, send)
+        return problem.to_response(scope)(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
         origin = first_header(scope, "origin")

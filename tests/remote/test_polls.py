@@ -18,7 +18,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.remote.polls import LongPolls
-from tasker.remote.registered import QueueList, RegisteredWorker
+from tasker.remote.registered import QueueList, RegisteredWorker, RegisteredWorkers
 from tasker.remote.registration import RemoteRegistration
 from tasker.store.protocol import Store
 
@@ -107,6 +107,20 @@ async def test_polls_that_arrive_during_a_claim_go_together_into_the_next(
 
     assert [2, 2, 2, 2] == [len(claims) for claims in await asyncio.gather(*claiming)]
     assert [[0], [1, 2, 3]] == recorder.claims
+
+
+async def test_equal_parts_of_workers_are_kept_in_memory_once(recorder: Recorder) -> None:
+    store: Any = recorder
+    known, alike = RegisteredWorkers(store), [worker(1, gpu="true"), worker(2, gpu="true")]
+    other = worker(3, gpu="false")
+
+    for each in (*alike, other):
+        known.add(each)
+
+    assert [1, 2] == [each.id for each in alike]
+    assert alike[0].registration.labels is alike[1].registration.labels
+    assert alike[0].kind is alike[1].kind
+    assert {"gpu": "false"} == other.registration.labels
 
 
 async def test_polls_for_other_steps_claim_apart(polls: LongPolls, recorder: Recorder) -> None:

@@ -32,7 +32,9 @@ class LongPolls:
         self._groups: WeakValueDictionary[str, _PollGroup] = WeakValueDictionary()
         self._background: set[asyncio.Task[None]] = set()
 
-    async def claim(self, worker: RegisteredWorker, room: int, wait: float) -> Sequence[Claim]:
+    def claim(
+        self, worker: RegisteredWorker, room: int, wait: float
+    ) -> Coroutine[Any, Any, Sequence[Claim]]:
         """Claim up to `room` steps for a worker; wait up to `wait` seconds until there is one.
 
         If the caller is cancelled, the steps claimed for it are released.
@@ -42,7 +44,7 @@ class LongPolls:
         group = self._groups.get(worker.kind)
         if group is None:
             group = self._groups[worker.kind] = _PollGroup(self)
-        return await group.claim(_LongPoll(worker, room, wait))
+        return group.claim(_LongPoll(worker, room, wait))
 
     def schedule_claim(self, seconds: float) -> None:
         """Let waiting polls claim again at that time: a step that failed or sleeps will be due."""
@@ -96,6 +98,8 @@ def _mark_claim_ended(workers: Iterable[RegisteredWorker], ended: asyncio.Event)
 
 class _LongPoll:
     """One poll of a worker."""
+
+    __slots__ = ("claims", "end", "room", "timer", "waits", "worker")
 
     def __init__(self, worker: RegisteredWorker, room: int, wait: float) -> None:
         loop = asyncio.get_running_loop()

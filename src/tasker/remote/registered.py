@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from tasker.engine.slots import MOST_AHEAD
 from tasker.model import ENGINE, Claim, Queue, WorkerId
@@ -33,6 +34,12 @@ class RegisteredWorker:
         registration: Its registration, limited to what its credential may serve.
         principal: The name of its credential's owner.
     """
+
+    __slots__ = (
+        *("__weakref__", "_assignments", "claims_in_progress", "gated_first", "given", "heard"),
+        *("id", "is_claiming", "is_live", "kind", "namespaces", "principal", "quiet"),
+        *("readable_namespaces", "registration", "seen", "serves_gated"),
+    )
 
     def __init__(
         self, worker_id: WorkerId, registration: RemoteRegistration, principal: str
@@ -75,6 +82,15 @@ class RegisteredWorker:
         self.serves_gated = False
         self.gated_first = False
         self._assignments: dict[tuple[RemoteTemplate, int], StepAssignment] = {}
+
+    def share_parts_of(self, alike: "RegisteredWorker") -> None:
+        """Refer to the equal parts of a worker that serves the same queues, so that they are kept
+        in memory once."""
+        given = alike.registration
+        self.kind, self.namespaces = alike.kind, alike.namespaces
+        self.registration = self.registration._replace(
+            labels=given.labels, handlers=given.handlers, permitted=given.permitted
+        )
 
     @property
     def room(self) -> int:
@@ -127,11 +143,16 @@ class RegisteredWorkers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._workers: dict[WorkerId, RegisteredWorker] = {}
+        self._alike: WeakValueDictionary[str, RegisteredWorker] = WeakValueDictionary()
+        """The latest worker of each kind."""
 
     def add(self, worker: RegisteredWorker) -> None:
         """Keep a worker in memory."""
         while len(self._workers) >= _MOST:
             del self._workers[next(iter(self._workers))]
+        if (alike := self._alike.get(worker.kind)) is not None:
+            worker.share_parts_of(alike)
+        self._alike[worker.kind] = worker
         self._workers[worker.id] = worker
 
     async def find(self, worker_id: WorkerId) -> RegisteredWorker:

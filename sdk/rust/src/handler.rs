@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{json, Value};
 
 use crate::context::to_json;
-use crate::protocol::ClaimedStep;
+use crate::protocol::{ClaimedStep, Registration};
 use crate::{Context, Error};
 
 pub(crate) type Ended = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>;
@@ -134,19 +134,19 @@ impl Handler {
 
 /// Return the handler that the server chose for a step. An older server leaves the choice to the
 /// worker, which finds the handler by name and namespace, as the server does.
-pub(crate) fn find<'a>(handlers: &'a [Handler], step: &ClaimedStep) -> Option<&'a Handler> {
+pub(crate) fn find<'a>(worker: &'a Registration, step: &ClaimedStep) -> Option<&'a Handler> {
     if let Some(index) = step.handler_index {
-        return handlers.get(index);
+        return worker.handlers.get(index);
     }
     let namespace = &step.namespace;
     let name = step.handler.replace("::", ".");
     let prefix = format!("{namespace}.");
     let short = name.strip_prefix(&prefix).unwrap_or(&name);
     [&format!("{prefix}{name}"), name.as_str(), short].iter().find_map(|known_as| {
-        handlers.iter().find(|handler| {
-            let bound = &handler.options.namespaces;
-            let serves = bound.is_empty() || bound.iter().any(|each| each == namespace || each == "*");
-            serves && handler.dotted_name() == **known_as
+        worker.handlers.iter().find(|handler| {
+            let own = &handler.options.namespaces;
+            let mut served = if own.is_empty() { &worker.namespaces } else { own }.iter();
+            served.any(|each| each == namespace || each == "*") && handler.dotted_name() == **known_as
         })
     })
 }
@@ -164,8 +164,8 @@ mod tests {
         Ok(())
     }
 
-    /// Return handlers of one name: for version 1 and 2 of `shop`, and for `payments`.
-    fn handlers() -> Vec<Handler> {
+    /// Return a worker of `shop` with handlers of one name: of version 1 and 2, and for `payments`.
+    fn worker() -> Registration {
         let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let add = |versions: &[&str], namespaces: &[&str]| Handler {
             name: "refund".into(),
@@ -176,19 +176,23 @@ mod tests {
             },
             call: succeed.into_call(),
         };
-        vec![add(&["1.0.0"], &["shop"]), add(&["2.0.0"], &["shop"]), add(&[], &["payments"])]
+        Registration {
+            namespaces: texts(&["shop"]),
+            handlers: vec![add(&["1.0.0"], &[]), add(&["2.0.0"], &["shop"]), add(&[], &["payments"])],
+            ..Registration::default()
+        }
     }
 
     fn found(handler: &str, namespace: &str, handler_index: Option<usize>) -> Option<usize> {
-        let handlers = handlers();
+        let worker = worker();
         let step = ClaimedStep {
             handler: handler.into(),
             namespace: namespace.into(),
             handler_index,
             ..ClaimedStep::default()
         };
-        let found = find(&handlers, &step)?;
-        handlers.iter().position(|each| std::ptr::eq(each, found))
+        let found = find(&worker, &step)?;
+        worker.handlers.iter().position(|each| std::ptr::eq(each, found))
     }
 
     #[test]

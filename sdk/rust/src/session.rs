@@ -337,8 +337,7 @@ impl Serving<'_> {
     }
 
     fn start(&self, state: &mut State, step: ClaimedStep) {
-        let handler =
-            find(&self.worker.registration.handlers, &step).map(|handler| Arc::clone(&handler.call));
+        let handler = find(&self.worker.registration, &step).map(|handler| Arc::clone(&handler.call));
         let ticket = step.ticket.clone();
         let context = Context::new(step, Services::Server(Arc::clone(&self.session)));
         state.running.insert(ticket, context.0.cancel.clone());

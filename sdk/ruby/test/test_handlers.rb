@@ -22,6 +22,20 @@ class TestHandlers < Minitest::Test
     assert_equal ["failed", "NO"], [run.outcome, run.error.code]
   end
 
+  def test_what_has_no_json_form_in_an_error_or_a_log_is_shown_as_text
+    run = run_step do |ctx|
+      ctx.logger.info("\xff".b)
+      raise Tasker::PermanentError.new("no", details: { at: Object })
+    end
+    assert_equal ["failed", "\"\\xFF\""], [run.outcome, run.logs[0]["message"]]
+    claim = { "ticket" => "t", "attempt" => 1 }
+    entry = Tasker.registry.add("shows", ->(_) { raise Class.new(StandardError), "\xff".b })
+    server = Tasker::Testing::FakeServer.new({}, {}, nil)
+    error = Tasker::Attempt.new(claim, server, entry, server).run["error"]
+    assert_equal "\"\\xFF\"", error["message"]
+    JSON.generate(error)
+  end
+
   def test_log_records_and_the_last_progress_are_kept
     run = run_step do |ctx|
       ctx.logger.level = :info
@@ -183,15 +197,12 @@ class TestEarlierNames < Minitest::Test
     assert_includes Tasker.configuration.ignored_sections, :auth
   end
 
-  def test_failures_that_time_may_cure_are_reported_and_repeated
+  def test_failures_are_repeated_as_long_as_the_caller_wants
     failures = []
-    tries = 0
-    result = Tasker::Http.persist(failed: ->(error) { failures << error.message }) do
-      raise Tasker::AnswerLost, "no answer" if (tries += 1) == 1
-
-      tries
-    end
-    assert_equal([2, ["no answer"]], [result, failures])
+    again = ->(error) { failures << error.message }
+    result = Tasker::Http.persist(again: again) { failures.empty? ? raise(Tasker::AnswerLost, "no answer") : 1 }
+    assert_equal([1, ["no answer"]], [result, failures])
+    assert_raises(Tasker::AnswerLost) { Tasker::Http.persist(again: ->(_) { false }) { raise Tasker::AnswerLost, "no" } }
   end
 
   def test_text_is_blank_or_not_with_and_without_active_support

@@ -8,11 +8,14 @@ module Tasker
     KEPT = :tasker_attempt
     SEND_LOG_WITHIN = 5 #: seconds
 
-    attr_reader :ticket, :context, :client, :log, :logger, :error
+    attr_reader :ticket, :session, :context, :client, :log, :logger, :error
 
     # Return the attempt that this thread runs, or nil.
-    def self.current
-      Thread.current.thread_variable_get(KEPT)
+    def self.current = Thread.current.thread_variable_get(KEPT)
+
+    # Return the outcome of an attempt that fails.
+    def self.failure(type, code, message, retryable: false)
+      { "outcome" => "failed", "error" => { "type" => type, "code" => code, "message" => message, "retryable" => retryable } }
     end
 
     # @param entry [Registry::Entry, nil] the handler
@@ -37,19 +40,14 @@ module Tasker
       limits = [["timeout", @claim["timeout_s"], @began, "the attempt took longer than"],
                 ["heartbeat_timeout", @claim["heartbeat_timeout_s"], @last_heartbeat, "no heartbeat of the handler for"]]
       code, limit, _, what = limits.find { |_, seconds, since| seconds && Tasker.now - since > seconds }
-      return unless code
-
-      error = { "type" => "Timeout", "message" => "#{what} #{limit} s", "code" => code, "retryable" => true }
-      { "outcome" => "failed", "error" => error }
+      code && Attempt.failure("Timeout", code, "#{what} #{limit} s", retryable: true)
     end
 
     def cancel
       @cancelled = true
     end
 
-    def cancelled?
-      @cancelled
-    end
+    def cancelled? = @cancelled
 
     # Run the handler; return the outcome, or nil if the attempt was cancelled.
     def run
@@ -57,8 +55,6 @@ module Tasker
       outcome = catch(ENDED) { run_handler }
       send_log # before the outcome: after it, the attempt is over
       outcome unless cancelled?
-    rescue Cancelled
-      nil
     ensure
       Thread.current.thread_variable_set(KEPT, nil)
     end
@@ -70,7 +66,9 @@ module Tasker
 
     # Send a request of the attempt until it is answered, and return the answer.
     def ask(route, fields = {})
-      Http.persist(give_up: method(:cancelled?)) { @session.post(route, { "ticket" => ticket, **fields }) }
+      Http.persist(again: ->(error) { error.temporary? && !cancelled? }) do
+        @session.post(route, { "ticket" => ticket, **fields })
+      end
     rescue ApiError => e
       raise PermanentError.new(e.message, code: e.code) unless e.ends_attempt?
 
@@ -80,7 +78,7 @@ module Tasker
 
     # Send the log records that were not sent yet, with one try: what fails is sent by the next call.
     def send_log
-      return unless @session.feature?("logs")
+      return if cancelled? || !@session.feature?("logs")
 
       log.flush do |lines|
         @session.post("logs", { "ticket" => ticket, "lines" => lines }, timeout: SEND_LOG_WITHIN)
@@ -89,7 +87,7 @@ module Tasker
 
         e.ends_attempt? ? cancel : logger.warn("tasker: log records were refused: #{e.message}")
       end
-    rescue AnswerLost, ApiError => e
+    rescue RequestError => e
       logger.warn("tasker: log records are not sent yet: #{e.message}")
     end
 
@@ -100,28 +98,26 @@ module Tasker
         raise PermanentError.new("no handler #{@claim["handler"].inspect} in this worker; register it or remove it" \
                                  " from the worker's handlers", code: "handler_not_found")
       end
-      claim = @claim["payload"] ? @claim.merge(ask("payload")) : @claim
-      @context = Context.new(claim, self)
+      @context = Context.new(@claim["payload"] ? @claim.merge(ask("payload")) : @claim, self)
       { "outcome" => "complete", "result" => Json.dump(Registry.invoke(@entry.callable, @context)) }
     rescue Cancelled
-      raise
+      nil
     rescue Exception => e # rubocop:disable Lint/RescueException -- a worker outlives a handler's NoMemoryError or exit
       @error = e
       { "outcome" => "failed", "error" => describe(e) }
     end
 
     def describe(error)
-      fields = { "type" => error.class.name, "message" => error.message.to_s.scrub, "retryable" => true }
+      fields = { "type" => error.class.to_s, "message" => error.message.to_s.scrub, "retryable" => true,
+                 "trace" => (error.backtrace || []).first(TRACE_LINES).join("\n").scrub }
       case error
       when HandlerError
-        fields["retryable"] = !error.is_a?(PermanentError)
-        fields.merge!({ "code" => error.code, "details" => error.details && Json.dump(error.details),
-                        "retry_after_s" => error.retry_after }.compact)
+        fields.merge!("retryable" => !error.is_a?(PermanentError), "code" => error.code,
+                      "details" => error.details, "retry_after_s" => error.retry_after)
       when ApiError
-        fields.merge!("code" => error.code, "retryable" => error.temporary?)
+        fields.merge!("retryable" => error.temporary?, "code" => error.code)
       end
-      fields["trace"] = (error.backtrace || []).first(TRACE_LINES).join("\n").scrub
-      fields
+      fields.compact.transform_values { |value| Json.show(value) }
     end
   end
 end

@@ -6,16 +6,20 @@ module Tasker
   # Creates, reads and signals tasks.
   class Client
     ENDED = %w[complete error cancelled resolved_manually].freeze
+    SUCCEEDED = %w[complete resolved_manually].freeze
     RETRIES = 4 #: further tries after an answer was lost
+    LONGEST_WAIT = 20 #: seconds of a request that waits
 
     attr_reader :url, :credentials
 
+    def self.default_url = ENV.fetch("TASKER_URL", "http://127.0.0.1:8080")
+
     # @param url [String] the server's address; default `TASKER_URL`, or http://127.0.0.1:8080
     # @param api_key [String, nil] default `TASKER_API_KEY`
-    def initialize(url: ENV.fetch("TASKER_URL", "http://127.0.0.1:8080"), api_key: ENV["TASKER_API_KEY"], headers: {})
+    def initialize(url: Client.default_url, api_key: ENV["TASKER_API_KEY"], headers: {})
       @http = Http.new(url, api_key: api_key)
       @url = url
-      @credentials = api_key ? { "X-API-Key" => api_key } : {}
+      @credentials = { "X-API-Key" => api_key }.compact
       @headers = headers
     end
 
@@ -27,26 +31,22 @@ module Tasker
     end
 
     # Return a task as a hash.
-    def get(id)
-      request("GET", "/v1/tasks/#{CGI.escape(id)}")
-    end
+    def get(id) = request("GET", path_of(id))
 
     # Return a task's steps as hashes, with their results.
-    def steps(id)
-      request("GET", "/v1/tasks/#{CGI.escape(id)}/steps")
-    end
+    def steps(id) = request("GET", "#{path_of(id)}/steps")
 
     # Wait until a task has ended, and return it.
     #
     # @param timeout [Numeric, nil] seconds; nil waits for ever
     # @raise [WaitTimeout]
     def wait(id, timeout: nil)
-      deadline = timeout && Tasker.now + timeout
+      deadline = Tasker.now + (timeout || Float::INFINITY)
       loop do
-        left = deadline ? [deadline - Tasker.now, 0].max : 20
-        task = request("GET", "/v1/tasks/#{CGI.escape(id)}/wait?timeout=#{[left, 20].min}")
+        seconds = (deadline - Tasker.now).clamp(0, LONGEST_WAIT)
+        task = request("GET", "#{path_of(id)}/wait?timeout=#{seconds}")
         return task if ENDED.include?(task["status"])
-        raise WaitTimeout, "task #{id} is #{task["status"]} after #{timeout} s" if deadline && Tasker.now >= deadline
+        raise WaitTimeout, "task #{id} is #{task["status"]} after #{timeout} s" if Tasker.now >= deadline
       end
     end
 
@@ -55,7 +55,7 @@ module Tasker
     # @raise [TaskFailed] it ended without success
     def run(name, context = {}, timeout: nil, **options)
       task = wait(create(name, context, **options)["id"], timeout: timeout)
-      return task["result"] if %w[complete resolved_manually].include?(task["status"])
+      return task["result"] if SUCCEEDED.include?(task["status"])
 
       raise TaskFailed.new("task #{task["id"]} ended as #{task["status"]}", code: "task_failed",
                                                                             details: { "error" => task["error"] })
@@ -64,7 +64,7 @@ module Tasker
     # Send a signal to a task. A repeated `id` is stored once.
     def signal(task_id, name, payload = nil, id: nil)
       body = { name: name, payload: payload, id: id }.compact
-      request("POST", "/v1/tasks/#{CGI.escape(task_id)}/signals", body, safe: !id.nil?)
+      request("POST", "#{path_of(task_id)}/signals", body, safe: !id.nil?)
     end
 
     # Register a template from YAML text, or from a hash of the same form; registering the same one
@@ -77,21 +77,23 @@ module Tasker
     rescue ApiError => e
       raise unless e.code == "template_conflict"
 
-      name = template[/^name:\s*["']?([\w-]+)/, 1] if template.is_a?(String)
-      raise TaskRegistrationError, "Handler for task '#{name || template["name"]}' already exists: #{e.message}"
+      name = template.is_a?(String) ? template[/^name:\s*["']?([\w-]+)/, 1] : template["name"]
+      raise TaskRegistrationError, "Handler for task '#{name}' already exists: #{e.message}"
     end
 
     # Send any request, with this client's key; return the parsed body.
+    #
+    # @param safe [Boolean] whether it may be sent again after its answer was lost
     def request(method, path, body = nil, safe: method == "GET", headers: {})
       tries = 0
-      Http.persist(give_up: -> { (tries += 1) > RETRIES }) do
-        @http.request(method, path, body, headers: @headers.merge(headers))
-      rescue AnswerLost
-        raise if safe
-
-        tries = RETRIES
-        raise
+      again = lambda do |error|
+        error.temporary? && (safe || !error.is_a?(AnswerLost)) && (tries += 1) <= RETRIES
       end
+      Http.persist(again: again) { @http.request(method, path, body, headers: @headers.merge(headers)) }
     end
+
+    private
+
+    def path_of(id) = "/v1/tasks/#{CGI.escape(id)}"
   end
 end

@@ -19,13 +19,12 @@ module Tasker
       @input, @config, @results, @failures, @items = claim.values_at("context", "config", "results", "failures",
                                                                      "items").map { |value| value || {} }
       @last_checkpoint = claim["checkpoint"]
-      @calls = DurableCalls.new(running, attempt > 1)
+      @calls = Hash.new(0) # how many durable calls there were, by kind
+      @call_names = []
     end
 
     # Return which entry point of the handler the template names, or nil.
-    def method_name
-      @claim["method"]
-    end
+    def method_name = @claim["method"]
 
     # Return one input of the task, or all of them as a hash with string keys.
     def input(name = nil)
@@ -33,32 +32,23 @@ module Tasker
     end
 
     # Return the result of an earlier step, direct or not; nil if it has none.
-    def result(step)
-      @results[step.to_s]
-    end
+    def result(step) = @results[step.to_s]
 
     # Return the numbers that this instance of a batch works on, as a hash; nil outside of one.
-    def cursor
-      @items["cursor"]
-    end
+    def cursor = @items["cursor"]
 
     # Return the element for which this instance of a map runs.
-    def item
-      @items["item"]
-    end
+    def item = @items["item"]
 
-    def retry?
-      attempt > 1
-    end
+    def retry? = attempt > 1
 
-    def last_attempt?
-      counted_attempts >= max_attempts
-    end
+    def last_attempt? = counted_attempts >= max_attempts
 
     # Whether this attempt must stop. See `heartbeat!`.
-    def cancelled?
-      @running.cancelled?
-    end
+    def cancelled? = @running.cancelled?
+
+    # Return a client; `create_task` makes tasks that belong to this step.
+    def client = @running.client
 
     # Report that the attempt is alive. Call it in long loops.
     #
@@ -98,15 +88,18 @@ module Tasker
     end
 
     # Call the block once over all attempts, and return its result, read back from JSON.
-    def once(name, &block)
-      heartbeat!
-      @calls.once(name, &block)
+    def once(name)
+      name, record = durable_call("once", name)
+      return record["value"] if record
+
+      Json.dump(yield).tap { |value| @running.ask("once", "call" => name, "value" => value) }
     end
 
     # Wait without a worker: the attempt ends, and the handler starts again when the time is over.
     def sleep(seconds, call_name: nil)
-      heartbeat!
-      @calls.sleep(seconds, call_name)
+      name, record = durable_call("sleep", call_name)
+      seconds = record["remaining_s"] if record
+      park("delay_s" => seconds, "call" => name) unless record && seconds <= 0
     end
 
     # Wait for a signal to this task without a worker, and return its payload.
@@ -114,11 +107,11 @@ module Tasker
     # @param timeout [Numeric, nil] seconds
     # @param on_timeout [String] "fail", or "continue" to get nil
     def wait_signal(name, timeout: nil, on_timeout: "fail", key: nil, call_name: nil)
-      heartbeat!
+      call, record = durable_call("wait_signal", call_name)
       signal = { "name" => name, "key" => key }.compact
-      value = @calls.wait("wait_signal", call_name, { "signal" => signal, "timeout_s" => timeout }.compact)
-      return value["payload"] unless value["timed_out"]
-      return nil if on_timeout == "continue"
+      park({ "signal" => signal, "timeout_s" => timeout, "call" => call }.compact) unless record
+      return record["value"]["payload"] unless record["value"]["timed_out"]
+      return if on_timeout == "continue"
 
       raise PermanentError.new("no signal #{name.inspect} within #{timeout} s", code: "wait_timeout")
     end
@@ -129,11 +122,10 @@ module Tasker
     # @param detached [Boolean] whether it goes on when this task is cancelled
     # @raise [TaskFailed] it ended without success
     def run_task(template, context = {}, detached: false, retry_child: false, call_name: nil)
-      heartbeat!
-      call = @calls.name("run_task", call_name)
+      call = name_call("run_task", call_name)
       task = @running.ask("run_task", "call" => call, "template" => template, "context" => Json.dump(context),
                                       "detached" => detached, "retry" => retry_child ? "child" : "never")
-      return task["result"] if %w[complete resolved_manually].include?(task["status"])
+      return task["result"] if Client::SUCCEEDED.include?(task["status"])
 
       wait_for_task(task["task_id"]) unless Client::ENDED.include?(task["status"])
       error = task["error"] || {}
@@ -143,7 +135,7 @@ module Tasker
 
     # End the attempt; the handler starts again from its beginning when the task has ended.
     def wait_for_task(id)
-      @running.end_with("outcome" => "parked", "wait_for" => { "task" => id })
+      park("task" => id)
     end
 
     # Create a task as this step's child, without waiting for it; later attempts get the same task.
@@ -159,65 +151,29 @@ module Tasker
       "#{idempotency_key}/#{@created = @created.to_i + 1}"
     end
 
-    # Return a client; `create_task` makes tasks that belong to this step.
-    def client
-      @running.client
-    end
-  end
-
-  # The durable calls of an attempt: those of earlier attempts are not repeated.
-  class DurableCalls
-    def initialize(running, later_attempt)
-      @running = running
-      @records = later_attempt ? nil : {}
-      @numbers = Hash.new(0)
-      @used = []
-    end
-
-    def once(name)
-      name, record = find("once", name)
-      return record["value"] if record
-
-      Json.dump(yield).tap { |value| @running.ask("once", "call" => name, "value" => value) }
-    end
-
-    def sleep(seconds, name)
-      name, record = find("sleep", name)
-      return if record && record["remaining_s"] <= 0
-
-      park({ "delay_s" => record ? record["remaining_s"] : seconds, "call" => name })
-    end
-
-    # Return the value that a wait has ended with, or end the attempt.
-    def wait(kind, name, wait)
-      name, record = find(kind, name)
-      return record["value"] if record
-
-      park({ **wait, "call" => name })
-    end
-
-    # Return the name of a call: the given one, or the kind with a number.
-    def name(kind, name)
-      name ||= "#{kind}-#{@numbers[kind] += 1}"
-      conflict("two durable calls have the name #{name.inspect}; give each its own") if @used.include?(name)
-      @used << name
-      name
-    end
-
     private
 
     def park(wait_for)
       @running.end_with("outcome" => "parked", "wait_for" => wait_for)
     end
 
-    # Name a call; return the name and what an earlier attempt recorded, if there is something.
-    def find(kind, name)
-      name = self.name(kind, name)
-      @records ||= @running.ask("calls")["calls"].to_h { |call| [call["name"], call] }
+    # Name a durable call; return the name, and what an earlier attempt recorded if it made the call.
+    def durable_call(kind, name)
+      name = name_call(kind, name)
+      @records ||= retry? ? @running.ask("calls")["calls"].to_h { |call| [call["name"], call] } : {}
       record = @records[name]
       return [name, record] if record.nil? || record["kind"] == kind
 
       conflict("the durable call #{name.inspect} is a #{kind}, but an earlier attempt recorded a #{record["kind"]}")
+    end
+
+    # Return the name of a call: the given one, or the kind with a number.
+    def name_call(kind, name)
+      heartbeat!
+      name ||= "#{kind}-#{@calls[kind] += 1}"
+      conflict("two durable calls have the name #{name.inspect}; give each its own") if @call_names.include?(name)
+      @call_names << name
+      name
     end
 
     def conflict(message)

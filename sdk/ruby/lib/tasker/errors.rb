@@ -27,46 +27,35 @@ module Tasker
   # Fails the attempt; the step's retry policy decides when the next one starts.
   class RetryableError < HandlerError; end
 
-  # The server's refusal, from its problem document.
-  class ApiError < Error
+  # A request that failed: the server refused it, or its answer was lost.
+  class RequestError < Error
     attr_reader :status, :code, :retry_after
 
+    # Whether the same request may succeed later.
+    def temporary? = lost? || status == 429 || code == "claim_under_way"
+
+    # Whether the server may have done what was asked.
+    def lost? = [nil, 502, 503, 504].include?(status)
+
+    # Whether the worker has to register again.
+    def lease_lost? = %w[lease_lost unknown_worker].include?(code)
+
+    # Whether the attempt that has sent the request is over.
+    def ends_attempt? = lease_lost? || code == "attempt_cancelled"
+  end
+
+  # The server's refusal, from its problem document.
+  class ApiError < RequestError
     def initialize(status, problem, retry_after: nil)
       @status = status
       @code = problem["code"] || "http_#{status}"
       @retry_after = retry_after
       super("#{@code}: #{problem["detail"] || problem["title"] || "HTTP status #{status}"}")
     end
-
-    # Whether the same request may succeed later.
-    def temporary?
-      [429, 502, 503, 504].include?(status) || code == "claim_under_way"
-    end
-
-    # Whether the server may have done what was asked.
-    def lost?
-      [502, 503, 504].include?(status)
-    end
-
-    # Whether the worker has to register again.
-    def lease_lost?
-      %w[lease_lost unknown_worker].include?(code)
-    end
-
-    # Whether the attempt that has sent the request is over.
-    def ends_attempt?
-      lease_lost? || code == "attempt_cancelled"
-    end
   end
 
   # The answer to a request did not arrive: the server may have acted on it.
-  class AnswerLost < Error
-    attr_reader :status, :retry_after
-
-    def temporary? = true
-    def lost? = true
-    def lease_lost? = false
-  end
+  class AnswerLost < RequestError; end
 
   # A template's version is registered already, with other content.
   class TaskRegistrationError < Error; end

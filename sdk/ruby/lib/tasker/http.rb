@@ -6,7 +6,7 @@ require "openssl"
 require "uri"
 
 module Tasker
-  # JSON over HTTP with connections that are kept: one for each thread, or one for its owner.
+  # JSON over HTTP with connections that are kept, one for each thread.
   class Http
     LOST = [SystemCallError, SocketError, IOError, Timeout::Error, Net::ProtocolError, Net::HTTPBadResponse,
             OpenSSL::SSL::SSLError].freeze
@@ -14,12 +14,32 @@ module Tasker
     LONGEST_DELAY = 5.0
     LATER = 5.0 #: seconds after a refusal that an operator has to mend
 
-    attr_reader :url
+    # Yield until the block succeeds; wait after failures that time may cure.
+    #
+    # @param again [Proc] called with a failure: whether to try again
+    def self.persist(again: :temporary?.to_proc)
+      failures = 0
+      begin
+        yield
+      rescue RequestError => e
+        raise unless again.call(e)
+
+        sleep(pause(e, failures += 1))
+        retry
+      end
+    end
+
+    # Return the seconds to wait after a request has failed.
+    def self.pause(error, failures)
+      return LATER unless error.temporary?
+
+      error.retry_after || [FIRST_DELAY * 2**(failures - 1), LONGEST_DELAY].min * rand(0.5..1.0)
+    end
 
     def initialize(url, api_key: nil, timeout: 30)
       @url = URI(url.chomp("/"))
-      @headers = { "Content-Type" => "application/json", "Accept" => "application/json" }
-      @headers["X-API-Key"] = api_key if api_key
+      @headers = { "Content-Type" => "application/json", "Accept" => "application/json", "X-API-Key" => api_key }.compact
+      @options = { use_ssl: @url.scheme == "https", open_timeout: 5, keep_alive_timeout: 60, max_retries: 0 }
       @timeout = timeout
       @key = :"tasker_http_#{object_id}"
     end
@@ -30,8 +50,10 @@ module Tasker
     # @raise [ApiError] the server refused
     # @raise [AnswerLost] the answer did not arrive, or is not JSON
     def request(method, path, body = nil, headers: {}, timeout: nil)
-      connection = self.connection(timeout || @timeout)
-      read(connection.send_request(method, @url.path + path, text_of(body), @headers.merge(headers)))
+      body = JSON.generate(body, max_nesting: 0) unless body.nil? || body.is_a?(String)
+      connection = self.connection
+      connection.read_timeout = timeout || @timeout
+      read(connection.send_request(method, @url.path + path, body, @headers.merge(headers)))
     rescue *LOST => e
       close
       raise AnswerLost, "#{method} #{path}: #{e.class}: #{e.message}"
@@ -43,57 +65,21 @@ module Tasker
       thread.thread_variable_set(@key, nil)
       connection&.finish
     rescue IOError
-      nil # it was not started
-    end
-
-    # Yield until the block succeeds; wait between failures that time may cure.
-    #
-    # @param failed [Proc, nil] called with each failure that is repeated
-    def self.persist(give_up: -> { false }, failed: nil)
-      failures = 0
-      begin
-        yield
-      rescue AnswerLost, ApiError => e
-        raise if !e.temporary? || give_up.call
-
-        failed&.call(e)
-        sleep(pause(e, failures += 1))
-        retry
-      end
-    end
-
-    # Return the seconds to wait after a request has failed.
-    def self.pause(error, failures)
-      return LATER unless error.temporary?
-
-      error.retry_after || [FIRST_DELAY * 2**(failures - 1), LONGEST_DELAY].min * (0.5 + rand / 2)
+      nil # it was closed
     end
 
     private
 
-    def text_of(body)
-      body.nil? || body.is_a?(String) ? body : JSON.generate(body, max_nesting: 0)
-    end
-
-    def connection(timeout)
+    # Return this thread's connection, a new one if it has none.
+    def connection
       thread = Thread.current
-      connection = thread.thread_variable_get(@key)
-      unless connection
-        connection = Net::HTTP.new(@url.host, @url.port)
-        connection.use_ssl = @url.scheme == "https"
-        connection.open_timeout = 5
-        connection.keep_alive_timeout = 60
-        connection.max_retries = 0
-        connection.start
-        thread.thread_variable_set(@key, connection)
-      end
-      connection.read_timeout = timeout
-      connection
+      thread.thread_variable_get(@key) ||
+        Net::HTTP.start(@url.host, @url.port, @options).tap { |opened| thread.thread_variable_set(@key, opened) }
     end
 
     def read(answer)
       status = answer.code.to_i
-      body = parse(answer.body, status)
+      body = parse(answer.body, status) unless status == 204
       return body if status < 400
 
       wait = answer["Retry-After"]
@@ -101,8 +87,6 @@ module Tasker
     end
 
     def parse(text, status)
-      return nil if status == 204
-
       JSON.parse(text || "", max_nesting: false)
     rescue JSON::ParserError
       raise AnswerLost, "the answer is not JSON: #{text.to_s[0, 60].inspect}" if status < 400

@@ -10,32 +10,25 @@ module Tasker
       @url = url
       @logger = logger
       @clock = clock
-      @lock = Mutex.new
-      @since = nil
     end
 
     # Note a request that failed and is tried again.
     def note(error)
-      @lock.synchronize do
-        now = @clock.call
-        @since, @next, @pause = now, now, FIRST_PAUSE unless @since
-        next if now < @next
+      now = @clock.call
+      @since, @next, @pause = now, now, FIRST_PAUSE unless @since
+      return if now < @next
 
-        @next = now + @pause
-        @pause = [@pause * 2, LONGEST_PAUSE].min
-        @logger.warn("tasker: the server #{@url} is unavailable, the worker tries again: #{error.message}")
-      end
+      @next = now + @pause
+      @pause = [@pause * 2, LONGEST_PAUSE].min
+      @logger.warn("tasker: the server #{@url} is unavailable, the worker tries again: #{error.message}")
     end
 
     # Note a request that the server has answered.
     def recovered
-      @lock.synchronize do
-        next unless @since
+      return unless @since
 
-        seconds = (@clock.call - @since).round
-        @since = nil
-        @logger.warn("tasker: the server #{@url} is available again after #{seconds} s")
-      end
+      @logger.warn("tasker: the server #{@url} is available again after #{(@clock.call - @since).round} s")
+      @since = nil
     end
   end
 end

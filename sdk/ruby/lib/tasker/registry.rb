@@ -28,7 +28,11 @@ module Tasker
 
       identity = [self.class.plain(name), Array(versions).sort, Array(namespaces).sort]
       entry = Entry.new(name.to_s, callable, needs, *identity.drop(1), place_of_call)
-      refuse_second(entry, @entries[identity])
+      first = @entries[identity]
+      if first && first.place != entry.place
+        raise ArgumentError, "handler #{name.inspect} is registered at #{first.place} already, with the same versions" \
+                             " and namespaces: give one of them another name, or other versions: or namespaces:"
+      end
       @entries[identity] = entry
     end
 
@@ -60,13 +64,9 @@ module Tasker
     end
 
     # Return whether each handler has namespaces of its own.
-    def bound?
-      @entries.each_value.none? { |entry| entry.namespaces.empty? }
-    end
+    def bound? = @entries.each_value.none? { |entry| entry.namespaces.empty? }
 
-    def empty?
-      @entries.empty?
-    end
+    def empty? = @entries.empty?
 
     # Run a handler and return its result.
     def self.invoke(callable, context)
@@ -85,13 +85,6 @@ module Tasker
     def place_of_call
       location = caller_locations.find { |each| !each.path.start_with?(LIBRARY) }
       "#{location.path}:#{location.lineno}" if location
-    end
-
-    def refuse_second(entry, first)
-      return if first.nil? || first.place == entry.place
-
-      raise ArgumentError, "handler #{entry.name.inspect} is registered at #{first.place} already, with the same" \
-                           " versions and namespaces: give one of them another name, or other versions: or namespaces:"
     end
   end
 

@@ -31,7 +31,7 @@ module Tasker
     # Yield what was not sent yet in batches. A batch is forgotten when the block returns.
     def flush
       @sending.synchronize do
-        until (batch = first).empty?
+        until (batch = next_batch).empty?
           yield batch
           @lock.synchronize { @pending.shift(batch.size) }
         end
@@ -40,7 +40,7 @@ module Tasker
 
     private
 
-    def first
+    def next_batch
       @lock.synchronize do
         append(@progress) if @progress
         @progress = nil
@@ -59,14 +59,8 @@ module Tasker
     end
 
     def record(level, message, source, fields)
-      { "at" => Time.now.utc.iso8601(6), "level" => level, "message" => message.to_s.scrub[0, MESSAGE_CHARACTERS],
-        "source" => source, "fields" => fields.transform_values { |value| json_of(value) } }
-    end
-
-    def json_of(value)
-      Json.dump(value)
-    rescue PermanentError
-      value.inspect
+      { "at" => Time.now.utc.iso8601(6), "level" => level, "message" => Json.show(message.to_s.scrub)[0, MESSAGE_CHARACTERS],
+        "source" => source, "fields" => fields.transform_values { |value| Json.show(value) } }
     end
   end
 
@@ -89,8 +83,8 @@ module Tasker
 
       message, progname = block_given? ? [yield, progname] : [progname, nil] if message.nil?
       fields = message.is_a?(Hash) ? message.transform_keys(&:to_s) : { "message" => message }
-      text = fields.delete("message")
-      @log.add(LEVELS.fetch(severity, "info"), text_of(text), source: progname.to_s, fields: fields)
+      text = text_of(fields.delete("message"))
+      @log.add(LEVELS.fetch(severity, "info"), text, source: progname.to_s, fields: fields)
       @also&.add(severity, message, progname)
       true
     end

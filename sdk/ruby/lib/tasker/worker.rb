@@ -6,17 +6,14 @@ require "socket"
 module Tasker
   # Claims steps from a Tasker server, runs their handlers in threads and settles them.
   #
-  # One thread holds the state. It waits for events: the answers of requests, ends of attempts, ticks of
-  # a clock. After each, it sends the requests that the state asks for, each route in its own thread.
+  # One thread holds the state. It runs the blocks that other threads hand over with `later`: after the
+  # answers of requests, at the ends of attempts, at ticks of a clock. After each, it sends the requests
+  # that the state asks for, those of each route in a thread of their own.
   class Worker
     TICK = 0.05 #: seconds between two looks at the limits of running attempts
-    TICKS_BETWEEN_LOGS = 10
+    LOGS_EVERY = 0.5 #: seconds between two requests with log records of an attempt
     RELEASE_WITHIN = 5 #: seconds for the last settlement
     ROUTES = %w[claim settle renew resume].freeze
-
-    # An outcome that is to be reported.
-    Ended = Struct.new(:ticket, :outcome)
-    private_constant :Ended
 
     # @param url [String] the server's address; default `TASKER_URL`
     # @param api_key [String, nil] default `TASKER_API_KEY`
@@ -28,8 +25,8 @@ module Tasker
     # @param slots [Integer] how many attempts run at once
     # @param grace [Numeric] seconds that running handlers get to end after the first signal to stop
     # @param around [Proc, nil] called with a block that runs an attempt, for Rails' executor
-    def initialize(url: ENV.fetch("TASKER_URL", "http://127.0.0.1:8080"), api_key: ENV["TASKER_API_KEY"],
-                   namespaces: nil, templates: [], slots: 10, grace: 30, registry: Tasker.registry, name: nil, labels: {}, build: "",
+    def initialize(url: Client.default_url, api_key: ENV["TASKER_API_KEY"], namespaces: nil, templates: [], slots: 10,
+                   grace: 30, registry: Tasker.registry, name: nil, labels: {}, build: "",
                    environment: ENV["TASKER_ENVIRONMENT"], logger: Logger.new($stderr), around: nil)
       @http = Http.new(url, api_key: api_key)
       @client = Client.new(url: url, api_key: api_key)
@@ -38,20 +35,16 @@ module Tasker
       @slots = slots
       @grace = grace
       @registry = registry
-      @about = { name: name || "#{Socket.gethostname}:#{Process.pid}", labels: labels, build: build,
-                 environment: environment }.compact
+      @about = { protocol: 1, sdk: "ruby/#{VERSION}", slots: slots, name: name || "#{Socket.gethostname}:#{Process.pid}",
+                 labels: labels, build: build, environment: environment }.compact
       @logger = logger
       @outage = Outage.new(url, logger)
       @around = around || ->(&block) { block.call }
-      @events = Queue.new
+      @blocks = Queue.new # for the thread that holds the state
       @claimed = Queue.new # attempts for the threads that run them
       @logging = Queue.new # attempts whose logs are to be sent
-      @running = {} # attempts by ticket
+      @failures = Hash.new(0) # by route, how often the last requests have failed
       @occupied = 0 # threads that run a handler, also of attempts that are over
-      @ended = []
-      @unanswered = [] # the outcomes of the settlement under way
-      @under_way = {} # by route, how many steps the answer may bring
-      @lost = nil # how many steps lost answers may have brought, until they are resumed
     end
 
     # Serve until SIGTERM or SIGINT, then stop: wait for running handlers for the grace time, or until
@@ -63,7 +56,7 @@ module Tasker
       before = %w[TERM INT].to_h { |signal| [signal, trap(signal) { signals << signal }] }
       start
       signals.pop
-      Thread.new { signals.pop && @events << [:hurry] }
+      Thread.new { signals.pop && later { @deadline = Tasker.now unless @released } }
       stop
     rescue Error => e
       e.set_backtrace([]) # its message says what to do
@@ -84,25 +77,52 @@ module Tasker
 
       register
       @requests = ROUTES.to_h { |route| [route, Queue.new] }
-      @senders = ROUTES.to_h { |route| [route, thread { send_requests(route) }] }
-      @slots.times { thread { run_attempts } }
-      thread { send_logs }
-      thread { tick }
+      @senders = @requests.to_h { |route, queue| [route, consume(queue) { |request| send_request(route, *request) }] }
+      @slots.times { consume(@claimed) { |attempt| run_attempt(attempt) } }
+      consume(@logging) { |attempts| attempts.each(&:send_log) }
+      every(TICK) { enforce_limits }
+      every(LOGS_EVERY) { @logging << @session.running.values if @logging.empty? }
       @serving = thread { serve }
       self
     end
 
     # Stop claiming, wait for running handlers, hand back the rest, and retire.
     def stop
-      @stopping = true
-      @events << [:stop]
+      @deadline ||= Tasker.now + @grace
+      later { close_connection("claim") }
       @serving.join
     end
 
     private
 
+    # -- threads
+
     def thread(&block)
       Thread.new(&block).tap { |thread| thread.abort_on_exception = true }
+    end
+
+    # Start a thread that yields what comes out of a queue, until it is closed.
+    def consume(queue)
+      thread do
+        while (item = queue.pop)
+          yield item
+        end
+      end
+    end
+
+    # Have the thread that holds the state run a block.
+    def later(&block)
+      @blocks << block
+    end
+
+    # Have it run a block again and again.
+    def every(seconds, &block)
+      thread do
+        until @stopped
+          sleep(seconds)
+          later(&block)
+        end
+      end
     end
 
     # -- registering
@@ -113,239 +133,189 @@ module Tasker
       @namespaces = registered.map { |template| template["namespace"] }.uniq if @namespaces.empty?
     end
 
-    def declaration
-      { protocol: 1, sdk: "ruby/#{VERSION}", slots: @slots, namespaces: @namespaces.include?("*") ? "*" : @namespaces,
-        handlers: @registry.declarations, **@about }
-    end
-
     def register
-      @session = Http.persist(give_up: -> { @stopping }, failed: @outage.method(:note)) do
-        Session.register(@http, declaration)
-      end
+      declaration = { **@about, namespaces: @namespaces, handlers: @registry.declarations }
+      @session = Http.persist(again: method(:register_later?)) { Session.new(@http, declaration) }
+      @under_way = {} # by route, how many steps the answer may bring
+      @lost = false # whether an answer was lost that may have brought steps, until they are resumed
       @outage.recovered
       @logger.info("tasker: worker #{@session["worker"]} registered with #{@slots} slots")
-      unserved, refused = @session["unserved"], @session["refused"]
-      @logger.warn("tasker: no template calls #{unserved.join(", ")} yet") if unserved.any?
+      unserved, refused = %w[unserved refused].map { |list| @session[list].join(", ") }
+      @logger.warn("tasker: no template calls #{unserved} yet") unless unserved.empty?
       return if refused.empty?
 
-      where = @namespaces.join(", ")
-      @logger.error("tasker: the API key may not serve these handlers in #{where}: #{refused.join(", ")}")
+      @logger.error("tasker: the API key may not serve these handlers in #{@namespaces.join(", ")}: #{refused}")
+    end
+
+    # Return whether to register again after a failure. A refusal ends the worker only at its start.
+    def register_later?(error)
+      return false if @deadline || !(error.temporary? || @senders)
+
+      report("register", error)
+      true
     end
 
     # Stop what runs, register again, and send once more what has ended: nobody may have taken it over.
     def register_again
-      former, last = @session, @unanswered + @ended
-      @logger.warn("tasker: worker #{former["worker"]} has lost its lease; registering again")
-      @session = @lost = nil
-      @running.each_value(&:cancel)
-      [@running, @ended, @unanswered, @under_way].each(&:clear)
-      @senders.each_value { |sender| @http.close(sender) }
-      sending = thread { settle_last(former, last) if last.any? }
-      begin
-        register
-      rescue ApiError, AnswerLost => e
-        return sending.join if @stopping
-
-        @logger.error("tasker: not registered: #{e.message}")
-        sleep(Http::LATER)
-        retry
-      end
+      lost = @session
+      @logger.warn("tasker: worker #{lost["worker"]} has lost its lease; registering again")
+      @session = nil
+      lost.running.each_value(&:cancel)
+      ROUTES.each { |route| close_connection(route) }
+      settling = thread { settle_last(lost) }
+      register
+    rescue RequestError # the worker stops
+      settling.join
     end
 
-    def settle_last(session, ended)
-      Http.persist(give_up: -> { @stopping }) { session.post("settle", settlement(ended, 0)) }
-    rescue ApiError, AnswerLost => e
+    def settle_last(session)
+      while session.fill_settlement.positive?
+        Http.persist(again: ->(error) { error.temporary? && !@deadline }) { session.post("settle", session.settlement(0)) }
+        session.settled
+      end
+    rescue RequestError => e
       @logger.warn("tasker: outcomes of the lost lease were refused: #{e.message}")
     end
 
-    # -- the thread that holds the state
+    # -- the state, and the requests that it asks for
 
     def serve
       until @stopped || @session.nil?
         send_what_is_due
-        event, *arguments = @events.pop
-        __send__(:"on_#{event}", *arguments)
-        @stopped ||= @deadline && [@running, @ended, @unanswered].all?(&:empty?)
+        @blocks.pop.call
+        @stopped ||= @deadline && @session&.held&.empty?
       end
       [@claimed, @logging, *@requests.values].each(&:close)
       @session&.retire
-    rescue ApiError, AnswerLost => e
+    rescue RequestError => e
       @logger.warn("tasker: worker not retired, its lease expires: #{e.message}")
     end
 
     def send_what_is_due
-      request("renew", 0, held: held, wait_s: @session["renew_s"]) unless @under_way["renew"]
+      renew_s, wait_s = @session["renew_s"], @session["wait_s"]
+      request("renew", { held: @session.held, wait_s: renew_s }, timeout: renew_s + 10) unless @under_way["renew"]
       settle_or_resume unless @under_way["settle"] || @under_way["resume"]
       slots = room
-      request("claim", slots, max: slots, wait_s: @session["wait_s"]) if slots.positive? && !@under_way["claim"]
+      return if slots.zero? || @under_way["claim"]
+
+      request("claim", { max: slots, wait_s: wait_s }, slots: slots, timeout: wait_s + 10)
     end
 
     def settle_or_resume
-      resumes = @lost && !@stopping # when it stops, `retire` hands them back
-      if @unanswered.any?
-        request("settle", 0, settlement(@unanswered, 0))
-      elsif resumes
-        request("resume", 0, held: held) unless @under_way["claim"]
-      elsif @ended.any?
-        @unanswered = @ended.shift(@session["max_outcomes"])
-        slots = room
-        request("settle", slots, settlement(@unanswered, slots))
+      if @session.settling.positive? # the last settlement was not answered
+        settle(slots: 0)
+      elsif @lost && !@deadline # when the worker stops, `retire` hands back what was lost
+        request("resume", { held: @session.held }) unless @under_way["claim"]
+      elsif @session.unsettled.positive?
+        settle(slots: room(@session.fill_settlement))
       end
     end
 
-    def settlement(ended, max)
-      { outcomes: ended.map { |each| { "ticket" => each.ticket, **each.outcome } }, max: max }
+    def settle(slots:)
+      request("settle", @session.settlement(slots), slots: slots)
     end
 
-    def request(route, slots, body)
+    def request(route, body, slots: 0, timeout: nil)
       @under_way[route] = slots
-      @requests[route] << [@session, body]
+      @requests[route] << [@session, body, timeout]
     end
 
-    # Return how many more steps the worker may ask for.
-    def room
-      return 0 if @stopping || @quiet || @lost
+    # Return how many more steps the worker may ask for, when it frees some of its slots. The server
+    # counts the steps of a settlement until it has answered.
+    def room(freed = 0)
+      return 0 if @deadline || @quiet || @lost
 
-      reserved = @under_way.sum do |route, slots|
-        route == "settle" ? [slots, @unanswered.size].max : slots # the server still counts these steps
-      end
-      [@slots - @occupied - @ended.size - reserved, 0].max
+      reserved = @under_way.sum { |route, slots| route == "settle" ? [slots - @session.settling, 0].max : slots }
+      [@slots + freed - @occupied - @session.unsettled - reserved, 0].max
     end
 
-    def held
-      @running.keys + (@unanswered + @ended).map(&:ticket)
-    end
+    # -- what happens
 
-    def on_answer(route, session, answer)
-      return unless session == @session # else it belongs to a lost lease
-
-      slots = @under_way.delete(route)
-      return heed(route, answer) unless answer.is_a?(Error)
-      return register_again if answer.lease_lost?
-
-      if answer.lost? && %w[claim settle].include?(route)
-        @lost = @lost.to_i + slots
-        @http.close(@senders["claim"])
-      end
-      divide_settlement(answer) if route == "settle" && [400, 413, 415, 422].include?(answer.status)
-    end
-
-    # Send half of the outcomes first. If there is only one, its step fails with the server's reason.
-    def divide_settlement(rejection)
-      rest = @unanswered.slice!((@unanswered.size / 2)..)
-      rest = failures_of_rejected(rest, rejection) if @unanswered.empty?
-      @ended.unshift(*rest)
-    end
-
-    def failures_of_rejected(ended, rejection)
-      error = { "type" => "Rejected", "code" => "outcome_rejected", "retryable" => false,
-                "message" => "the server rejected the outcome: #{rejection.message}" }
-      failure = { "outcome" => "failed", "error" => error }
-      ended.reject { |each| each.outcome == failure }.map { |each| Ended.new(each.ticket, failure) }
-    end
-
-    def heed(route, answer)
-      @unanswered = [] if route == "settle"
-      @lost = nil if route == "resume"
-      (answer["problems"] || {}).each_value do |problem|
+    def on_answer(route, answer)
+      @outage.recovered
+      @under_way.delete(route)
+      @session.settled if route == "settle"
+      @lost = false if route == "resume"
+      @quiet = answer["quiet"]
+      answer.fetch("problems", {}).each_value do |problem|
         @logger.error("tasker: outcome replaced: #{problem["code"]}: #{problem["detail"]}")
       end
-      @quiet = answer["quiet"]
-      (answer["cancelled"] || []).each { |ticket| @running.delete(ticket)&.cancel }
-      known = held
-      (answer["steps"] || []).each { |claim| begin_attempt(claim) unless known.include?(claim["ticket"]) }
+      answer.fetch("cancelled", []).each { |ticket| @session.running.delete(ticket)&.cancel }
+      known = @session.held
+      answer.fetch("steps", []).each { |claim| begin_attempt(claim) unless known.include?(claim["ticket"]) }
+    end
+
+    # React to a failed request when it may be repeated.
+    def on_failure(route, error)
+      return register_again if error.lease_lost?
+
+      @under_way.delete(route)
+      if error.lost? && %w[claim settle].include?(route)
+        @lost = true
+        close_connection("claim")
+      end
+      @session.divide_settlement(error.message) if route == "settle" && [400, 413, 415, 422].include?(error.status)
     end
 
     def begin_attempt(claim)
       @occupied += 1
-      @claimed << @running[claim["ticket"]] = Attempt.new(claim, @session, @registry.for_step(claim), @client, @logger)
-    end
-
-    def on_end(attempt, outcome)
-      @occupied -= 1
-      end_attempt(attempt, outcome)
-    end
-
-    def end_attempt(attempt, outcome)
-      return unless @running[attempt.ticket] == attempt
-
-      @running.delete(attempt.ticket)
-      @ended << Ended.new(attempt.ticket, outcome) if outcome
+      attempt = Attempt.new(claim, @session, @registry.for_step(claim), @client, @logger)
+      @claimed << @session.running[attempt.ticket] = attempt
     end
 
     # End an attempt whose handler still runs.
     def give_up(attempt, outcome)
       attempt.cancel
-      end_attempt(attempt, outcome)
+      @session.end_attempt(attempt, outcome)
     end
 
-    def on_tick(number)
-      @running.values.each { |attempt| (outcome = attempt.overdue) && give_up(attempt, outcome) }
-      @logging << @running.values if (number % TICKS_BETWEEN_LOGS).zero? && @logging.empty?
+    # Give up attempts that take too long; all of them when the grace time is over.
+    def enforce_limits
+      @session.running.values.each do |attempt|
+        outcome = attempt.overdue
+        give_up(attempt, outcome) if outcome
+      end
       return unless @deadline && Tasker.now >= @deadline
 
       @stopped = @released
       @released = true
       @deadline = Tasker.now + RELEASE_WITHIN
-      @running.values.each { |attempt| give_up(attempt, { "outcome" => "released" }) }
+      @session.running.values.each { |attempt| give_up(attempt, { "outcome" => "released" }) }
     end
 
-    def on_stop
-      @deadline = Tasker.now + @grace
-      @http.close(@senders["claim"])
-    end
-
-    def on_hurry
-      @deadline = Tasker.now unless @released
+    def report(route, error)
+      if error.temporary?
+        @outage.note(error) unless @deadline # a worker that stops closes connections itself
+      else
+        @outage.recovered
+        @logger.warn("tasker: the server refused to #{route}: #{error.message}") unless error.lease_lost?
+      end
     end
 
     # -- the other threads
 
-    def tick
-      (1..).each do |number|
-        sleep(TICK)
-        break if @stopped
+    def send_request(route, session, body, timeout)
+      answer = session.post(route, body, timeout: timeout)
+      @failures.delete(route)
+      later { on_answer(route, answer) if session == @session } # else it belongs to a lost lease
+    rescue RequestError => e
+      later { report(route, e) if session == @session }
+      sleep(Http.pause(e, @failures[route] += 1)) unless e.lease_lost? || session != @session
+      later { on_failure(route, e) if session == @session }
+    end
 
-        @events << [:tick, number]
+    def run_attempt(attempt)
+      outcome = nil
+      @around.call { outcome = attempt.run }
+      later do
+        @occupied -= 1
+        attempt.session.end_attempt(attempt, outcome)
       end
     end
 
-    # Send requests of a route one by one. A failure is told when the request may be repeated.
-    def send_requests(route)
-      failures = 0
-      while (session, body = @requests[route].pop)
-        answer = begin
-          session.post(route, body)
-        rescue ApiError, AnswerLost => e
-          e
-        end
-        failures = answer.is_a?(Error) ? failures + 1 : 0
-        wait_after(route, answer, failures) if session == @session && !@stopped
-        @events << [:answer, route, session, answer]
-      end
-    end
-
-    def wait_after(route, answer, failures)
-      failed = answer.is_a?(Error)
-      failed && answer.temporary? ? @stopping || @outage.note(answer) : @outage.recovered
-      return if !failed || answer.lease_lost?
-
-      @logger.warn("tasker: the server refused to #{route}: #{answer.message}") unless answer.temporary?
-      sleep(Http.pause(answer, failures))
-    end
-
-    def run_attempts
-      while (attempt = @claimed.pop)
-        outcome = nil
-        @around.call { outcome = attempt.run }
-        @events << [:end, attempt, outcome]
-      end
-    end
-
-    def send_logs
-      while (attempts = @logging.pop)
-        attempts.each { |attempt| attempt.send_log unless attempt.cancelled? }
-      end
+    # Make the request of a route fail that is under way.
+    def close_connection(route)
+      @http.close(@senders[route])
     end
   end
 end

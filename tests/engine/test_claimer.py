@@ -154,7 +154,7 @@ async def test_claims_after_the_stop_are_released_even_if_their_task_is_cached(
     async with assembled(memory, [{"only": lambda: 1}], [FLOW]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
         claims = await claimed(pieces, memory)
-        await pieces.cache.fetch_tasks(claims)
+        await pieces.cache.fetch_claimed_tasks(claims)
         pieces.claimer.close()
 
         pieces.claimer.accept_claims(claims)
@@ -203,7 +203,7 @@ async def test_after_a_database_crash_void_claims_stop_and_undone_steps_run_agai
             await LocalClient(memory).create_task("n.flow", idempotency_key=key) for key in "ab"
         ]
         claims = {claim.task_id: claim for claim in await claimed(pieces, memory, 2)}
-        await pieces.cache.fetch_tasks([claims[void.id]])
+        await pieces.cache.fetch_claimed_tasks([claims[void.id]])
         pieces.claimer.accept_claims([claims[void.id]])
         await LocalClient(memory).cancel(void.id)
         pieces.background.start_loop("claim", pieces.claimer.run())

@@ -216,7 +216,7 @@ async def test_a_large_settlement_begins_during_another(
         second.set()
         third = await store.gates.get()
         third.set()
-        await eventually(lambda: len(pieces.settler.unsettled_keys()) == 2)
+        await eventually(lambda: len(pieces.settler.unsettled_attempt_keys()) == 2)
 
         assert store.gates.empty()
 
@@ -226,7 +226,7 @@ async def test_a_large_settlement_begins_during_another(
         await pieces.settler.drain()
 
         assert [] == await memory.list_held_claims(pieces.lease.id)
-        assert not pieces.settler.unsettled_keys()
+        assert not pieces.settler.unsettled_attempt_keys()
 
 
 async def test_claims_are_compared_with_the_store_while_no_settlement_is_in_progress(
@@ -243,9 +243,11 @@ async def test_claims_are_compared_with_the_store_while_no_settlement_is_in_prog
         compared: list[bool] = []
 
         async def compare() -> None:
-            async with pieces.settler.paused():
+            async with pieces.settler.pause_settlements():
                 pieces.claimer.accept_claims(claims[1:])
-                await eventually(lambda: {claims[1].attempt_key} <= pieces.settler.unsettled_keys())
+                await eventually(
+                    lambda: {claims[1].attempt_key} <= pieces.settler.unsettled_attempt_keys()
+                )
                 compared.append(store.gates.empty())
 
         comparison = asyncio.create_task(compare())

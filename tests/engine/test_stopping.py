@@ -162,7 +162,7 @@ async def test_a_slot_is_not_free_while_a_timed_out_handler_runs(memory: Store) 
         await LocalClient(memory).create_task("n.flow")
         claimed = await memory.claim(pieces.lease.id, 1)
         pieces.claimer.accept_claims(claimed.claims)
-        await eventually(pieces.settler.unsettled_keys)  # its outcome is decided
+        await eventually(pieces.settler.unsettled_attempt_keys)  # its outcome is decided
 
         assert (1, 0) == (pieces.slots.taken, pieces.slots.free_count)
 

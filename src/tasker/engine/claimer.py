@@ -119,9 +119,9 @@ class Claimer:
         """Compare the claims with the store's if there were this many such settlements."""
         if relaxed_settlements > self._verified:
             self._verified = relaxed_settlements
-            self.request_claim_check()
+            self.request_claim_verification()
 
-    def request_claim_check(self) -> None:
+    def request_claim_verification(self) -> None:
         """Compare the claims with the store's."""
         self._uncertain = True
         self.wake()
@@ -187,7 +187,7 @@ class Claimer:
         self._slots.reserve_exactly(limit)
         try:
             if self._lease.serves_gated:
-                claims, next_due = await self._claim_with_and_without_limits(worker, limit)
+                claims, next_due = await self._claim_limited_and_unlimited_steps(worker, limit)
             else:
                 claims, next_due = await self._store.claim(worker, limit)
         finally:
@@ -203,7 +203,7 @@ class Claimer:
             return 0
         return self._seconds_until_next_claim(next_due)
 
-    async def _claim_with_and_without_limits(self, worker: WorkerId, limit: int) -> ClaimResult:
+    async def _claim_limited_and_unlimited_steps(self, worker: WorkerId, limit: int) -> ClaimResult:
         """Claim steps without limits and steps under limits, alternating which come first."""
         calls = [self._store.claim, self._store.claim_limited_steps]
         if self._gated_first:
@@ -246,9 +246,11 @@ class Claimer:
 
         A caller may stop waiting; returned claims still run.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._create_task_and_claim(new, roots)))
+        return await asyncio.shield(
+            asyncio.ensure_future(self._create_and_accept_claims(new, roots))
+        )
 
-    async def _create_task_and_claim(self, new: NewTask, roots: int) -> CreateTasksResult:
+    async def _create_and_accept_claims(self, new: NewTask, roots: int) -> CreateTasksResult:
         self._creating.add(new.id)
         try:
             with self._slots.reserve_up_to(roots if self._lease.holds else 0) as reserved:
@@ -261,7 +263,7 @@ class Claimer:
                 await self._cache.add_created_task(_build_task_input(new))
                 self.accept_claims(created.claims)
         except BaseException:
-            self.request_claim_check()
+            self.request_claim_verification()
             raise
         finally:
             self._creating.discard(new.id)
@@ -279,7 +281,7 @@ class Claimer:
         Claims that the store does not list are void: after a crash of the database server, settled
         steps may be in progress again, and the steps that they freed are not claimed.
         """
-        async with self._settler.paused():
+        async with self._settler.pause_settlements():
             known, creating = self._held_attempt_keys(), set(self._creating)
             mine, fetching = self._executor.held_claims(), set(self._fetching)
             self._uncertain = False  # before the look: replies may be lost during it
@@ -301,7 +303,11 @@ class Claimer:
             self.accept_claims(recovered)
 
     def _held_attempt_keys(self) -> set[AttemptKey]:
-        return {*self._executor.attempt_keys(), *self._settler.unsettled_keys(), *self._fetching}
+        return {
+            *self._executor.attempt_keys(),
+            *self._settler.unsettled_attempt_keys(),
+            *self._fetching,
+        }
 
     # ---------------------------------------------------------------- accepting
 
@@ -323,22 +329,24 @@ class Claimer:
         if unknown:
             self._slots.reserve_exactly(len(unknown))
             self._fetching.update(claim.attempt_key for claim in unknown)
-            self._background.start_operation(self._fetch_inputs(unknown))
-        self._schedule_late_release()
+            self._background.start_operation(self._fetch_inputs_and_start(unknown))
+        self._schedule_overdue_release()
 
-    def _schedule_late_release(self) -> None:
+    def _schedule_overdue_release(self) -> None:
         if self._executor.waiting_count and self._overdue is None:
-            self._overdue = self._loop.call_later(_PATIENCE, self._release_late, self._slots.begun)
+            self._overdue = self._loop.call_later(
+                _PATIENCE, self._release_overdue_claims, self._slots.begun
+            )
 
-    def _release_late(self, begun: int) -> None:
+    def _release_overdue_claims(self, begun: int) -> None:
         """Release claims that would wait long for a slot because attempts have become slower."""
         self._overdue = None
         pace = self._slots.begun - begun  # as many began within _PATIENCE
         if withdrawn := self._executor.withdraw_waiting_claims(pace):
             self._background.start_operation(self._release_claims(withdrawn))
-        self._schedule_late_release()
+        self._schedule_overdue_release()
 
-    async def _fetch_inputs(self, claims: Sequence[Claim]) -> None:
+    async def _fetch_inputs_and_start(self, claims: Sequence[Claim]) -> None:
         try:
             tasks = await self._fetch_readable_inputs(claims)
         finally:
@@ -353,14 +361,14 @@ class Claimer:
             fetched = tasks.get(claim.attempt_key)
             if fetched is not None and claim.attempt_key in valid:  # None: pruned meanwhile
                 self._executor.start_attempt(claim, fetched.task, queue_paused=fetched.queue_paused)
-        self._schedule_late_release()
+        self._schedule_overdue_release()
 
     async def _fetch_readable_inputs(
         self, claims: Sequence[Claim]
     ) -> Mapping[AttemptKey, FetchedInputs]:
         while True:
             try:
-                tasks = await self._cache.fetch_tasks(claims)
+                tasks = await self._cache.fetch_claimed_tasks(claims)
                 instances = await self._cache.fetch_instance_tasks(claims, tasks)
                 known = {
                     claim.attempt_key: instances.get(claim.attempt_key, tasks[claim.task_id])
@@ -406,7 +414,7 @@ class Claimer:
         except StoreUnavailable as error:
             facts = {"attempts": len(outcomes), "error": str(error)}
             log.warning("claims_not_released", extra=facts)
-            self.request_claim_check()
+            self.request_claim_verification()
 
 
 def _handler_queue(key: AttemptKey, task: CachedTask) -> PauseTarget | None:

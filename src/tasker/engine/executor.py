@@ -88,9 +88,9 @@ class Executor:
         self._settler = settler
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
-        self._in_loop = EventLoopRunner(self._end_attempt, around)
-        self._in_threads = ThreadRunner(settings.slots, self._end_attempt, around)
-        self._in_processes = ProcessRunner(settings, self._end_attempt)
+        self._in_loop = EventLoopRunner(self._check_and_finish_attempt, around)
+        self._in_threads = ThreadRunner(settings.slots, self._check_and_finish_attempt, around)
+        self._in_processes = ProcessRunner(settings, self._check_and_finish_attempt)
         self._rng = Random()
 
     # -------------------------------------------------------------------- starts
@@ -159,7 +159,7 @@ class Executor:
         ):
             return
         if isinstance(plan, Misuse):
-            self._end_attempt(running, None, plan)
+            self._check_and_finish_attempt(running, None, plan)
             return
         running.plan = plan
         timeout = spec.timeout or self._settings.attempt_timeout
@@ -201,7 +201,7 @@ class Executor:
 
     # ---------------------------------------------------------------------- ends
 
-    def _end_attempt(
+    def _check_and_finish_attempt(
         self, running: RunningAttempt, value: Any, error: BaseException | None
     ) -> None:
         """Check the result of an attempt that was not interrupted, then settle it."""
@@ -243,7 +243,7 @@ class Executor:
         """Decide the outcome of an attempt unless it is already decided, and free its slot."""
         if not running.over:
             if parked := _find_wait_request(error):
-                self._park_step(running, parked)
+                self._end_parked_attempt(running, parked)
             elif error is None:
                 self._pass_to_settler(running, self._success_outcome(running, text))
             else:
@@ -272,7 +272,7 @@ class Executor:
         if self._waiting:
             self._start_waiting_attempts()
 
-    def _park_step(self, running: RunningAttempt, parked: StepParked) -> None:
+    def _end_parked_attempt(self, running: RunningAttempt, parked: StepParked) -> None:
         """End an attempt whose step waits."""
         if isinstance(parked, StepReleased):
             self._pass_to_settler(running, released_outcome(running.claim))
@@ -374,7 +374,7 @@ class Executor:
     def revoke_claims(self, claims: Sequence[Claim]) -> None:
         """Stop attempts that this worker lost; they are not settled."""
         if self._waiting:
-            self._drop_waiting_claims({claim.attempt_key for claim in claims})
+            self._drop_revoked_claims({claim.attempt_key for claim in claims})
         for claim in claims:
             running = self.running.get(claim.attempt_key)
             if running is None or running.over:
@@ -384,7 +384,7 @@ class Executor:
             self._reporter.report_stopped_attempt(running, ran_for)
             self._interrupt_attempt(running, StopReason.REVOKED)
 
-    def _drop_waiting_claims(self, keys: set[AttemptKey]) -> None:
+    def _drop_revoked_claims(self, keys: set[AttemptKey]) -> None:
         """Drop claims that wait for a slot."""
         kept = [entry for entry in self._waiting if entry[0].attempt_key not in keys]
         self._slots.waiting -= len(self._waiting) - len(kept)

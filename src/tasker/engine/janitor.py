@@ -319,7 +319,7 @@ class Janitor:
                 and compiled.fails_fast
             ):
                 claim = Claim(outcome.task_id, outcome.no, outcome.attempt, 0)
-                tasks = await self._cache.fetch_tasks([claim])
+                tasks = await self._cache.fetch_claimed_tasks([claim])
                 views = await self._cache.fetch_instance_tasks([claim], tasks)
                 for view in views.values():
                     if view.instance is not None:

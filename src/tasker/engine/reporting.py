@@ -82,7 +82,7 @@ class Reporter:
         if self._figures is not None:
             self._figures.count_settlement(batch, refused)
         if self._logs is not None and self._logs.held:
-            self._logs.keep_failed_records(batch, refused)
+            self._logs.keep_records_of_failures(batch, refused)
         if not (self.observers or refused or log.isEnabledFor(logging.WARNING)):
             return
         for index, finished in enumerate(batch):

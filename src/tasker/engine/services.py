@@ -71,7 +71,7 @@ class HandlerServices:
 
     def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         if self._logs is not None:
-            self._logs.add_printed(attempt, stream, text)
+            self._logs.add_printed_text(attempt, stream, text)
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         return asyncio.run_coroutine_threadsafe(self._save_checkpoint(attempt, value), self._loop)

@@ -61,7 +61,7 @@ class FreedStepConsumer(Protocol):
         """Claim again: limits may let more steps through."""
         ...
 
-    def request_claim_check(self) -> None:
+    def request_claim_verification(self) -> None:
         """Compare the claims with the store's."""
         ...
 
@@ -132,14 +132,14 @@ class Settler:
 
     async def run(self) -> None:
         """Settle until cancelled."""
-        loops = [asyncio.ensure_future(self._settle_batches(n)) for n in range(SETTLEMENTS)]
+        loops = [asyncio.ensure_future(self._run_settlement_loop(n)) for n in range(SETTLEMENTS)]
         try:
             await asyncio.gather(*loops)
         finally:
             for loop in loops:
                 loop.cancel()
 
-    async def _settle_batches(self, number: int) -> None:
+    async def _run_settlement_loop(self, number: int) -> None:
         """Settle batches until cancelled, beside the other loops."""
         while True:
             while not self._pending or (self._batches and len(self._pending) < self._large):
@@ -171,14 +171,14 @@ class Settler:
         """Number of outcomes that wait for a settlement."""
         return len(self._pending)
 
-    def unsettled_keys(self) -> set[AttemptKey]:
+    def unsettled_attempt_keys(self) -> set[AttemptKey]:
         """Return the attempts that ended here but are perhaps not settled yet."""
         lists = (*self._batches.values(), self._pending)
         unsettled = (finished.outcome.attempt_key for finished in chain(*lists))
         return {*unsettled, *self._parking}
 
     @asynccontextmanager
-    async def paused(self) -> AsyncIterator[None]:
+    async def pause_settlements(self) -> AsyncIterator[None]:
         """Wait until no settlement is under way; none begins before the exit."""
         async with AsyncExitStack() as turns:
             for _ in range(SETTLEMENTS):
@@ -215,7 +215,7 @@ class Settler:
                     return
             except StoreUnavailable:
                 await self._claimer.recover_from_lost_reply()
-                batch = await self._find_unconfirmed(batch)
+                batch = await self._find_unstored_outcomes(batch)
             except StoreError as error:
                 await self._isolate_invalid_outcome(batch, error)
                 return
@@ -237,7 +237,7 @@ class Settler:
             self._reporter.report_ended_tasks(settled.ended, tasks)
         self._claimer.accept_claims(settled.claims)
 
-    async def _find_unconfirmed(self, batch: list[FinishedAttempt]) -> list[FinishedAttempt]:
+    async def _find_unstored_outcomes(self, batch: list[FinishedAttempt]) -> list[FinishedAttempt]:
         """After a lost reply, return the outcomes that the store does not have.
 
         A step that is no longer in progress was settled by the call whose reply was lost, or
@@ -253,7 +253,7 @@ class Settler:
             except StoreUnavailable:
                 await self._claimer.recover_from_lost_reply()
             else:
-                self._claimer.request_claim_check()  # a remote worker's poll ended with the look
+                self._claimer.request_claim_verification()  # listing ends a remote poll
                 for finished in batch:
                     if finished.outcome.attempt_key not in held:
                         self._reporter.report_unconfirmed_attempt(finished)
@@ -282,9 +282,11 @@ class Settler:
     def add_instance_failure(self, finished: FinishedAttempt, instance: InstanceInput) -> None:
         """Accept the failure of an instance; first cancel the others if the step declares it."""
         self._parking.add(finished.running.key)
-        self._background.start_operation(self._fail_instance(finished, instance))
+        self._background.start_operation(self._settle_instance_failure(finished, instance))
 
-    async def _fail_instance(self, finished: FinishedAttempt, instance: InstanceInput) -> None:
+    async def _settle_instance_failure(
+        self, finished: FinishedAttempt, instance: InstanceInput
+    ) -> None:
         running, cancelled = finished.running, False
         try:
             while not cancelled:
@@ -301,9 +303,9 @@ class Settler:
     def settle_external_failure(self, finished: FinishedAttempt) -> None:
         """Settle the final failure of an external step, unless a completion came first."""
         self._parking.add(finished.running.key)
-        self._background.start_operation(self._settle_external_failure(finished))
+        self._background.start_operation(self._settle_unless_completed(finished))
 
-    async def _settle_external_failure(self, finished: FinishedAttempt) -> None:
+    async def _settle_unless_completed(self, finished: FinishedAttempt) -> None:
         running = finished.running
         try:
             while True:
@@ -313,7 +315,7 @@ class Settler:
                     break
                 except StoreUnavailable:
                     await self._claimer.recover_from_lost_reply()
-                    if not await self._find_unconfirmed([finished]):
+                    if not await self._find_unstored_outcomes([finished]):
                         return
             if settled is None:  # the next attempt uses the completion
                 self.add_outcome(
@@ -331,9 +333,9 @@ class Settler:
     def park_step(self, running: RunningAttempt, parked: StepParked) -> None:
         """Let an attempt's step wait."""
         self._parking.add(running.key)
-        self._background.start_operation(self._park_step(running, parked))
+        self._background.start_operation(self._park_and_report(running, parked))
 
-    async def _park_step(self, running: RunningAttempt, parked: StepParked) -> None:
+    async def _park_and_report(self, running: RunningAttempt, parked: StepParked) -> None:
         try:
             held = await self._park_with_retries(running.claim, parked)
         except WaitCycle as error:

@@ -94,7 +94,7 @@ class StepLogs:
                 attempt.get_log().progress = (message, moment, text)
                 self._mark_unfinished(attempt)
             else:
-                self._add_record(attempt, level, source, message, moment, text)
+                self._keep_or_hold_record(attempt, level, source, message, moment, text)
 
     def _mark_unfinished(self, attempt: LiveAttempt) -> None:
         """Keep the last line or report of an attempt with the next records, or when it ends."""
@@ -103,7 +103,7 @@ class StepLogs:
             self.held[attempt] = None
         self._wake_writer()
 
-    def _add_record(
+    def _keep_or_hold_record(
         self, attempt: LiveAttempt, level: int, source: str, message: str, at: float, fields: Any
     ) -> None:
         own = attempt.get_log()
@@ -131,7 +131,7 @@ class StepLogs:
             self.held[attempt] = None
             self._limit_held_records(1)
         else:
-            self._append_record(record)
+            self._queue_record(record)
 
     def _limit_held_records(self, more: int) -> None:
         """Count held records; if there are too many, drop those of the oldest attempts."""
@@ -142,7 +142,7 @@ class StepLogs:
             self._held_records -= len(oldest.held)
             oldest.held.clear()
 
-    def _append_record(self, record: NewLogRecord) -> None:
+    def _queue_record(self, record: NewLogRecord) -> None:
         if len(self._pending) >= MOST_PENDING:
             self._dropped += 1
             return
@@ -154,7 +154,7 @@ class StepLogs:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def add_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def add_printed_text(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         """Keep the lines that an attempt printed; an unfinished line is kept when it ends."""
         if self.is_disabled or attempt.get_log().emitting:
             return
@@ -165,7 +165,7 @@ class StepLogs:
         for line in lines:
             self.add_record(attempt, logging.INFO, stream, line, {})
 
-    def keep_failed_records(
+    def keep_records_of_failures(
         self, batch: Sequence[FinishedAttempt], refused: Collection[int]
     ) -> None:
         """Keep the records of attempts that failed and drop those of others."""
@@ -200,7 +200,7 @@ class StepLogs:
             own.is_released = failed
             if failed:
                 for record in own.held:
-                    self._append_record(record)
+                    self._queue_record(record)
             own.held.clear()
 
     async def run(self) -> None:
@@ -250,7 +250,7 @@ class StepLogs:
             for attempt in attempts:
                 if (report := attempt.get_log().progress) is not None:
                     attempt.get_log().progress = None
-                    self._add_record(attempt, logging.INFO, PROGRESS, *report)
+                    self._keep_or_hold_record(attempt, logging.INFO, PROGRESS, *report)
         for attempt, stream, line in rests:
             self.add_record(attempt, logging.INFO, stream, line, {})
 

@@ -268,12 +268,12 @@ class TaskCache:
         self._evict_oldest()
         return task
 
-    async def fetch_tasks(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
+    async def fetch_claimed_tasks(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
         """Return the tasks of claims, after reading what is missing in at most two statements.
 
         Tasks that the store does not have are omitted.
         """
-        tasks = await self._fetch_missing_tasks({claim.task_id for claim in claims})
+        tasks = await self._find_or_load_tasks({claim.task_id for claim in claims})
         missing: dict[TaskId, int] = {}
         for claim in claims:
             task = tasks.get(claim.task_id)
@@ -303,7 +303,7 @@ class TaskCache:
 
         Args:
             claims: Claims of any steps.
-            tasks: The tasks that `fetch` returned for them.
+            tasks: The tasks that `fetch_claimed_tasks` returned for them.
         """
         made = [
             claim
@@ -347,21 +347,21 @@ class TaskCache:
         self._evict_oldest()
         return views
 
-    async def _fetch_missing_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
+    async def _find_or_load_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
         tasks = {task_id: task for task_id in ids if (task := self._find_task(task_id))}
         unknown = sorted(ids - tasks.keys())
         if unknown:
-            for given in await self._load_tasks(unknown):
+            for given in await self._load_task_inputs(unknown):
                 compiled = await self.load_template(given.template_id)
-                tasks[given.task_id] = self._add_task(given, compiled)
+                tasks[given.task_id] = self._get_or_add_task(given, compiled)
         return tasks
 
-    async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
+    async def _load_task_inputs(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
         return await self._store.load_task_inputs(ids)
 
     async def load_tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
         """Return the tasks that are cached or stored."""
-        tasks = await self._fetch_missing_tasks(set(ids))
+        tasks = await self._find_or_load_tasks(set(ids))
         self._evict_oldest()
         return tasks
 
@@ -380,7 +380,7 @@ class TaskCache:
 
     async def add_created_task(self, task: TaskInput) -> None:
         """Store the input of a task that was created in this process."""
-        self._add_task(task, await self.load_template(task.template_id))
+        self._get_or_add_task(task, await self.load_template(task.template_id))
         self._evict_oldest()
 
     def add_result(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
@@ -409,7 +409,7 @@ class TaskCache:
         self._removed.clear()
         self._size = 0
 
-    def _add_task(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
+    def _get_or_add_task(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
         kept = self._tasks.get(task.task_id)
         if kept is None:
             kept = CachedTask(task, compiled)

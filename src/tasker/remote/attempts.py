@@ -77,7 +77,7 @@ class AttemptService:
         }
 
     async def record_once(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
-        """Record a durable call: see `record_once_result`."""
+        """Record a durable call of the kind `once`: see `waits.record_once_result`."""
         await record_once_result(
             await self._finder.find_running_step(worker, body), body, self._services()
         )
@@ -85,7 +85,7 @@ class AttemptService:
     async def record_durable_call(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
-        """Record a `once`, `sleep` or `run_task` call: see `record_durable_call`."""
+        """Record a `once`, `sleep` or `run_task` call: see `waits.record_durable_call`."""
         step = await self._finder.find_running_step(worker, body)
         return {"remaining_s": await record_durable_call(step, body, self._services())}
 
@@ -178,7 +178,7 @@ class AttemptService:
         await self._append_log_records(worker, body, [line])
 
     async def append_logs(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
-        """Store log records of an attempt. Raises as `progress`."""
+        """Store log records of an attempt. Raises as `log_progress`."""
         await self._append_log_records(
             worker, body, fields.read_list(body, "lines", dict, most=LOG_RECORDS)
         )

@@ -142,7 +142,7 @@ class _PollGroup:
         self._new[poll] = None
         if not self._is_claiming:
             self._is_claiming = True
-            self._polls.run_in_background(self._claim_until_no_polls())
+            self._polls.run_in_background(self._run_claim_loop())
         elif self._resting is not None:
             self._resting.cancel()
 
@@ -158,11 +158,11 @@ class _PollGroup:
             if poll.worker is worker and not poll.claims.done():
                 poll.claims.set_result(())
 
-    async def _claim_until_no_polls(self) -> None:
+    async def _run_claim_loop(self) -> None:
         """Claim until no poll is left."""
         try:
             while self._new or self._waiting:
-                heard, next_due = self._polls.work.heard, await self._claim_for_new_polls()
+                heard, next_due = self._polls.work.heard, await self._serve_new_polls()
                 if self._waiting:
                     pause = _LONGEST_PAUSE if next_due is None else min(next_due, _LONGEST_PAUSE)
                     await self._wait_for_steps(heard, max(pause, 0.001))
@@ -183,7 +183,7 @@ class _PollGroup:
     def _requeue_waiting_polls(self) -> None:
         self._new, self._waiting = {**self._waiting, **self._new}, {}
 
-    async def _claim_for_new_polls(self) -> float | None:
+    async def _serve_new_polls(self) -> float | None:
         """Claim for new polls; return the seconds until the next step is due, None if unknown."""
         next_due = None
         while self._new:
@@ -193,7 +193,7 @@ class _PollGroup:
             workers = [poll.worker for poll in group]
             ended = _mark_claim_begun(workers)
             try:
-                claimed, next_due = await self._claim_for_polls(group)
+                claimed, next_due = await self._claim_in_store(group)
             except Exception as error:  # delivered to those who wait
                 for poll in group:
                     if not poll.claims.done():
@@ -248,7 +248,7 @@ class _PollGroup:
         if poll in self._waiting and not poll.claims.done():
             poll.claims.set_result(())
 
-    async def _claim_for_polls(self, group: Sequence[_LongPoll]) -> GroupClaimResult:
+    async def _claim_in_store(self, group: Sequence[_LongPoll]) -> GroupClaimResult:
         """Claim for polls, alternating whether steps with or without limits come first."""
         store, find_new = self._polls.store, self._polls.queues.serve_new_queues
         for poll in group:

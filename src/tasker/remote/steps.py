@@ -101,7 +101,7 @@ class StepFinder:
             return known
         fetched: dict[Any, CachedTask] = {}
         try:
-            tasks = await cache.fetch_tasks(missing)
+            tasks = await cache.fetch_claimed_tasks(missing)
             instances = await cache.fetch_instance_tasks(missing, tasks)
         except StoreError:
             raise

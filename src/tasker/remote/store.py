@@ -114,9 +114,6 @@ class RemoteStore:
         self.handlers = Handlers.collect()
         """The handlers to register."""
 
-        self.namespaces: Sequence[str] = ()
-        """The namespaces of a handler that is bound to all namespaces."""
-
         self.environment: str | None = None
         headers = {"Content-Type": "application/json"}
         if api_key is not None:
@@ -150,7 +147,7 @@ class RemoteStore:
         self._quiet = False
         self._is_lost = False  #: whether a claim was refused since the lease was lost
         self._renewal = 0.0  #: longest wait of a renewal, in seconds
-        self._turns = _Turns(1)  #: of settlements
+        self._turns = _SettlementTurns(1)  #: of settlements
 
     async def __aenter__(self) -> Self:
         return self
@@ -248,7 +245,7 @@ class RemoteStore:
         await self._stop_polling()
         self._worker = WorkerId(int(answer["worker"]))
         self.limit_claims_ahead(int(answer.get("claim_ahead", 0)))
-        self._turns = _Turns(int(answer.get("settlements", 1)))
+        self._turns = _SettlementTurns(int(answer.get("settlements", 1)))
         self._renewal = float(answer["renew_s"])
         self._revoked, self._renewed, self._is_lost = set(), False, False
         unserved = find_uncalled_handlers(self.handlers, answer["unserved"])
@@ -352,9 +349,9 @@ class RemoteStore:
     async def list_held_claims(self, worker: WorkerId) -> list[Claim]:
         await self._stop_polling()
         async with self._turns.all():
-            return await self._resume(worker)
+            return await self._resync_claims(worker)
 
-    async def _resume(self, worker: WorkerId) -> list[Claim]:
+    async def _resync_claims(self, worker: WorkerId) -> list[Claim]:
         known = {step.ticket: step for step in self._steps.values() if step.worker == worker}
         try:
             answer = await self._send_request(
@@ -644,7 +641,7 @@ class RemoteStore:
         return [None if each is None else to_json_text(each) for each in answer["results"]]
 
 
-class _Turns:
+class _SettlementTurns:
     """Lets up to `most` settlements run at once, or one other call that must run alone.
 
     Args:

@@ -81,15 +81,15 @@ class ServedTaskCache(TaskCache):
         self._wanted: set[TaskId] = set()  #: for the next call of the store
         self._loading: asyncio.Task[Mapping[TaskId, TaskInput]] | None = None
 
-    async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
+    async def _load_task_inputs(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
         """Read tasks, together with tasks that other workers' claims need at the same time."""
         if self._loading is None:
-            self._loading = asyncio.create_task(self._load_wanted_tasks(), name="tasker-tasks")
+            self._loading = asyncio.create_task(self._load_wanted_inputs(), name="tasker-tasks")
         self._wanted.update(ids)
         loaded = await asyncio.shield(self._loading)
         return [loaded[task_id] for task_id in ids if task_id in loaded]
 
-    async def _load_wanted_tasks(self) -> Mapping[TaskId, TaskInput]:
+    async def _load_wanted_inputs(self) -> Mapping[TaskId, TaskInput]:
         wanted, self._wanted, self._loading = sorted(self._wanted), set(), None
         return {task.task_id: task for task in await self._store.load_task_inputs(wanted)}
 

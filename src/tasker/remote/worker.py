@@ -161,23 +161,27 @@ class RemoteWorkerTaskCache(TaskCache):
         compiled = self._templates.get(TemplateId(step.body["template_id"]))
         return None if compiled is None else build_task(step, compiled)
 
-    async def fetch_tasks(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
-        return {task.input.task_id: task for task in (await self._build_tasks(claims)).values()}
+    async def fetch_claimed_tasks(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
+        return {
+            task.input.task_id: task for task in (await self._build_claimed_tasks(claims)).values()
+        }
 
     async def fetch_instance_tasks(
         self, claims: Sequence[Claim], tasks: Mapping[TaskId, CachedTask]
     ) -> dict[AttemptKey, CachedTask]:
-        return await self._build_tasks(claims)  # each claim has its own
+        return await self._build_claimed_tasks(claims)  # each claim has its own
 
-    async def _build_tasks(self, claims: Sequence[Claim]) -> dict[AttemptKey, CachedTask]:
+    async def _build_claimed_tasks(self, claims: Sequence[Claim]) -> dict[AttemptKey, CachedTask]:
         tasks = {}
         for claim in claims:
             if (step := self._remote.find_claimed_step(claim.attempt_key)) is not None:
                 step = await self._remote.load_payload(step)
-                tasks[claim.attempt_key] = build_task(step, await self._compiled_template(step))
+                tasks[claim.attempt_key] = build_task(
+                    step, await self._load_compiled_template(step)
+                )
         return tasks
 
-    async def _compiled_template(self, step: RemoteStep) -> CompiledTemplate:
+    async def _load_compiled_template(self, step: RemoteStep) -> CompiledTemplate:
         template_id = TemplateId(step.body["template_id"])
         compiled = self._templates.get(template_id)
         if compiled is None:

@@ -103,6 +103,10 @@ class TransactionalStore(ABC):
     async def _in_read_transaction(self, transaction: Transaction[T]) -> T:
         """Run reading statements."""
 
+    async def _in_look_up_by_key(self, transaction: Transaction[T]) -> T:
+        """Run reading statements that look up a few rows by their keys."""
+        return await self._in_read_transaction(transaction)
+
     @abstractmethod
     async def _in_write_transaction(self, transaction: Transaction[T]) -> T:
         """Run a transaction, completely or not at all."""

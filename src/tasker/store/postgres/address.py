@@ -66,7 +66,9 @@ class Address(NamedTuple):
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """The settings of each session: reads outside functions are planned at each execution."""
+        """The settings of each session: statements outside functions are planned at each execution,
+        so their plans fit their values; those that look up rows by their keys have other settings.
+        """
         return {
             "search_path": self.schema,
             "plan_cache_mode": "force_custom_plan",

@@ -49,6 +49,16 @@ _NO_SCHEMA = (
     asyncpg.InvalidSchemaNameError,
 )
 
+_LOOK_UPS = 4  #: connections for looking up single tasks
+_PLANNED_ONCE = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""Settings of these connections. Planning such a statement takes ten times as long as running it,
+so each is planned once, and its plan must be right for tables of any size."""
+
 _WAIT_BRIEFLY = "set local lock_timeout = '50ms'"
 _TRIES = 100
 
@@ -59,8 +69,9 @@ class Driver(TransactionalStore):
     Args:
         url: `postgresql://user@host/database?schema=tasker`; other query parameters are passed to
             the driver.
-        connections: Maximum number of connections of the pool. A worker has two more: one to
-            listen, and one for its claims and settlements.
+        connections: Maximum number of connections of the pool. There are up to four more for
+            looking up tasks. A worker has two more: one to listen, and one for its claims and
+            settlements.
     """
 
     SCALAR = True  #: one task or success alone has a statement of its own; tests turn it off
@@ -80,13 +91,9 @@ class Driver(TransactionalStore):
 
     async def __aenter__(self) -> Self:
         with translate_driver_errors(self.url):
-            self._pool = await asyncpg.create_pool(
-                self.address.dsn,
-                min_size=1,
-                max_size=self._connections,
-                reset=_skip_reset,
-                command_timeout=60,
-                server_settings=self.address.server_settings,
+            self._pool = await self._create_pool(least=1, most=self._connections)
+            self._look_ups = await self._create_pool(
+                least=0, most=min(self._connections, _LOOK_UPS), **_PLANNED_ONCE
             )
         return self
 
@@ -100,10 +107,22 @@ class Driver(TransactionalStore):
         try:
             async with asyncio.timeout(5):
                 await self._dedicated.close()
+                await self._look_ups.close()
                 await self._pool.close()
         except _UNREACHABLE:  # nothing is left to do but to let go of the connections
             self._dedicated.terminate()
+            self._look_ups.terminate()
             self._pool.terminate()
+
+    def _create_pool(self, *, least: int, most: int, **settings: str) -> "asyncpg.Pool[Any]":
+        return asyncpg.create_pool(
+            self.address.dsn,
+            min_size=least,
+            max_size=most,
+            reset=_skip_reset,
+            command_timeout=60,
+            server_settings={**self.address.server_settings, **settings},
+        )
 
     async def schema_status(self) -> SchemaStatus:
         async with self._pooled_connection() as connection:
@@ -119,12 +138,21 @@ class Driver(TransactionalStore):
         return await self.schema_status()
 
     @asynccontextmanager
+    async def _look_up_connection(self) -> AsyncIterator[Connection]:
+        async with self._translate_errors(), self._look_ups.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
     async def _pooled_connection(self) -> AsyncIterator[Connection]:
         async with self._translate_errors(), self._pool.acquire() as connection:
             yield connection
 
     async def _in_read_transaction(self, transaction: Transaction[T]) -> T:
         async with self._pooled_connection() as connection:
+            return await transaction(PostgresSession(connection))
+
+    async def _in_look_up_by_key(self, transaction: Transaction[T]) -> T:
+        async with self._look_up_connection() as connection:
             return await transaction(PostgresSession(connection))
 
     async def _in_write_transaction(self, transaction: Transaction[T]) -> T:
@@ -194,6 +222,12 @@ class Driver(TransactionalStore):
         async with self._pooled_connection() as connection:
             return await connection.fetch(text, *[values[name] for name in names])
 
+    async def _look_up_by_key(self, statement: str, /, **values: object) -> list[Any]:
+        """Run a statement of the hot path that looks up rows by their keys."""
+        text, names = STATEMENTS[statement]
+        async with self._look_up_connection() as connection:
+            return await connection.fetch(text, *[values[name] for name in names])
+
     @asynccontextmanager
     async def _translate_errors(self) -> AsyncIterator[None]:
         """Convert the driver's errors to the store's; replace read-only connections.
@@ -208,6 +242,7 @@ class Driver(TransactionalStore):
             if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
                 await self._pool.expire_connections()
                 self._dedicated.expire()
+                await self._look_ups.expire_connections()
                 self._listener.reconnect()
             raise
 

@@ -204,7 +204,7 @@ class HotPath(Driver):
 
     async def load_runtime_steps(self, steps: Mapping[TaskId, Sequence[int]]) -> list[RuntimeStep]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
-        rows = await self._fetch_pooled(
+        rows = await self._look_up_by_key(
             "load_runtime_steps",
             tasks=[task_id for task_id, _ in pairs],
             nos=[no for _, no in pairs],
@@ -234,11 +234,11 @@ class HotPath(Driver):
         return {row["ord"] - 1: row["remaining"] for row in rows}
 
     async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
-        return [TaskInput(*row) for row in await self._fetch_pooled("load_task_inputs", ids=ids)]
+        return [TaskInput(*row) for row in await self._look_up_by_key("load_task_inputs", ids=ids)]
 
     async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
-        rows = await self._fetch_pooled(
+        rows = await self._look_up_by_key(
             "load_results", tasks=[task_id for task_id, _ in pairs], nos=[no for _, no in pairs]
         )
         return [StepResult(*row) for row in rows]

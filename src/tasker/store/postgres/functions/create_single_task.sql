@@ -12,6 +12,7 @@ create or replace function create_single_task(
 )
 returns table (kind int, task_id uuid, no int, found uuid)
 language plpgsql
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off   -- each further setting costs 3 % of a creation
 as $$
 #variable_conflict use_column

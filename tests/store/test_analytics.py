@@ -97,7 +97,7 @@ async def test_an_analysis_that_exceeds_its_timeout_is_stopped(
     """
     await create(store, 3000)
     for module in (of_postgres, of_sqlite):
-        monkeypatch.setattr(module, "TIMEOUT", timedelta(milliseconds=1))
+        monkeypatch.setattr(module, "TIMEOUT", timedelta(milliseconds=5))
     monkeypatch.setattr(of_sqlite, "_CHECK_EVERY", 1)
 
     with pytest.raises(StoreUnavailable, match="choose a shorter time window"):

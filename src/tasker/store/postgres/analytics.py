@@ -43,8 +43,8 @@ class Analytics(analytics.Analytics, Driver):
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             most = int(TIMEOUT.total_seconds() * 1000)
-            await connection.execute(f"set local statement_timeout = {most}")
             await connection.execute("set local max_parallel_workers_per_gather = 0")
+            await connection.execute(f"set local statement_timeout = {most}")
             try:
                 return await transaction(PostgresSession(connection))
             except asyncpg.QueryCanceledError:

@@ -24,7 +24,7 @@ FLOW = template("flow", "only")
 def two_ahead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let each worker claim two steps more than it has slots, however slow it is."""
     monkeypatch.setattr(Slots, "capacity", property(lambda slots: slots.total + 2))
-    monkeypatch.setattr(claimer, "_PATIENCE", 3600.0)
+    monkeypatch.setattr(claimer, "PATIENCE", 3600.0)
     yield
 
 
@@ -84,7 +84,7 @@ async def test_steps_claimed_ahead_are_released_when_running_attempts_take_long(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may be claimed ahead and released several times before the slot becomes free."""
-    monkeypatch.setattr(claimer, "_PATIENCE", 0.01)
+    monkeypatch.setattr(claimer, "PATIENCE", 0.01)
     gate = Gate()
 
     async def only(context: Context) -> None:

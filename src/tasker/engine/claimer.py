@@ -18,7 +18,7 @@ from tasker.engine.executor import Executor
 from tasker.engine.failure import serialize_exception
 from tasker.engine.lease import WorkerLease
 from tasker.engine.settler import Settler
-from tasker.engine.slots import Slots
+from tasker.engine.slots import PATIENCE, Slots
 from tasker.engine.task_cache import CachedTask, TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import (
@@ -43,7 +43,6 @@ log = logging.getLogger("tasker.worker")
 _NEW_QUEUES = 0.5  #: seconds between checks for new queues, when idle
 _NEW_QUEUES_BUSY = 5.0  #: the same when there is enough to do
 _FEW = 0.02  #: seconds that a few free slots wait for more, when more work is known to wait
-_PATIENCE = 0.2  #: seconds that a claim may wait here for a slot
 _POSTPONED = timedelta(seconds=30)  #: until a task that cannot be read here is tried again
 
 
@@ -335,13 +334,13 @@ class Claimer:
     def _schedule_overdue_release(self) -> None:
         if self._executor.waiting_count and self._overdue is None:
             self._overdue = self._loop.call_later(
-                _PATIENCE, self._release_overdue_claims, self._slots.begun
+                PATIENCE, self._release_overdue_claims, self._slots.begun
             )
 
     def _release_overdue_claims(self, begun: int) -> None:
         """Release claims that would wait long for a slot because attempts have become slower."""
         self._overdue = None
-        pace = self._slots.begun - begun  # as many began within _PATIENCE
+        pace = self._slots.begun - begun  # as many began within PATIENCE
         if withdrawn := self._executor.withdraw_waiting_claims(pace):
             self._background.start_operation(self._release_claims(withdrawn))
         self._schedule_overdue_release()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 _FAIR = 8  #: with a backlog, one in so many freed steps is left to claims by queue
+PATIENCE = 0.2  #: seconds that a claimed step may wait for a slot
 MOST_AHEAD = 800  #: steps that are claimed beyond what runs
 
 
@@ -30,6 +31,9 @@ class Slots:
         self.begun = 0  #: attempts that ever took a slot
         self.waiting = 0  #: claimed steps without a slot
         self.backlog = False  #: the last claim returned all that it asked for
+        self.polled = 0
+        """Slots for the steps of a claim that waits; the steps that settlements free get others."""
+
         self.changed = asyncio.Event()
         """Set when slots may have become free, or when there is nothing left to wait for."""
 
@@ -96,7 +100,7 @@ class Slots:
         left = 0
         if self.backlog:
             left, self._offered = divmod(self._offered + most, _FAIR)
-        count = max(0, min(self.free_count, most - left))
+        count = max(0, min(self.free_count - self.polled, most - left))
         self._reserved += count
         try:
             yield count

@@ -17,6 +17,7 @@ from tasker.client import decode
 from tasker.client.http import HttpClient
 from tasker.clock import SystemClock
 from tasker.durable import DurableCall, DurableCallKind, NewDurableCall
+from tasker.engine.slots import PATIENCE, Slots
 from tasker.engine.step_logs import FAILED
 from tasker.errors import (
     AttemptCancelled,
@@ -52,8 +53,9 @@ from tasker.model import (
     WaitKind,
     WorkerId,
     WorkerRegistration,
+    released_outcome,
 )
-from tasker.remote.registration import PROTOCOL
+from tasker.remote.registration import MOST_SLOTS, PROTOCOL
 from tasker.step_logs import NewLogRecord, level_name
 from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
 from tasker.template.stored import template_from_stored_document
@@ -125,9 +127,8 @@ class RemoteStore:
         each attempt whether it failed. After an attempt's outcome, the server rejects the attempt's
         log records."""
 
-        self.limit_claims_ahead: Callable[[int], None] = lambda _: None
-        """Function called at each registration with the number of steps that the worker may claim
-        ahead, in addition to those that run."""
+        self.slots = Slots(MOST_SLOTS)
+        """The slots of the worker."""
 
         self._http = httpx.AsyncClient(
             base_url=self.url,
@@ -139,13 +140,14 @@ class RemoteStore:
         self._steps: dict[AttemptKey, RemoteStep] = {}
         self._templates: dict[TemplateId, StoredTemplate] = {}
         self._checkpoints: dict[AttemptKey, JsonText] = {}
-        self._wanted = 1  #: steps that the last claim asked for
+        self._wanted = 1  #: steps that the last claim asked for and did not get
         self._polling: asyncio.Task[Sequence[Claim]] | None = None
         self._revoked: set[str] = set()  #: tickets of claims that were revoked
         self._renewed: bool | LeaseLost = False  #: how a renewal that waited has ended
         self._failures: dict[str, int] = {}  #: refusals of a busy server in a row, by path
         self._quiet = False
         self._is_lost = False  #: whether a claim was refused since the lease was lost
+        self._releasing: asyncio.Task[None] | None = None
         self._renewal = 0.0  #: longest wait of a renewal, in seconds
         self._turns = _SettlementTurns(1)  #: of settlements
 
@@ -244,7 +246,7 @@ class RemoteStore:
             raise Misuse(f"{self.url} refused the registration: {refusal}") from None
         await self._stop_polling()
         self._worker = WorkerId(int(answer["worker"]))
-        self.limit_claims_ahead(int(answer.get("claim_ahead", 0)))
+        self.slots.limit_ahead(int(answer.get("claim_ahead", 0)))
         self._turns = _SettlementTurns(int(answer.get("settlements", 1)))
         self._renewal = float(answer["renew_s"])
         self._revoked, self._renewed, self._is_lost = set(), False, False
@@ -287,14 +289,16 @@ class RemoteStore:
     # ----------------------------------------------------------------------- claims
 
     async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
-        self._wanted = limit
         polling, self._polling = self._polling, None
+        self.slots.polled = 0  # the caller reserves slots
         if polling is None and not self._quiet:
             polling = self._start_poll(limit, 0.0)
         if polling is None:
             return ClaimResult((), None)
         try:
-            return ClaimResult(await asyncio.shield(polling), None)
+            claims = await asyncio.shield(polling)
+            self._wanted = limit - len(claims)
+            return ClaimResult(claims, None)
         except asyncio.CancelledError:
             self._polling = polling
             raise
@@ -332,16 +336,40 @@ class RemoteStore:
         return claims
 
     async def wait_for_work(self, timeout: float) -> None:
-        """Claim with a long poll, whose steps the next `claim` returns."""
+        """Claim with a long poll, whose steps the next `claim` returns.
+
+        It asks for no more steps than there are free slots; if there are none, it returns.
+        """
         if self._quiet or self._is_lost:
             await asyncio.sleep(min(timeout, 1.0))
             return
         if self._polling is None:
-            self._polling = self._start_poll(self._wanted, _LONGEST_WAIT)
+            wanted = min(self._wanted, self.slots.free_count)
+            if wanted <= 0:
+                return
+            self._polling = self._start_poll(wanted, _LONGEST_WAIT)
+            self.slots.polled = wanted
+            self._polling.add_done_callback(self._expect_collection)
         await asyncio.wait({self._polling})
+
+    def _expect_collection(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
+        asyncio.get_running_loop().call_later(PATIENCE, self._release_uncollected, polling)
+
+    def _release_uncollected(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
+        """Release the steps of a long poll that no `claim` has taken: slots became fewer."""
+        if polling is not self._polling or polling.cancelled() or polling.exception() is not None:
+            return
+        if claims := polling.result():
+            self._polling, self.slots.polled = None, 0
+            self._releasing = asyncio.create_task(self._release(claims))
+
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        with suppress(TaskerError):  # the server then lists them in its response to `resume`
+            await self.settle(self._worker, [released_outcome(claim) for claim in claims])
 
     async def _stop_polling(self) -> None:
         polling, self._polling = self._polling, None
+        self.slots.polled = 0
         if polling is not None:
             polling.cancel()
             await asyncio.wait({polling})

@@ -60,7 +60,7 @@ class RemoteWorker(Worker):
                 " webhook instead"
             )
         self.client = cast(LocalClient, remote.client)  # what users of both have in common
-        remote.limit_claims_ahead = self._slots.limit_ahead
+        remote.slots = self._slots
         remote.before_settling = self._logs.write_before_outcomes
         remote.handlers, remote.environment = self.handlers, self.settings.environment
 

@@ -10,8 +10,8 @@ use crate::context::to_json;
 use crate::protocol::{ClaimedStep, Registration};
 use crate::{Context, Error};
 
-pub(crate) type Ended = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>;
-pub(crate) type Call = Arc<dyn Fn(Context) -> Ended + Send + Sync>;
+type Running = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>;
+pub(crate) type Call = Arc<dyn Fn(Context) -> Running + Send + Sync>;
 
 /// A function that a worker can call for a step.
 ///

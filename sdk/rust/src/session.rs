@@ -120,10 +120,6 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.ended.is_empty() && self.unanswered.is_empty()
-    }
-
     /// Return the tickets of all attempts that are not settled.
     fn held(&self) -> HashSet<&str> {
         let outcomes = self.unanswered.iter().chain(&self.ended);
@@ -382,7 +378,7 @@ impl Serving<'_> {
     async fn drain(&self) {
         self.worker.stopped().await;
         self.state.send_modify(|state| state.draining = true);
-        let idle = || self.when(|state| state.is_idle().then_some(()));
+        let idle = || self.when(|state| state.held().is_empty().then_some(()));
         if timeout(self.worker.grace, idle()).await.is_err() {
             self.state.send_modify(|state| {
                 let released = state.cancel_all("the worker shuts down").into_iter();
@@ -398,5 +394,95 @@ impl Serving<'_> {
         if let Err(error) = self.session.api.send::<Value>(request, 2).await {
             eprintln!("tasker: the worker could not retire: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Registered {
+        let fields =
+            json!({"worker": "1", "renew_s": 10, "wait_s": 25, "max_outcomes": 3, "body_bytes": 5_000});
+        serde_json::from_value(fields).unwrap()
+    }
+
+    /// Return the state of a worker with four slots and outcomes that are not reported yet.
+    fn state(tickets: &[&str]) -> State {
+        let ended = tickets.iter().map(|ticket| Ended::new(ticket, &Outcome::Released));
+        State { slots: 4, ended: ended.collect(), ..State::default() }
+    }
+
+    fn tickets(ended: &[Ended]) -> Vec<&str> {
+        ended.iter().map(|each| each.ticket.as_str()).collect()
+    }
+
+    fn error(status: u16) -> ApiError {
+        let mut error = ApiError::new("code", "no");
+        error.status = Some(status);
+        error
+    }
+
+    #[test]
+    fn slots_are_reserved_for_the_steps_in_answers() {
+        let mut state = state(&["a", "b"]);
+        state.occupied = 1;
+
+        assert_eq!(state.next_claim(), Some(1));
+        let (outcomes, max) = state.next_settlement(&limits()).unwrap();
+        assert_eq!((tickets(outcomes), max), (vec!["a", "b"], 2));
+        assert_eq!(state.room(), 0);
+
+        state.fail("claim", &error(429));
+        assert_eq!(state.next_claim(), Some(1));
+        state.fail("settle", &error(429));
+        assert_eq!(state.room(), 0); // the server still counts the two steps
+        let (outcomes, max) = state.next_settlement(&limits()).unwrap();
+        assert_eq!((tickets(outcomes), max), (vec!["a", "b"], 0));
+    }
+
+    #[test]
+    fn a_settlement_has_as_many_outcomes_as_the_server_allows() {
+        let mut state = state(&["a", "b", "c", "d"]);
+        let large = Outcome::Complete { result: "x".repeat(4_900).into() };
+        state.ended[1] = Ended::new("b", &large);
+
+        let mut batch = || {
+            let (outcomes, _) = state.next_settlement(&limits()).unwrap();
+            let tickets = tickets(outcomes).join(" ");
+            state.unanswered.clear();
+            tickets
+        };
+        assert_eq!([batch(), batch(), batch()], ["a", "b", "c d"]);
+    }
+
+    #[test]
+    fn a_rejected_settlement_is_halved_until_one_outcome_is_left() {
+        let mut state = state(&["a", "b", "c"]);
+        state.next_settlement(&limits());
+
+        state.fail("settle", &error(413));
+        assert_eq!((tickets(&state.unanswered), tickets(&state.ended)), (vec!["a"], vec!["b", "c"]));
+        state.fail("settle", &error(413));
+        assert_eq!((tickets(&state.unanswered), tickets(&state.ended)), (vec![], vec!["a", "b", "c"]));
+        assert!(state.ended[0].text.contains("the server rejected the outcome: no"));
+        state.unanswered = state.ended.drain(..1).collect();
+        state.fail("settle", &error(413));
+        assert_eq!(tickets(&state.ended), ["b", "c"]); // the failure is not repeated
+    }
+
+    #[test]
+    fn nothing_is_claimed_or_settled_until_lost_answers_are_resumed() {
+        let mut state = state(&["a"]);
+        state.next_claim();
+        state.fail("claim", &error(502));
+
+        assert!(state.may_resume());
+        assert_eq!(state.next_claim(), None);
+        assert!(state.next_settlement(&limits()).is_none());
+
+        state.draining = true; // a worker that retires hands them back
+        assert!(!state.may_resume());
+        assert!(state.next_settlement(&limits()).is_some());
     }
 }

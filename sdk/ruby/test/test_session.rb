@@ -5,8 +5,6 @@ require "tasker"
 
 # What a session has to report, without a server.
 class TestSession < Minitest::Test
-  Running = Struct.new(:ticket)
-
   # Answers registrations.
   class Registrar
     def initialize(answer)
@@ -23,8 +21,7 @@ class TestSession < Minitest::Test
   end
 
   def complete(session, result, ticket: "t")
-    attempt = session.running[ticket] = Running.new(ticket)
-    session.end_attempt(attempt, { "outcome" => "complete", "result" => result })
+    session.report(ticket, { "outcome" => "complete", "result" => result })
   end
 
   # Return the outcomes of the next settlement.
@@ -36,18 +33,12 @@ class TestSession < Minitest::Test
   def test_outcomes_are_held_until_they_are_settled
     session = session()
     complete(session, 1)
-    assert_equal ["t"], session.held
+    assert_equal ["t"], session.unsettled
     assert_equal 1, session.fill_settlement
     assert_equal({ "outcomes" => [{ "ticket" => "t", "outcome" => "complete", "result" => 1 }], "max" => 3 },
                  JSON.parse(session.settlement(3)))
     session.settled
-    assert_equal [[], 0, 0], [session.held, session.unsettled, session.settling]
-  end
-
-  def test_an_outcome_of_an_attempt_that_is_over_is_not_reported
-    session = session()
-    session.end_attempt(Running.new("t"), { "outcome" => "complete", "result" => 1 })
-    assert_empty session.held
+    assert_equal [[], 0], [session.unsettled, session.settling]
   end
 
   def test_an_outcome_that_fits_into_no_request_becomes_a_failure
@@ -71,7 +62,7 @@ class TestSession < Minitest::Test
     3.times { |n| complete(session, n, ticket: "t#{n}") }
     assert_equal 3, session.fill_settlement
     session.divide_settlement("too many bytes")
-    assert_equal [1, 3], [session.settling, session.unsettled]
+    assert_equal [1, 3], [session.settling, session.unsettled.size]
 
     session.divide_settlement("too many bytes")
     first, *others = settled(session)
@@ -86,6 +77,6 @@ class TestSession < Minitest::Test
       session.fill_settlement
       session.divide_settlement("no")
     end
-    assert_equal 0, session.unsettled
+    assert_empty session.unsettled
   end
 end

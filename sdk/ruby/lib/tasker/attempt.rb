@@ -8,7 +8,7 @@ module Tasker
     KEPT = :tasker_attempt
     SEND_LOG_WITHIN = 5 #: seconds
 
-    attr_reader :ticket, :session, :context, :client, :log, :logger, :error
+    attr_reader :ticket, :context, :client, :log, :logger, :error
 
     # Return the attempt that this thread runs, or nil.
     def self.current = Thread.current.thread_variable_get(KEPT)

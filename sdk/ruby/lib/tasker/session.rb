@@ -1,8 +1,7 @@
 # frozen_string_literal: true
 
 module Tasker
-  # A registration of a worker: what the server has answered, the attempts that run under it, and the
-  # outcomes that are not settled yet.
+  # A registration of a worker: what the server has answered, and the outcomes that are not settled yet.
   class Session
     DEFAULTS = { "max_outcomes" => 500, "body_bytes" => 32 << 20, "unserved" => [], "refused" => [],
                  "features" => [] }.freeze
@@ -12,13 +11,11 @@ module Tasker
     Ended = Struct.new(:ticket, :json)
     private_constant :Ended
 
-    attr_reader :running #: attempts by ticket
     attr_reader :settling #: how many outcomes the settlement has, from the oldest
 
     def initialize(http, declaration)
       @http = http
       @answer = DEFAULTS.merge(http.request("POST", "/v1/workers", declaration))
-      @running = {}
       @ended = []
       @settling = 0
     end
@@ -37,17 +34,12 @@ module Tasker
       @http.request("DELETE", "/v1/workers/#{self["worker"]}", timeout: 5)
     end
 
-    # Return the tickets of all attempts that are not settled yet.
-    def held = running.keys + @ended.map(&:ticket)
+    # Return the tickets of the outcomes.
+    def unsettled = @ended.map(&:ticket)
 
-    def unsettled = @ended.size
-
-    # End an attempt that runs, with the outcome that is to be reported if there is one.
-    def end_attempt(attempt, outcome)
-      return unless running[attempt.ticket] == attempt
-
-      running.delete(attempt.ticket)
-      @ended << pack(attempt.ticket, outcome) if outcome
+    # Keep the outcome of an attempt until it is settled.
+    def report(ticket, outcome)
+      @ended << pack(ticket, outcome)
     end
 
     # Choose the outcomes of the next settlement, as many as fit; return their number.

@@ -13,7 +13,7 @@ module Tasker
     TICK = 0.05 #: seconds between two looks at the limits of running attempts
     LOGS_EVERY = 0.5 #: seconds between two requests with log records of an attempt
     RELEASE_WITHIN = 5 #: seconds for the last settlement
-    ROUTES = %w[claim settle renew resume].freeze
+    ROUTES = %w[register claim settle renew resume].freeze
 
     # @param url [String] the server's address; default `TASKER_URL`
     # @param api_key [String, nil] default `TASKER_API_KEY`
@@ -44,7 +44,7 @@ module Tasker
       @claimed = Queue.new # attempts for the threads that run them
       @logging = Queue.new # attempts whose logs are to be sent
       @failures = Hash.new(0) # by route, how often the last requests have failed
-      @occupied = 0 # threads that run a handler, also of attempts that are over
+      @attempts = {} # whose handlers run, by ticket; cancelled ones take a slot until they return
     end
 
     # Serve until SIGTERM or SIGINT, then stop: wait for running handlers for the grace time, or until
@@ -81,7 +81,7 @@ module Tasker
       @slots.times { consume(@claimed) { |attempt| run_attempt(attempt) } }
       consume(@logging) { |attempts| attempts.each(&:send_log) }
       every(TICK) { enforce_limits }
-      every(LOGS_EVERY) { @logging << @session.running.values if @logging.empty? }
+      every(LOGS_EVERY) { @logging << running if @logging.empty? }
       @serving = thread { serve }
       self
     end
@@ -133,39 +133,42 @@ module Tasker
       @namespaces = registered.map { |template| template["namespace"] }.uniq if @namespaces.empty?
     end
 
+    # Register at the start; wait for a server that is unavailable.
     def register
-      declaration = { **@about, namespaces: @namespaces, handlers: @registry.declarations }
-      @session = Http.persist(again: method(:register_later?)) { Session.new(@http, declaration) }
+      again = lambda do |error|
+        @outage.note(error) if error.temporary?
+        error.temporary?
+      end
+      accept(Http.persist(again: again) { Session.new(@http, declaration) })
+    end
+
+    def declaration
+      { **@about, namespaces: @namespaces, handlers: @registry.declarations }
+    end
+
+    # Begin with a registration.
+    def accept(session)
+      @session = session
       @under_way = {} # by route, how many steps the answer may bring
       @lost = false # whether an answer was lost that may have brought steps, until they are resumed
       @outage.recovered
-      @logger.info("tasker: worker #{@session["worker"]} registered with #{@slots} slots")
-      unserved, refused = %w[unserved refused].map { |list| @session[list].join(", ") }
+      @logger.info("tasker: worker #{session["worker"]} registered with #{@slots} slots")
+      unserved, refused = %w[unserved refused].map { |list| session[list].join(", ") }
       @logger.warn("tasker: no template calls #{unserved} yet") unless unserved.empty?
       return if refused.empty?
 
       @logger.error("tasker: the API key may not serve these handlers in #{@namespaces.join(", ")}: #{refused}")
     end
 
-    # Return whether to register again after a failure. A refusal ends the worker only at its start.
-    def register_later?(error)
-      return false if @deadline || !(error.temporary? || @senders)
-
-      report("register", error)
-      true
-    end
-
-    # Stop what runs, register again, and send once more what has ended: nobody may have taken it over.
-    def register_again
-      lost = @session
-      @logger.warn("tasker: worker #{lost["worker"]} has lost its lease; registering again")
+    # Stop what runs, and send once more what has ended: nobody may have taken it over.
+    def lose_lease
+      former = @session
+      @logger.warn("tasker: worker #{former["worker"]} has lost its lease; registering again")
       @session = nil
-      lost.running.each_value(&:cancel)
+      @under_way = {}
+      running.each(&:cancel)
       ROUTES.each { |route| close_connection(route) }
-      settling = thread { settle_last(lost) }
-      register
-    rescue RequestError # the worker stops
-      settling.join
+      @settling_last = thread { settle_last(former) }
     end
 
     def settle_last(session)
@@ -180,20 +183,25 @@ module Tasker
     # -- the state, and the requests that it asks for
 
     def serve
-      until @stopped || @session.nil?
-        send_what_is_due
+      until @stopped
+        @session ? send_what_is_due : register_again
         @blocks.pop.call
-        @stopped ||= @deadline && @session&.held&.empty?
+        @stopped ||= @deadline && held.empty?
       end
       [@claimed, @logging, *@requests.values].each(&:close)
+      @settling_last&.join
       @session&.retire
     rescue RequestError => e
       @logger.warn("tasker: worker not retired, its lease expires: #{e.message}")
     end
 
+    def register_again
+      request("register", declaration) unless @deadline || @under_way["register"]
+    end
+
     def send_what_is_due
       renew_s, wait_s = @session["renew_s"], @session["wait_s"]
-      request("renew", { held: @session.held, wait_s: renew_s }, timeout: renew_s + 10) unless @under_way["renew"]
+      request("renew", { held: held, wait_s: renew_s }, timeout: renew_s + 10) unless @under_way["renew"]
       settle_or_resume unless @under_way["settle"] || @under_way["resume"]
       slots = room
       return if slots.zero? || @under_way["claim"]
@@ -203,16 +211,13 @@ module Tasker
 
     def settle_or_resume
       if @session.settling.positive? # the last settlement was not answered
-        settle(slots: 0)
+        request("settle", @session.settlement(0))
       elsif @lost && !@deadline # when the worker stops, `retire` hands back what was lost
-        request("resume", { held: @session.held }) unless @under_way["claim"]
-      elsif @session.unsettled.positive?
-        settle(slots: room(@session.fill_settlement))
+        request("resume", { held: held }) unless @under_way["claim"]
+      elsif @session.unsettled.any?
+        slots = room(@session.fill_settlement)
+        request("settle", @session.settlement(slots), slots: slots)
       end
-    end
-
-    def settle(slots:)
-      request("settle", @session.settlement(slots), slots: slots)
     end
 
     def request(route, body, slots: 0, timeout: nil)
@@ -226,12 +231,20 @@ module Tasker
       return 0 if @deadline || @quiet || @lost
 
       reserved = @under_way.sum { |route, slots| route == "settle" ? [slots - @session.settling, 0].max : slots }
-      [@slots + freed - @occupied - @session.unsettled - reserved, 0].max
+      [@slots + freed - @attempts.size - @session.unsettled.size - reserved, 0].max
     end
+
+    # Return the attempts whose outcomes are expected.
+    def running = @attempts.values.reject(&:cancelled?)
+
+    # Return the tickets of the steps that the worker has.
+    def held = running.map(&:ticket) + Array(@session&.unsettled)
 
     # -- what happens
 
     def on_answer(route, answer)
+      return accept(answer) if route == "register"
+
       @outage.recovered
       @under_way.delete(route)
       @session.settled if route == "settle"
@@ -240,14 +253,14 @@ module Tasker
       answer.fetch("problems", {}).each_value do |problem|
         @logger.error("tasker: outcome replaced: #{problem["code"]}: #{problem["detail"]}")
       end
-      answer.fetch("cancelled", []).each { |ticket| @session.running.delete(ticket)&.cancel }
-      known = @session.held
+      answer.fetch("cancelled", []).each { |ticket| @attempts[ticket]&.cancel }
+      known = held
       answer.fetch("steps", []).each { |claim| begin_attempt(claim) unless known.include?(claim["ticket"]) }
     end
 
     # React to a failed request when it may be repeated.
     def on_failure(route, error)
-      return register_again if error.lease_lost?
+      return lose_lease if error.lease_lost?
 
       @under_way.delete(route)
       if error.lost? && %w[claim settle].include?(route)
@@ -258,20 +271,19 @@ module Tasker
     end
 
     def begin_attempt(claim)
-      @occupied += 1
       attempt = Attempt.new(claim, @session, @registry.for_step(claim), @client, @logger)
-      @claimed << @session.running[attempt.ticket] = attempt
+      @claimed << @attempts[attempt.ticket] = attempt
     end
 
     # End an attempt whose handler still runs.
     def give_up(attempt, outcome)
       attempt.cancel
-      @session.end_attempt(attempt, outcome)
+      @session.report(attempt.ticket, outcome)
     end
 
     # Give up attempts that take too long; all of them when the grace time is over.
     def enforce_limits
-      @session.running.values.each do |attempt|
+      running.each do |attempt|
         outcome = attempt.overdue
         give_up(attempt, outcome) if outcome
       end
@@ -280,7 +292,7 @@ module Tasker
       @stopped = @released
       @released = true
       @deadline = Tasker.now + RELEASE_WITHIN
-      @session.running.values.each { |attempt| give_up(attempt, { "outcome" => "released" }) }
+      running.each { |attempt| give_up(attempt, { "outcome" => "released" }) }
     end
 
     def report(route, error)
@@ -295,7 +307,7 @@ module Tasker
     # -- the other threads
 
     def send_request(route, session, body, timeout)
-      answer = session.post(route, body, timeout: timeout)
+      answer = session ? session.post(route, body, timeout: timeout) : Session.new(@http, body)
       @failures.delete(route)
       later { on_answer(route, answer) if session == @session } # else it belongs to a lost lease
     rescue RequestError => e
@@ -308,8 +320,8 @@ module Tasker
       outcome = nil
       @around.call { outcome = attempt.run }
       later do
-        @occupied -= 1
-        attempt.session.end_attempt(attempt, outcome)
+        @attempts.delete(attempt.ticket)
+        @session.report(attempt.ticket, outcome) if outcome && !attempt.cancelled?
       end
     end
 

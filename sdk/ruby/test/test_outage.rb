@@ -29,4 +29,14 @@ class TestOutage < Minitest::Test
     assert_equal [1, 1], [status.exitstatus, errors.lines.size], errors
     assert_includes errors, "name the namespaces to serve"
   end
+
+  def test_a_worker_can_be_stopped_while_it_waits_for_a_server
+    code = "Tasker.handler('pay') { 1 }; Tasker::Worker.new(url: ARGV[0], namespaces: ['shop']).run"
+    lib = File.expand_path("../lib", __dir__)
+    Open3.popen2e(RbConfig.ruby, "-I", lib, "-r", "tasker", "-e", code, "http://127.0.0.1:1") do |_, output, process|
+      assert_includes output.gets, "unavailable"
+      Process.kill("TERM", process.pid)
+      assert_equal ["", 0], [output.read, process.value.exitstatus]
+    end
+  end
 end

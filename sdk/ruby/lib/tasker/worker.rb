@@ -54,11 +54,17 @@ module Tasker
     def run
       signals = Queue.new
       before = %w[TERM INT].to_h { |signal| [signal, trap(signal) { signals << signal }] }
+      Thread.new do
+        signals.pop
+        begin_to_stop
+        signals.pop
+        later { @deadline = Tasker.now unless @released }
+      end
       start
-      signals.pop
-      Thread.new { signals.pop && later { @deadline = Tasker.now unless @released } }
-      stop
+      @serving.join
     rescue Error => e
+      return if @deadline # stopped before there was a server
+
       e.set_backtrace([]) # its message says what to do
       raise e
     ensure
@@ -88,8 +94,7 @@ module Tasker
 
     # Stop claiming, wait for running handlers, hand back the rest, and retire.
     def stop
-      @deadline ||= Tasker.now + @grace
-      later { close_connection("claim") }
+      begin_to_stop
       @serving.join
     end
 
@@ -125,6 +130,11 @@ module Tasker
       end
     end
 
+    def begin_to_stop
+      @deadline ||= Tasker.now + @grace
+      later { close_connection("claim") }
+    end
+
     # -- registering
 
     # Register the templates; serve their namespaces if none are given.
@@ -137,7 +147,7 @@ module Tasker
     def register
       again = lambda do |error|
         @outage.note(error) if error.temporary?
-        error.temporary?
+        error.temporary? && !@deadline
       end
       accept(Http.persist(again: again) { Session.new(@http, declaration) })
     end

@@ -142,7 +142,7 @@ def test_a_value_that_is_not_json_is_reported_with_its_path(
         codec.dumps(value, what="the result")
 
     assert path == refusal.value.path
-    assert f"the result is not JSON at {path}: " in str(refusal.value)
+    assert f"the result is not valid JSON at {path}: " in str(refusal.value)
     assert message in str(refusal.value)
 
 
@@ -196,7 +196,7 @@ def test_invalid_json_is_reported_with_its_position(text: str | bytes) -> None:
     """
     Line and column.
     """
-    with pytest.raises(InvalidInput, match=r"the context is not JSON: .*line 1, column \d+"):
+    with pytest.raises(InvalidInput, match=r"the context is not valid JSON: .*line 1, column \d+"):
         codec.parse_untrusted(text, what="the context")
 
 

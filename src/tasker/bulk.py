@@ -90,7 +90,7 @@ class BulkRequest:
 
     def __post_init__(self) -> None:
         if (self.filter is None) == (self.ids is None):
-            raise InvalidInput("a bulk operation needs either a filter or ids")
+            raise InvalidInput("a bulk operation must have exactly one of 'filter' and 'ids'")
         if self.filter == TaskFilter():
             raise InvalidInput("the filter must have at least one field", path="$.filter")
         if self.ids is not None and not 1 <= len(self.ids) <= BULK_IDS:
@@ -244,7 +244,7 @@ class BulkOperation:
     via: AccessChannel | None
     created_at: datetime
     updated_at: datetime
-    """When it last made progress."""
+    """When the operation last made progress."""
 
     ended_at: datetime | None = None
     stopped_by: str | None = None

@@ -28,8 +28,8 @@ _ROOM = 8
 """Number of nesting levels that responses, events and lists may add around a value."""
 
 _SHALLOW = 2 * _DEEPEST
-"""Size in bytes below which a value cannot be nested too deeply, because each level takes two
-bytes."""
+"""Size in bytes. A smaller value cannot be nested too deeply, because each level takes two bytes.
+"""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -79,14 +79,14 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
         except (TypeError, RecursionError) as error:
             path, fault = _find_invalid_part(value)
             raise InvalidInput(
-                f"{what} is not JSON at {path}: {fault or error}", path=path
+                f"{what} is not valid JSON at {path}: {fault or error}", path=path
             ) from None
     if len(text) > limit:
         raise TooLarge(what, len(text), limit)
     if not checked or b"null" in text or b"\\u0000" in text or _RESERVED_TEXT in text:  # rarely
         path, fault = _find_invalid_part(value)
         if fault:
-            raise InvalidInput(f"{what} is not JSON at {path}: {fault}", path=path)
+            raise InvalidInput(f"{what} is not valid JSON at {path}: {fault}", path=path)
     return JsonText(text.decode())
 
 
@@ -115,7 +115,7 @@ def parse_untrusted(text: str | bytes, *, what: str = "value", limit: int = DEFA
         value: Json = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(
-            f"{what} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+            f"{what} is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         ) from None
     return value
 

@@ -29,7 +29,7 @@ class DurableCall(NamedTuple):
     kind: DurableCallKind
     value: JsonText | None
     remaining: float = 0.0
-    """Seconds until the end of a sleep, by the store's clock; 0 or less if it is over."""
+    """Seconds until the end of a sleep, by the store's clock; 0 or less if the sleep is over."""
 
 
 class NewDurableCall(NamedTuple):

@@ -31,7 +31,7 @@ TEXTS = frozenset({"message", "title"})
 DEFINITIONS = frozenset(
     {"document", "input_schema", "result_schema", "config", "configuration", "metadata"}
 )
-"""Names of templates' fields, which contain no data of tasks."""
+"""Names of fields that belong to templates and contain no task data."""
 
 _MASKED = PAYLOADS | TEXTS | {"error", "skip_reason", "form", "text"}
 """Names of fields whose plain values may be masked; plain values of other fields are never masked.

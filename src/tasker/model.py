@@ -77,7 +77,7 @@ class Retry:
     """Maximum delay; a delay requested by a handler may be longer."""
 
     jitter: float
-    """Random variation of the delay, as a fraction of it from 0 to 1."""
+    """Random variation of the delay, as a fraction of the delay (0 to 1)."""
 
     retry_on: tuple[str, ...]
     """Class names and codes of permanent errors that are retried nevertheless."""
@@ -1203,8 +1203,7 @@ class TemplateVersion:
     registered_by: str
     registered_at: datetime
     decided_by: str | None = None
-    """The person who last approved, rejected, retired or restored the version; None if no review
-    was required."""
+    """The person who last approved, rejected, retired or restored the version, if anyone did."""
 
     decided_at: datetime | None = None
     reason: str = ""
@@ -1438,7 +1437,7 @@ class TaskSummary:
     """The task whose step created this one."""
 
     schedule_id: int | None = None
-    """The schedule that created it."""
+    """The schedule that created the task."""
 
     scheduled_for: datetime | None = None
     """The schedule's tick for which the task was created."""
@@ -1887,7 +1886,8 @@ class Pause:
     kind: PauseKind
     namespace: str
     name: str
-    """The paused task's id, template's name or handler; '' for a namespace."""
+    """What is paused: a task's id, a template's name, or the handler of a queue; '' if the whole
+    namespace is paused."""
 
     paused_at: datetime
     paused_by: str
@@ -2175,7 +2175,7 @@ class NewInstances(NamedTuple):
     """The number of the first instance in this call, counted from 0."""
 
     items: Sequence[JsonText | None]
-    """What each instance is given."""
+    """The input of each instance."""
 
     delay: float = 0.0
     """Seconds until the first steps of the instances may start."""
@@ -2308,13 +2308,13 @@ class RemoteWorker(NamedTuple):
     slots: int
     principal: str
     registration: JsonText
-    """What it registered."""
+    """What the worker registered."""
 
     quiet: bool
     """Whether the worker must stop claiming steps."""
 
     alive: bool
-    """Whether its lease is valid."""
+    """Whether the worker's lease is valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2370,8 +2370,8 @@ class ServedQueue:
     namespace: str
     handler: str
     requirement: str
-    """What the step requires of a worker in addition to the handler: a version range of its code,
-    labels, or ""."""
+    """What the queue's steps require of a worker in addition to the handler: a version of the
+    handler's code, labels, or both; "" if nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,4 +60,4 @@ def test_errors_are_reported_by_field(tasker: Here) -> None:
 
     assert 0 != wrong.code
     assert "is not a cron expression" in wrong.err
-    assert "either 'cron' or 'every'" in both.err
+    assert "exactly one of 'cron' and 'every'" in both.err

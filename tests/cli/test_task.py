@@ -316,7 +316,7 @@ def test_a_taken_key_is_rejected_or_its_task_replaced(tasker: Here) -> None:
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        ("{]", "not JSON"),
+        ("{]", "not valid JSON"),
         ("[1]", "the context must be a JSON object"),
         ("@nosuch.json", "cannot read nosuch.json: No such file"),
         ('{"quantity": 0, "sku": 5}', "the context is not valid for shop.sell"),
@@ -470,4 +470,4 @@ def test_an_action_with_an_outdated_etag_is_refused(tasker: Here, failed: str) -
 
     assert (5, 5, 0, 2) == (old.code, step.code, current.code, many.code)
     assert "changed since it was read" in words(old.err)
-    assert "give the ID of the task with this ETag" in words(many.err)
+    assert "allowed only for a single task: give its ID" in words(many.err)

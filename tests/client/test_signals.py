@@ -81,7 +81,7 @@ async def test_invalid_signals_are_refused(scene: Scene) -> None:
         await client.signal(task_id, "x" * 201)
     with pytest.raises(TooLarge, match="the payload is 70,002 bytes; the limit is 65,536"):
         await client.signal(task_id, "paid", "x" * 70_000)
-    with pytest.raises(InvalidInput, match="the payload is not JSON at"):
+    with pytest.raises(InvalidInput, match="the payload is not valid JSON at"):
         await client.broadcast("rate", "eur", {1, object()})
     with pytest.raises(NotFound, match=f"task {NOBODY} not found"):
         await client.signal(NOBODY, "paid")

@@ -146,7 +146,7 @@ async def test_values_beyond_the_limit_of_a_step_are_a_permanent_error(store: St
     code, message = await code_of(store, only)
 
     assert "too_large" == code
-    assert "the data of the durable calls of step 'only' is" in message
+    assert "the durable call data of step 'only' is" in message
 
 
 @pytest.mark.parametrize(

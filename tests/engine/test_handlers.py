@@ -348,7 +348,7 @@ async def test_a_result_that_is_not_json_fails_permanently_with_its_path(store: 
     assert TaskStatus.ERROR == task.status
     assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
     assert (
-        "the result is not JSON at $.rows[1].when: type object cannot be represented as JSON"
+        "the result is not valid JSON at $.rows[1].when: type object cannot be represented as JSON"
         == message(ended)
     )
 
@@ -358,7 +358,7 @@ async def test_values_that_cannot_be_stored_are_refused(store: Store, value: obj
     _, ended, _ = await run(store, lambda: {"value": value})
 
     assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
-    assert message(ended).startswith("the result is not JSON at $")
+    assert message(ended).startswith("the result is not valid JSON at $")
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("not today"), SystemExit(3)])

@@ -269,7 +269,7 @@ async def test_a_schedule_needs_a_template_that_accepts_its_context(bench: Bench
         await bench.client.schedules.create("n.nope", hourly(name="c"))
     with pytest.raises(InvalidInput, match="is not a valid name"):
         await bench.client.schedules.create("n.flow", hourly(name="c.d"))
-    with pytest.raises(InvalidInput, match="either 'cron' or 'every'"):
+    with pytest.raises(InvalidInput, match="exactly one of 'cron' and 'every'"):
         await bench.client.schedules.create("n.flow", Schedule(name="d"))
 
 

@@ -172,5 +172,5 @@ async def test_a_wait_survives_a_lost_reply(store: Store) -> None:
 async def test_a_payload_is_checked_before_it_is_sent(memory: Store) -> None:
     client = LocalClient(memory)
 
-    with pytest.raises(InvalidInput, match="the payload is not JSON"):
+    with pytest.raises(InvalidInput, match="the payload is not valid JSON"):
         await client.broadcast("rate", "eur", object())

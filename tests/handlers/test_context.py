@@ -228,7 +228,7 @@ def test_a_checkpoint_that_fails_raises_in_a_thread() -> None:
 def test_a_cancelled_attempt_and_a_value_that_is_not_json_save_nothing() -> None:
     services = FakeServices()
     live = attempt(services=services, checkpoint="before")
-    with pytest.raises(InvalidInput, match=r"checkpoint is not JSON at \$\.lock"):
+    with pytest.raises(InvalidInput, match=r"checkpoint is not valid JSON at \$\.lock"):
         context(live).checkpoint({"lock": threading.Lock()})
     live.cancelled = "task cancelled"
     with pytest.raises(AttemptCancelled):

@@ -119,7 +119,7 @@ def test_classes_and_functions_of_importable_modules_run_in_a_process_too(
         ("stop", PermanentError, "1 and 2", "STOP"),
         ("later", RetryableError, "busy", "BUSY"),
         ("plain", ValueError, "plain", None),
-        ("odd", InvalidInput, r"the result is not JSON at \$\.lock", "invalid_input"),
+        ("odd", InvalidInput, r"the result is not valid JSON at \$\.lock", "invalid_input"),
         ("large", PermanentError, "the result is 1,002 bytes; the limit is 500", "too_large"),
     ],
 )

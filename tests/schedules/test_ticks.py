@@ -178,8 +178,8 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
 @pytest.mark.parametrize(
     ("fields", "at", "message"),
     [
-        ({}, "cron", "a schedule must have either 'cron' or 'every'"),
-        ({"cron": "0 0 * * *", "every": 60}, "cron", "either 'cron' or 'every'"),
+        ({}, "cron", "a schedule must have exactly one of 'cron' and 'every'"),
+        ({"cron": "0 0 * * *", "every": 60}, "cron", "exactly one of 'cron' and 'every'"),
         ({"cron": "0 0 * *"}, "cron", "must have five fields"),
         ({"cron": "0 0 0 * * *"}, "cron", "must have five fields"),
         ({"cron": "61 0 * * *"}, "cron", "'61 0 * * *' is not a cron expression (bad minute)"),
@@ -195,7 +195,7 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
         ({"every": 60, "timezone": "Europe"}, "timezone", "is not an IANA time zone"),
         ({"every": 60, "anchor": datetime(2026, 1, 1)}, "anchor", "with a time zone"),
         ({"every": 60, "catch_up": 1}, "catch_up", "from 1 minute to 30 days"),
-        ({"every": 60, "jitter": "2d"}, "jitter", "at most 1 day"),
+        ({"every": 60, "jitter": "2d"}, "jitter", "from 0 to 1 day"),
         ({"every": 60, "priority": 5}, "priority", "from 0 to 4"),
         (
             {"every": 60, "context": {"a": ["{tick.day}"]}},

@@ -50,7 +50,7 @@ class FailureTriage:
     """Muted until this time."""
 
     muted_below: str | None = None
-    """A version of the workflow: the cause is muted as long as it occurs only in lower versions."""
+    """The cause is muted as long as it occurs only in versions of the workflow below this one."""
 
     updated_by: str = ""
     updated_at: datetime | None = None
@@ -69,7 +69,7 @@ class FailureMute:
 
     until: datetime | None = None
     below: str | None = None
-    """A version of the workflow: the cause is muted as long as it occurs only in lower versions."""
+    """The cause is muted as long as it occurs only in versions of the workflow below this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class FailureCause:
     """Failed steps with one cause."""
 
     fingerprint: str
-    """Identifier of the cause, which is the same in all responses."""
+    """Identifier of the cause; it is the same in all responses."""
 
     namespace: str
     name: str
@@ -97,7 +97,7 @@ class FailureCause:
     """Name of the exception's class."""
 
     code: str | None
-    """Set by the handler."""
+    """The error code that the handler set, if any."""
 
     message: str
     """The newest error message, truncated to 300 characters."""
@@ -115,7 +115,7 @@ class FailureCause:
     """Number of failures in each of 16 equal parts of the window, oldest first."""
 
     sample: TaskId
-    """The newest of these tasks."""
+    """The newest task that this cause stopped."""
 
     versions: Sequence[str]
     """Versions of the workflow in which the failures occurred, lowest first."""

@@ -61,7 +61,7 @@ class FigureRow(NamedTuple):
     """Figures of a template, added up over the minutes of one point."""
 
     point: int
-    """Start of the point, in intervals since 1970-01-01T00:00:00Z."""
+    """Number of whole intervals from 1970-01-01T00:00:00Z to the start of the point."""
 
     namespace: str
     name: str
@@ -99,7 +99,7 @@ class Chart:
     step_seconds: int
     points: int
     series: tuple[Series, ...]
-    """Up to 50 lines, in descending order of the sums of their values."""
+    """The lines of the chart, at most 50; those with the largest sums of values come first."""
 
     as_of: datetime
     """Time of the response. The figures of minutes that ended less than about a minute earlier may
@@ -121,7 +121,9 @@ def resolve_point_interval(hours: float, step_seconds: int | None) -> int:
     if step_seconds % 60 or step_seconds <= 0:
         raise InvalidInput(f"must be a positive multiple of 60, not {step_seconds}", path="$.step")
     if hours * 3600 / step_seconds > MOST_POINTS:
-        raise InvalidInput(f"gives more than {MOST_POINTS:,} points", path="$.step")
+        raise InvalidInput(
+            f"must be larger: the chart would have more than {MOST_POINTS:,} points", path="$.step"
+        )
     return step_seconds
 
 

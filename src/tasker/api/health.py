@@ -71,7 +71,7 @@ class ReadinessChecker:
         async def check_schema() -> str:
             if schema is None:
                 return "unknown: the store cannot be reached"
-            return "" if schema.is_ready else f"it is {schema.current}, not {schema.wanted}"
+            return "" if schema.is_ready else f"the schema is {schema.current}, not {schema.wanted}"
 
         return {
             "store": await _run_check(check_connection),

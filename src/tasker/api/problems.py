@@ -34,7 +34,7 @@ log = logging.getLogger("tasker.api")
 MEDIA_TYPE = "application/problem+json"
 
 STATUSES: Mapping[str, tuple[int, str]] = {
-    "malformed_json": (400, "The body is not JSON"),
+    "malformed_json": (400, "The body is not valid JSON"),
     "invalid_request": (400, "Invalid request"),
     "invalid_input": (400, "Invalid input"),
     "invalid_expression": (400, "Invalid expression"),

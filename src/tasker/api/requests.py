@@ -90,7 +90,7 @@ class JsonBody(Generic[M]):
                 error.errors(include_url=False), body_schema_of(model)
             ) from None
         except ValueError as error:  # of from_json
-            raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
+            raise Problem("malformed_json", f"The body is not valid JSON: {error}.") from None
 
     def _require_few_keys(self, body: Any) -> None:
         """Refuse a body with many fields: pydantic would make an error for each unknown one."""
@@ -167,7 +167,7 @@ def invalid_request_problem(
     """
     first, *_ = errors = list(errors)
     if first["type"] == "json_invalid":
-        return Problem("malformed_json", f"The body is not JSON: {first['ctx']['error']}.")
+        return Problem("malformed_json", f"The body is not valid JSON: {first['ctx']['error']}.")
     faults = [_fault_of_validation_error(error, schema) for error in errors[:_MOST_FAULTS]]
     detail = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:3])
     return Problem("invalid_request", detail, errors=faults)

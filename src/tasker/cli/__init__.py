@@ -45,7 +45,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "task": CommandEntry(
         "task", "List, show, create, cancel, retry, resolve, pause and signal tasks."
     ),
-    "bulk": CommandEntry("bulk", "List, watch and stop operations on many tasks."),
+    "bulk": CommandEntry("bulk", "List, show, follow and stop bulk operations."),
     "approval": CommandEntry("approval", "List and decide approvals that steps wait for."),
     "broadcast": CommandEntry(
         "broadcast", "Send a broadcast to all steps of a namespace that wait for its name and key."

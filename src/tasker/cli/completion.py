@@ -13,7 +13,7 @@ from tasker.model import TaskStatus
 _PATIENCE = 1.0  #: seconds for which the shell waits
 
 Completions = list[tuple[str, str]]
-"""Words, each with its description."""
+"""Suggested words, each with its description."""
 
 
 def complete_status(incomplete: str) -> list[str]:

@@ -321,7 +321,7 @@ def _check_triage_change(namespace: str, change: FailureTriageChange) -> None:
 def make_mute(until: datetime | None, below: str | None) -> FailureMute:
     """Return a mute. Raises InvalidInput if it has no end, or if its time or version is invalid."""
     if until is None and below is None:
-        raise InvalidInput("give a time until which, or a version below which, the cause is muted")
+        raise InvalidInput("give the time at which the mute ends, or the version in which it ends")
     if until is not None and until.tzinfo is None:
         raise InvalidInput("must be a datetime with a time zone", path="$.muted_until")
     if below is not None:

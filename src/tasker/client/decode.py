@@ -190,7 +190,7 @@ _ERRORS: Mapping[str, type[TaskerError]] = {
     "invalid_expression": InvalidInput,
     "no_such_route": NotFound,
 }
-"""Classes of errors, by the problem's code."""
+"""Exception class for each problem code."""
 
 
 def limit(read: Mapping[str, Any]) -> LimitInfo:

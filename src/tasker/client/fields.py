@@ -46,7 +46,7 @@ def check_tags(tags: Any) -> None:
     for tag in tags:
         check_indexed_strings(tags=tag)
         if tag is None:
-            raise _invalid_field_error("tags", "must be strings, not None")
+            raise _invalid_field_error("tags", "must contain only strings, not None")
 
 
 def check_start_and_deadline(run_at: Any, delay: Any, deadline: Any) -> None:

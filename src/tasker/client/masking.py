@@ -44,7 +44,7 @@ class _TaskSecrets:
     rule: MaskingRule
     values: frozenset[str] = frozenset()
     """The sensitive values in the task's context and, once its results have been read, in its
-    results, in all forms. The set contains at most `_MOST_VALUES` + 1 values."""
+    results, each in all its written forms. The set has at most `_MOST_VALUES` + 1 entries."""
 
 
 class SensitiveDataFinder:

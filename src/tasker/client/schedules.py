@@ -128,8 +128,9 @@ class ScheduleClient(Protocol):
 
         Args:
             name: The schedule.
-            start: Time of the first tick, with its time zone.
-            end: Time after the last tick, with its time zone, not in the future.
+            start: Start of the range, with a time zone; a tick at this time is included.
+            end: End of the range, with a time zone, not in the future; a tick at this time is not
+                included.
             dry_run: Whether only the ticks are returned.
 
         Raises:
@@ -217,7 +218,11 @@ class LocalSchedules(ScheduleClient):
             raise InvalidInput(f"must be from 1 to {limits.TICKS_PREVIEWED}", path="$.count")
         after = after or self._store.clock.now()
         if after.tzinfo is None or not EARLIEST <= after <= LATEST:
-            raise InvalidInput(f"must be a time with a time zone, not {after}", path="$.after")
+            years = f"{EARLIEST.year} and {LATEST.year}"
+            raise InvalidInput(
+                f"must be a time with a time zone, between the years {years}, not {after}",
+                path="$.after",
+            )
         return next_ticks(schedule, after, count)
 
     async def get(self, name: str) -> StoredSchedule:

@@ -20,19 +20,19 @@ class SearchMatch:
     """A match of a search."""
 
     kind: str
-    """`task`, `workflow`, `namespace` or `worker`."""
+    """What was found: a `task`, `workflow`, `namespace` or `worker`."""
 
     id: str
     name: str
-    """Name of the result or, for a task, of its workflow."""
+    """Name of what was found; for a task, the name of its workflow."""
 
     namespace: str | None
     title: str | None
-    """Title of a task; None for everything else."""
+    """The task's title; None if the match is not a task."""
 
     detail: str
     path: str
-    """Path of the result's page in the web UI, below `/ui`."""
+    """Path of the match's page in the web UI, below `/ui`."""
 
 
 class SearchScope(NamedTuple):

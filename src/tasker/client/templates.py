@@ -52,7 +52,7 @@ class LoadedTemplate:
         self.graph = Graph(stored.template)
         roots = len(self.graph.roots)
         self.limits = collect_declared_limits(stored.template, self.graph)
-        """Limits by step number or, for steps created at run time, by the number of the node."""
+        """Limits by step number; for steps created at run time, by the number of their spec."""
 
         layout = self.graph.layout
         made = sum(not layout.spawner_around(no) for no in self.graph.forward_nodes)

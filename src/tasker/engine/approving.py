@@ -89,7 +89,7 @@ def _resolve_assignees(attempt: EngineAttempt, assignees: Iterable[str]) -> list
     names = _expression_values(attempt, approval)
     filled = [compile_text(assignee).render_key(names) for assignee in assignees]
     if any(len(assignee) > 300 for assignee in filled):
-        raise InvalidInput("an assignee is longer than 300 characters")
+        raise InvalidInput("an assignee must have at most 300 characters")
     return filled
 
 

@@ -22,7 +22,7 @@ BUILT_IN: Mapping[str, BuiltInHandler] = {
     EngineStepKind.COMPENSATE: BuiltInHandler(compensating.insert_compensating_steps),
     EngineStepKind.GATHER: BuiltInHandler(compensating.run_gather_step),
 }
-"""The handlers by the step's `method`, which is an `EngineStepKind`."""
+"""The engine's handlers, by the value of a step's `method`."""
 
 
 def compile_built_in_plan(graph: Graph, spec: StepSpec) -> BuiltInPlan | Misuse:
@@ -30,7 +30,7 @@ def compile_built_in_plan(graph: Graph, spec: StepSpec) -> BuiltInPlan | Misuse:
     built_in = BUILT_IN.get(_built_in_name(spec))
     if built_in is None:
         allowed = ", ".join(EngineStepKind)
-        return HandlerNotFound(f"the engine has no handler for {spec.method!r}, only {allowed}")
+        return HandlerNotFound(f"the engine has no handler for {spec.method!r}, only for {allowed}")
     try:
         return BuiltInPlan(built_in, graph, spec)
     except Misuse as error:

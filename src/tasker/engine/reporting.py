@@ -64,8 +64,8 @@ class Reporter:
         self._logs = logs
         self.observers: list[Observer] = list(observers)
         self.freed: asyncio.Queue[TaskId] | None = None
-        """Ended tasks whose places waiting tasks may take; None if this process admits no waiting
-        tasks."""
+        """Ended tasks, whose places can be given to waiting tasks; None if this process admits no
+        waiting tasks."""
 
     def report_start(self, running: RunningAttempt) -> None:
         """Report the start of an attempt."""

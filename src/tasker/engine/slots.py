@@ -35,7 +35,7 @@ class Slots:
         """Slots for the steps of a claim that waits; the steps that settlements free get others."""
 
         self.changed = asyncio.Event()
-        """Set when slots may have become free, or when there is nothing left to wait for."""
+        """Set when slots may have become free, and when the worker shuts down."""
 
         self.given_back = asyncio.Event()
         """Set when an attempt releases its slot."""

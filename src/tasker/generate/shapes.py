@@ -127,7 +127,7 @@ class TemplateTypes:
     """Return types of handlers, by node name."""
 
     given: dict[str, tuple[InstanceInput, ...]] = field(default_factory=dict)
-    """Inputs of the instances that a step of a body belongs to, innermost first, by step name."""
+    """For each step of a body, by name: the inputs of the instances around it, innermost first."""
 
     def innermost_map_item(self, spec: StepSpec) -> InstanceInput | None:
         """Return the element of the innermost map around a step, or None if there is no map."""

@@ -55,7 +55,7 @@ class CallPlan:
         except Misuse as error:
             raise Misuse(f"step {facts.spec.name!r} of {facts.template}: {error}") from error
         self.needs: int = self._needed_steps_mask()
-        """Mask of the steps whose results the handler reads; the engine fetches these."""
+        """Mask of the steps whose results the handler reads and the engine must fetch."""
 
         self.is_async: bool = not facts.blocking
         self.in_process: bool = handler.process

@@ -13,7 +13,7 @@ class Decision:
     """
 
     chosen: tuple[str, ...]
-    """Names of the chosen steps, which are the ones that run."""
+    """Names of the chosen steps."""
 
     reason: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)

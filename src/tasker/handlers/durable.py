@@ -54,7 +54,7 @@ class Signal:
 
     name: str
     key: str | None = None
-    """Key of a broadcast that also ends the wait, if the broadcast has the name of this signal."""
+    """Key of a broadcast that also ends the wait. The broadcast must have the signal's name."""
 
 
 OnTimeout: TypeAlias = Literal["fail", "continue"]
@@ -168,7 +168,7 @@ class DurableCalls:
         self.require_record_space()
         if (size := self._size + len(text.encode())) > DURABLE_CALL_BYTES:
             raise TooLarge(
-                f"the data of the durable calls of step {self._step!r}", size, DURABLE_CALL_BYTES
+                f"the durable call data of step {self._step!r}", size, DURABLE_CALL_BYTES
             )
         return text
 

@@ -143,7 +143,7 @@ class _ApiHandlerSettings(StepHandler):
     """Headers of all requests."""
 
     classify: ClassVar[HttpStatusClassification] = HttpStatusClassification()
-    """Statuses that are handled differently than by default."""
+    """Exceptions from the default handling of statuses."""
 
 
 class ApiHandler(_ApiHandlerSettings):

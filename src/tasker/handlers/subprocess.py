@@ -50,7 +50,8 @@ _NO_INSTANCES = (
     "a handler in a separate process cannot read more than 1,000 instances; use process=False"
 )
 _shared: list[MutableSequence[float]] = []
-"""Memory shared with the parent: the last heartbeat of each attempt that must send heartbeats."""
+"""Memory shared with the parent process. It contains the time of the last heartbeat of each attempt
+that must send heartbeats."""
 
 
 _attempts: list[LiveAttempt] = []  #: the one that runs in this process

@@ -249,7 +249,7 @@ class Handler:
 
 
 _NOBODY = object()
-"""Placeholder to which a method is bound, so its signature has no `self`."""
+"""Placeholder that a method is bound to, so that the method's signature omits `self`."""
 
 
 def _unwrap_target(target: Any) -> Any:

@@ -110,7 +110,7 @@ class AssistantActions:
         approval = await self._client.approval(approval_id)
         arguments = {"approval_id": approval_id, "form": dict(form), "reason": reason}
         return {
-            "effects": ["the decision cannot be changed later, and the task continues"],
+            "effects": ["the step continues with the decision, which cannot be changed later"],
             "approval": bounded_json(approval),
             "token": self._tokens.issue("decide", arguments),
         }

@@ -232,14 +232,13 @@ class Metrics:
         )
         self.delivery_seconds = StoreGauge(
             "tasker_oldest_event_delivery_seconds",
-            "Age of the oldest event not yet delivered to a webhook or subscriber, if there is "
-            "one.",
+            "Age of the oldest event with a pending delivery. No value if no delivery is pending.",
             ("namespace", "subscription"),
             registry=self._store,
         )
         self.snapshot_seconds = StoreGauge(
             "tasker_oldest_snapshot_seconds",
-            "Age of the oldest open snapshot in PostgreSQL, by holder, if known.",
+            "Age of the oldest open snapshot in PostgreSQL, by holder. No value if it is unknown.",
             _SNAPSHOT,
             registry=self._store,
         )

@@ -49,7 +49,7 @@ class StoredSchedule(NewSchedule):
     """The last tick for which a task was created."""
 
     last_task: TaskId | None
-    """The task of that tick."""
+    """The task that was created for the last tick."""
 
     buffered: int
     """Number of ticks that wait until the last tick's task ends."""

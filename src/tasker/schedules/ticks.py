@@ -26,7 +26,7 @@ _FORM = 'five fields (minute, hour, day of month, month, day of week), such as "
 def find_timing_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
     """Yield the fields of a schedule that are invalid, except its context, each with a message."""
     if bool(schedule.cron) == (schedule.every is not None):
-        yield "cron", "a schedule must have either 'cron' or 'every'"
+        yield "cron", "a schedule must have exactly one of 'cron' and 'every'"
     elif schedule.cron:
         if message := _find_cron_problem(schedule.cron):
             yield "cron", message
@@ -45,7 +45,7 @@ def find_timing_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
     if not LEAST_CATCH_UP <= schedule.catch_up <= MOST_CATCH_UP:
         yield "catch_up", "must be from 1 minute to 30 days"
     if not timedelta(0) <= schedule.jitter <= MOST_JITTER:
-        yield "jitter", "must be at most 1 day"
+        yield "jitter", "must be from 0 to 1 day"
     if schedule.priority is not None and not 0 <= schedule.priority < PRIORITIES:
         yield "priority", f"must be from 0 to {PRIORITIES - 1}"
 

@@ -249,14 +249,19 @@ async def test_a_server_without_keys_responds_that_it_cannot_verify(store: Store
     ("status", "headers", "body", "why"),
     [
         ("302 Found", ["Location: http://127.0.0.1:1/"], b"", "is a redirect"),
-        ("200 OK", [], b"<html>", "the key set is not JSON"),
+        ("200 OK", [], b"<html>", "the key set is not valid JSON"),
         ("200 OK", [], b"[]", "the key set must have a list `keys`"),
         ("200 OK", [], b'{"keys": {}}', "the key set must have a list `keys`"),
         ("200 OK", [], b'{"keys": [' + b"1," * 100 + b"1]}", "at most 100"),
         ("200 OK", [], b" " * (300 << 10), "the response is larger than 262,144 bytes"),
-        ("200 OK", [], b"[" * 100_000, "the key set is not JSON"),
+        ("200 OK", [], b"[" * 100_000, "the key set is not valid JSON"),
         ("404 Not Found", [], b'{"keys": []}', "the response has status 404"),
-        ("200 OK", ["Content-Encoding: gzip"], b"\x1f\x8b\x08\x00", "the key set is not JSON"),
+        (
+            "200 OK",
+            ["Content-Encoding: gzip"],
+            b"\x1f\x8b\x08\x00",
+            "the key set is not valid JSON",
+        ),
     ],
 )
 async def test_an_invalid_key_set_is_not_used(

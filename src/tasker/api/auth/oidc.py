@@ -136,11 +136,11 @@ class IdentityProvider:
         if not hmac.compare_digest(query.get("state", "").encode(), login.state.encode()):
             raise LoginFailed("state", "the state in the response does not match the login")
         if query.get("iss", self._settings.issuer) != self._settings.issuer:  # RFC 9207
-            raise LoginFailed("token", "the response is another provider's")
+            raise LoginFailed("token", "the response came from another provider")
         if "error" in query:
             raise LoginFailed("refused", f"the provider returned {query['error'][:80]!r}")
         if not query.get("code"):
-            raise LoginFailed("state", "the response has no code")
+            raise LoginFailed("state", "the response has no authorization code")
         token = await self._exchange_code(query["code"], login, redirect_uri)
         claims = await self._verify_id_token(token, login.nonce)
         if not self.principal_of(claims).permissions:
@@ -197,7 +197,7 @@ class IdentityProvider:
             ) from None
         except (InvalidInput, TooLarge):
             raise LoginFailed(
-                "unavailable", "cannot obtain a token: the response is not JSON"
+                "unavailable", "cannot obtain a token: the response is not valid JSON"
             ) from None
         token = answer.get("id_token") if isinstance(answer, dict) else None
         if not isinstance(token, str):

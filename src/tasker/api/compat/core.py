@@ -95,7 +95,7 @@ class CompletionData(RequestBody):
 
     result: Any = None
     metadata: dict[str, Any] | None = None
-    """Stored with the reason in the audit log."""
+    """Additional data, stored in the audit log together with the reason."""
 
 
 class ResetForRetry(RequestBody):

@@ -92,7 +92,7 @@ class BulkOperationBody(RequestBody):
     @model_validator(mode="after")
     def _require_one_source(self) -> "BulkOperationBody":
         if (self.filter is None) == (self.ids is None):
-            raise ValueError("must have either filter or ids")
+            raise ValueError("must have exactly one of 'filter' and 'ids'")
         return self
 
 

@@ -66,7 +66,7 @@ async def complete_step(
     """
     given = body.model_fields_set
     if len(given & {"result", "error"}) != 1:
-        raise InvalidInput("the body must have either 'result' or 'error'")
+        raise InvalidInput("the body must have exactly one of 'result' and 'error'")
     value = {"error": body.error} if "error" in given else {"result": body.result}
     text = dumps(value, what="the completion", limit=DEFAULT_LIMIT)
     if not await api.store.complete_external_step(hash_token(token), text):

@@ -83,7 +83,8 @@ async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
     elif await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
         raise Problem(
             "forbidden",
-            f"Only administrators of all namespaces may set limits for {SHARED!r} keys.",
+            f"Setting limits for keys that begin with {SHARED!r} needs the permission"
+            f" {NAMESPACES_UPDATE} in all namespaces.",
         )
 
 

@@ -166,11 +166,11 @@ class BackfillBody(RequestBody):
     """A range of past ticks."""
 
     start: StartTime
-    """Time of the first tick."""
+    """Start of the range; a tick at this time is included."""
     end: StartTime
-    """Time after the last tick."""
+    """End of the range, not in the future; a tick at this time is not included."""
     dry_run: bool = False
-    """Whether no task is created."""
+    """Whether to list the ticks without creating any tasks."""
 
 
 class TriggerBody(RequestBody):

@@ -173,7 +173,7 @@ class FailureTriageBody(RequestBody):
     """Time until which the cause is muted. If this field or `muted_below` is present, even as null,
     both fields are replaced."""
     muted_below: Version | None = None
-    """A version of the workflow: the cause is muted as long as it occurs only in lower versions."""
+    """The cause is muted as long as it occurs only in versions of the workflow below this one."""
     reason: Text = ""
 
 

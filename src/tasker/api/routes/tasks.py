@@ -97,7 +97,7 @@ class StatuslessCriteria(BaseModel):
     correlation_id: Line | None = None
     parent_id: Uuid | None = None
     schedule_id: Annotated[int, Field(ge=1, lt=1 << 31)] | None = None
-    """The schedule that created them."""
+    """The schedule that created the tasks."""
     tag: Line | None = None
     created_by: Line | None = None
     idempotency_key: Line | None = None

@@ -336,8 +336,8 @@ async def _authorize_shared_limits(request: Request, templates: Sequence[Templat
     if keys and await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
         raise Problem(
             "forbidden",
-            f"Only administrators of all namespaces may set the limit of {keys[0]!r}; use"
-            " the key without `concurrency` and `rate`.",
+            f"Setting the limit of {keys[0]!r} needs the permission {NAMESPACES_UPDATE} in all"
+            " namespaces; alternatively, declare the key without `concurrency` and `rate`.",
         )
 
 

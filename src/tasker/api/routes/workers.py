@@ -152,7 +152,7 @@ def _parse_json_object(scope: Scope, body: bytes) -> _Body:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
+        raise Problem("malformed_json", f"The body is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
         raise Problem("invalid_request", "The body must be an object.")
     return value

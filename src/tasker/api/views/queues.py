@@ -42,7 +42,7 @@ class ResumeResponse(TypedDict):
     """The result of a resumption."""
 
     resumed: bool
-    """Whether it was paused before."""
+    """Whether a pause was ended; false if there was none."""
 
 
 class QueueWeightView(TypedDict):

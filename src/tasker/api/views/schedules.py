@@ -52,7 +52,7 @@ class ScheduleView(TypedDict):
     last_at: datetime | None
     """The last tick for which a task was created."""
     last_task: str | None
-    """The task of that tick."""
+    """The task that was created for the last tick."""
     buffered: int
     """Number of ticks that wait until the last tick's task ends."""
     created_by: str

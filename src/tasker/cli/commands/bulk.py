@@ -12,7 +12,7 @@ from tasker.cli.render.json import to_plain_json
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the operation.")]
 
-app = make_command_group("List, watch and stop operations on many tasks.")
+app = make_command_group("List, show, follow and stop bulk operations.")
 
 
 @register_command(app, "list")
@@ -33,7 +33,7 @@ async def list_operations(
     elif operations:
         print_operations(invocation, operations)
     else:
-        invocation.err.print("no operations on many tasks")
+        invocation.err.print("no bulk operations")
 
 
 @register_command(app, "show")

@@ -265,11 +265,16 @@ async def backfill_schedule(
     name: Name,
     start: Annotated[
         datetime,
-        typer.Option("--from", parser=parse_time, metavar="TIME", help="Time of the first tick."),
+        typer.Option("--from", parser=parse_time, metavar="TIME", help="Start of the range."),
     ],
     end: Annotated[
         datetime,
-        typer.Option("--to", parser=parse_time, metavar="TIME", help="Time after the last tick."),
+        typer.Option(
+            "--to",
+            parser=parse_time,
+            metavar="TIME",
+            help="End of the range; a tick at this time is not included.",
+        ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the ticks.")] = False,
 ) -> None:

@@ -824,7 +824,9 @@ def _require_no_filter(matching: TaskFilter) -> None:
 
 def _require_task_id(if_match: str | None) -> None:
     if if_match is not None:
-        raise typer.BadParameter("give the ID of the task with this ETag", param_hint="--if-match")
+        raise typer.BadParameter(
+            "allowed only for a single task: give its ID", param_hint="--if-match"
+        )
 
 
 def _require_some_filter(matching: TaskFilter) -> None:

@@ -65,7 +65,7 @@ _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manual
 
 
 StepsByStatus: TypeAlias = Counter[tuple[int, StepStatus]]
-"""Counts of steps, by the step's number in the template and by status."""
+"""Number of steps, by the number of their spec in the template and by status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

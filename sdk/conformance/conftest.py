@@ -72,7 +72,8 @@ def leave_out(problem: str) -> NoReturn:
 def server(language: Language) -> Iterator[ScriptedServer]:
     """Return a running scripted server; fail if a worker broke a rule of the protocol."""
     scripted = ScriptedServer()
-    scripted.claim_ahead = 500 if "claims_ahead" in language.differs else 0
+    scripted.claim_ahead = 500 if "claims_ahead" in language.differs else None
+    scripted.may_free_early = "frees_early" in language.differs
     with scripted.running():
         yield scripted
     assert [] == scripted.violations

@@ -27,10 +27,11 @@ class Language:
     sdk: str = ""
     """The language whose SDK it runs, if it has none of its own."""
     differs: frozenset[str] = frozenset()
-    """`claims_ahead`: it claims short steps before it has slots for them. `durable_calls`: its
-    durable calls use other routes, and are tested with a server of ours. `large_integers`: JSON
-    integers beyond 2^53 are rounded. `invalid_input`: the error of a result without a JSON form
-    has this code. `path_of_result`: the error of such a result does not name the place."""
+    """`claims_ahead`: it claims short steps before it has slots for them. `frees_early`: it asks
+    for steps in place of those whose settlement is under way. `durable_calls`: its durable calls
+    use other routes, and are tested with a server of ours. `large_integers`: JSON integers beyond
+    2^53 are rounded. `invalid_input`: the error of a result without a JSON form has this code.
+    `path_of_result`: the error of such a result does not name the place."""
 
 
 def version_of(program: str, *arguments: str) -> tuple[int, ...] | None:
@@ -105,7 +106,7 @@ LANGUAGES = {
             python_worker,
             SDK / "conformance",
             lambda: None,
-            differs=frozenset({"claims_ahead", "durable_calls", "invalid_input"}),
+            differs=frozenset({"claims_ahead", "frees_early", "durable_calls", "invalid_input"}),
         ),
         Language("ruby", lambda: ["ruby", "conformance_worker.rb"], SDK / "ruby", missing_ruby),
         Language(

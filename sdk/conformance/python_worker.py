@@ -153,6 +153,34 @@ async def decide_none() -> Decision:
     return Decision.none("nothing to do")
 
 
+@handler("which", version="1.0.0")
+async def first() -> Any:
+    return {"code": "first"}
+
+
+@handler("which", version="2.0.0")
+async def second() -> Any:
+    return {"code": "second"}
+
+
+@handler("which", namespace="elsewhere")
+async def elsewhere() -> Any:
+    return {"code": "elsewhere"}
+
+
+running_attempts = 0
+
+
+@handler("running")
+async def running(ctx: AsyncContext) -> Any:
+    global running_attempts
+    running_attempts += 1
+    counted = running_attempts
+    await asyncio.sleep(ctx.input["ms"] / 1000)
+    running_attempts -= 1
+    return {"running": counted}
+
+
 @handler("logs")
 async def logs(ctx: AsyncContext) -> Any:
     ctx.logger.info("begun", extra={"page": 12})

@@ -36,6 +36,9 @@ class Step:
     handler: str
     context: Json = field(default_factory=dict)
     name: str = "step"
+    namespace: str = "conformance"
+    handler_version: str = ""
+    """The version of the handler that it requires; empty: any."""
     results: dict[str, Json] = field(default_factory=dict)
     config: dict[str, Json] = field(default_factory=dict)
     max_attempts: int = 3
@@ -87,7 +90,7 @@ class Step:
             "step": self.name,
             "handler": self.handler,
             "method": None,
-            "namespace": "conformance",
+            "namespace": self.namespace,
             "template": "case",
             "version": "1.0.0",
             "attempt": self.attempt,
@@ -116,7 +119,11 @@ class Step:
         before = [{"name": name, "handler": {"callable": "echo"}} for name in self.results]
         step = {
             "name": self.name,
-            "handler": {"callable": self.handler, "initialization": self.config},
+            "handler": {
+                "callable": self.handler,
+                "initialization": self.config,
+                **({"version": self.handler_version} if self.handler_version else {}),
+            },
             "dependencies": [*self.results],
             "retry": {"max_attempts": self.max_attempts},
         }
@@ -125,7 +132,7 @@ class Step:
             "heartbeat_timeout": self.extra.get("heartbeat_timeout_s"),
         }
         set_limits = {name: seconds for name, seconds in limits.items() if seconds is not None}
-        names = {"name": "case", "namespace_name": "conformance", "version": "1.0.0"}
+        names = {"name": "case", "namespace_name": self.namespace, "version": "1.0.0"}
         after = [{"name": f"after_{n}", "dependencies": [self.name]} for n in range(len(self.then))]
         return {**names, "steps": [*before, step | set_limits, *after]}
 
@@ -150,6 +157,18 @@ class WorkerRow:
     lost: bool = False
     retired: bool = False
     claim_is_connected: Callable[[], bool] | None = None  #: while a claim is under way
+
+    def find_handler_index(self, step: Step) -> int | None:
+        """Return the index of the handler that a step is for, or None."""
+        for name in (f"{step.namespace}.{step.handler}", step.handler):
+            for index, handler in enumerate(self.body["handlers"]):
+                namespaces = handler.get("namespaces") or self.body["namespaces"]
+                serves = not {step.namespace, "*"}.isdisjoint(namespaces)
+                versions = handler.get("versions") or ()
+                offers = not step.handler_version or step.handler_version in versions
+                if handler["name"] == name and serves and offers:
+                    return index
+        return None
 
 
 @dataclass
@@ -179,6 +198,14 @@ class Request:
     """The status of its answer; None while it is under way, 0 if it was cut off."""
     answer: Json = None
     ended: float | None = None
+    held: int = 0
+    """How many steps its worker held when it arrived, apart from those that it settles."""
+
+    @property
+    def asked(self) -> int:
+        """Return the number of steps that it asks for."""
+        most: int = self.body.get("max", 0)
+        return most
 
 
 @dataclass
@@ -216,8 +243,14 @@ class ScriptedServer:
         self.api_key: str | None = None
         self.quiet = False
         self.max_outcomes = 500
-        self.claim_ahead = 0
-        """Steps that a worker may have beyond its slots."""
+        self.claim_ahead: int | None = None
+        """Steps that a worker may have beyond its slots; None: answers do not say."""
+        self.settlements: int | None = None
+        """Settlements that a worker may have in progress; None: answers do not say."""
+        self.may_free_early = False
+        """Whether a worker may ask for steps in place of those whose settlement is under way."""
+        self.names_handlers = True
+        """Whether claims have the field `handler_index`."""
         self.steps: list[Step] = []
         self.workers: dict[str, WorkerRow] = {}
         self.tasks: dict[str, Task] = {}
@@ -420,7 +453,8 @@ class ScriptedServer:
         self.workers[worker.id] = worker
         self._changed.notify_all()
         limits = {"max_outcomes": self.max_outcomes, "body_bytes": 33_554_432, "queues": 1}
-        limits |= {"claim_ahead": self.claim_ahead} if self.claim_ahead else {}
+        ahead = {"claim_ahead": self.claim_ahead, "settlements": self.settlements}
+        limits |= {name: limit for name, limit in ahead.items() if limit is not None}
         features = ["signals", "approvals", "durable_calls", "spawn", "run_task", "logs"]
         lists: dict[str, Json] = {"unserved": [], "refused": [], "features": features}
         return 201, {"worker": worker.id, "protocol": 1, **self.settings, **limits, **lists}
@@ -448,18 +482,27 @@ class ScriptedServer:
             self._changed.notify_all()
 
     def _take(self, worker: WorkerRow, limit: int) -> list[Json]:
+        if self.claim_ahead is not None:
+            limit = min(limit, worker.body["slots"] + self.claim_ahead - self._count_held(worker))
         waiting = [step for step in self.steps if step.status == "enqueued"]
-        taken = [] if self.quiet else waiting[:limit]
+        taken = [] if self.quiet else waiting[: max(limit, 0)]
         for step in taken:
             step.attempt += 1
             step.counted_attempts += 1
             step.status, step.worker = "in_progress", worker.id
             step.ticket = f"{worker.id}.{uuid.uuid4().hex}"
-        held = sum(s.worker == worker.id and s.status == "in_progress" for s in self.steps)
-        if held > worker.body["slots"] + self.claim_ahead:
+        held = self._count_held(worker)
+        if held > worker.body["slots"] + (self.claim_ahead or 0) and not self.may_free_early:
             self.violations.append(f"{held} steps for {worker.body['slots']} slots")
         self._changed.notify_all()
-        return [step.claim_fields() for step in taken]
+        return [self._claim_fields(worker, step) for step in taken]
+
+    def _count_held(self, worker: WorkerRow) -> int:
+        return sum(s.worker == worker.id and s.status == "in_progress" for s in self.steps)
+
+    def _claim_fields(self, worker: WorkerRow, step: Step) -> Json:
+        index = worker.find_handler_index(step) if self.names_handlers else None
+        return step.claim_fields() | ({} if index is None else {"handler_index": index})
 
     def _settle(self, worker: WorkerRow, body: dict[str, Json]) -> Answer:
         settled = [self._settle_one(worker, outcome) for outcome in body["outcomes"]]
@@ -532,7 +575,7 @@ class ScriptedServer:
 
     def _resume(self, worker: WorkerRow, body: dict[str, Json]) -> Answer:
         steps = [
-            step.claim_fields()
+            self._claim_fields(worker, step)
             for step in self.steps
             if step.status == "in_progress"
             and step.worker == worker.id
@@ -631,6 +674,10 @@ class ScriptedServer:
     ) -> tuple[Fault | None, Answer | None]:
         """Record a request, and return its answer or the fault that it meets."""
         with self._changed:
+            match request.path.split("/"):
+                case ["", "v1", "workers", worker, "claim" | "settle"] if worker in self.workers:
+                    settled = len(request.body.get("outcomes", ()))
+                    request.held = self._count_held(self.workers[worker]) - settled
             self.requests.append(request)
             fault = next((f for f in self.faults if f.route == request.route), None)
             if fault:

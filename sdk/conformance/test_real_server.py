@@ -42,6 +42,21 @@ steps:
   - {name: right, handler: {callable: echo}, dependencies: [route]}
   - {name: up, handler: {callable: echo}, dependencies: [route]}
 """
+VERSIONS = """
+name: versions
+namespace_name: conformance
+version: 1.0.0
+steps:
+  - {name: first, handler: {callable: which, version: 1.0.0}}
+  - {name: second, handler: {callable: which, version: "^2.0"}}
+"""
+ELSEWHERE = """
+name: elsewhere
+namespace_name: elsewhere
+version: 1.0.0
+steps:
+  - {name: elsewhere, handler: {callable: which}}
+"""
 ONE_STEP = [
     ("echo", "echo", 60, 3),
     ("child", "echo", 60, 3),
@@ -72,14 +87,14 @@ class RealServer:
             TEMPLATE.format(name=name, handler=handler, timeout=timeout, attempts=attempts)
             for name, handler, timeout, attempts in ONE_STEP
         ]
-        for text in (*one_step, CHAIN, ROUTES):
+        for text in (*one_step, CHAIN, ROUTES, VERSIONS, ELSEWHERE):
             headers = {"Content-Type": "application/yaml"}
             answer = self.api.post("/v1/templates", content=text, headers=headers)
             assert answer.status_code == 201, answer.text
 
-    def create(self, name: str, context: Any = None) -> str:
+    def create(self, name: str, context: Any = None, namespace: str = "conformance") -> str:
         """Create a task; return its id."""
-        body = {"name": name, "namespace": "conformance", "context": context or {}}
+        body = {"name": name, "namespace": namespace, "context": context or {}}
         answer = self.api.post("/v1/tasks", json=body)
         assert answer.status_code == 201, answer.text
         task: str = answer.json()["id"]
@@ -133,6 +148,16 @@ def test_results_and_contexts_are_returned_unchanged(real: RealServer) -> None:
 
 def test_a_handler_reads_the_results_of_all_ancestors(real: RealServer) -> None:
     assert {"got": {"sum": 3}} == real.result("chain", {"a": 1, "b": 2, "step": "first"})
+
+
+def test_a_step_reaches_the_handler_of_its_version_and_namespace(real: RealServer) -> None:
+    tasks = [real.create("versions"), real.create("elsewhere", namespace="elsewhere")]
+    codes = {
+        step["name"]: step["result"]["code"]
+        for task in tasks
+        for step in real.api.get(f"/v1/tasks/{real.ended(task)['id']}/steps").json()
+    }
+    assert {name: name for name in ("first", "second", "elsewhere")} == codes
 
 
 def test_a_decision_chooses_the_next_steps(real: RealServer) -> None:

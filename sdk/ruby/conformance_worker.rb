@@ -87,6 +87,17 @@ Tasker.handler("logs_many") do |ctx|
   ctx.input("n").times { |number| ctx.logger.info("record #{number}") }
   { logged: ctx.input("n") }
 end
+Tasker.handler("which", versions: ["1.0.0"]) { { code: "first" } }
+Tasker.handler("which", versions: ["2.0.0"]) { { code: "second" } }
+Tasker.handler("which", namespaces: ["elsewhere"]) { { code: "elsewhere" } }
+running = 0
+counting = Mutex.new
+Tasker.handler("running") do |ctx|
+  counted = counting.synchronize { running += 1 }
+  sleep(ctx.input("ms") / 1000.0)
+  counting.synchronize { running -= 1 }
+  { running: counted }
+end
 Tasker.handler("cursor") { |ctx| { rows: ctx.cursor["end"] - ctx.cursor["start"] } }
 
 begin

@@ -2,6 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { choose, defineHandler, PermanentError, RetryableError, Worker } from 'tasker';
 
+let runningAttempts = 0;
+
 const handlers = {
   echo: (ctx) => ctx.input,
   describe: (ctx) => ({
@@ -89,11 +91,23 @@ const handlers = {
     return { logged: ctx.getInput('n') };
   },
   cursor: (ctx) => ({ rows: ctx.cursor.end - ctx.cursor.start }),
+  running: async (ctx) => {
+    const counted = ++runningAttempts;
+    await delay(ctx.getInput('ms'));
+    runningAttempts -= 1;
+    return { running: counted };
+  },
 };
+
+const which = [
+  defineHandler('which', { versions: ['1.0.0'] }, () => ({ code: 'first' })),
+  defineHandler('which', { versions: ['2.0.0'] }, () => ({ code: 'second' })),
+  defineHandler('which', { namespaces: ['elsewhere'] }, () => ({ code: 'elsewhere' })),
+];
 
 try {
   await new Worker({
-    handlers: Object.entries(handlers).map(([name, call]) => defineHandler(name, call)),
+    handlers: [...Object.entries(handlers).map(([name, call]) => defineHandler(name, call)), ...which],
     slots: Number(process.env.SLOTS ?? 4),
     grace: Number(process.env.GRACE ?? 5),
   }).run();

@@ -1,9 +1,10 @@
 //! The worker that the conformance kit starts: see ../conformance/README.md.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use tasker::{choose, Context, CreateOptions, Error, Level, RunTask, Wait, Worker};
+use tasker::{choose, Context, CreateOptions, Error, HandlerOptions, Level, RunTask, Wait, Worker};
 
 type Result = std::result::Result<Value, Error>;
 
@@ -152,6 +153,22 @@ async fn cursor(ctx: Context) -> Result {
     Ok(json!({"rows": cursor.end - cursor.start}))
 }
 
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+async fn running(ctx: Context) -> Result {
+    let counted = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
+    tokio::time::sleep(Duration::from_millis(ctx.input("ms")?)).await;
+    RUNNING.fetch_sub(1, Ordering::SeqCst);
+    Ok(json!({"running": counted}))
+}
+
+fn of_version(version: &str) -> HandlerOptions {
+    HandlerOptions {
+        versions: vec![version.into()],
+        ..HandlerOptions::default()
+    }
+}
+
 fn add(context: &Value) -> std::result::Result<Value, String> {
     let number = |name: &str| context[name].as_f64().ok_or(format!("{name} must be a number"));
     let sum = number("a")? + number("b")?;
@@ -187,6 +204,17 @@ async fn main() {
         .handler("decide", |_: Context| async { Ok(choose(["left", "right"])) })
         .handler("decide_none", |_: Context| async { Ok(json!({"chosen": [], "reason": "nothing to do"})) })
         .handler("cursor", cursor)
+        .handler("running", running)
+        .handler_with("which", |_: Context| async { Ok(json!({"code": "first"})) }, of_version("1.0.0"))
+        .handler_with("which", |_: Context| async { Ok(json!({"code": "second"})) }, of_version("2.0.0"))
+        .handler_with(
+            "which",
+            |_: Context| async { Ok(json!({"code": "elsewhere"})) },
+            HandlerOptions {
+                namespaces: vec!["elsewhere".into()],
+                ..HandlerOptions::default()
+            },
+        )
         .handler("logs", logs)
         .handler("logs_many", logs_many)
         .run()

@@ -163,10 +163,7 @@ async fn running(ctx: Context) -> Result {
 }
 
 fn of_version(version: &str) -> HandlerOptions {
-    HandlerOptions {
-        versions: vec![version.into()],
-        ..HandlerOptions::default()
-    }
+    HandlerOptions { versions: vec![version.into()], ..HandlerOptions::default() }
 }
 
 fn add(context: &Value) -> std::result::Result<Value, String> {
@@ -210,10 +207,7 @@ async fn main() {
         .handler_with(
             "which",
             |_: Context| async { Ok(json!({"code": "elsewhere"})) },
-            HandlerOptions {
-                namespaces: vec!["elsewhere".into()],
-                ..HandlerOptions::default()
-            },
+            HandlerOptions { namespaces: vec!["elsewhere".into()], ..HandlerOptions::default() },
         )
         .handler("logs", logs)
         .handler("logs_many", logs_many)

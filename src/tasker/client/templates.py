@@ -1,5 +1,6 @@
 """Finds templates by name and version, with a cache in front of the store."""
 
+import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -35,6 +36,7 @@ from tasker.ttl_cache import Clock, TTLCache
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which a name is cached
 _STEPS = 20_000  #: steps of the cached templates
+_MANY_STEPS = 500  #: steps of a template that is prepared off the event loop
 _MOST = 1000  #: cached names; limited, because callers may send any number of ranges
 _REPORTED_FIRST = (
     TemplateStatus.APPROVED,
@@ -240,7 +242,7 @@ class TemplateCache:
         loaded = self._by_id.get(template_id)
         if loaded is None:
             stored = await self._store.template_by_id(template_id)
-            loaded = self._load_and_cache(stored)
+            loaded = await self._load_and_cache(stored)
         return loaded
 
     def clear_names(self) -> None:
@@ -257,11 +259,11 @@ class TemplateCache:
             stored = await self._find_retired(namespace, name, version, approved)
         loaded = self._by_id.get(stored.id)
         if loaded is None or loaded.stored.status is not stored.status:
-            self._load_and_cache(stored)
+            await self._load_and_cache(stored)
         return stored.id
 
-    def _load_and_cache(self, stored: StoredTemplate) -> LoadedTemplate:
-        loaded = LoadedTemplate(stored)
+    async def _load_and_cache(self, stored: StoredTemplate) -> LoadedTemplate:
+        loaded = await load_template(stored)
         self._by_id.put(stored.id, loaded, len(loaded.graph.specs))
         return loaded
 
@@ -297,6 +299,13 @@ class TemplateCache:
             stored.template.key for stored in await self._store.list_templates(namespace=within)
         ]
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
+
+
+async def load_template(stored: StoredTemplate) -> LoadedTemplate:
+    """Return a stored template with its graph; many steps are prepared off the event loop."""
+    if len(stored.template.steps) <= _MANY_STEPS:
+        return LoadedTemplate(stored)
+    return await asyncio.to_thread(LoadedTemplate, stored)
 
 
 def split_template_reference(

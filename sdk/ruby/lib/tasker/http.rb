@@ -14,10 +14,10 @@ module Tasker
     LONGEST_DELAY = 5.0
     LATER = 5.0 #: seconds after a refusal that an operator has to mend
 
-    # Yield until the block succeeds; wait after failures that time may cure.
+    # Yield until the block succeeds; wait after failures.
     #
     # @param again [Proc] called with a failure: whether to try again
-    def self.persist(again: :temporary?.to_proc)
+    def self.persist(again:)
       failures = 0
       begin
         yield

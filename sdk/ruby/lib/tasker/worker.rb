@@ -305,7 +305,7 @@ module Tasker
       running.each { |attempt| give_up(attempt, { "outcome" => "released" }) }
     end
 
-    def report(route, error)
+    def log_failure(route, error)
       if error.temporary?
         @outage.note(error) unless @deadline # a worker that stops closes connections itself
       else
@@ -321,7 +321,7 @@ module Tasker
       @failures.delete(route)
       later { on_answer(route, answer) if session == @session } # else it belongs to a lost lease
     rescue RequestError => e
-      later { report(route, e) if session == @session }
+      later { log_failure(route, e) if session == @session }
       sleep(Http.pause(e, @failures[route] += 1)) unless e.lease_lost? || session != @session
       later { on_failure(route, e) if session == @session }
     end

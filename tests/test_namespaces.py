@@ -116,12 +116,12 @@ other: 1
         " with a digit (at most 63 characters)",
         "4:5 unknown key 'owner_tem' in a namespace; did you mean 'owner_team'? Allowed:"
         " owner_team, contact_email, description, requires_approval, approvers, http_hosts",
-        "5:20 'payments' is not an e-mail address; write one as name@example.com",
+        "5:20 'payments' is not an e-mail address; use the form name@example.com",
         "7:24 requires_approval needs approvers: a list of at least one e-mail address",
         "9:24 A@b.c is duplicated",
         '9:31 must be a string, in quotes: "3", found the number 3',
-        "10:35 'https://x.example.com' is not a host; write api.example.com, api.example.com:8443,"
-        " *.example.com or *, in lower case and without https://",
+        "10:35 'https://x.example.com' is not a valid host; write api.example.com,"
+        " api.example.com:8443, *.example.com or *, in lower case and without https://",
         '10:60 must be a string, in quotes: "4", found the number 4',
         "11:11 must be a mapping with the keys of a namespace, found nothing",
         "12:1 unknown key 'other' in a policy file; allowed: namespaces",
@@ -132,7 +132,7 @@ def test_an_error_in_toml_is_reported_with_its_path() -> None:
     """Only syntax errors of TOML have lines."""
     assert [
         "namespaces.x.owner_team must be a string, found a list",
-        "namespaces.x.contact_email a date is not JSON",
+        "namespaces.x.contact_email a date cannot be represented as JSON",
     ] == sorted(
         problems("[namespaces.x]\ncontact_email = 2020-01-01\nowner_team = []", toml=True),
         reverse=True,

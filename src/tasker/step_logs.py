@@ -34,7 +34,8 @@ class NewLogRecord(NamedTuple):
     no: int  #: of the step
     attempt: int
     number: int
-    """Number of the record within its attempt, starting at 0. Each number is stored once."""
+    """Number of the record within its attempt, starting at 0. A second record with the same
+    number is ignored."""
 
     at: float  #: seconds since 1970, by the clock of the worker
     level: int  #: as in Python's `logging`
@@ -92,7 +93,7 @@ class LogPosition(NamedTuple):
     def from_cursor(cls, cursor: str) -> "LogPosition":
         """Return the position of a `cursor`. Raises InvalidInput."""
         if not _CURSOR.fullmatch(cursor):
-            raise InvalidInput("is not the cursor of a page of log records", path="$.cursor")
+            raise InvalidInput("must be the `next_cursor` of a page of logs", path="$.cursor")
         micros, *rest = map(int, cursor.split("-"))
         return cls(_EPOCH + timedelta(microseconds=micros), *rest)
 
@@ -103,7 +104,7 @@ class LogPage:
 
     records: tuple[LogRecord, ...]
     next_cursor: str | None
-    """The `cursor` of the next page; null on the last one."""
+    """The `cursor` of the next page; null on the last page."""
 
     link: str | None = None
     """URL of the same logs in the team's own log store, if the server's setting `log_url` is set.
@@ -129,7 +130,8 @@ def format_log_message(message: object, args: Any, exc_info: Any = None) -> str:
         text = str(message)
         text = text % args if args else text
     except Exception as error:  # of a format that does not match, or the value's own code
-        text = f"{type(message).__name__} that cannot be formatted: {type(error).__name__}"
+        kind, fault = type(message).__name__, type(error).__name__
+        text = f"a log message of type {kind} could not be formatted: {fault}"
     if not exc_info:
         return text
     if isinstance(exc_info, BaseException):

@@ -55,7 +55,7 @@ _GAPS = {
     AttemptOutcome.LOST: StepPhase.BACKOFF,
     AttemptOutcome.RELEASED: StepPhase.BACKOFF,
 }
-"""The phase of a step between an attempt with this outcome and its next due time."""
+"""The phase of a step from the end of an attempt with this outcome until it is due again."""
 
 
 def task_times(

@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 Clock = Callable[[], float]
-"""Returns seconds, as `time.monotonic` does."""
+"""Returns a time in seconds, like `time.monotonic`."""
 
 
 @dataclass(slots=True)

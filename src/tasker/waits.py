@@ -96,8 +96,8 @@ class BroadcastSent:
     """Whether the broadcast is new; False if a broadcast with this id had already been sent."""
 
     steps: int
-    """Number of waiting steps that received the broadcast. Steps that begin to wait within a week
-    receive it later."""
+    """Number of waiting steps that received the broadcast. For a week, steps of tasks that were
+    created before the broadcast also receive it when they begin to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +155,8 @@ class TooManySignals(Refused):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
-            f"task {task_id} has {UNTAKEN_SIGNALS:,} signals that no step has received, the maximum"
-            " for a task"
+            f"task {task_id} has {UNTAKEN_SIGNALS:,} signals that no step has received, which is"
+            " the maximum for a task"
         )
 
 
@@ -167,8 +167,8 @@ class TooManyBroadcasts(Refused):
 
     def __init__(self, name: str, key: str) -> None:
         super().__init__(
-            f"{BROADCASTS:,} broadcasts {name!r} with the key {key!r} were sent within a week,"
-            " the maximum for a name and key"
+            f"{BROADCASTS:,} broadcasts {name!r} with the key {key!r} were sent in the last week,"
+            " which is the maximum for a name and key"
         )
 
 

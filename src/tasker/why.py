@@ -35,14 +35,14 @@ class Reason:
     `waits_for_steps`, `waiting`, `ended` or `deadline`."""
 
     blocking: bool
-    """Whether the step or task cannot continue by itself."""
+    """Whether the reason prevents the step or task from continuing now."""
 
     text: str
     """A sentence for people."""
 
     step: str | None = None
     until: datetime | None = None
-    """The time at which the reason ceases to apply without any action."""
+    """The time at which the reason stops applying by itself, or the task's deadline."""
 
     task: TaskId | None = None
     """The task that the step waits for."""

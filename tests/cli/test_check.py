@@ -386,8 +386,8 @@ def test_all_expressions_are_checked_against_schemas(tasker: Here) -> None:
         "step 'parcels': task: line has no property 'skuu'; did you mean 'sku'? Allowed: sku, due",
         "step 'until': wait: until: it is a number, not an instant",
         "step 'paid': wait: key: it is a list, not a string or a number",
-        "step 'reply': when: line.due == \"today\" compares a number with a string,"
-        " which is always false",
+        "step 'reply': when: line.due == \"today\" is always false, because it compares"
+        " a number with a string",
         "step 'approve': approval: assignee 'user:{input.manager}': input has no property"
         " 'manager'; allowed: order_id, at, lines",
         "step 'after': when: results.approve.form has no property 'okay'; did you mean 'ok'?"
@@ -395,7 +395,7 @@ def test_all_expressions_are_checked_against_schemas(tasker: Here) -> None:
         "step 'after': when: results.lines.count > \"1\" compares a number with a string;"
         " only two numbers or two strings can be ordered",
         "step 'loop': repeat: until: results.look has no property 'done'; allowed: ready",
-        "step 'loop': repeat: until: iteration == \"3\" compares a number with a string,"
-        " which is always false",
+        "step 'loop': repeat: until: iteration == \"3\" is always false, because it compares"
+        " a number with a string",
     ] == [problem["message"] for problem in checked["problems"]]
     assert "steps[3].steps[1]" == checked["problems"][11]["path"]

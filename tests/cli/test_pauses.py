@@ -50,8 +50,8 @@ def test_an_unknown_queue_is_refused_with_a_suggestion(tasker: Here) -> None:
     other = tasker("queue", "pause", "charge", "-n", "store")
 
     assert [2, 2, 2] == [ran.code for ran in (misspelt, step, other)]
-    assert "uses a handler 'chrage'; did you mean 'charge'?" in misspelt.err
-    assert "uses a handler 'take'; did you mean 'shop.pay.take'?" in step.err
+    assert "uses the handler 'chrage'; did you mean 'charge'?" in misspelt.err
+    assert "uses the handler 'take'; did you mean 'shop.pay.take'?" in step.err
     assert "did you mean" not in other.err
 
 

@@ -48,7 +48,7 @@ def test_a_sqlite_url_names_the_file(url: str, path: Path | None, synchronous: s
         ("sqlite://[a.db", "write sqlite:FILE"),
         ("sqlitee:a.db", "sqlite or postgresql://, not sqlitee"),
         ("mysql://x", "not mysql"),
-        ("tasker.db", "not tasker.db:; for a SQLite file write sqlite:tasker.db"),
+        ("tasker.db", "not tasker.db:; for a SQLite file, write sqlite:tasker.db"),
         (
             "localhost:8080",
             "a server's URL must start with http:// or https://: http://localhost:8080",

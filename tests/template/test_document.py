@@ -185,7 +185,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": {1, 2}}},
-            "a set is not JSON (at metadata.x)",
+            "a set cannot be represented as JSON (at metadata.x)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {1: "x"}},
@@ -195,7 +195,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": 2**70}},
             "an integer needs more than 64 bits; write it as a string (at metadata.x)",
         ),
-        ([], "must be a template, a mapping with 'name' and 'steps', found a list"),
+        ([], "must be a template (a mapping with 'name' and 'steps'), found a list"),
     ],
 )
 def test_documents_are_checked_like_yaml(document: Json, problem: str) -> None:

@@ -21,7 +21,7 @@ class CreationRequest(NamedTuple):
 
 
 Part: TypeAlias = tuple[CreationRequest, "asyncio.Future[CreateTasksResult]"]
-"""A request and the future on which its caller waits."""
+"""A request, and the future that its caller awaits."""
 
 Create: TypeAlias = Callable[[CreationRequest, bool], Awaitable[CreateTasksResult]]
 """A function that stores either all tasks or none. If its second argument is true, it raises

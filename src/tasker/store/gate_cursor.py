@@ -22,7 +22,7 @@ class GateCursor:
 
     def __init__(self) -> None:
         self.after = START
-        """Position in the index after which the next claim begins."""
+        """The next claim begins after this position in the index."""
 
         self._rounds = 0  #: how often the empty claims since the last full one came to the end
 

@@ -44,13 +44,13 @@ def require_current_schema(status: SchemaStatus, url: str) -> None:
     require_known_schema(status, url)
     if status.current > status.wanted:
         raise SchemaMismatch(
-            f"the schema of {url} is at {status.current}, newer than this release supports"
-            f" ({status.wanted}): upgrade Tasker"
+            f"the schema of {url} is at version {status.current}, which is newer than this release"
+            f" supports ({status.wanted}): upgrade Tasker"
         )
     if not status.is_ready:
-        age = f"is at {status.current}" if status.current else "is empty"
+        age = f"is at version {status.current}" if status.current else "is empty"
         raise SchemaMismatch(
-            f"the schema of {url} {age}, but this release needs {status.wanted}:"
+            f"the schema of {url} {age}, but this release needs version {status.wanted}:"
             " run `tasker db upgrade`"
         )
 

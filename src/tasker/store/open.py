@@ -37,11 +37,12 @@ def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
             if error.name != "asyncpg":
                 raise
             raise InvalidSettings(
-                "PostgreSQL needs its driver: pip install 'tasker-workflows[postgres]'"
+                "the PostgreSQL driver is not installed: run"
+                " `pip install 'tasker-workflows[postgres]'`"
             ) from None
         return PostgresStore(url)
     given = f"{scheme}:" if url else "''"
-    hint = "" if ":" in url or not url else f"; for a SQLite file write sqlite:{url}"
+    hint = "" if ":" in url or not url else f"; for a SQLite file, write sqlite:{url}"
     if _HOST_AND_PORT.match(url):
         hint = f"; a server's URL must start with http:// or https://: http://{url}"
     raise InvalidSettings(f"a store URL must start with sqlite or postgresql://, not {given}{hint}")

@@ -160,8 +160,8 @@ class AuditNote:
     actor: str = "unknown"
     reason: str = ""
     via: AccessChannel | None = None
-    """The interface through which the actor reached the store; None for a program that opened the
-    store itself."""
+    """The interface through which the actor reached the store; None if the actor is a program that
+    opened the store itself."""
 
     bulk_id: str | None = None
     """Id of the bulk operation that the change is part of."""

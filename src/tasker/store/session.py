@@ -39,7 +39,7 @@ class Session(Protocol):
     read: RowReader
     ended: list[TaskId]
     """Tasks that ended or whose compensation began in this transaction. After it commits,
-    tasks that wait for their places are started."""
+    tasks that were waiting for the places of these tasks are started."""
 
     @property
     def now(self) -> datetime:

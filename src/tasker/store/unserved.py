@@ -27,8 +27,7 @@ def explain_unserved_queue(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
     if requirement.version:
         return f"no live worker has handler {queue.handler!r} at version {requirement.version}"
     return (
-        f"handler {queue.handler!r} of the live workers is not bound to namespace"
-        f" {queue.namespace!r}"
+        f"no live worker with handler {queue.handler!r} binds it to namespace {queue.namespace!r}"
     )
 
 

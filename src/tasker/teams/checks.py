@@ -75,7 +75,7 @@ def _find_host_problems(hosts: Sequence[str]) -> Iterator[PolicyProblem]:
     for index, host in enumerate(hosts[:MAX_HTTP_HOSTS]):
         if len(host) > _LONGEST_HOST or not _HOST.fullmatch(host):
             message = (
-                f"{host[:60]!r} is not a host; write api.example.com, api.example.com:8443,"
+                f"{host[:60]!r} is not a valid host; write api.example.com, api.example.com:8443,"
                 " *.example.com or *, in lower case and without https://"
             )
             yield PolicyProblem("http_hosts", message, index)
@@ -85,4 +85,4 @@ def _find_email_problem(address: str) -> str:
     """Return the problem of an e-mail address, or an empty string."""
     if len(address) <= _LONGEST_EMAIL and _EMAIL.fullmatch(address) and address.isprintable():
         return ""
-    return f"{address[:60]!r} is not an e-mail address; write one as name@example.com"
+    return f"{address[:60]!r} is not an e-mail address; use the form name@example.com"

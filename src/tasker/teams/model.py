@@ -32,9 +32,9 @@ class NamespacePolicy:
 
     approvers: tuple[str, ...] = ()  #: e-mail addresses
     http_hosts: tuple[str, ...] = ()
-    """Hosts that `http:` steps may call: `api.example.com`, `api.example.com:8443`, `*.example.com`
-    for all hosts below `example.com`, or `*` for any host. If empty, the steps may not call any
-    host."""
+    """Hosts that `http:` steps may call, written as `api.example.com`, `api.example.com:8443`,
+    `*.example.com` (all hosts below `example.com`) or `*` (any host). If the tuple is empty, the
+    steps may not call any host."""
 
     updated_by: str = ""
     updated_at: datetime | None = None  #: None: not stored yet
@@ -80,7 +80,8 @@ class TeamEvent:
     before: Json  #: a status, a policy, or None
     after: Json
     via: AccessChannel | None = None
-    """How the actor reached the store; None if a program called the client directly."""
+    """The interface through which the actor reached the store; None if the actor is a program that
+    opened the store itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class ApiKey:
     groups: tuple[str, ...] = ()  #: matched by assignees of the form `role:NAME`
     handlers: tuple[str, ...] = ()
     """Handlers that workers with this key may serve, as names or patterns such as `payments.*`; if
-    empty, they may serve all handlers."""
+    empty, the workers may serve all handlers."""
 
     created_by: str
     created_at: datetime

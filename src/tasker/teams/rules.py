@@ -214,7 +214,7 @@ def check_api_key(key: NewApiKey) -> None:
         for text in texts:
             if not text or len(text) > 200 or not text.isprintable():
                 raise InvalidInput(
-                    f"$.{path}: must be 1 to 200 printable characters, not {text[:60]!r}",
+                    f"$.{path}: must have 1 to 200 printable characters, not {text[:60]!r}",
                     path=f"$.{path}",
                 )
     expand_scopes(key.scopes, path="$.scopes")

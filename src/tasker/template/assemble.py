@@ -36,7 +36,7 @@ def assemble_template(root: Node, problems: FileProblems) -> Template | None:
     """Read a document; if problems were reported, the template must not be used."""
     value = LocatedValue(root, "", problems)
     if not isinstance(root, MappingNode):
-        value.report_wrong_type("a template, a mapping with 'name' and 'steps'")
+        value.report_wrong_type("a template (a mapping with 'name' and 'steps')")
         return None
     dialect = _choose_dialect(root, value)
     if dialect is None:
@@ -105,7 +105,7 @@ def _choose_dialect(root: MappingNode, value: LocatedValue) -> Dialect | None:
     if newest and oldest:
         value.report_problem(
             "a template has either 'steps' (the core dialect)"
-            " or 'step_templates' (the rails dialect)",
+            " or 'step_templates' (the rails dialect), not both",
             max((entry.mark for entry in (newest, oldest) if entry.mark), default=None),
         )
         return None

@@ -20,7 +20,7 @@ def check_decisions_and_conditions(steps: Mapping[str, ParsedStep], before: froz
     for read in steps.values():
         spec = read.spec
         if spec.type is StepType.DECISION and spec.name not in awaited:
-            read.name.report_problem(f"the decision {spec.name!r} has no steps that depend on it")
+            read.name.report_problem(f"no step depends on the decision {spec.name!r}")
         if spec.trigger is not TriggerRule.ALL_SUCCESS and not spec.dependencies:
             read.name.report_problem(
                 f"the step {spec.name!r} has the trigger {spec.trigger.value!r},"
@@ -45,11 +45,11 @@ def _refuse_results_of_non_ancestors(
             continue
         name = str(path.keys[1])
         if name not in ancestors:
-            reason = "does not depend on" if name in steps else "names"
-            kind = "" if name in steps else ", which is not a step"
+            known = name in steps
+            reason = f"the step does not depend on {name!r}" if known else f"{name!r} is not a step"
             (read.when or read.name).report_problem(
                 f"the condition of the step {read.spec.name!r} reads results.{name},"
-                f" but the step {reason} {name!r}{kind}{did_you_mean(name, ancestors)}"
+                f" but {reason}{did_you_mean(name, ancestors)}"
             )
 
 

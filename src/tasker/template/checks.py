@@ -23,7 +23,7 @@ def check_steps_and_dependencies(steps: list[ParsedStep]) -> None:
     every = list(_iterate_with_bodies(steps))
     if len(every) > MAX_STEPS:
         every[0].name.report_problem(
-            f"a template may have at most {MAX_STEPS:,} steps, bodies included"
+            f"a template may have at most {MAX_STEPS:,} steps, including those in bodies"
         )
         return
     for read in every:

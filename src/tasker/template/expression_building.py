@@ -46,7 +46,7 @@ class BuiltExpression:
 
     def __getitem__(self, key: str | int) -> "BuiltExpression":
         if not self._is_path:
-            raise InvalidInput(f"{self._text} is not a path: it has no {key!r}")
+            raise InvalidInput(f"{self._text} is not a path, so {key!r} cannot follow it")
         if isinstance(key, str) and key.isidentifier():
             return BuiltExpression(f"{self._text}.{key}", is_path=True)
         return BuiltExpression(f"{self._text}[{_literal_text(key)}]", is_path=True)
@@ -109,7 +109,7 @@ class BuiltExpression:
 
 
 Expression: TypeAlias = str | BuiltExpression
-"""An expression, as a string or built in Python."""
+"""An expression: either a string or an object built in Python."""
 
 
 def to_expression_text(written: object, argument: str) -> str | None:

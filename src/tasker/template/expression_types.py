@@ -115,8 +115,8 @@ def _check_comparison(node: Comparison, schemas: Schemas, problems: list[str]) -
     if node.operator in ("==", "!="):
         if left.isdisjoint(right) and _NULL not in (left, right):
             problems.append(
-                f"{node} compares {_kinds_in_words(left)} with {_kinds_in_words(right)},"
-                f" which is always {str(node.operator == '!=').lower()}"
+                f"{node} is always {str(node.operator == '!=').lower()}, because it compares"
+                f" {_kinds_in_words(left)} with {_kinds_in_words(right)}"
             )
     elif node.operator in ("in", "not in"):
         if right.isdisjoint({"array", "string", "object"}):

@@ -57,7 +57,7 @@ def read_http(value: LocatedValue, names: Collection[str]) -> HttpCall | None:
         classify=fields.read("classify", _read_status_classification) or HttpStatusClassification(),
     )
     if body is not None and call.method in ("GET", "HEAD"):
-        body.report_problem(f"a {call.method} request has no body")
+        body.report_problem(f"a {call.method} request cannot have a body")
     return call if call.url else None
 
 
@@ -105,7 +105,7 @@ def _read_headers(value: LocatedValue, names: Collection[str]) -> Mapping[str, s
     for name, part in value.mapping_values("a mapping of headers").items():
         text = _read_placeholder_text(part, names)
         if not _HEADER.fullmatch(name):
-            part.report_problem(f"{name[:60]!r} is not the name of a header")
+            part.report_problem(f"{name[:60]!r} is not a valid header name")
         elif name.lower() in _RESERVED:
             part.report_problem(f"the header {name!r} is set by Tasker; remove it")
         elif name.lower() in map(str.lower, headers):

@@ -56,7 +56,7 @@ def _build_scalar(value: object, path: str, problems: FileProblems) -> ScalarNod
         return ScalarNode(None, "", None)
     if value is None or isinstance(value, int | float):
         return ScalarNode(value, str(value), None)
-    problems.add(f"a {type(value).__name__} is not JSON", path=path)
+    problems.add(f"a {type(value).__name__} cannot be represented as JSON", path=path)
     return ScalarNode(None, "", None)
 
 

@@ -154,7 +154,7 @@ def read_step_name(value: LocatedValue) -> str | None:
     step = read_identifier(value)
     if step == ALL:
         value.report_problem(
-            f"no step can be named {ALL!r}: in environments it stands for every step"
+            f"no step can be named {ALL!r}: in environments, this name stands for every step"
         )
         return None
     return step
@@ -245,7 +245,7 @@ def read_labels(value: LocatedValue) -> dict[str, str]:
             part.report_problem(f"{label[:60]!r} is not a valid label name: {_LABEL_RULE}")
         elif wanted is not None and not _LABEL_VALUE.fullmatch(wanted):
             part.report_problem(
-                "a label's value must be at most 63 characters: letters, digits, _, . and -"
+                "a label's value must have 1 to 63 characters: letters, digits, _, . and -"
             )
         elif wanted is not None:
             labels[label] = wanted
@@ -339,7 +339,7 @@ def read_handler(value: LocatedValue) -> str | None:
     if len(normal) > _LONGEST_HANDLER or not _HANDLER.fullmatch(normal):
         value.report_problem(
             f"{written[:60]!r} is not a handler name: write names joined by '.' or '::', without "
-            "spaces or slashes, at most 500 characters"
+            "spaces or slashes (at most 500 characters)"
         )
         return None
     return normal

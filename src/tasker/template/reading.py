@@ -112,7 +112,8 @@ class MappingFields:
                 )
             elif key in self._written:
                 value_read.report_problem(
-                    f"{written!r} and {self._written[key]!r} are the same key", entry.mark
+                    f"{written!r} and {self._written[key]!r} are the same key; remove one of them",
+                    entry.mark,
                 )
             else:
                 self._written[key] = written

@@ -63,7 +63,7 @@ def read_schedules(value: LocatedValue) -> tuple[Schedule, ...]:
     for item in items:
         schedule = _read_schedule(item)
         if schedule is not None and schedule.name in schedules:
-            item.report_problem(f"there is another schedule {schedule.name!r}")
+            item.report_problem(f"the schedule {schedule.name!r} is duplicated")
         elif schedule is not None:
             schedules[schedule.name] = schedule
     return tuple(schedules.values())

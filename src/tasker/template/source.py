@@ -211,7 +211,7 @@ def _describe_syntax_error(
     if line.startswith("\t") or line[: mark.column if mark else 0].strip(" ").startswith("\t"):
         return f"{message}: indent this line with spaces, not a tab"
     if error.problem and "mapping values are not allowed" in error.problem:
-        return f"{message}: quote a string that contains ': ', and put each key on its own line"
+        return f"{message}: quote a string that contains ': ', or put each key on its own line"
     return f"invalid YAML: {message}"
 
 

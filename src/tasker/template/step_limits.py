@@ -153,7 +153,8 @@ def make_limit_key(key: str, namespace: str) -> LimitKey:
     """
     if not key or UNSTORABLE.search(key):
         raise InvalidInput(
-            f"a limit's key must be a non-empty string without NUL characters, not {key!r:.100}",
+            "a limit's key must be a non-empty string without NUL characters or unpaired"
+            f" surrogates, not {key!r:.100}",
             path="$.key",
         )
     if (size := len(key.encode())) > limits.LIMIT_KEY_BYTES:

@@ -1,11 +1,11 @@
 """Support for tests of workflows, handlers and stores: see docs/testing.md.
 
-steps        `run_step`: one handler, without an engine
+steps        `run_step`: only a handler, without the engine
 schedules    `run_schedules`: the tasks that schedules create within some time
-workflows    `run_workflow`: a whole task, on the production engine, with a clock that skips
+workflows    `run_workflow`: a whole task, on the production engine, with a clock that skips delays
 plugin       the pytest fixtures `tasker_store`, `tasker_clock` and `tasker_worker`
-postgres     a PostgreSQL server that lives as long as a `with` block
-store_suite  the laws that every store keeps
+postgres     a temporary PostgreSQL server for a `with` block
+store_suite  the tests that every store must pass
 """
 
 from importlib import import_module

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("tasker.testing.store_suite")
 
 StartWorker: TypeAlias = "Callable[..., Awaitable[Worker]]"
-"""What the fixture `tasker_worker` is."""
+"""The type of the fixture `tasker_worker`, a function that starts a worker."""
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def _run_coroutine_without_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
         coroutine.send(None)
     except StopIteration as done:
         return done.value
-    raise AssertionError("a recording client never waits")
+    raise AssertionError("a method of a recording client waited")
 
 
 def _make_pending_task(request: TaskRequest) -> Task:

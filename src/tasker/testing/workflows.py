@@ -67,7 +67,7 @@ class WorkflowRun(Generic[Out]):
     """The tasks that the task's steps created, oldest first."""
 
     slept: timedelta
-    """The total time that the clock skipped, such as delays before retries and waits for
+    """The total time that the clock skipped, for example delays before retries and waits for
     `run_at`."""
 
     read_result: Callable[[Task], Out] = field(repr=False)
@@ -89,12 +89,12 @@ class WorkflowRun(Generic[Out]):
 
     @property
     def results(self) -> dict[str, Json]:
-        """Results of the steps that are done, by name."""
+        """The results of the steps that were completed, skipped or resolved, by name."""
         return {name: step.result for name, step in self.steps.items() if step.status in STEP_DONE}
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The steps that completed, in that order."""
+        """The names of the completed steps, in the order of completion."""
         return tuple(
             notice.step
             for notice in self.notices

@@ -219,4 +219,4 @@ async def _unknown_queue_error(tx: Session, namespace: str, handler: str) -> Not
     known = sorted({row["handler"] for row in rows if row["namespace"] == namespace})
     ends = [name for name in known if name.endswith(f".{handler}")]
     hint = f"; did you mean {ends[0]!r}?" if len(ends) == 1 else did_you_mean(handler, known)
-    return NotFound(f"no template of namespace {namespace} uses a handler {handler!r}{hint}")
+    return NotFound(f"no template of namespace {namespace} uses the handler {handler!r}{hint}")

@@ -227,8 +227,8 @@ async def _add_unserved_reasons(
 
 
 _CLOCKS = timedelta(hours=1)
-"""Maximum difference between the clocks of processes that create tasks, and thus between the times
-in the ids."""
+"""The largest difference that is tolerated between the clocks of processes that create tasks, and
+thus between the times in the tasks' ids."""
 
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 

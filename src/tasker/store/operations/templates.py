@@ -155,7 +155,7 @@ async def creation_refused_error(tx: Session, templates: Collection[TemplateId])
         version = tx.read.template_version(row)
         if version.status is not rules.APPROVED:
             return rules.not_approved_error(version, await read_policy(tx, version.namespace))
-    return NotFound("one of the tasks names a template id that is not registered")
+    return NotFound("the template id of one of the tasks is not registered")
 
 
 async def _register_rows(

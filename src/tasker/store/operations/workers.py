@@ -106,7 +106,9 @@ class Workers(ConcurrencyPlaces):
         async def drain_and_audit_worker(tx: Session) -> None:
             row = await tx.fetch_one("drain_worker", worker=worker)
             if row is None:
-                raise NotFound(f"no live worker has the id {worker}: see `GET /v1/workers`")
+                raise NotFound(
+                    f"no live worker has the id {worker}; `GET /v1/workers` lists the workers"
+                )
             await tx.fetch_all("delete_worker_queues", worker=worker)
             await tx.call_function(
                 "notify_revocation"

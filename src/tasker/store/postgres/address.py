@@ -42,8 +42,8 @@ class Address(NamedTuple):
             )
         if not _SCHEMA.fullmatch(schema):
             raise InvalidSettings(
-                f"schema={schema} in the store URL: a schema name may contain only lower-case"
-                " letters, digits and _"
+                f"schema={schema} in the store URL: a schema name must have 1 to 48 characters"
+                " (lower-case letters, digits and _) and must not start with a digit"
             )
         try:
             port = parts.port

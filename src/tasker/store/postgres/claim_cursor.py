@@ -30,7 +30,7 @@ class ClaimCursor:
 
     def __init__(self) -> None:
         self.after = NO_QUEUE
-        """Id of a queue: the next claim looks at queues with greater ids."""
+        """The next claim begins with the first queue whose id is greater than this one."""
 
         self._places: dict[QueueId, QueuePosition] = {}
         self._return_at = 0.0

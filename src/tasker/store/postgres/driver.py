@@ -40,7 +40,7 @@ _UNREACHABLE = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
 )
-"""Errors that mean that the server is unavailable, unlike errors caused by the data."""
+"""Errors raised when the server is unavailable, as opposed to errors caused by the data."""
 
 _NO_SCHEMA = (
     asyncpg.UndefinedTableError,

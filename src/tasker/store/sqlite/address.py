@@ -36,8 +36,8 @@ class Address(NamedTuple):
         synchronous = options.pop("synchronous", "full").lower()
         if options:
             raise InvalidSettings(
-                f"{', '.join(options)} in the store URL {url}: the only option for SQLite is"
-                " synchronous"
+                f"unknown option {', '.join(options)} in the store URL {url}; the only option for"
+                " SQLite is synchronous"
             )
         if synchronous not in _SYNCHRONOUS:
             raise InvalidSettings(f"synchronous={synchronous} in {url}: must be full or normal")

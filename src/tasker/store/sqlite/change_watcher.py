@@ -11,7 +11,7 @@ from pathlib import Path
 from tasker.errors import StoreError
 
 _LOOKS = (0.0, 0.001, 0.003, 0.009, 0.027)
-"""Delays, in seconds, before each check that follows a write. There are several checks, because the
+"""Delays, in seconds, before the checks that follow a write. There are several checks because the
 commit comes after the write."""
 
 _REST = 0.05  #: seconds between checks while this process writes, or without file notifications

@@ -221,7 +221,7 @@ _OVERRIDE_HANDLER = AllowedKeys(
 )
 
 _BATCHABLE, _BATCH_WORKER = "batchable", "batch_worker"
-"""Step types of Tasker Core: the first creates batches, and the second is a map over them."""
+"""Step types of Tasker Core: the first creates batches, and the second runs once for each batch."""
 
 _CONVERGENCE = "deferred_convergence"  #: Tasker Core's name of a trigger rule
 _BACKOFFS = tuple(kind.value for kind in Backoff)
@@ -466,7 +466,7 @@ def _read_step_type(value: LocatedValue) -> str | None:
 
 
 BATCHES = "batch_processing_outcome.cursor_configs"
-"""Path of the batches in the result of a step of type `batchable`."""
+"""Path to the batches in the result of a `batchable` step."""
 
 
 class _BatchWorkerMap(NamedTuple):

@@ -528,7 +528,7 @@ class TestWorkerList(StoreTests):
         without_version = await reasons()
         await ManualWorker.register(store)
 
-        unbound = "handler 'only' of the live workers is not bound to namespace 'suite'"
+        unbound = "no live worker with handler 'only' binds it to namespace 'suite'"
         assert ["no live worker has handler 'only'"] * 2 == without_handler
         assert [
             "no live worker with handler 'only' has the required labels gpu=true, zone=eu",

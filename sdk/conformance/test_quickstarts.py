@@ -42,6 +42,22 @@ def check(server: RealServer) -> None:
     assert "cents must be a number" == server.steps(failed)["validate"]["error"]["message"]
 
 
+BILL = """\
+name: bill_{version}
+namespace_name: billing
+version: 1.0.0
+steps:
+  - name: bill
+    handler: {{callable: invoice, version: {version}.0.0}}
+"""
+VERSIONS_WORKER = """\
+import { Worker } from 'tasker';
+import { handlers } from './versions.js';
+
+await new Worker({ namespaces: ['billing'], handlers }).run();
+"""
+
+
 def test_the_typescript_quickstart_runs(tmp_path: Path) -> None:
     need("typescript")
     code = tmp_path / "code"
@@ -50,6 +66,7 @@ def test_the_typescript_quickstart_runs(tmp_path: Path) -> None:
     names += ["handlers.test", "client"]
     for name, text in zip(names, blocks("typescript.md", "typescript"), strict=True):
         (code / f"{name}.ts").write_text(text)
+    (code / "versions_worker.ts").write_text(VERSIONS_WORKER)
     compile_typescript(code)
     run(code, "node", "--test", "handlers.test.js")
     with real_server(tmp_path) as server:
@@ -57,6 +74,12 @@ def test_the_typescript_quickstart_runs(tmp_path: Path) -> None:
         with server.running("node", "worker.js", cwd=code, TASKER_URL=server.url):
             check(server)
             run(code, "node", "client.js", TASKER_URL=server.url)
+        for version in (1, 2):
+            server.register(BILL.format(version=version))
+        with server.running("node", "versions_worker.js", cwd=code, TASKER_URL=server.url):
+            tasks = [server.create(f"billing.bill_{version}", amount=5) for version in (1, 2)]
+            bills = [server.results(task)["bill"] for task in tasks]
+            assert [{"cents": 500}, {"cents": 5}] == bills
 
 
 def test_the_rust_quickstart_runs(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
-import { setTimeout as delay } from 'node:timers/promises';
+import timers from 'node:timers/promises';
 import { ApiError, TaskerError, Unreachable } from './errors.js';
 import type { Logger } from './log.js';
 import { Outage } from './outage.js';
@@ -128,5 +128,5 @@ export function pauseAfter(error: unknown, tried: number): number | null {
 
 /** Return after a time in milliseconds, or at once if `signal` is or gets aborted. */
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
-  return delay(milliseconds, undefined, signal ? { signal } : {}).catch(() => {});
+  return timers.setTimeout(milliseconds, undefined, signal ? { signal } : {}).catch(() => {});
 }

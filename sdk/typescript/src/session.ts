@@ -10,15 +10,15 @@ const LAST = 5; // seconds for the last settlement, and for retiring
 
 type Route = 'register' | 'claim' | 'settle' | 'renew' | 'resume';
 
-/** An outcome that is to be reported. */
-interface Ended {
+/** How an attempt ended, as it is to be reported. */
+interface Outcome {
   ticket: string;
   text: string;
 }
 
 /** A request that has no answer yet. */
 interface UnderWay {
-  /** How many slots it takes: for steps that its answer may bring, or that the server still counts. */
+  /** How many slots are reserved for steps that its answer may bring. */
   slots: number;
   abort: AbortController;
 }
@@ -32,9 +32,10 @@ export class Session {
   private registered: Registered | null = null;
   /** The attempts whose handlers run, by ticket; those that were stopped take a slot until they return. */
   private readonly attempts = new Map<string, Attempt>();
-  private ended: Ended[] = [];
-  /** The outcomes of the settlement under way. */
-  private unanswered: Ended[] = [];
+  /** The outcomes whose settlement is not answered yet. They take slots: the server still counts their claims. */
+  private outcomes: Outcome[] = [];
+  /** How many of them, the first ones, are sent. */
+  private sent = 0;
   private readonly underWay = new Map<Route, UnderWay>();
   /** How often the last requests of a route have failed. */
   private readonly failures = new Map<Route, number>();
@@ -94,8 +95,7 @@ export class Session {
   // ------------------------------------------------------------------ requests
 
   private sendWhatIsDue(): void {
-    const held = this.held();
-    if (held.length === 0) this.onIdle();
+    if (this.stopping.aborted && this.held().length === 0) this.onIdle();
     if (this.registered === null) {
       const due = !this.stopping.aborted && !this.underWay.has('register');
       if (due) void this.send('register', 0, { body: this.registration });
@@ -103,7 +103,7 @@ export class Session {
     }
     const { wait_s, renew_s } = this.registered;
     if (!this.underWay.has('renew')) {
-      void this.send('renew', 0, { body: { held, wait_s: renew_s }, within: renew_s + 10 });
+      void this.send('renew', 0, { body: { held: this.held(), wait_s: renew_s }, within: renew_s + 10 });
     }
     if (!this.underWay.has('settle') && !this.underWay.has('resume')) this.settleOrResume(this.registered);
     const room = this.room();
@@ -114,22 +114,22 @@ export class Session {
 
   private settleOrResume(registered: Registered): void {
     const resumes = this.answersLost && !this.stopping.aborted;
-    if (this.unanswered.length > 0) {
-      void this.send('settle', this.unanswered.length, settlement(this.unanswered, 0));
+    if (this.sent > 0) {
+      void this.send('settle', 0, settlement(this.outcomes.slice(0, this.sent), 0));
     } else if (resumes && !this.underWay.has('claim')) {
       void this.send('resume', 0, { body: { held: this.held() } });
-    } else if (!resumes && this.ended.length > 0) {
-      this.unanswered = takeBatch(this.ended, registered);
-      const room = this.room();
-      void this.send('settle', Math.max(room, this.unanswered.length), settlement(this.unanswered, room));
+    } else if (!resumes && this.outcomes.length > 0) {
+      this.sent = countFitting(this.outcomes, registered);
+      const room = this.room(this.sent);
+      void this.send('settle', Math.max(room - this.sent, 0), settlement(this.outcomes.slice(0, this.sent), room));
     }
   }
 
-  /** Return how many more steps the worker may ask for. */
-  private room(): number {
+  /** Return how many more steps the worker may ask for, with a request that frees some slots. */
+  private room(freed = 0): number {
     if (this.stopping.aborted || this.quiet || this.answersLost) return 0;
-    const requested = [...this.underWay.values()].reduce((sum, { slots }) => sum + slots, 0);
-    return Math.max(this.slots - this.attempts.size - this.ended.length - requested, 0);
+    const reserved = [...this.underWay.values()].reduce((sum, { slots }) => sum + slots, 0);
+    return Math.max(this.slots + freed - this.attempts.size - this.outcomes.length - reserved, 0);
   }
 
   private running(): Attempt[] {
@@ -138,8 +138,7 @@ export class Session {
 
   /** Return the tickets of the attempts that run or whose outcomes are not settled. */
   private held(): string[] {
-    const outcomes = [...this.unanswered, ...this.ended].map(({ ticket }) => ticket);
-    return [...this.running().map(({ claimed }) => claimed.ticket), ...outcomes];
+    return [...this.running().map(({ claimed }) => claimed), ...this.outcomes].map(({ ticket }) => ticket);
   }
 
   /** Send a request, and heed its answer; a failed one counts as under way until it may be repeated. */
@@ -179,7 +178,10 @@ export class Session {
   private heed(route: Route, answer: Answer): void {
     if (route === 'register') return this.accept(answer as Registered);
     const { steps = [], cancelled = [], quiet = false, problems = {} } = answer;
-    if (route === 'settle') this.unanswered = [];
+    if (route === 'settle') {
+      this.outcomes.splice(0, this.sent);
+      this.sent = 0;
+    }
     if (route === 'resume') this.answersLost = false;
     for (const { code, detail } of Object.values(problems)) {
       this.log.error(`the server replaced an outcome: ${code}: ${detail}`);
@@ -204,17 +206,14 @@ export class Session {
     if (this.underWay.delete('claim')) this.answersLost = true;
   }
 
-  /** Settle rejected outcomes in halves; the step of a single one fails with the server's reason instead. */
+  /** Settle half of the rejected outcomes; the step of a single one fails with the server's reason instead. */
   private splitRejected({ message: reason }: ApiError): void {
-    const rest = this.unanswered.splice(Math.floor(this.unanswered.length / 2));
-    if (this.unanswered.length > 0) {
-      this.ended.unshift(...rest);
-      return;
-    }
-    for (const { ticket, text } of rest) {
+    this.sent = Math.floor(this.sent / 2);
+    if (this.sent > 0) return;
+    for (const { ticket, text } of this.outcomes.splice(0, 1)) {
       const message = `the server rejected the outcome: ${reason}`;
       const failed = outcomeOf(ticket, failure('Rejected', 'outcome_rejected', message));
-      if (failed.text !== text) this.ended.unshift(failed); // a rejected failure is not repeated
+      if (failed.text !== text) this.outcomes.unshift(failed); // a rejected failure is not repeated
     }
   }
 
@@ -238,7 +237,7 @@ export class Session {
     if (this.registered === null) return;
     const outcome = outcomeOf(ticket, ending);
     const fits = Buffer.byteLength(outcome.text) <= this.registered.body_bytes - 1_000;
-    this.ended.push(fits ? outcome : outcomeOf(ticket, failure('TooLarge', 'too_large', 'the result is too large')));
+    this.outcomes.push(fits ? outcome : outcomeOf(ticket, failure('TooLarge', 'too_large', 'the result is too large')));
   }
 
   // ------------------------------------------------------------------ lost leases
@@ -247,7 +246,7 @@ export class Session {
   private loseLease(): void {
     if (this.registered === null) return;
     const { worker } = this.registered;
-    const last = [...this.unanswered, ...this.ended];
+    const last = this.outcomes;
     this.log.warn(`the lease of worker ${worker} is lost`);
     this.forgetRegistration();
     if (last.length > 0) {
@@ -265,25 +264,25 @@ export class Session {
     this.failures.clear();
     this.registered = null;
     this.answersLost = false;
-    this.ended = [];
-    this.unanswered = [];
+    this.outcomes = [];
+    this.sent = 0;
   }
 }
 
-function outcomeOf(ticket: string, ending: Ending): Ended {
+function outcomeOf(ticket: string, ending: Ending): Outcome {
   return { ticket, text: JSON.stringify({ ticket, ...ending }) };
 }
 
-function settlement(batch: Ended[], max: number): Call {
-  return { text: `{"outcomes":[${batch.map(({ text }) => text).join(',')}],"max":${max}}` };
+function settlement(outcomes: Outcome[], max: number): Call {
+  return { text: `{"outcomes":[${outcomes.map(({ text }) => text).join(',')}],"max":${max}}` };
 }
 
-/** Take as many outcomes as one settlement may have. */
-function takeBatch(ended: Ended[], { max_outcomes, body_bytes }: Registered): Ended[] {
+/** Return how many outcomes one settlement may have. */
+function countFitting(outcomes: Outcome[], { max_outcomes, body_bytes }: Registered): number {
   let bytes = 100;
-  const fits = ended.findIndex(({ text }, index) => {
+  const end = outcomes.findIndex(({ text }, index) => {
     bytes += Buffer.byteLength(text) + 1;
     return index > 0 && (index >= max_outcomes || bytes > body_bytes);
   });
-  return ended.splice(0, fits < 0 ? ended.length : fits);
+  return end < 0 ? outcomes.length : end;
 }

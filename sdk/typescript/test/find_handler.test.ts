@@ -12,7 +12,15 @@ const handlers = [
 ];
 
 function indexOf(name: string, namespace: string, handler_index?: number): number {
-  const step = { ticket: 't', task_id: 't', step: 's', template: 't', version: '1.0.0', attempt: 1, counted_attempts: 1 };
+  const step = {
+    ticket: 't',
+    task_id: 't',
+    step: 's',
+    template: 't',
+    version: '1.0.0',
+    attempt: 1,
+    counted_attempts: 1,
+  };
   const keys = { max_attempts: 1, idempotency_key: 'k', correlation_id: 'c' };
   const chosen = handler_index === undefined ? {} : { handler_index };
   const found = findHandler(handlers, { ...step, ...keys, handler: name, namespace, ...chosen });
@@ -20,7 +28,10 @@ function indexOf(name: string, namespace: string, handler_index?: number): numbe
 }
 
 test('the server chooses the handler of a step', () => {
-  assert.deepEqual([0, 1, 2, 3, 4].map((index) => indexOf('pay', 'eu', index)), [0, 1, 2, 3, -1]);
+  assert.deepEqual(
+    [0, 1, 2, 3, 4].map((index) => indexOf('pay', 'eu', index)),
+    [0, 1, 2, 3, -1],
+  );
 });
 
 test('without a choice, a handler is found by its name and namespace', () => {

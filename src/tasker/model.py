@@ -1496,8 +1496,8 @@ class Task(TaskSummary):
     """Inputs of the task."""
 
     result: Any = None
-    """The result of the last step or, if there are several last steps, their results by name. None
-    until the task is complete, and in lists."""
+    """The result of the sink (the step without children) or, if there are several sinks, their
+    results by name. None until the task is complete, and in lists."""
 
     error: JsonObject | None
     """The reason why the task ended as `error`, with the names of the failed steps; otherwise

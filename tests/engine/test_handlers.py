@@ -302,7 +302,10 @@ async def test_a_handler_that_cancels_itself_fails(memory: Store) -> None:
     task, ended, _ = await run(memory, only)
 
     assert TaskStatus.ERROR == task.status
-    assert (3, "the handler's own code cancelled it: enough") == (ended.attempts, message(ended))
+    assert (3, "the handler was cancelled by its own code: enough") == (
+        ended.attempts,
+        message(ended),
+    )
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("no"), SystemExit(3)])

@@ -61,7 +61,7 @@ class UsualDuration:
     """How long something usually takes, in seconds."""
 
     runs: int
-    """How many were measured."""
+    """Number of measured durations."""
 
     median: float
     p95: float

@@ -10,7 +10,7 @@ from tasker.client.fields import EARLIEST, LATEST
 from tasker.model import TaskId
 
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
-"""Free text. PostgreSQL cannot store NUL characters."""
+"""Free text without NUL characters, which PostgreSQL cannot store."""
 
 Line: TypeAlias = Annotated[
     str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")

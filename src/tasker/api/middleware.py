@@ -258,7 +258,7 @@ class _LimitedBody:
         return message
 
     def _too_large_problem(self, size: int) -> Problem:
-        message = f"The body has {size:,} bytes or more; the limit is {self._limit:,} bytes."
+        message = f"The body has at least {size:,} bytes; the limit is {self._limit:,} bytes."
         return Problem(
             "too_large", message, size=size, limit=self._limit, headers={"Connection": "close"}
         )

@@ -161,7 +161,8 @@ def _header_parameters(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     name = operation["operationId"].partition(".")[2]
     yield _describe_header_parameter(
         "X-Correlation-Id",
-        "Stored with the tasks that the request creates, and returned in the response.",
+        "A correlation id, which is stored with the tasks that the request creates and returned in"
+        " the response.",
     )
     if "tasks:create" in operation.get("x-permissions", ()):
         yield _describe_header_parameter("traceparent", "W3C trace context, stored with the task.")

@@ -61,7 +61,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "schedule": CommandEntry(
         "schedule", "Create, list, show, pause, resume, trigger, delete and backfill schedules."
     ),
-    "event": CommandEntry("event", "List the events that steps have published."),
+    "event": CommandEntry("event", "List the published events of steps and tasks."),
     "hook": CommandEntry(
         "hook",
         "Declare, list and delete provider hooks, which turn signed requests into broadcasts.",
@@ -75,7 +75,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     ),
     "series": CommandEntry(
         "series",
-        "Show figures over time: created, ended and failed tasks, steps, retries, durations.",
+        "Show figures over time: created, ended and failed tasks, steps, retries and durations.",
     ),
     "failure": CommandEntry(
         "failure", "List causes of failures, assign them, add notes and mute them."
@@ -97,7 +97,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
         "demo",
         "Run example workflows of five teams, with a worker crash and a retry by an operator.",
     ),
-    "mcp": CommandEntry("mcp", "Serve the Model Context Protocol on stdin, for assistants."),
+    "mcp": CommandEntry(
+        "mcp", "Serve the Model Context Protocol on stdin and stdout, for AI assistants."
+    ),
     "version": CommandEntry("version", "Print the versions of Tasker and its dependencies."),
 }
 

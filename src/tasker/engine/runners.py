@@ -333,4 +333,6 @@ def _abandon_task(task: "asyncio.Task[None]") -> None:
 
 def _self_cancellation_error(error: BaseException) -> BaseException:
     """Return the error for a handler that cancelled itself or something it awaited."""
-    return RetryableError(f"the handler's own code cancelled it: {str(error) or 'CancelledError'}")
+    return RetryableError(
+        f"the handler was cancelled by its own code: {str(error) or 'CancelledError'}"
+    )

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.auth")
 
 _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
-"""Permissions to create named objects. If one is missing, the response is always 403, which does
+"""Permissions to create named objects. A caller without the permission always gets 403, which does
 not reveal whether the object exists."""
 
 _READING = ("read", "list")

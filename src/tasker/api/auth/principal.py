@@ -18,8 +18,8 @@ class Principal:
     rate limit."""
 
     permissions: frozenset[Permission] | None = frozenset()
-    """The permissions; None if the credential lists none. By default, the caller may then do
-    nothing."""
+    """The permissions; None if the credential lists none. In this case, the caller may do nothing
+    unless the server's coordinator permits it."""
 
     namespaces: frozenset[str] | None = frozenset()
     """Namespaces that the permissions apply to; None means all."""
@@ -37,7 +37,7 @@ class Principal:
     """Whether the caller has the role `admin` in all namespaces."""
 
     known: bool = True
-    """Whether it was authenticated."""
+    """Whether the caller was authenticated."""
 
     credential: str = ""
     """Description of the credential for the log: `key 0f3a...` or `token`."""
@@ -46,7 +46,7 @@ class Principal:
     """Whether the caller is a person who is logged in to the web UI."""
 
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """The claims of its token."""
+    """The claims of the caller's token."""
 
     def has(self, permission: Permission) -> bool:
         """Return whether the principal has a permission in at least one namespace."""

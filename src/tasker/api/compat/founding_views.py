@@ -86,7 +86,7 @@ class HandlerEntry(TypedDict):
     """All approved versions of the template, in ascending order."""
     latest_version: str
     handler_count: int
-    """How many versions there are."""
+    """Number of versions."""
 
 
 @documented

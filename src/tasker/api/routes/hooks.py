@@ -59,7 +59,7 @@ class HookBody(RequestBody):
     when: _Text | None = None
     """Condition over `body` and `headers`, such as `body.type == "charge.succeeded"`."""
     reason: Text = ""
-    """For the audit log."""
+    """The reason, which the audit log records."""
 
 
 class HookList(TypedDict):

@@ -35,7 +35,7 @@ class LogQuery(BaseModel):
     """Name or number of a step."""
     attempt: Annotated[int, Field(ge=1, lt=1 << 31)] | None = None
     level: Literal["debug", "info", "warning", "error", "critical"] | None = None
-    """The lowest level."""
+    """Minimum level of the records."""
     text: Line | None = None
     """Text that the message must contain; ASCII letters match in either case."""
     since: Instant | None = None

@@ -59,7 +59,7 @@ class PolicyBody(RequestBody):
     http_hosts: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     """Hosts that `http:` steps may call."""
     reason: Text = ""
-    """For the audit log."""
+    """The reason, which the audit log records."""
 
 
 @routes.add("GET", "", NAMESPACES_READ, response=NamespaceList)

@@ -31,7 +31,7 @@ templates = Routes("templates", "/v1/templates")
 namespaces = Routes("namespaces", "/v1/namespaces")
 
 HandlerPath = Annotated[
-    str, Path(min_length=1, max_length=1000, description="The handler of its steps.")
+    str, Path(min_length=1, max_length=1000, description="The handler of the queue's steps.")
 ]
 _ACTS = (*READS_BODY, "not_found")
 _QUEUE = "/{namespace}/{handler}"

@@ -108,9 +108,9 @@ class StatuslessCriteria(BaseModel):
     compensation: CompensationStatus | None = None
     """Status of the compensation of failed and cancelled tasks."""
     created_after: Instant | None = None
-    """Created then or later."""
+    """Earliest time of creation."""
     created_before: Instant | None = None
-    """Created earlier."""
+    """The tasks were created before this time."""
 
     def to_task_filter(
         self, visible: frozenset[str] | None, attributes: Mapping[str, str]
@@ -467,7 +467,7 @@ class RevealBody(RequestBody):
     reason: Annotated[
         str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00]*\S[^\x00]*$")
     ]
-    """For the audit log."""
+    """The reason, which the audit log records."""
     step: Line | None = None
     """Name of a step. By default, the task and its steps (at most 1,000) are revealed."""
 

@@ -55,7 +55,7 @@ class NewWebhookBody(RequestBody):
     """Data that requests contain in addition to the event: the task's context, the step's result,
     or both."""
     reason: Text = ""
-    """For the audit log."""
+    """The reason, which the audit log records."""
 
 
 class WebhookChangeBody(RequestBody):
@@ -65,16 +65,16 @@ class WebhookChangeBody(RequestBody):
     events: Patterns | None = None
     include: Include | None = None
     paused: bool | None = None
-    """Whether the webhook is paused. While it is paused, its events wait."""
+    """Whether the webhook is paused. While it is paused, events are stored but not sent to it."""
     reason: Text = ""
-    """For the audit log."""
+    """The reason, which the audit log records."""
 
 
 class ReasonBody(RequestBody):
     """The reason for an action."""
 
     reason: Text = ""
-    """For the audit log."""
+    """The reason, which the audit log records."""
 
 
 @events.add("GET", "", EVENTS_READ, response=EventList, refuses=("not_found",))

@@ -38,17 +38,17 @@ class SnapshotGroup(TypedDict):
     all but the failed ones are left out of the columns unless the request opens the group."""
 
     id: str
-    """For `open`."""
+    """The id to pass in the parameter `open`."""
     label: str
     handler: str
     count: int
     by_status: dict[str, int]
     parents: list[int]
-    """Dependencies of the group's first step. The number of another group's first step represents
-    that group."""
+    """Dependencies of the group's first step, as step numbers. Another group is represented by the
+    number of its first step."""
     children: list[int]
     first: int
-    """Number of its first step."""
+    """Number of the group's first step."""
     claimed: int | None
     """Time at which the first step of the group was claimed."""
     settled: int | None

@@ -28,7 +28,8 @@ class TaskView(DerivedStatuses, Task):
     """The steps in the template's order; empty in lists and in responses to creation requests."""
 
     current: CurrentStep | None
-    """The step that best describes the task's state, in lists requested with `current=true`."""
+    """The step that best describes the task's state; null unless a list was requested with
+    `current=true`."""
 
 
 @documented

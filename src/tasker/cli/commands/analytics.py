@@ -26,7 +26,7 @@ async def show_analytics(
     min_executions: Annotated[
         int,
         typer.Option(
-            "--min-executions", min=1, metavar="N", help="Omit steps with fewer executions."
+            "--min-executions", min=1, metavar="N", help="Omit steps that ran fewer than N times."
         ),
     ] = 1,
 ) -> None:

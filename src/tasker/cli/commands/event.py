@@ -12,7 +12,7 @@ from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 
-app = make_command_group("List the events that steps have published.")
+app = make_command_group("List the published events of steps and tasks.")
 
 
 @register_command(app, "list")

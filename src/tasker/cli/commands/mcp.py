@@ -11,7 +11,7 @@ app = typer.Typer(add_completion=False)
 
 @register_command(app, "mcp", acts=True)
 async def serve_mcp(invocation: Invocation) -> None:
-    """Serve the Model Context Protocol on stdin, for assistants.
+    """Serve the Model Context Protocol on stdin and stdout, for AI assistants.
 
     The server has the permissions of its store or API key. Every change needs the token of
     a preview.

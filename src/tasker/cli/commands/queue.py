@@ -15,7 +15,7 @@ from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, PauseKind, PauseTarget
 
 Handler = Annotated[
-    str, typer.Argument(metavar="HANDLER", help="Name of the handler, as templates give it.")
+    str, typer.Argument(metavar="HANDLER", help="Name of the handler, as in templates.")
 ]
 Space = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the queue.")

@@ -20,7 +20,7 @@ async def search(
         str,
         typer.Argument(
             metavar="TEXT",
-            help="Prefix of a task's id, its correlation id, or part of a name.",
+            help="Prefix of a task's id, a correlation id, or part of a name.",
         ),
     ],
 ) -> None:

@@ -44,7 +44,7 @@ async def show_series(
         ),
     ] = None,
 ) -> None:
-    """Show figures over time: created, ended and failed tasks, steps, retries, durations."""
+    """Show figures over time: created, ended and failed tasks, steps, retries and durations."""
     window = make_window(last, template, namespace)
     async with invocation.open_client() as client:
         chart = await client.series(metric, window, by=by, step_seconds=step)

@@ -1533,7 +1533,7 @@ class CurrentStep:
     """Time at which the step's next attempt is due."""
 
     type: str | None
-    """Name of the class of the last error."""
+    """Class name of the last error."""
 
     code: str | None
     """Code of the last error, if the handler set one."""
@@ -1548,7 +1548,7 @@ class PhaseTimes:
     claim."""
 
     queued: float
-    """Time during which a step was due but not claimed by a worker."""
+    """Time during which a step was due but no worker had claimed it."""
 
     ran: float
     """Time during which handlers ran."""
@@ -1645,15 +1645,15 @@ class StepSummary:
     """Number of dependencies that are not done yet."""
 
     skip_reason: str | None = None
-    """The reason why the step was skipped: its condition, or the parents that kept its trigger rule
-    from being satisfied."""
+    """The reason why the step was skipped, such as its condition, or the parents or the decision
+    that kept its trigger rule from being satisfied."""
 
     waits_for: TaskId | None = None
     """While the step is `waiting`: the task that it waits for."""
 
     waits: tuple["StepWait", ...] = ()
-    """While the step is `waiting`: the signals and broadcasts that it waits for. The first that
-    arrives ends the wait."""
+    """While the step is `waiting`: the signals, the broadcasts, the approval or the external
+    completion that it waits for. The first arrival ends the wait."""
 
     waits_until: datetime | None = None
     """While the step is `waiting`: the end of its sleep or the timeout of its wait; None means no
@@ -1672,8 +1672,8 @@ class StepSummary:
 
     max_attempts: int = 0
     enqueued_at: datetime | None = None
-    """Time at which all dependencies of the step were done; for a running attempt, the time at
-    which it was due."""
+    """Time at which the step was last enqueued: when its dependencies were done, its wait ended, or
+    an operator acted. For a running attempt, the time at which the attempt was due."""
 
     run_at: datetime | None
     """Time before which the step cannot be claimed, because of a delay or a retry."""
@@ -1813,7 +1813,7 @@ class AuditEntry:
     after: str
     via: AccessChannel | None = None
     """The interface through which the actor reached the store; null for a program that opened the
-    store itself."""
+    store directly."""
 
     bulk_id: str | None = None
     """Id of the bulk operation that the action was part of."""

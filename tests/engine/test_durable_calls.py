@@ -281,8 +281,8 @@ async def test_a_sleeping_step_is_shown_as_waiting_until_its_time(store: Store) 
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({}, "either a delay or `until`"),
-        ({"delay": 1, "until": datetime.now(UTC)}, "either a delay or `until`"),
+        ({}, "exactly one of `delay` and `until`"),
+        ({"delay": 1, "until": datetime.now(UTC)}, "exactly one of `delay` and `until`"),
         ({"delay": -1}, "must not be negative"),
         ({"delay": "soon"}, "must be a number of seconds"),
         ({"delay": "5000d"}, "delay must be at most ten years"),

@@ -143,7 +143,7 @@ class DurableCalls:
             require_valid_duration(seconds, "delay")
             return {"delay": seconds}
         if until is None or delay is not None:
-            raise InvalidInput("a sleep needs either a delay or `until`")
+            raise InvalidInput("a sleep needs exactly one of `delay` and `until`")
         if until.tzinfo is None:
             raise InvalidInput(f"`until` must have a time zone: {until!r}", path="$.until")
         require_valid_duration(

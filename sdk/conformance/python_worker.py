@@ -4,7 +4,15 @@ import asyncio
 import time
 from typing import Any
 
-from tasker import AsyncContext, Decision, PermanentError, RetryableError, SyncContext, handler
+from tasker import (
+    AsyncContext,
+    Decision,
+    Item,
+    PermanentError,
+    RetryableError,
+    SyncContext,
+    handler,
+)
 
 FIELDS = (
     "step",
@@ -166,6 +174,12 @@ async def second() -> Any:
 @handler("which", namespace="elsewhere")
 async def elsewhere() -> Any:
     return {"code": "elsewhere"}
+
+
+@handler("spawns")
+async def spawns(page: Item[str], ctx: AsyncContext) -> str:
+    await ctx.spawn("step", ctx.input["links"].get(page, []))
+    return page
 
 
 running_attempts = 0

@@ -57,6 +57,13 @@ version: 1.0.0
 steps:
   - {name: elsewhere, handler: {callable: which}}
 """
+SPAWNS = """
+name: spawns
+namespace_name: conformance
+version: 1.0.0
+steps:
+  - {name: step, handler: {callable: spawns}, map: {over: input.pages, as: page}}
+"""
 ONE_STEP = [
     ("echo", "echo", 60, 3),
     ("child", "echo", 60, 3),
@@ -87,7 +94,7 @@ class RealServer:
             TEMPLATE.format(name=name, handler=handler, timeout=timeout, attempts=attempts)
             for name, handler, timeout, attempts in ONE_STEP
         ]
-        for text in (*one_step, CHAIN, ROUTES, VERSIONS, ELSEWHERE):
+        for text in (*one_step, CHAIN, ROUTES, VERSIONS, ELSEWHERE, SPAWNS):
             headers = {"Content-Type": "application/yaml"}
             answer = self.api.post("/v1/templates", content=text, headers=headers)
             assert answer.status_code == 201, answer.text
@@ -202,6 +209,12 @@ def test_checkpoints_reach_the_next_attempt(real: RealServer) -> None:
 def test_a_task_waits_for_its_child(real: RealServer) -> None:
     task = real.create("parent")
     assert {"child": {"n": 1}} == real.ended(task)["result"]
+
+
+def test_an_instance_adds_instances_to_its_map(real: RealServer) -> None:
+    links = {"index": ["about", "blog"], "blog": ["post"]}
+    result = real.result("spawns", {"pages": ["index"], "links": links})
+    assert ["index", "about", "blog", "post"] == result
 
 
 def test_created_tasks_belong_to_the_step(real: RealServer) -> None:

@@ -90,6 +90,10 @@ end
 Tasker.handler("which", versions: ["1.0.0"]) { { code: "first" } }
 Tasker.handler("which", versions: ["2.0.0"]) { { code: "second" } }
 Tasker.handler("which", namespaces: ["elsewhere"]) { { code: "elsewhere" } }
+Tasker.handler("spawns") do |ctx|
+  ctx.spawn("step", ctx.input("links").fetch(ctx.item, []))
+  ctx.item
+end
 running = 0
 counting = Mutex.new
 Tasker.handler("running") do |ctx|

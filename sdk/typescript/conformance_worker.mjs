@@ -91,6 +91,10 @@ const handlers = {
     return { logged: ctx.getInput('n') };
   },
   cursor: (ctx) => ({ rows: ctx.cursor.end - ctx.cursor.start }),
+  spawns: async (ctx) => {
+    await ctx.spawn('step', ctx.getInput('links')[ctx.item] ?? []);
+    return ctx.item;
+  },
   running: async (ctx) => {
     const counted = ++runningAttempts;
     await delay(ctx.getInput('ms'));

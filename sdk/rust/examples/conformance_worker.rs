@@ -1,5 +1,6 @@
 //! The worker that the conformance kit starts: see ../conformance/README.md.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ async fn big(ctx: Context) -> Result {
     Ok(json!({"text": "x".repeat(ctx.input("n")?)}))
 }
 
-async fn no_json(_: Context) -> std::result::Result<std::collections::HashMap<(u8, u8), u8>, Error> {
+async fn no_json(_: Context) -> std::result::Result<HashMap<(u8, u8), u8>, Error> {
     Ok([((1, 2), 3)].into())
 }
 
@@ -153,6 +154,13 @@ async fn cursor(ctx: Context) -> Result {
     Ok(json!({"rows": cursor.end - cursor.start}))
 }
 
+async fn spawns(ctx: Context) -> Result {
+    let links: HashMap<String, Vec<String>> = ctx.input("links")?;
+    let page: String = ctx.item()?;
+    ctx.spawn("step", links.get(&page).unwrap_or(&vec![])).await?;
+    Ok(json!(page))
+}
+
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 async fn running(ctx: Context) -> Result {
@@ -201,6 +209,7 @@ async fn main() {
         .handler("decide", |_: Context| async { Ok(choose(["left", "right"])) })
         .handler("decide_none", |_: Context| async { Ok(json!({"chosen": [], "reason": "nothing to do"})) })
         .handler("cursor", cursor)
+        .handler("spawns", spawns)
         .handler("running", running)
         .handler_with("which", |_: Context| async { Ok(json!({"code": "first"})) }, of_version("1.0.0"))
         .handler_with("which", |_: Context| async { Ok(json!({"code": "second"})) }, of_version("2.0.0"))

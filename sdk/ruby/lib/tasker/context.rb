@@ -133,6 +133,17 @@ module Tasker
                            code: error["code"] || "task_failed", details: error["details"])
     end
 
+    # Add instances to the map that this step is part of. A later attempt that makes the same call adds
+    # nothing.
+    #
+    # @param step [String] the step that has the map
+    # @param items [Array] an element for each new instance
+    def spawn(step, items, call_name: nil)
+      call = name_call("spawn", call_name)
+      @running.ask("spawn", "call" => call, "step" => step.to_s, "items" => Json.dump(items))
+      nil
+    end
+
     # End the attempt; the handler starts again from its beginning when the task has ended.
     def wait_for_task(id)
       park("task" => id)

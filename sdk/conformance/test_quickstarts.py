@@ -62,7 +62,7 @@ def test_the_typescript_quickstart_runs(tmp_path: Path) -> None:
     need("typescript")
     code = tmp_path / "code"
     code.mkdir()
-    names = ["handlers", "worker", "reserve", "versions", "index", "settle"]
+    names = ["handlers", "worker", "reserve", "versions", "index", "settle", "visit"]
     names += ["handlers.test", "client"]
     for name, text in zip(names, blocks("typescript.md", "typescript"), strict=True):
         (code / f"{name}.ts").write_text(text)
@@ -84,8 +84,8 @@ def test_the_typescript_quickstart_runs(tmp_path: Path) -> None:
 
 def test_the_rust_quickstart_runs(tmp_path: Path) -> None:
     need("rust")
-    main, index, settle, tests, client = blocks("rust.md", "rust")
-    parts = {"index": index, "settle": settle, "client": client}
+    main, index, settle, visit, tests, client = blocks("rust.md", "rust")
+    parts = {"index": index, "settle": settle, "visit": visit, "client": client}
     modules = "".join(f"pub mod {name} {{\n{text}}}\n" for name, text in parts.items())
     code = tmp_path / "code"
     program = rust_program(code, "quickstart_worker", f"{main}{modules}{tests}")

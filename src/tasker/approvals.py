@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tasker.codec import loads
-from tasker.errors import InvalidInput, Refused
+from tasker.errors import InvalidInput, Rejected
 from tasker.model import Json, JsonObject, JsonText, TaskId
 
 DEFAULT_FORM: JsonObject = {
@@ -100,7 +100,7 @@ class Decision:
     decided_at: datetime
 
 
-class NotAnAssignee(Refused):
+class NotAnAssignee(Rejected):
     """The approval is assigned to others.
 
     Args:

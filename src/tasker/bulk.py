@@ -16,7 +16,7 @@ from uuid import UUID
 from tasker import codec
 from tasker.codec import lowest_task_id_at
 from tasker.errors import InvalidInput
-from tasker.limits import BULK_IDS, BULK_RATE, BULK_REFUSALS
+from tasker.limits import BULK_IDS, BULK_RATE, BULK_REJECTIONS
 from tasker.model import (
     AccessChannel,
     CompensationStatus,
@@ -196,7 +196,7 @@ class BulkPreview:
     by_template: Mapping[str, int]
     """Matches by `namespace.name`."""
 
-    refused: Mapping[str, int]
+    rejected: Mapping[str, int]
     """Number of matching tasks that could not be changed, by error code."""
 
     sample: Sequence[str]
@@ -233,10 +233,10 @@ class BulkOperation:
     """Whether `matches` is exact; if not, it is a lower bound."""
 
     changed: int = 0
-    refused: Mapping[str, int]
+    rejected: Mapping[str, int]
     """Number of tasks that could not be changed, by error code."""
 
-    refusals: Sequence[BulkRejection]
+    rejections: Sequence[BulkRejection]
     """The first 100 tasks that could not be changed."""
 
     reason: str
@@ -251,8 +251,8 @@ class BulkOperation:
 
     @property
     def handled_count(self) -> int:
-        """Tasks changed and refused."""
-        return self.changed + sum(self.refused.values())
+        """Tasks changed and rejected."""
+        return self.changed + sum(self.rejected.values())
 
 
 class NewBulkOperation(NamedTuple):
@@ -318,13 +318,13 @@ def validate_rate(per_second: float) -> float:
 
 
 def append_rejection(
-    refusals: Sequence[Mapping[str, str]], refusal: BulkRejection
+    rejections: Sequence[Mapping[str, str]], rejection: BulkRejection
 ) -> Sequence[Mapping[str, str]]:
-    """Return refusals with another one added, up to the number that is kept."""
-    if len(refusals) >= BULK_REFUSALS:
-        return refusals
-    kept = {"id": refusal.id, "code": refusal.code, "message": refusal.message[:1_000]}
-    return [*refusals, kept]
+    """Return rejections with another one added, up to the number that is kept."""
+    if len(rejections) >= BULK_REJECTIONS:
+        return rejections
+    kept = {"id": rejection.id, "code": rejection.code, "message": rejection.message[:1_000]}
+    return [*rejections, kept]
 
 
 def ids_newest_first(ids: Collection[str]) -> list[TaskId]:

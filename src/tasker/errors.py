@@ -1,45 +1,45 @@
 """The exceptions of Tasker.
 
-TaskerError                      `code` is stable and part of the API
-├── Misuse                       the calling code or its input is wrong; retrying cannot help
-│   ├── InvalidTemplate          a template's text: file, line, column
-│   ├── InvalidPolicy            a namespace policy's text: file, line, column
-│   ├── InvalidInput             a context, result or argument: JSON path
-│   │   └── InvalidExpression    an expression of a template, or its values
+TaskerError                       `code` is stable and part of the API
+├── Misuse                        the calling code or its input is wrong; retrying cannot help
+│   ├── InvalidTemplate           a template's text: file, line, column
+│   ├── InvalidPolicy             a namespace policy's text: file, line, column
+│   ├── InvalidInput              a context, result or argument: JSON path
+│   │   └── InvalidExpression     an expression of a template, or its values
 │   ├── InvalidSettings
 │   ├── HandlerNotFound
 │   ├── HandlerImportError
 │   └── TooLarge
-├── Refused                      the stored state does not allow it; read it and decide
+├── Rejected                      the stored state does not allow it; read it and decide
 │   ├── NotFound
-│   ├── TaskRegistrationError    the version exists with different content
-│   ├── IdempotencyConflict      the key was used with different content
-│   ├── TaskExists               another task has the key, and the caller requires a new one
-│   ├── WebhookExists            the namespace has a webhook or subscriber of that name
-│   ├── TaskChanged              the task has changed since the caller read it
+│   ├── TaskRegistrationError     the version exists with different content
+│   ├── IdempotencyConflict       the key was used with different content
+│   ├── TaskExists                another task has the key, and the caller requires a new one
+│   ├── WebhookExists             the namespace has a webhook or subscriber of that name
+│   ├── TaskChanged               the task has changed since the caller read it
 │   ├── WrongStatus
-│   │   └── FailureAlreadyHandled       a failed step whose children have run without it
-│   ├── Compensating             a task whose completed steps are being undone
-│   ├── TooManyOpenTasks         the maximum number of tasks with its key is open
-│   ├── TemplateNotApproved              the template version accepts no new tasks
-│   ├── HttpHostNotAllowed       a template calls a host that the namespace's policy does not list
-│   ├── NotAnApprover            the actor may not review the template version
-│   ├── Unauthenticated          the caller is not authenticated
-│   └── Forbidden                the caller lacks the permission
+│   │   └── FailureAlreadyHandled a failed step whose children have run without it
+│   ├── CompensationStarted       a task whose completed steps are being undone
+│   ├── TooManyOpenTasks          the maximum number of tasks with its key is open
+│   ├── TemplateNotApproved       the template version accepts no new tasks
+│   ├── HttpHostNotAllowed        a template calls a host that the namespace's policy does not list
+│   ├── NotAnApprover             the actor may not review the template version
+│   ├── Unauthenticated           the caller is not authenticated
+│   └── Forbidden                 the caller lacks the permission
 ├── StoreError
-│   ├── StoreUnavailable         try again later
-│   ├── LeaseLost                this worker's lease expired
-│   └── SchemaMismatch           run `tasker db upgrade`
-├── AttemptCancelled             this attempt must stop: timeout, task cancelled, or lease lost
-├── TaskFailed                   an awaited task failed or was cancelled
-└── WaitTimeout                  an awaited task did not end in time
+│   ├── StoreUnavailable          try again later
+│   ├── LeaseLost                 this worker's lease expired
+│   └── SchemaMismatch            run `tasker db upgrade`
+├── AttemptCancelled              this attempt must stop: timeout, task cancelled, or lease lost
+├── TaskFailed                    an awaited task failed or was cancelled
+└── WaitTimeout                   an awaited task did not end in time
 
-StepError                        raised by handlers to control the outcome of their step
+StepError                         raised by handlers to control the outcome of their step
 ├── PermanentError
 └── RetryableError
-StepParked                       ends an attempt whose step waits
-├── ParkedForTask                for the end of another task
-└── ParkedForTime                for a time
+StepParked                        ends an attempt whose step waits
+├── ParkedForTask                 for the end of another task
+└── ParkedForTime                 for a time
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -218,34 +218,34 @@ class TooManyInstances(Misuse):
         self.instances, self.limit = instances, limit
 
 
-# -------------------------------------------------------------------- refusals
+# -------------------------------------------------------------------- rejections
 
 
-class Refused(TaskerError):
+class Rejected(TaskerError):
     """The stored state does not allow the action."""
 
-    code = "refused"
+    code = "rejected"
 
 
-class NotFound(Refused):
+class NotFound(Rejected):
     """A task, step, template, policy or key does not exist."""
 
     code = "not_found"
 
 
-class TaskRegistrationError(Refused):
+class TaskRegistrationError(Rejected):
     """The same namespace, name and version is registered with different content."""
 
     code = "template_conflict"
 
 
-class IdempotencyConflict(Refused):
+class IdempotencyConflict(Rejected):
     """The idempotency key was used before, with a different template or context."""
 
     code = "idempotency_conflict"
 
 
-class TaskExists(Refused):
+class TaskExists(Rejected):
     """Another task already has the idempotency key, and `if_exists` is `reject`.
 
     Args:
@@ -261,13 +261,13 @@ class TaskExists(Refused):
         self.key, self.task_id = key, task_id
 
 
-class WebhookExists(Refused):
+class WebhookExists(Rejected):
     """The namespace already has a webhook or a subscriber with this name."""
 
     code = "webhook_exists"
 
 
-class TaskChanged(Refused):
+class TaskChanged(Rejected):
     """The task's ETag differs from the action's `if_match`: it has changed since it was read.
 
     Args:
@@ -285,13 +285,13 @@ class TaskChanged(Refused):
         self.task_id, self.etag = task_id, etag
 
 
-class ScheduleExists(Refused):
+class ScheduleExists(Rejected):
     """The namespace already has a schedule with this name."""
 
     code = "schedule_exists"
 
 
-class ScheduleChanged(Refused):
+class ScheduleChanged(Rejected):
     """The schedule's ETag differs from the action's `if_match`: it was changed after it was read.
 
     Args:
@@ -309,7 +309,7 @@ class ScheduleChanged(Refused):
         self.schedule, self.etag = schedule, etag
 
 
-class WrongStatus(Refused):
+class WrongStatus(Rejected):
     """The task, step, template version or key has a status that does not allow the action."""
 
     code = "wrong_status"
@@ -343,7 +343,7 @@ class FailureAlreadyHandled(WrongStatus):
         )
 
 
-class CompensationStarted(Refused):
+class CompensationStarted(Rejected):
     """The completed steps of a task are being undone or were undone.
 
     Args:
@@ -363,7 +363,7 @@ class CompensationStarted(Refused):
         self.task_id = task_id
 
 
-class TooManyOpenTasks(Refused):
+class TooManyOpenTasks(Rejected):
     """The maximum number of tasks with a key is open.
 
     Args:
@@ -382,7 +382,7 @@ class TooManyOpenTasks(Refused):
         self.key = key
 
 
-class TemplateNotApproved(Refused):
+class TemplateNotApproved(Rejected):
     """The template version accepts no new tasks: it is pending review, rejected or retired.
 
     Args:
@@ -413,7 +413,7 @@ class TemplateNotApproved(Refused):
         self.template, self.status, self.approvers = template, status, tuple(approvers)
 
 
-class HttpHostNotAllowed(Refused):
+class HttpHostNotAllowed(Rejected):
     """A template calls a host that its namespace's policy does not list.
 
     Args:
@@ -439,19 +439,19 @@ class HttpHostNotAllowed(Refused):
         self.step, self.host, self.allowed = step, host, tuple(allowed)
 
 
-class NotAnApprover(Refused):
+class NotAnApprover(Rejected):
     """The namespace's policy does not allow the actor to review the template version."""
 
     code = "not_an_approver"
 
 
-class Unauthenticated(Refused):
+class Unauthenticated(Rejected):
     """The caller is not authenticated: the key or token is missing or invalid."""
 
     code = "unauthenticated"
 
 
-class Forbidden(Refused):
+class Forbidden(Rejected):
     """The caller lacks the permission for the action."""
 
     code = "forbidden"

@@ -109,7 +109,7 @@ def has_valid_signature(
     """Return whether a request has a valid signature; the comparison takes constant time.
 
     Args:
-        given: The hook and its secret. None: no such hook, which takes as long to refuse.
+        given: The hook and its secret. None: no such hook, which takes as long to reject.
         headers: The request's headers, with their names in lower case.
         body: Its body.
         now: Seconds since 1970.

@@ -31,7 +31,7 @@ TICKS_BACKFILLED = 1_000  #: of one backfill
 TICKS_PREVIEWED = 100  #: of one preview
 BULK_IDS = 1_000  #: tasks that a bulk operation lists; a filter may match any number
 BULK_RATE = 1_000  #: tasks per second of a bulk operation
-BULK_REFUSALS = 100  #: refused tasks of which a bulk operation keeps the reason
+BULK_REJECTIONS = 100  #: rejected tasks of which a bulk operation keeps the reason
 EAGER_PARENTS = 100  #: of a step that may run before all of them have ended
 
 LOG_RECORDS = 1_000  #: kept of one attempt

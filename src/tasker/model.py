@@ -2084,7 +2084,7 @@ class Settlement(NamedTuple):
 class SettleResult(NamedTuple):
     """The result of `Store.settle`."""
 
-    refused: Sequence[int]  #: indexes of late outcomes
+    rejected: Sequence[int]  #: indexes of late outcomes
     claims: Sequence[Claim]  #: freed steps, claimed for the caller
     ended: Sequence[TaskEnd]
 

@@ -50,7 +50,7 @@ class ActionPreview:
     etag: str
     """The task's ETag. With it as `If-Match`, the action is rejected if the task has changed."""
 
-    refused: tuple[PreviewRejection, ...]
+    rejected: tuple[PreviewRejection, ...]
     """The reasons for a rejection; if there are any, the action would change nothing."""
 
     runs_again: tuple[str, ...]
@@ -99,8 +99,8 @@ def make_action_preview(
         reset_attempts: Whether retried steps get all their attempts again.
     """
     by_name = {step.name: step for step in steps}
-    refused = [*_find_rejections(act, task, by_name, names)]
-    chosen = [] if refused else _select_steps(act, steps, names)
+    rejected = [*_find_rejections(act, task, by_name, names)]
+    chosen = [] if rejected else _select_steps(act, steps, names)
     runs = [step.name for step in chosen] if act is TaskAction.RETRY else []
     behind = (
         []
@@ -108,7 +108,7 @@ def make_action_preview(
         else _unfinished_dependents(chosen, steps)
     )
     waiting = [step for step in steps if step.status not in _ENDED | {StepStatus.ERROR}]
-    ends = not refused and act in (TaskAction.CANCEL, TaskAction.RESOLVE)
+    ends = not rejected and act in (TaskAction.CANCEL, TaskAction.RESOLVE)
     running = [step.name for step in waiting if step.status is StepStatus.IN_PROGRESS]
     rest = [step.name for step in waiting if step.status is not StepStatus.IN_PROGRESS]
     cancelled, discarded = (rest, running) if ends else ([], [])
@@ -116,7 +116,7 @@ def make_action_preview(
     return ActionPreview(
         action=act,
         etag=task.etag or "",
-        refused=tuple(refused),
+        rejected=tuple(rejected),
         runs_again=tuple(runs[:MOST_NAMES]),
         continues=tuple(behind[:MOST_NAMES]),
         cancels=tuple(cancelled[:MOST_NAMES]),
@@ -128,8 +128,8 @@ def make_action_preview(
         },
         effects=tuple(
             _describe_effects(act, chosen, len(behind), len(cancelled), len(discarded), len(ending))
-            if not refused
-            else [refusal.text for refusal in refused]
+            if not rejected
+            else [rejection.text for rejection in rejected]
         ),
         command=_cli_command(act, task, names, reset_attempts),
     )

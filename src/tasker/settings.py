@@ -513,7 +513,7 @@ class AuthSettings(SettingsSection):
 
     authenticator: str | None = None
     """The class that authenticates requests with neither an API key nor an accepted token, written
-    `package.module:Class`. If absent, the server refuses these requests."""
+    `package.module:Class`. If absent, the server rejects these requests."""
 
     metrics_public: bool = False
     """Whether `/metrics` is served without credentials."""

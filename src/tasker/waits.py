@@ -10,7 +10,7 @@ import orjson
 from tasker.approvals import NewApproval
 from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import DurableCallKind
-from tasker.errors import InvalidInput, Refused, StepParked, TooLarge
+from tasker.errors import InvalidInput, Rejected, StepParked, TooLarge
 from tasker.limits import ARRIVAL_BYTES, ARRIVAL_NAME, BROADCASTS, UNTAKEN_SIGNALS
 from tasker.model import JsonText, StepWait, TaskId, WaitKind
 
@@ -148,7 +148,7 @@ def step_waits(parked: StepParked | None) -> tuple[StepWait, ...]:
     )
 
 
-class TooManySignals(Refused):
+class TooManySignals(Rejected):
     """The task has the maximum number of signals that no step has received."""
 
     code = "too_many_signals"
@@ -160,7 +160,7 @@ class TooManySignals(Refused):
         )
 
 
-class TooManyBroadcasts(Refused):
+class TooManyBroadcasts(Rejected):
     """The maximum number of broadcasts with this name and key was sent within a week."""
 
     code = "too_many_broadcasts"

@@ -41,8 +41,8 @@ async def test_open_tasks_that_match_a_filter_are_cancelled(api: ApiClient) -> N
 
     done = await act(api, {"action": "cancel", "filter": {"tag": "red"}, "reason": "wrong"})
 
-    assert {"status": "complete", "matches": 3, "changed": 3, "refused": {}} == {
-        key: done[key] for key in ("status", "matches", "changed", "refused")
+    assert {"status": "complete", "matches": 3, "changed": 3, "rejected": {}} == {
+        key: done[key] for key in ("status", "matches", "changed", "rejected")
     }
     assert ["cancelled"] * 3 + ["pending"] == await statuses(api, [*ids, other])
     assert [("wrong", done["id"])] == [
@@ -94,7 +94,7 @@ async def test_an_id_that_is_given_twice_counts_once(api: ApiClient) -> None:
 
     done = await act(api, {"action": "cancel", "ids": [task["id"]] * 2})
 
-    assert (1, 1, {}) == (done["matches"], done["changed"], done["refused"])
+    assert (1, 1, {}) == (done["matches"], done["changed"], done["rejected"])
 
 
 async def test_a_dry_run_changes_nothing(api: ApiClient) -> None:
@@ -144,9 +144,9 @@ async def test_listed_tasks_that_cannot_change_are_reported(api: ApiClient) -> N
     counted = await api.call("/v1/bulk", {"action": "cancel", "ids": ids, "dry_run": True})
     done = await act(api, {"action": "cancel", "ids": ids})
 
-    assert (2, {"wrong_status": 1}) == (counted["matches"], counted["refused"])
-    assert (1, {"wrong_status": 1}) == (done["changed"], done["refused"])
-    assert [(ids[1], "wrong_status")] == [(one["id"], one["code"]) for one in done["refusals"]]
+    assert (2, {"wrong_status": 1}) == (counted["matches"], counted["rejected"])
+    assert (1, {"wrong_status": 1}) == (done["changed"], done["rejected"])
+    assert [(ids[1], "wrong_status")] == [(one["id"], one["code"]) for one in done["rejections"]]
 
 
 async def test_a_missing_task_in_a_list_prevents_the_whole_operation(api: ApiClient) -> None:

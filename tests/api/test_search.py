@@ -63,7 +63,7 @@ async def test_actions_are_previewed(one: ApiClient) -> None:
     task = await one.create("shop.broken", context={})
     path = f"/v1/tasks/{task['id']}"
     seen = await one.call(f"{path}/preview", {"action": "cancel"})
-    assert ([], ["fail", "after"]) == (seen["refused"], seen["cancels"])
+    assert ([], ["fail", "after"]) == (seen["rejected"], seen["cancels"])
     async with one.worker() as worker:
         with pytest.raises(TaskFailed):
             await worker.client.wait(task["id"], timeout=60)
@@ -73,7 +73,7 @@ async def test_actions_are_previewed(one: ApiClient) -> None:
 
     for action, steps, refused, expected in PREVIEWS:
         seen = await one.call(f"{path}/preview", {"action": action, "steps": steps})
-        assert refused == [each["step"] for each in seen["refused"]], action
+        assert refused == [each["step"] for each in seen["rejected"]], action
         assert expected == {name: seen[name] for name in expected}, action
         assert seen["effects"], action
         assert seen["command"].startswith("tasker task "), action

@@ -375,7 +375,7 @@ def test_failed_tasks_are_retried_by_filter_after_a_dry_run(tasker: Here, failed
     assert (0, "would retry 1 task") == (dry.code, dry.out.splitlines()[-1])
     assert (0, "would retry 0 tasks") == (none.code, none.out.splitlines()[-1])
     assert ("complete", 1, {}) == tuple(
-        retried.document[key] for key in ("status", "changed", "refused")
+        retried.document[key] for key in ("status", "changed", "rejected")
     )
     assert "retried 0 tasks of 0" == again.out.strip()
     assert "ann" == tasker("task", "show", failed, "--json").document["audit"][0]["actor"]

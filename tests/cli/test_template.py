@@ -46,7 +46,7 @@ def test_a_version_with_different_content_is_refused_and_the_others_are_register
 
     assert 5 == ran.code
     assert "registered: shop.sell@1.1.0" in ran.out
-    assert "refused: Handler for task 'sell' already exists" in ran.err
+    assert "rejected: Handler for task 'sell' already exists" in ran.err
     assert 0 == replaced.code
 
 

@@ -255,13 +255,13 @@ async def test_many_tasks_are_changed_by_one_operation(scene: Scene) -> None:
 
     assert (3, True, {"pending": 3}, {"hello.payment": 3}, {}, ids[::-1]) == (
         *(preview.matches, preview.exact, preview.by_status, preview.by_template),
-        *(preview.refused, preview.sample),
+        *(preview.rejected, preview.sample),
     )
     assert (first.id, 2) == ((await client.bulk.get(first.id)).id, rest.matches)
     assert (rest.id, 1_000) == (repeated.id, repeated.per_second)
     ended = [await client.bulk.wait(one.id, 10) for one in (first, rest, again)]
     assert [(1, {}), (2, {}), (0, {"wrong_status": 1})] == [
-        (one.changed, one.refused) for one in ended
+        (one.changed, one.rejected) for one in ended
     ]
     assert [again.id, first.id, rest.id] == [one.id for one in await client.bulk.list()]
     assert TaskStatus.PENDING is (await client.get(other.id)).status

@@ -8,7 +8,7 @@ from tests.client.conftest import Scene
 
 from tasker import InvalidInput, NotFound
 from tasker.client.sync import SyncClient
-from tasker.errors import Refused, ScheduleChanged, ScheduleExists
+from tasker.errors import Rejected, ScheduleChanged, ScheduleExists
 from tasker.model import Schedule, TaskFilter
 from tasker.schedules.model import TickOutcome
 from tasker.testing.store_suite.factories import register_template
@@ -137,9 +137,9 @@ async def test_all_clients_refuse_alike(scene: Scene, template: str) -> None:
         await schedules.update(template, Schedule(name="a", every="1h"))
     with pytest.raises(NotFound, match=r"template suite\.two not found"):
         await schedules.create("suite.two", Schedule(name="a", every="1h"))
-    with pytest.raises(Refused, match=r"is declared by template suite\.one@1\.1\.0"):
+    with pytest.raises(Rejected, match=r"is declared by template suite\.one@1\.1\.0"):
         await schedules.delete("suite.one.sync")
-    with pytest.raises(Refused, match="change the template"):
+    with pytest.raises(Rejected, match="change the template"):
         await schedules.update(template, Schedule(name="one.sync", every="1h"))
     assert "$.cron" == error.value.path
 

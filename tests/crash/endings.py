@@ -25,7 +25,7 @@ from tasker import (
     StepSpec,
     TaskRequest,
 )
-from tasker.errors import Refused
+from tasker.errors import Rejected
 from tasker.events import EventFilter
 from tasker.model import (
     AwaitedSignal,
@@ -201,7 +201,7 @@ async def operate(store: Store, tasks: Sequence[Task]) -> None:
     client = LocalClient(store, actor="ana")
     for task in tasks:
         while not _is_over(current := await client.get(task.id)):
-            with suppress(Refused):  # it is not so far yet, or was done before
+            with suppress(Rejected):  # it is not so far yet, or was done before
                 await _act(client, current)
             await asyncio.sleep(0.05)
 

@@ -64,7 +64,7 @@ async def survive(url: str, action: BulkAction, side: str, commit: int) -> None:
 
         await eventually(no_operation_runs)
         ended = await client.bulk.get(started.id)
-        assert (BulkStatus.COMPLETE, TASKS, {}) == (ended.status, ended.changed, ended.refused)
+        assert (BulkStatus.COMPLETE, TASKS, {}) == (ended.status, ended.changed, ended.rejected)
         for task_id in tasks:
             acts = [
                 one for one in await store.list_audit_entries(task_id) if one.bulk_id == started.id

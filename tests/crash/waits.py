@@ -29,7 +29,7 @@ from tasker import (
 )
 from tasker.codec import dumps
 from tasker.completions import hash_token
-from tasker.errors import Refused
+from tasker.errors import Rejected
 from tasker.hooks import HookMessageKind, ProviderHook, SignatureScheme
 from tasker.model import (
     ApprovalSpec,
@@ -208,7 +208,7 @@ async def _send(client: LocalClient, task: Task) -> None:
     await client.broadcast("paid", order, {"order": order}, id="paid", namespace="crash")
     provider = await client.store.find_hook_with_secret(HOOK.namespace, HOOK.name)
     assert provider is not None
-    with suppress(Refused):  # the task has ended
+    with suppress(Rejected):  # the task has ended
         await client.signal(task.id, provider.hook.sends, order, id="hooked")
         for number in range(SIGNALS):
             await client.signal(task.id, "said", number, id=f"said-{number}")
@@ -217,7 +217,7 @@ async def _send(client: LocalClient, task: Task) -> None:
 async def _answer(client: LocalClient, task: Task, file: Path) -> None:
     """Decide what the task asks, and complete what it has ordered."""
     for approval in await client.approvals(task_id=task.id):
-        with suppress(Refused):
+        with suppress(Rejected):
             await client.decide(approval.id, {"approved": True})
     for line in tokens_file(file).read_text().splitlines():
         owner, url = line.split()

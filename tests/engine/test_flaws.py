@@ -145,7 +145,7 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
         await client.wait(task.id, timeout=SOON)
     settled = await store.settle(slow, [completed_outcome(late, JsonText('"late"'))])
 
-    assert [0] == list(settled.refused)
+    assert [0] == list(settled.rejected)
     assert "in time" == (await steps_of(store, task))["only"].result
 
 

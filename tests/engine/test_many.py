@@ -10,7 +10,7 @@ from tests.engine.factories import of_kind, step, template
 from tests.waiting import eventually
 
 from tasker import LocalClient, TaskRequest, TaskStatus, Worker, WorkerSettings, open_store
-from tasker.errors import Refused
+from tasker.errors import Rejected
 from tasker.model import AttemptOutcome, StepStatus, Task
 from tasker.notices import Notice, SettlementRejected, StepStarted
 from tasker.store.protocol import Store
@@ -97,7 +97,7 @@ async def test_operators_may_act_on_running_tasks(store: Store) -> None:
             try:
                 await rng.choice(acts)()
                 acted += 1
-            except Refused:
+            except Rejected:
                 await asyncio.sleep(0)
         return acted
 

@@ -539,7 +539,7 @@ class Engine(RuleBasedStateMachine):
         refused = [
             part[place][:3]
             for (_, part), each in zip(shares, settled, strict=True)
-            for place in each.refused
+            for place in each.rejected
         ]
         assert len(outcomes) - len(accepted) == len(refused)
         assert {outcome[:3] for outcome in outcomes} - accepted <= {*refused}

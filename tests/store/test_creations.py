@@ -30,14 +30,14 @@ class Recording:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.calls: list[list[TaskId]] = []
-        self.refused: dict[TaskId, Exception] = {}
+        self.rejected: dict[TaskId, Exception] = {}
 
     async def __call__(self, creation: CreationRequest, impatient: bool) -> CreateTasksResult:
         ids = [task.id for task in creation.tasks]
         self.calls.append(ids)
         await self.gate.wait()
         for task_id in ids:
-            error = self.refused.get(task_id)
+            error = self.rejected.get(task_id)
             if error is not None and (impatient or not isinstance(error, CreationBlocked)):
                 raise error
         claims = [Claim(task_id, 1, 1, 1) for task_id in ids[: creation.claim_up_to]]
@@ -125,7 +125,7 @@ async def test_each_refused_creation_receives_its_own_error() -> None:
     store = Recording()
     waiting = [creation(make_new_task(TEMPLATE)) for _ in range(4)]
     first, second = ids(waiting)[1:3]
-    store.refused = {first: IdempotencyConflict("one"), second: NotFound("two")}
+    store.rejected = {first: IdempotencyConflict("one"), second: NotFound("two")}
     calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls, return_exceptions=True)
@@ -141,7 +141,7 @@ async def test_a_lost_reply_fails_all_callers_and_nothing_is_stored_twice() -> N
     """
     store = Recording()
     waiting = [creation(make_new_task(TEMPLATE)) for _ in range(2)]
-    store.refused = {ids(waiting)[0]: StoreUnavailable("lost")}
+    store.rejected = {ids(waiting)[0]: StoreUnavailable("lost")}
     calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls, return_exceptions=True)
@@ -167,7 +167,7 @@ async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
 async def test_creations_that_would_wait_for_others_are_stored_separately() -> None:
     store = Recording()
     waiting = [creation(make_new_task(TEMPLATE)) for _ in range(2)]
-    store.refused = {ids(waiting)[0]: CreationBlocked("the key is taken by another transaction")}
+    store.rejected = {ids(waiting)[0]: CreationBlocked("the key is taken by another transaction")}
     calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     replies = await asyncio.gather(*calls)

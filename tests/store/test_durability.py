@@ -87,4 +87,4 @@ async def test_a_relaxed_settlement_with_only_refused_outcomes_writes_nothing(
     await hand.complete(first)
     again = await store.settle(hand.id, [completed_outcome(first, JsonText("2"))], relaxed=True)
 
-    assert [0] == list(again.refused)
+    assert [0] == list(again.rejected)

@@ -26,7 +26,7 @@ TABLES = [
     for table in vars(dialect).values()
     if isinstance(table, AllowedKeys)
 ]
-KEYS = sorted({key for table in TABLES for key in (*table.allowed, *table.refused)})
+KEYS = sorted({key for table in TABLES for key in (*table.allowed, *table.rejected)})
 
 keys = st.sampled_from(KEYS) | words
 leaves = st.sampled_from([None, True, 0, -1, 1.5, 1e300, "a", "b", "ALL", "exponential", "1.0.0"])

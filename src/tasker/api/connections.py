@@ -212,7 +212,7 @@ class Connections(ServerState):
                 self._count_and_forget(each, "displaced")
                 each.transport.abort()
                 return True
-        self._count_and_forget(connection, "refused")
+        self._count_and_forget(connection, "rejected")
         return False
 
     def forget(self, connection: Connection) -> None:

@@ -23,7 +23,7 @@ from tasker.errors import (
     InvalidPolicy,
     InvalidTemplate,
     Misuse,
-    Refused,
+    Rejected,
     StoreError,
     StoreUnavailable,
     TaskerError,
@@ -44,7 +44,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "forbidden": (403, "Permission denied"),
     "protocol_unsupported": (400, "The server does not support this version of the protocol"),
     "invalid_ticket": (403, "The ticket is not valid for this worker"),
-    "csrf_refused": (403, "The request came from another site"),
+    "csrf_rejected": (403, "The request came from another site"),
     "not_an_approver": (403, "Not an approver"),
     "not_an_assignee": (403, "Not an assignee of the approval"),
     "http_host_not_allowed": (403, "The namespace's policy does not allow the host"),
@@ -69,7 +69,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "attempt_cancelled": (409, "The attempt is over"),
     "durable_call_conflict": (409, "The name belongs to another durable call"),
     "too_many_durable_calls": (409, "The step has too many durable calls"),
-    "refused": (409, "Not allowed in the current state"),
+    "rejected": (409, "Not allowed in the current state"),
     "task_changed": (412, "The task changed since it was read"),
     "schedule_changed": (412, "The schedule changed since it was read"),
     "too_large": (413, "Too large"),
@@ -284,8 +284,8 @@ def _inherited_code(error: TaskerError) -> str:
     """Return the code of an error's base class, if the error's own code has no status."""
     if isinstance(error, Misuse):
         return "invalid_request"
-    if isinstance(error, Refused):
-        return "refused"
+    if isinstance(error, Rejected):
+        return "rejected"
     if isinstance(error, StoreUnavailable):
         return "store_unavailable"
     return "store_error" if isinstance(error, StoreError) else "internal_error"

@@ -93,7 +93,7 @@ class JsonBody(Generic[M]):
             raise Problem("malformed_json", f"The body is not valid JSON: {error}.") from None
 
     def _require_few_keys(self, body: Any) -> None:
-        """Refuse a body with many fields: pydantic would make an error for each unknown one."""
+        """Reject a body with many fields: pydantic would make an error for each unknown one."""
         if not isinstance(body, dict):
             return
         _require_few_keys("$", body)

@@ -73,7 +73,7 @@ class Routes:
         status: int = 200,
         description: str = "",
         extra_responses: Mapping[int, ExtraResponse] | None = None,
-        refuses: Collection[str] = (),
+        error_codes: Collection[str] = (),
         media_type: str = "application/json",
         reads: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
@@ -89,11 +89,11 @@ class Routes:
             status: HTTP status of `response`.
             description: OpenAPI description of `response`.
             extra_responses: Additional responses by status.
-            refuses: Problem codes, in addition to those that all routes share.
+            error_codes: Problem codes, in addition to those that all routes share.
             media_type: Media type of a response that is not JSON.
             reads: Media types and schemas of a body that is not read by a `JsonBody`.
         """
-        codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
+        codes = {*error_codes, *ALWAYS, *(PROTECTED if permissions else ())}
         extra: dict[str, Any] = {}
         if permissions:
             extra["x-permissions"] = [str(one) for one in permissions]

@@ -19,7 +19,7 @@ from tasker.client.bulk import POLL, LocalBulk
 from tasker.plurals import format_count
 
 DONE = {BulkAction.CANCEL: "cancelled", BulkAction.RETRY: "retried", BulkAction.RESOLVE: "resolved"}
-_SHOWN = 10  #: refused tasks that are printed
+_SHOWN = 10  #: rejected tasks that are printed
 
 
 async def confirm_and_run_bulk(
@@ -104,7 +104,7 @@ async def show_bulk_progress(
             invocation.err.print(hint, highlight=False, soft_wrap=True)
             raise
     print_operation(invocation, operation)
-    return ExitCode.REFUSED if operation.refused else ExitCode.DONE
+    return ExitCode.REJECTED if operation.rejected else ExitCode.DONE
 
 
 async def _execute_local_batch(client: Client) -> float:
@@ -120,11 +120,11 @@ def print_operation(invocation: Invocation, operation: BulkOperation) -> None:
     if invocation.as_json:
         invocation.print_json(to_plain_json(operation))
         return
-    for one in operation.refusals[:_SHOWN]:
-        invocation.err.print(f"refused: {one.message}", style="red", soft_wrap=True)
-    refused = sum(operation.refused.values())
-    if refused > _SHOWN:
-        invocation.err.print(f"refused: {refused - _SHOWN:,} more", style="red")
+    for one in operation.rejections[:_SHOWN]:
+        invocation.err.print(f"rejected: {one.message}", style="red", soft_wrap=True)
+    rejected = sum(operation.rejected.values())
+    if rejected > _SHOWN:
+        invocation.err.print(f"rejected: {rejected - _SHOWN:,} more", style="red")
     if operation.status is BulkStatus.RUNNING:
         invocation.out.print(f"{operation.id}  {_progress_text(operation)}", highlight=False)
         return
@@ -158,8 +158,8 @@ def _print_preview(invocation: Invocation, preview: BulkPreview) -> None:
         rows.add_row(name, f"{count:,}")
     if preview.by_template:
         print_table(invocation.text_console, rows)
-    for code, count in preview.refused.items():
-        text = f"{format_count('task', count)} would be refused: {code}"
+    for code, count in preview.rejected.items():
+        text = f"{format_count('task', count)} would be rejected: {code}"
         invocation.err.print(text, style="yellow", highlight=False)
 
 
@@ -169,9 +169,9 @@ def _matches_text(preview: BulkPreview) -> str:
 
 
 def _progress_text(operation: BulkOperation) -> str:
-    refused = sum(operation.refused.values())
+    rejected = sum(operation.rejected.values())
     text = f"{operation.handled_count:,} of {_at_least_prefix(operation)}{operation.matches:,}"
-    return f"{text}, {refused:,} refused" if refused else text
+    return f"{text}, {rejected:,} rejected" if rejected else text
 
 
 def _at_least_prefix(operation: BulkOperation) -> str:

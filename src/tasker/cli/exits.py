@@ -19,7 +19,7 @@ from tasker.errors import (
     InvalidTemplate,
     Misuse,
     NotFound,
-    Refused,
+    Rejected,
     ServerUnavailable,
     StoreError,
     StoreUnavailable,
@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
         3  #: the store or the server cannot be reached, or its schema belongs to another release
     )
     TIMEOUT = 4  #: the task did not end in time; it continues
-    REFUSED = 5  #: refused because of stored data: wrong status, version or key in use
+    REJECTED = 5  #: rejected because of stored data: wrong status, version or key in use
     BUG = 70
     INTERRUPTED = 130  #: by SIGINT
     TERMINATED = 143  #: by SIGTERM
@@ -57,7 +57,7 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (WaitTimeout, ExitCode.TIMEOUT),
     (NotFound, ExitCode.USAGE),
     (Misuse, ExitCode.USAGE),
-    (Refused, ExitCode.REFUSED),
+    (Rejected, ExitCode.REJECTED),
     (StoreError, ExitCode.STORE),
     (StoreFileMissing, ExitCode.STORE),
     (TaskerError, ExitCode.FAILED),

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from tasker.cli.app import Invocation
 from tasker.client import Client
-from tasker.errors import Refused
+from tasker.errors import Rejected
 from tasker.suggest import did_you_mean
 from tasker.teams.model import ALL_NAMESPACES
 
@@ -14,7 +14,7 @@ _MOST = 10  #: namespaces that a message lists
 
 async def list_known_namespaces(client: Client) -> list[str]:
     """Return the namespaces with a policy or a template; none if the caller may not list them."""
-    with suppress(Refused):
+    with suppress(Rejected):
         return [
             one.name
             for one in await client.namespaces()

@@ -156,7 +156,7 @@ class LocalBulk(BulkClient):
         statuses: Counter[str] = Counter()
         templates: Counter[str] = Counter()
         exact = True
-        refused: Counter[str] = Counter()
+        rejected: Counter[str] = Counter()
         sample: list[Task] = []
         for filter in request.filters:
             counted = await self._count_by_template(request, filter)
@@ -167,7 +167,7 @@ class LocalBulk(BulkClient):
             sample += await self._store.list_tasks(filter, limit=bulk.SAMPLE) if matches else ()
             if request.action is BulkAction.CANCEL and filter.compensation is None and matches:
                 undone = replace(filter, compensation=CompensationStatus.RUNNING)
-                refused["compensating"] += sum(
+                rejected["compensating"] += sum(
                     (await self._count_by_template(request, undone)).values()
                 )
         return BulkPreview(
@@ -176,7 +176,7 @@ class LocalBulk(BulkClient):
             exact=exact,
             by_status=dict(+statuses),
             by_template=dict(templates.most_common()),
-            refused=dict(+refused),
+            rejected=dict(+rejected),
             sample=[task.id for task in _sort_newest_first(sample) if request.may_change(task)][
                 : bulk.SAMPLE
             ],
@@ -203,7 +203,7 @@ class LocalBulk(BulkClient):
             exact=True,
             by_status=Counter(task.status.value for task in tasks),
             by_template=Counter(f"{task.namespace}.{task.name}" for task in tasks),
-            refused=+Counter(
+            rejected=+Counter(
                 {"wrong_status": sum(not _action_applies(request, one) for one in tasks)}
             ),
             sample=[task.id for task in tasks[: bulk.SAMPLE]],
@@ -311,8 +311,8 @@ class LocalBulk(BulkClient):
         except StoreUnavailable:
             raise
         except TaskerError as error:
-            refusal = BulkRejection(id=task_id, code=error.code, message=str(error))
-            return await self._store.skip_bulk_task(stored, task_id, refusal)
+            rejection = BulkRejection(id=task_id, code=error.code, message=str(error))
+            return await self._store.skip_bulk_task(stored, task_id, rejection)
         if moved is not None:
             await self._client.notify_if_ended(task_id)
         return moved

@@ -24,7 +24,7 @@ from tasker.errors import (
     Misuse,
     NotAnApprover,
     NotFound,
-    Refused,
+    Rejected,
     ScheduleChanged,
     ScheduleExists,
     SchemaMismatch,
@@ -176,7 +176,7 @@ _OWN_CODES: tuple[type[TaskerError], ...] = (
         NotAnAssignee,
         Unauthenticated,
         Forbidden,
-        Refused,
+        Rejected,
     ),
     *(StoreUnavailable, SchemaMismatch),
 )

@@ -80,8 +80,8 @@ class ApiRequestSender:
                     raise ServerUnavailable(message) from error
                 pause = None
             else:
-                refused = response.status_code == 429
-                if response.status_code not in _RETRIED or not left or not (repeatable or refused):
+                rejected = response.status_code == 429
+                if response.status_code not in _RETRIED or not left or not (repeatable or rejected):
                     return _decode_response(response)
                 pause = _parse_retry_after(response)
             await sleep(_retry_delay(self._retries - left) if pause is None else pause)

@@ -68,7 +68,7 @@ class ScheduleClient(Protocol):
     ) -> StoredSchedule:
         """Replace a schedule. It keeps its next tick unless its times change.
 
-        Raises: as `create`; NotFound, ScheduleChanged; Refused if a template declares it.
+        Raises: as `create`; NotFound, ScheduleChanged; Rejected if a template declares it.
         """
         ...
 
@@ -113,7 +113,7 @@ class ScheduleClient(Protocol):
     async def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
         """Delete a schedule; its tasks remain.
 
-        Raises: NotFound, ScheduleChanged; Refused if a template declares it.
+        Raises: NotFound, ScheduleChanged; Rejected if a template declares it.
         """
         ...
 

@@ -32,7 +32,7 @@ from tasker.client.search import SearchMatch
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.client.webhooks import WebhookClient
 from tasker.durations import Duration
-from tasker.errors import Misuse, Refused
+from tasker.errors import Misuse, Rejected
 from tasker.events import Delivery, DeliveryStatus, Event, Patterns, Webhook
 from tasker.hooks import DEFAULT_HEADER, HookMessageKind, ProviderHook, SignatureScheme
 from tasker.model import (
@@ -572,7 +572,7 @@ class SyncClient:
     def _run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except (Refused, Misuse) as error:
+        except (Rejected, Misuse) as error:
             raise error.with_traceback(None) from None
 
 

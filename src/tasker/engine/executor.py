@@ -218,8 +218,8 @@ class Executor:
                         self._check_result_in_thread(running, text, check)
                         return
                     self._report_schema_violations(running, check())
-            except BaseException as refusal:  # not JSON, or an error of the value's own code
-                error = refusal
+            except BaseException as rejection:  # not JSON, or an error of the value's own code
+                error = rejection
         self._finish_attempt(running, text, error)
 
     def _check_result_in_thread(
@@ -231,8 +231,8 @@ class Executor:
             error = None
             try:
                 self._report_schema_violations(running, ended.result())
-            except BaseException as refusal:
-                error = refusal
+            except BaseException as rejection:
+                error = rejection
             self._finish_attempt(running, text, error)
 
         self._loop.run_in_executor(None, check).add_done_callback(on_checked)

@@ -153,8 +153,8 @@ def _bound_error_fields(
     if details:
         try:
             fields["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
-        except Misuse as refusal:
-            fields["details"] = {"refused": str(refusal)}
+        except Misuse as rejection:
+            fields["details"] = {"rejected": str(rejection)}
     return fields
 
 

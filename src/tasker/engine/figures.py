@@ -34,13 +34,13 @@ class FigureCounter:
         self._store = store
         self._counted: dict[tuple[int, int], list[float]] = {}
 
-    def count_settlement(self, batch: Sequence[FinishedAttempt], refused: Collection[int]) -> None:
+    def count_settlement(self, batch: Sequence[FinishedAttempt], rejected: Collection[int]) -> None:
         """Count the outcomes of a settlement."""
         minute = int(time.time() // 60)
         last, counted = -1, None
         for index, finished in enumerate(batch):
             kind = _KINDS[finished.outcome.outcome]
-            if kind is None or index in refused:
+            if kind is None or index in rejected:
                 continue
             template = finished.running.task.input.template_id
             if counted is None or template != last:

@@ -231,7 +231,7 @@ class Janitor:
                 events = await self._lost_attempt_events(expired, outcomes, templates)
                 settled = await self._store.settle(self._lease.id, outcomes, events=events)
                 for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True)):
-                    if compiled is not None and index not in settled.refused:
+                    if compiled is not None and index not in settled.rejected:
                         name = compiled.step_spec(expired[index].node).name
                         self._reporter.report_lost_attempt(outcome, compiled.template, name)
                 await self._report_ended_tasks(settled.ended)
@@ -349,7 +349,7 @@ class Janitor:
             if settled is None:
                 text = build_lost_attempt_error(attempt.worker)
                 outcomes[index] = lost_outcome(attempt.claim, text, timedelta(0))
-            elif not settled.refused:  # the settlement of the others will refuse it
+            elif not settled.rejected:  # the settlement of the others will reject it
                 self._reporter.report_lost_attempt(outcome, compiled.template, spec.name)
                 await self._report_ended_tasks(settled.ended)
 

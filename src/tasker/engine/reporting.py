@@ -76,18 +76,18 @@ class Reporter:
             )
 
     def report_settlements(
-        self, batch: Sequence[FinishedAttempt], refused: Collection[int]
+        self, batch: Sequence[FinishedAttempt], rejected: Collection[int]
     ) -> None:
-        """Report a settlement; `refused` contains the indexes of late outcomes."""
+        """Report a settlement; `rejected` contains the indexes of late outcomes."""
         if self._figures is not None:
-            self._figures.count_settlement(batch, refused)
+            self._figures.count_settlement(batch, rejected)
         if self._logs is not None and self._logs.held:
-            self._logs.keep_records_of_failures(batch, refused)
-        if not (self.observers or refused or log.isEnabledFor(logging.WARNING)):
+            self._logs.keep_records_of_failures(batch, rejected)
+        if not (self.observers or rejected or log.isEnabledFor(logging.WARNING)):
             return
         for index, finished in enumerate(batch):
-            if index in refused:
-                self.report_refused_settlement(finished.running)
+            if index in rejected:
+                self.report_rejected_settlement(finished.running)
             elif self.observers or finished.outcome.error is not None:
                 self._report_outcome(finished)
 
@@ -121,9 +121,9 @@ class Reporter:
         if self._figures is not None:
             self._figures.count_remote_outcome(template, outcome)
 
-    def report_refused_settlement(self, running: RunningAttempt) -> None:
-        """Report an attempt whose settlement was refused."""
-        self._log_event(logging.WARNING, "settle_refused", **running.log_fields())
+    def report_rejected_settlement(self, running: RunningAttempt) -> None:
+        """Report an attempt whose settlement was rejected."""
+        self._log_event(logging.WARNING, "settlement_rejected", **running.log_fields())
         self.notify_observers(SettlementRejected(**running.log_fields()))
 
     def report_stopped_attempt(self, running: RunningAttempt, ran_for: timedelta) -> None:

@@ -223,13 +223,13 @@ class Settler:
     def _handle_settled_batch(
         self, batch: Sequence[FinishedAttempt], settled: SettleResult
     ) -> None:
-        refused = set(settled.refused)
+        rejected = set(settled.rejected)
         for index, (_, outcome, *_) in enumerate(batch):
-            if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
+            if outcome.outcome == OutcomeCode.COMPLETE and index not in rejected:
                 self._cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome in (OutcomeCode.RETRY, OutcomeCode.PARKED):
                 self._claimer.schedule_claim(outcome.delay)
-        self._reporter.report_settlements(batch, refused)
+        self._reporter.report_settlements(batch, rejected)
         if settled.ended:
             tasks = {finished.outcome.task_id: finished.running.task for finished in batch}
             for task_id, _ in settled.ended:
@@ -274,8 +274,8 @@ class Settler:
         text = serialize_exception(
             Misuse(f"the result could not be stored: {error}"), retryable=False
         )
-        refused = failed_outcome(only.running.claim, text)
-        await self._settle_batch([finish_with_events(only.running, refused, only.ran_for)])
+        rejected = failed_outcome(only.running.claim, text)
+        await self._settle_batch([finish_with_events(only.running, rejected, only.ran_for)])
 
     # -------------------------------------------------------------------- parking
 
@@ -348,7 +348,7 @@ class Settler:
             ran_for = timedelta(seconds=time.monotonic() - running.began)
             self._reporter.report_wait(running, parked, ran_for)
         else:
-            self._reporter.report_refused_settlement(running)
+            self._reporter.report_rejected_settlement(running)
 
     async def _park_with_retries(self, claim: Claim, parked: StepParked) -> bool:
         uncertain = False

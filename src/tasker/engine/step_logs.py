@@ -166,11 +166,11 @@ class StepLogs:
             self.add_record(attempt, logging.INFO, stream, line, {})
 
     def keep_records_of_failures(
-        self, batch: Sequence[FinishedAttempt], refused: Collection[int]
+        self, batch: Sequence[FinishedAttempt], rejected: Collection[int]
     ) -> None:
         """Keep the records of attempts that failed and drop those of others."""
         for index, finished in enumerate(batch):
-            failed = index in refused or finished.outcome.outcome in FAILED
+            failed = index in rejected or finished.outcome.outcome in FAILED
             self.keep_or_drop_records(finished.running.attempt, failed=failed)
 
     async def write_before_outcomes(self, failed: Mapping[AttemptKey, bool]) -> None:

@@ -51,7 +51,7 @@ class AssistantActions:
         names = None if step is None else [step]
         shown = make_action_preview(act, task, steps, names=names)
         answer: Answer = {"effects": list(shown.effects), "preview": bounded_json(shown)}
-        if not shown.refused:
+        if not shown.rejected:
             arguments = {
                 "task_id": task.id,
                 "step": step,

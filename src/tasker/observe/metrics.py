@@ -167,8 +167,8 @@ class Metrics:
             registry=on,
             multiprocess_mode="livesum",
         )
-        self.refused = Counter(
-            "tasker_settlements_refused_total",
+        self.rejected = Counter(
+            "tasker_settlements_rejected_total",
             "Attempts that ended after other workers had taken over their steps.",
             registry=on,
         )
@@ -320,7 +320,7 @@ class Metrics:
             self._find_series(self.attempts, notice.template, notice.step, lost).inc()
         elif isinstance(notice, SettlementRejected):
             self.running.dec()
-            self.refused.inc()
+            self.rejected.inc()
         elif isinstance(notice, TaskEnded):
             self._find_series(self.ended, notice.template, last=notice.status.value).inc()
             if notice.took is not None:

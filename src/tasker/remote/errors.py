@@ -1,6 +1,6 @@
 """Error responses of the worker protocol."""
 
-from tasker.errors import InvalidInput, Refused, TaskerError
+from tasker.errors import InvalidInput, Rejected, TaskerError
 
 
 class InvalidRequest(InvalidInput):
@@ -27,7 +27,7 @@ class UnsupportedProtocol(InvalidInput):
     code = "protocol_unsupported"
 
 
-class ClaimInProgress(Refused):
+class ClaimInProgress(Rejected):
     """Another claim of the worker is in progress."""
 
     code = "claim_under_way"

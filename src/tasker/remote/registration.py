@@ -128,7 +128,7 @@ class RemoteRegistration(NamedTuple):
             }
             for group in self.handlers.values()
             for each in group
-            if each.namespaces  # the others were refused
+            if each.namespaces  # the others were rejected
         ]
         return codec.dumps({**self._asdict(), "protocol": PROTOCOL, "handlers": handlers})
 

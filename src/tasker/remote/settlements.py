@@ -74,7 +74,7 @@ class SettlementService:
                     worker, place, step, reported[place], consequences
                 )
             except AttemptCancelled:
-                continue  # the attempt had already ended: its outcome is refused
+                continue  # the attempt had already ended: its outcome is rejected
             except (Misuse, WaitCycle) as error:
                 verdict = self._judge.fail_invalid_outcome(step, error)
             if verdict is not None:

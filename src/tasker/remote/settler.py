@@ -136,9 +136,9 @@ class RemoteSettler:
         consequences: SettlementReport,
     ) -> None:
         """Record what a settlement did, for the response and in the cache."""
-        refused, cache = set(settled.refused), self._finder.task_cache(worker)
+        rejected, cache = set(settled.rejected), self._finder.task_cache(worker)
         for index, (each, outcome) in enumerate(zip(decided, outcomes, strict=True)):
-            if index in refused:
+            if index in rejected:
                 continue
             consequences.words[each.place] = _WORDS[outcome.outcome]
             self._reporter.report_settlement(each.step, outcome)
@@ -169,9 +169,9 @@ class RemoteSettler:
         [only] = decided
         if only.outcome.outcome is OutcomeCode.ERROR:
             raise error
-        refusal = Misuse(f"the outcome could not be stored: {error}")
-        consequences.add_problem(only.place, refusal)
-        failure = self._judge.fail_invalid_outcome(only.step, refusal).outcome
+        rejection = Misuse(f"the outcome could not be stored: {error}")
+        consequences.add_problem(only.place, rejection)
+        failure = self._judge.fail_invalid_outcome(only.step, rejection).outcome
         return await self.settle(worker, [only._replace(outcome=failure)], most, consequences)
 
 

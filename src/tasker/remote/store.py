@@ -69,7 +69,7 @@ _GONE = frozenset({"unknown_worker", "lease_lost"})
 _REVOKED = frozenset({"unauthenticated", "forbidden"})  #: codes of a credential that was revoked
 _PAUSE = 5.0  #: seconds until a call with such a credential, or a rejected call, is tried again
 _FIRST_PAUSE = 0.1  #: seconds until a call is tried again that the server was too busy for
-_REFUSED = frozenset({"refused", "invalid"})  #: what happens to outcomes that are not stored
+_REJECTED = frozenset({"refused", "invalid"})  #: what happens to outcomes that are not stored
 _UNAVAILABLE = frozenset({429, 502, 503, 504})
 _LOG_CALLS = 8  #: requests with log records at a time
 _LOG_PATIENCE = 2.0  #: seconds that outcomes wait for log records to be sent
@@ -85,7 +85,7 @@ class RemoteStep(NamedTuple):
 
 
 class ServerRejection(StoreError):
-    """The server refused a call."""
+    """The server rejected a call."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -144,9 +144,9 @@ class RemoteStore:
         self._polling: asyncio.Task[Sequence[Claim]] | None = None
         self._revoked: set[str] = set()  #: tickets of claims that were revoked
         self._renewed: bool | LeaseLost = False  #: how a renewal that waited has ended
-        self._failures: dict[str, int] = {}  #: refusals of a busy server in a row, by path
+        self._failures: dict[str, int] = {}  #: rejections of a busy server in a row, by path
         self._quiet = False
-        self._is_lost = False  #: whether a claim was refused since the lease was lost
+        self._is_lost = False  #: whether a claim was rejected since the lease was lost
         self._releasing: asyncio.Task[None] | None = None
         self._renewal = 0.0  #: longest wait of a renewal, in seconds
         self._turns = _SettlementTurns(1)  #: of settlements
@@ -209,8 +209,8 @@ class RemoteStore:
 
     async def _wait_before_retry(self, path: str, retry_after: str | None) -> None:
         """Wait as long as a busy server requests, or longer with each rejected call of a route."""
-        refused = self._failures[path] = self._failures.get(path, 0) + 1
-        longest = min(_FIRST_PAUSE * 2 ** min(refused - 1, 10), _PAUSE)
+        rejected = self._failures[path] = self._failures.get(path, 0) + 1
+        longest = min(_FIRST_PAUSE * 2 ** min(rejected - 1, 10), _PAUSE)
         try:
             seconds = min(float(retry_after or ""), 60.0)
         except ValueError:
@@ -242,8 +242,8 @@ class RemoteStore:
         }
         try:
             answer = await self._send_request("POST", "/v1/workers", body)
-        except ServerRejection as refusal:
-            raise Misuse(f"{self.url} refused the registration: {refusal}") from None
+        except ServerRejection as rejection:
+            raise Misuse(f"{self.url} rejected the registration: {rejection}") from None
         await self._stop_polling()
         self._worker = WorkerId(int(answer["worker"]))
         self.slots.limit_ahead(int(answer.get("claim_ahead", 0)))
@@ -253,7 +253,7 @@ class RemoteStore:
         unserved = find_uncalled_handlers(self.handlers, answer["unserved"])
         for event, names in (
             ("handlers_unserved", unserved),
-            ("handlers_refused", answer["refused"]),
+            ("handlers_rejected", answer["refused"]),
         ):
             if names:
                 log.warning(event, extra={"worker": name, "handlers": names})
@@ -448,13 +448,13 @@ class RemoteStore:
             )
             if answer is not None:
                 words = zip(indexes, answer["settled"], strict=True)
-                stored.update(index for index, word in words if word not in _REFUSED)
+                stored.update(index for index, word in words if word not in _REJECTED)
                 claims += self._record_claims(owner, answer)
         for outcome in outcomes:
             self._steps.pop(outcome.attempt_key, None)
             self._checkpoints.pop(outcome.attempt_key, None)
-        refused = [index for index in range(len(outcomes)) if index not in stored]
-        return SettleResult(refused, claims, ())
+        rejected = [index for index in range(len(outcomes)) if index not in stored]
+        return SettleResult(rejected, claims, ())
 
     async def fail_external_step(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
@@ -569,10 +569,10 @@ class RemoteStore:
         path = f"/v1/workers/{step.worker}/{action}"
         try:
             return await self._send_request("POST", path, {"ticket": step.ticket, **body}) or {}
-        except ServerRejection as refusal:
-            if refusal.code == "attempt_cancelled":
+        except ServerRejection as rejection:
+            if rejection.code == "attempt_cancelled":
                 return None
-            raise decode.error({"code": refusal.code, "detail": str(refusal)}) from None
+            raise decode.error({"code": rejection.code, "detail": str(rejection)}) from None
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         stored = await self._call_for_attempt(
@@ -638,7 +638,7 @@ class RemoteStore:
                 except StoreUnavailable:
                     raise
                 except TaskerError as error:  # they could not be stored later either
-                    log.warning("step_logs_refused", extra={"error": str(error)})
+                    log.warning("step_logs_rejected", extra={"error": str(error)})
 
         await asyncio.gather(*(send_attempt_logs(*each) for each in attempts.items()))
 

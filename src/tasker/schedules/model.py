@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from tasker.errors import Refused
+from tasker.errors import Rejected
 from tasker.model import NewTask, Schedule, TaskId
 
 SHORTEST_INTERVAL = timedelta(seconds=10)
@@ -69,9 +69,9 @@ class StoredSchedule(NewSchedule):
         return f"{self.namespace}.{self.schedule.name}"
 
 
-def declared_schedule_error(stored: StoredSchedule) -> Refused:
+def declared_schedule_error(stored: StoredSchedule) -> Rejected:
     """Return the error for changing a schedule that a template declares."""
-    return Refused(
+    return Rejected(
         f"schedule {stored.full_name} is declared by template {stored.declared_by}: change the"
         " template and register a new version, or pause the schedule"
     )

@@ -95,7 +95,7 @@ class CreationBatcher:
         )
         try:
             created = await self._create(together, impatient)
-        except Exception as error:  # of whichever part: a value that the driver refuses, too
+        except Exception as error:  # of whichever part: a value that the driver rejects, too
             if isinstance(error, CreationBlocked) or (
                 len(parts) > 1 and not isinstance(error, StoreUnavailable)
             ):

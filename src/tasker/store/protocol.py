@@ -953,17 +953,17 @@ class BulkStore(Protocol):
             The operation after this task, or None if it was stopped or other processes continue it.
 
         Raises:
-            Refused: The task cannot be changed; nothing is stored.
+            Rejected: The task cannot be changed; nothing is stored.
         """
         ...
 
     async def skip_bulk_task(
-        self, stored: StoredBulkOperation, task_id: TaskId, refusal: BulkRejection | None
+        self, stored: StoredBulkOperation, task_id: TaskId, rejection: BulkRejection | None
     ) -> StoredBulkOperation | None:
         """Store that an operation skipped a task without changing it. Otherwise like
         `apply_bulk_action`.
 
-        Without a `refusal`, the operation may not change the task, and the task is not counted.
+        Without a `rejection`, the operation may not change the task, and the task is not counted.
         """
         ...
 
@@ -1185,7 +1185,7 @@ class ScheduleStore(Protocol):
 
         Its next tick stays the same unless its times change; then it is the first one after now.
 
-        Raises: NotFound, ScheduleChanged, Refused (a template declares it).
+        Raises: NotFound, ScheduleChanged, Rejected (a template declares it).
         """
         ...
 
@@ -1212,7 +1212,7 @@ class ScheduleStore(Protocol):
     ) -> StoredSchedule:
         """Delete and return a schedule that an operator created; its tasks remain.
 
-        Raises: NotFound, ScheduleChanged, Refused (a template declares it).
+        Raises: NotFound, ScheduleChanged, Rejected (a template declares it).
         """
         ...
 
@@ -1267,7 +1267,7 @@ class ScheduleStore(Protocol):
             The created tasks; None, without any change, if another process has changed or handled
             the schedule since it was read, or is handling it.
 
-        Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
+        Raises: IdempotencyConflict, Rejected (a template accepts no new tasks).
         """
         ...
 
@@ -1276,7 +1276,7 @@ class ScheduleStore(Protocol):
     ) -> ScheduleAdvanceResult:
         """Create tasks for ticks without changing the schedule.
 
-        Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
+        Raises: IdempotencyConflict, Rejected (a template accepts no new tasks).
         """
         ...
 

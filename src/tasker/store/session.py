@@ -123,7 +123,7 @@ class TransactionalStore(ABC):
     async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
         """Create tasks, none of which replaces another, in a transaction.
 
-        Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
+        Raises: IdempotencyConflict, Rejected (a template accepts no new tasks).
         """
 
     @abstractmethod

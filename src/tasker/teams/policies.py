@@ -44,7 +44,7 @@ _POLICY = AllowedKeys(
         "http_hosts",
     ),
     aliases={"owner": "owner_team", "contact": "contact_email"},
-    refused={
+    rejected={
         "name": "the namespace's name is the key of the policy",
         "approver": "write 'approvers', a list",
     },

@@ -19,7 +19,7 @@ from tasker.template.reading import (
 _APPROVAL = AllowedKeys(
     what="an approval",
     allowed=("form", "assignees", "timeout", "on_timeout", "escalate", "reject_when"),
-    refused={"approvers": "write 'assignees'", "schema": "write 'form'"},
+    rejected={"approvers": "write 'assignees'", "schema": "write 'form'"},
 )
 _EXTERNAL = AllowedKeys(what="an external step", allowed=("timeout", "on_timeout"))
 _ESCALATION = AllowedKeys(what="an escalation", allowed=("after", "to"))

@@ -32,10 +32,10 @@ def check_decisions_and_conditions(steps: Mapping[str, ParsedStep], before: froz
                 f" {limits.EAGER_PARENTS} steps, found {len(spec.dependencies)}"
             )
         if spec.when is not None:
-            _refuse_results_of_non_ancestors(read, spec.when, steps, before)
+            _reject_results_of_non_ancestors(read, spec.when, steps, before)
 
 
-def _refuse_results_of_non_ancestors(
+def _reject_results_of_non_ancestors(
     read: ParsedStep, when: str, steps: Mapping[str, ParsedStep], before: frozenset[str]
 ) -> None:
     """Report results in a condition that do not belong to an ancestor."""

@@ -32,7 +32,7 @@ _CALL = AllowedKeys(
     what="an http call",
     allowed=("url", "method", "headers", "body", "timeout", "classify"),
     aliases={"timeout_seconds": "timeout"},
-    refused={
+    rejected={
         "json": "write 'body'; a mapping or list is sent as JSON",
         "params": "write the query in 'url'",
         "retry": "write 'retry' in the step",

@@ -233,7 +233,7 @@ def _check_results_in_scope(steps: list[ParsedStep], outer: Mapping[str, None]) 
         for text, value in read.expressions:
             ends_loop = value.path.endswith("repeat.until")
             body = (step.spec.name for step in read.body or (read,)) if ends_loop else ()
-            _refuse_results_of_non_ancestors(text, value, {**before, **dict.fromkeys(body)})
+            _reject_results_of_non_ancestors(text, value, {**before, **dict.fromkeys(body)})
         if read.body:
             _check_results_in_scope(list(read.body), before)
 
@@ -248,7 +248,7 @@ def _find_ancestors(read: ParsedStep, known: Mapping[str, ParsedStep]) -> Iterat
             stack += known[name].spec.dependencies
 
 
-def _refuse_results_of_non_ancestors(
+def _reject_results_of_non_ancestors(
     text: str, value: LocatedValue, before: Mapping[str, None]
 ) -> None:
     try:

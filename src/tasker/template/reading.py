@@ -39,7 +39,7 @@ class AllowedKeys:
     what: str  #: whose keys they are, as "a step"
     allowed: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)  #: keys by their other spellings
-    refused: Mapping[str, str] = field(default_factory=dict)  #: hints by rejected keys
+    rejected: Mapping[str, str] = field(default_factory=dict)  #: hints by rejected keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class LocatedValue:
 
     def report_problem(self, message: str, mark: SourcePosition | None = None) -> None:
         """Report that this value is wrong, unless that was reported when the text was read."""
-        if isinstance(self.node, ScalarNode) and self.node.refused and mark is None:
+        if isinstance(self.node, ScalarNode) and self.node.rejected and mark is None:
             return
         self.problems.add(message, mark or self.node.mark, self.path)
 
@@ -287,8 +287,8 @@ def follow_path(value: LocatedValue, path: Iterator[str | int]) -> LocatedValue:
 
 
 def _unknown_key_message(written: str, keys: AllowedKeys, *, guess: bool) -> str:
-    if written in keys.refused:
-        return f"the key {written!r} is not allowed in {keys.what}: {keys.refused[written]}"
+    if written in keys.rejected:
+        return f"the key {written!r} is not allowed in {keys.what}: {keys.rejected[written]}"
     near = suggest_allowed(written if guess else "", keys.allowed)
     return f"unknown key {_excerpt(written)!r} in {keys.what}{near}"
 

@@ -46,7 +46,7 @@ _KEYS = AllowedKeys(
         "context",
     ),
     aliases={"interval": "every", "tz": "timezone"},
-    refused={"template": "a schedule always creates tasks of the template that declares it"},
+    rejected={"template": "a schedule always creates tasks of the template that declares it"},
 )
 
 

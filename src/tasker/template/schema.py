@@ -92,8 +92,8 @@ async def fill_and_examine_input(
         raise InvalidInput(
             _too_long_message(f"the context against the input_schema of {template.full_name}")
         ) from None
-    if "refused" in answer:
-        raise InvalidInput(answer["refused"])
+    if "rejected" in answer:
+        raise InvalidInput(answer["rejected"])
     return answer["value"], [Violation(*violation) for violation in answer["violations"]]
 
 
@@ -149,7 +149,7 @@ def answer_check_request(question: JsonObject) -> JsonObject:
         if question["fill"]:
             compiled.fill_defaults(value)
     except InvalidInput as error:
-        return {"refused": str(error)}
+        return {"rejected": str(error)}
     violations = [list(violation) for violation in compiled.find_violations(value)]
     return {"value": value if question["fill"] else None, "violations": violations}
 

@@ -45,7 +45,7 @@ class ScalarNode:
     value: None | bool | int | float | str
     text: str  #: as it was written
     mark: SourcePosition | None
-    refused: bool = False  #: a problem was noted; readers need not note another
+    rejected: bool = False  #: a problem was noted; readers need not note another
     size: int = 1  #: values in it, itself included, aliases followed
     height: int = 0  #: mappings and lists within each other below it
 
@@ -268,11 +268,11 @@ class _NodeBuilder:
         if frame is not None and isinstance(frame.node, MappingNode) and frame.key is None:
             return ScalarNode(None if plain and text == "<<" else text, text, mark)
         if not plain:
-            return ScalarNode(text, text, mark, refused=broken)
+            return ScalarNode(text, text, mark, rejected=broken)
         read = parse_plain_scalar(text)
         if read.problem:
             self._problems.add(read.problem, mark)
-        return ScalarNode(read.value, text, mark, refused=bool(read.problem))
+        return ScalarNode(read.value, text, mark, rejected=bool(read.problem))
 
     def _report_tag(self, tag: str | None, mark: SourcePosition) -> None:
         if tag and tag not in ("!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"):
@@ -347,7 +347,7 @@ class _NodeBuilder:
     def _add_mapping_entry(
         self, frame: _OpenContainer, table: MappingNode, key: ScalarNode, node: Node
     ) -> None:
-        if key.mark is None:  # a key that was refused
+        if key.mark is None:  # a key that was rejected
             return
         if key.value is None:
             self._merge_mappings(frame, key, node)

@@ -22,13 +22,13 @@ _WAIT = AllowedKeys(
     what="a wait",
     allowed=("for", "until", "signal", "key", "any", "timeout", "on_timeout"),
     aliases={"delay": "for"},
-    refused={"event": "write 'signal'", "approval": "write 'approval' in the step"},
+    rejected={"event": "write 'signal'", "approval": "write 'approval' in the step"},
 )
 _ONE = AllowedKeys(what="one of several signals", allowed=("signal", "key", "for"))
 _TASK = AllowedKeys(
     what="a task",
     allowed=("template", "context", "detached", "retry"),
-    refused={"input": "write 'context'", "name": "write 'template'"},
+    rejected={"input": "write 'context'", "name": "write 'template'"},
 )
 _FORMS = ("for", "until", "signal", "any")
 

@@ -140,7 +140,7 @@ async def test_an_answer_must_belong_to_the_login_of_the_browser(
         assert "/ui/" == (await caller.get(back)).headers["Location"]
         again = await caller.get(back)
 
-    assert ["state", "state", "refused", "state"] == [
+    assert ["state", "state", "rejected", "state"] == [
         answer.headers["Location"].partition("problem=")[2]
         for answer in (without_cookie, other_login, refused, again)
     ]

@@ -175,7 +175,7 @@ def test_problems_are_returned_as_json() -> None:
     """
     from tasker.api.auth.coordinators import Resource
     from tasker.api.auth.principal import Principal
-    from tasker.api.auth.refusals import forbidden_problem
+    from tasker.api.auth.rejections import forbidden_problem
     from tasker.teams.permissions import TASKS_CREATE
 
     name = 'jake"\r\nSet-Cookie: x'

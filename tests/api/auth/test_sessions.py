@@ -104,7 +104,7 @@ async def test_a_request_from_another_site_changes_nothing(
             headers = {"X-CSRF": view["csrf"], **headers}
         refused = await caller.post(f"/v1/tasks/{task}/cancel", headers=headers)
 
-        assert (403, "csrf_refused") == (refused.status_code, refused.json()["code"])
+        assert (403, "csrf_rejected") == (refused.status_code, refused.json()["code"])
         own = {"X-CSRF": view["csrf"], "Sec-Fetch-Site": "same-origin"}
         assert 200 == (await caller.post(f"/v1/tasks/{task}/cancel", headers=own)).status_code
 

@@ -652,7 +652,7 @@ export interface Difference {
 export interface ActionPreview {
   action: string
   etag: string
-  refused: { step: string | null; text: string }[]
+  rejected: { step: string | null; text: string }[]
   effects: string[]
 }
 
@@ -707,7 +707,7 @@ export interface BulkPreview {
   matches: number
   exact: boolean
   by_template: Record<string, number>
-  refused: Record<string, number>
+  rejected: Record<string, number>
   token: string
 }
 
@@ -724,8 +724,8 @@ export interface BulkOperation {
   matches: number
   exact: boolean
   changed: number
-  refused: Record<string, number>
-  refusals: BulkRejection[]
+  rejected: Record<string, number>
+  rejections: BulkRejection[]
   reason: string
   created_by: string
   created_at: string

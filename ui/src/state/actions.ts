@@ -15,8 +15,8 @@ export function refusal(permission: string, namespace: string): Refusal {
 /** Ask the server what an action would do to a task. */
 function previewOf(task: string, action: string, steps: string[] | null = null) {
   return async (_: unknown, option: boolean): Promise<Preview> => {
-    const { effects, refused, etag } = await post<ActionPreview>(`/v1/tasks/${task}/preview`, { action, steps, reset_attempts: option })
-    return refused.length ? { effects: [], refused: refused.map((one) => one.text).join(" "), etag } : { effects, etag }
+    const { effects, rejected, etag } = await post<ActionPreview>(`/v1/tasks/${task}/preview`, { action, steps, reset_attempts: option })
+    return rejected.length ? { effects: [], refused: rejected.map((one) => one.text).join(" "), etag } : { effects, etag }
   }
 }
 

@@ -26,7 +26,7 @@ export function countOf(operation: { matches: number; exact: boolean }): string 
   return `${operation.exact ? "" : "at least "}${plural(operation.matches, "task")}`
 }
 
-/** The dry run in sentences: how many of which workflows, and what would be refused. */
+/** The dry run in sentences: how many of which workflows, and what would be rejected. */
 function sentencesOf(preview: BulkPreview): string[] {
   const templates = Object.entries(preview.by_template)
   const rest = templates.slice(SHOWN).reduce((sum, [, count]) => sum + count, 0)
@@ -34,7 +34,7 @@ function sentencesOf(preview: BulkPreview): string[] {
     `Affects ${countOf(preview)}${templates.length === 1 ? ` of ${templates[0]![0]}` : ""}.`,
     ...(templates.length === 1 ? [] : templates).slice(0, SHOWN).map(([name, count]) => `${plural(count, "task")} of ${name}.`),
     ...(rest ? [`${plural(rest, "task")} of ${plural(templates.length - SHOWN, "other workflow")}.`] : []),
-    ...Object.entries(preview.refused).map(([code, count]) => `${plural(count, "task")} will be refused: ${code.replaceAll("_", " ")}.`),
+    ...Object.entries(preview.rejected).map(([code, count]) => `${plural(count, "task")} will be rejected: ${code.replaceAll("_", " ")}.`),
   ]
 }
 

@@ -33,20 +33,20 @@ function Operation(props: { operation: BulkOperation; act: (action: Action) => v
   const { operation } = props
   const running = operation.status === "running"
   const [doing, done] = NOUNS[operation.action]!
-  const refused = Object.values(operation.refused).reduce((sum, one) => sum + one, 0)
-  const handled = operation.changed + refused
+  const rejected = Object.values(operation.rejected).reduce((sum, one) => sum + one, 0)
+  const handled = operation.changed + rejected
   const most = Math.max(operation.matches, handled, 1)
   const part = Math.min(100, (100 * handled) / most)
   const permission = `tasks:${operation.action}`
   return (
     <div class="op" role="group" aria-label={`${doing} ${countOf(operation)}`}>
-      <Icon name={running ? "retry" : refused ? "fail" : "ok"} />
+      <Icon name={running ? "retry" : rejected ? "fail" : "ok"} />
       <span>
         <b>{running ? `${doing} ${countOf(operation)}` : `${plural(operation.changed, "task")} ${done}${operation.status === "stopped" ? `, then stopped by ${operation.stopped_by}` : ""}`}</b>
         <small>
           {running && <>{handled.toLocaleString("en")} done, at most {operation.per_second.toLocaleString("en")} a second, </>}
           by {operation.created_by} <Time at={operation.created_at} />{operation.reason && <> · {operation.reason}</>}
-          {refused > 0 && <> · <span class="c-err" title={operation.refusals.map((one) => one.message).join("\n")}>{refused.toLocaleString("en")} refused: {Object.keys(operation.refused).join(", ").replaceAll("_", " ")}</span></>}
+          {rejected > 0 && <> · <span class="c-err" title={operation.rejections.map((one) => one.message).join("\n")}>{rejected.toLocaleString("en")} rejected: {Object.keys(operation.rejected).join(", ").replaceAll("_", " ")}</span></>}
         </small>
       </span>
       <progress value={running ? part : 100} max={100} aria-label={`${handled} of ${most} tasks`} />

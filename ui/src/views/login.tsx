@@ -8,7 +8,7 @@ import { base, navigate, route } from "../router.ts"
 /** Why the identity provider's login was refused. */
 const REFUSALS: Record<string, string> = {
   state: "The login took too long or was started in another window. Try again.",
-  refused: "The identity provider rejected the login.",
+  rejected: "The identity provider rejected the login.",
   token: "The identity provider's response could not be verified. The server's log contains the reason.",
   unmapped: "Your account has no role on this server. Ask an administrator for a role in a namespace.",
   unavailable: "The identity provider could not be reached. Try again later.",

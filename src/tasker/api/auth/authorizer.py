@@ -23,7 +23,7 @@ from tasker.api.auth.credentials import (
 from tasker.api.auth.keyring import ApiKeyCache
 from tasker.api.auth.loading import create_configured_instance
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
-from tasker.api.auth.refusals import (
+from tasker.api.auth.rejections import (
     auth_unavailable_problem,
     forbidden_problem,
     not_found_problem,
@@ -172,9 +172,9 @@ class Authorizer:
             return METRICS_ONLY
         try:
             principal = await self._identify_caller(scope)
-        except NotAuthenticated as refusal:
-            self._log_rejection(scope, refusal)
-            raise unauthenticated_problem(refusal.reason) from None
+        except NotAuthenticated as rejection:
+            self._log_rejection(scope, rejection)
+            raise unauthenticated_problem(rejection.reason) from None
         except KeysUnavailable:
             raise auth_unavailable_problem("The keys that verify tokens") from None
         except AuthenticatorError:
@@ -221,11 +221,11 @@ class Authorizer:
             is_ours = credential.text.startswith(KEY_PREFIX)
         return credential if is_ours or self._authenticator is None else self._authenticator
 
-    def _log_rejection(self, scope: MutableMapping[str, Any], refusal: NotAuthenticated) -> None:
-        level = logging.INFO if refusal.reason == "missing" else logging.WARNING
+    def _log_rejection(self, scope: MutableMapping[str, Any], rejection: NotAuthenticated) -> None:
+        level = logging.INFO if rejection.reason == "missing" else logging.WARNING
         facts = {
-            "reason": refusal.reason,
-            "why": refusal.why,
+            "reason": rejection.reason,
+            "why": rejection.why,
             "path": scope["path"],
             "client": client_address(scope),
             "correlation_id": correlation_id_of(scope),

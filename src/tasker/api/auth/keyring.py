@@ -120,5 +120,5 @@ class ApiKeyCache:
     async def _record_use(self, prefix: str) -> None:
         try:
             await self._store.touch_api_key(prefix)
-        except StoreError as error:  # no reason to refuse the request
+        except StoreError as error:  # no reason to reject the request
             log.warning("api_key_touch_failed", extra={"key": prefix, "code": error.code})

@@ -15,7 +15,7 @@ from tasker.api.server import is_loopback
 
 
 class LocalOnlyMiddleware:
-    """Refuses requests with a foreign `Host`, or from pages of foreign origins.
+    """Rejects requests with a foreign `Host`, or from pages of foreign origins.
 
     Args:
         app: The application.

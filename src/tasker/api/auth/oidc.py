@@ -40,7 +40,7 @@ class LoginFailed(Exception):
     """A login did not succeed.
 
     Args:
-        code: For the login page: `state`, `refused`, `token`, `unmapped` or `unavailable`.
+        code: For the login page: `state`, `rejected`, `token`, `unmapped` or `unavailable`.
         why: For the log.
     """
 
@@ -138,7 +138,7 @@ class IdentityProvider:
         if query.get("iss", self._settings.issuer) != self._settings.issuer:  # RFC 9207
             raise LoginFailed("token", "the response came from another provider")
         if "error" in query:
-            raise LoginFailed("refused", f"the provider returned {query['error'][:80]!r}")
+            raise LoginFailed("rejected", f"the provider returned {query['error'][:80]!r}")
         if not query.get("code"):
             raise LoginFailed("state", "the response has no authorization code")
         token = await self._exchange_code(query["code"], login, redirect_uri)
@@ -158,8 +158,8 @@ class IdentityProvider:
         try:
             claims = await self._verifier.claims(token)
             self.principal_of(claims)
-        except NotAuthenticated as refusal:
-            raise LoginFailed("token", f"the ID token was rejected: {refusal.why}") from None
+        except NotAuthenticated as rejection:
+            raise LoginFailed("token", f"the ID token was rejected: {rejection.why}") from None
         except KeysUnavailable:
             raise LoginFailed("unavailable", "the provider's keys cannot be fetched") from None
         given = claims.get("nonce")

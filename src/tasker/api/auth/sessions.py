@@ -81,7 +81,7 @@ class Sessions:
         """Begin a session with an API key. Raises NotAuthenticated."""
         principal = await self._keys.principal_of_key(key)
         parts = parse_key(key)
-        if parts is None:  # refused above
+        if parts is None:  # rejected above
             raise NotAuthenticated("invalid", "malformed key")
         secret = secrets.token_urlsafe(32)
         stored = await self._store.add_session(
@@ -113,7 +113,7 @@ class Sessions:
 
         Raises:
             NotAuthenticated: The session has ended, or its key was revoked.
-            Problem: `csrf_refused`; the request may come from another site's page.
+            Problem: `csrf_rejected`; the request may come from another site's page.
         """
         session = await self.read(secret)
         if session is None:
@@ -143,7 +143,7 @@ class Sessions:
     async def _record_use(self, digest: str) -> None:
         try:
             await self._store.touch_session(digest)
-        except StoreError as error:  # no reason to refuse the request
+        except StoreError as error:  # no reason to reject the request
             log.warning("session_touch_failed", extra={"code": error.code})
 
 
@@ -175,16 +175,16 @@ def check_same_origin(scope: MutableMapping[str, Any], token: str | None) -> Non
         token: The session's CSRF token; None for the login, which has no session yet.
 
     Raises:
-        Problem: `csrf_refused`.
+        Problem: `csrf_rejected`.
     """
     if scope["method"] in _SAFE:
         return
     if not _is_same_origin(scope):
-        raise Problem("csrf_refused", "The request came from a page on another site.")
+        raise Problem("csrf_rejected", "The request came from a page on another site.")
     sent = first_header(scope, CSRF) or ""
     if token is not None and not hmac.compare_digest(sent.encode(), token.encode()):
         raise Problem(
-            "csrf_refused",
+            "csrf_rejected",
             "A request with a session cookie needs the header X-CSRF with the `csrf` value that "
             "GET /v1/session returns.",
         )

@@ -149,7 +149,7 @@ class StepAction(
     extra_responses={
         200: ExtraResponse(CoreTask, "A task with this idempotency key already exists.")
     },
-    refuses=CREATES,
+    error_codes=CREATES,
 )
 async def create_core_task(
     request: Request,
@@ -187,7 +187,7 @@ async def list_core_tasks(
     return JsonResponse(core_task_page(tasks, query.page, query.per_page))
 
 
-@routes.add("GET", "/tasks/{task_id}", TASKS_READ, response=CoreTask, refuses=_MISSING)
+@routes.add("GET", "/tasks/{task_id}", TASKS_READ, response=CoreTask, error_codes=_MISSING)
 async def get_core_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     return await _task_response(api, await read_authorized_task(request, api, task_id, TASKS_READ))
@@ -198,7 +198,7 @@ async def get_core_task(request: Request, api: ApiServicesOf, task_id: TaskPath)
     "/tasks/{task_id}",
     TASKS_CANCEL,
     response=CoreTask,
-    refuses=(*_MISSING, "wrong_status"),
+    error_codes=(*_MISSING, "wrong_status"),
 )
 async def cancel_core_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Cancel a task."""
@@ -206,7 +206,9 @@ async def cancel_core_task(request: Request, api: ApiServicesOf, task_id: TaskPa
     return await _task_response(api, await operator_client(request, api).cancel(task.id))
 
 
-@routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, refuses=_MISSING)
+@routes.add(
+    "GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, error_codes=_MISSING
+)
 async def get_core_summary(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Read the status of a task and its steps, without context and results."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
@@ -228,7 +230,7 @@ async def _task_response(api: ApiServices, task: Task) -> JsonResponse:
 # ------------------------------------------------------------------------ steps
 
 
-@routes.add("GET", _STEPS, STEPS_READ, response=list[CoreStep], refuses=_MISSING)
+@routes.add("GET", _STEPS, STEPS_READ, response=list[CoreStep], error_codes=_MISSING)
 async def list_core_steps(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
@@ -240,7 +242,7 @@ async def list_core_steps(request: Request, api: ApiServicesOf, task_id: TaskPat
     )
 
 
-@routes.add("GET", _STEP, STEPS_READ, response=CoreStep, refuses=_MISSING)
+@routes.add("GET", _STEP, STEPS_READ, response=CoreStep, error_codes=_MISSING)
 async def get_core_step(
     request: Request, api: ApiServicesOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
@@ -251,7 +253,7 @@ async def get_core_step(
     return await _step_response(api, task, loaded, no)
 
 
-@routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], refuses=_MISSING)
+@routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], error_codes=_MISSING)
 async def list_core_attempts(
     request: Request, api: ApiServicesOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
@@ -269,7 +271,7 @@ async def list_core_attempts(
     STEPS_RESOLVE,
     STEPS_RETRY,
     response=CoreStep,
-    refuses=(*READS_BODY, "not_found", "wrong_status"),
+    error_codes=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def act_on_core_step(
     request: Request,
@@ -364,7 +366,7 @@ async def list_core_templates(
     "/templates/{namespace}/{name}/{version}",
     TEMPLATES_READ,
     response=CoreTemplateDetail,
-    refuses=(*_MISSING, "invalid_input", "template_not_approved"),
+    error_codes=(*_MISSING, "invalid_input", "template_not_approved"),
 )
 async def get_core_template(
     request: Request,

@@ -123,7 +123,7 @@ class FoundingQuery(BaseModel):
     description="The task was created. If the request has a `workflow_name`, the response is a "
     "`Delegated`.",
     extra_responses={200: ExtraResponse(FoundingTask | Delegated, _FOUND)},
-    refuses=CREATES,
+    error_codes=CREATES,
 )
 async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTask) -> JsonResponse:
     """Create a task from a flat body, one wrapped in `task`, or one with `workflow_name`.
@@ -148,7 +148,7 @@ async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTa
     status=201,
     description="The task was created, and workers will run it.",
     extra_responses={200: ExtraResponse(FoundingTask, _FOUND)},
-    refuses=CREATES,
+    error_codes=CREATES,
 )
 async def execute_workflow(
     request: Request,
@@ -212,7 +212,9 @@ async def list_founding_tasks(
     return JsonResponse(view)
 
 
-@routes.add("GET", "/tasker/tasks/{task_id}", TASKS_READ, response=FoundingTask, refuses=_MISSING)
+@routes.add(
+    "GET", "/tasker/tasks/{task_id}", TASKS_READ, response=FoundingTask, error_codes=_MISSING
+)
 async def get_founding_task(
     request: Request, api: ApiServicesOf, task_id: TaskPath
 ) -> JsonResponse:
@@ -252,7 +254,7 @@ async def list_handlers(request: Request, api: ApiServicesOf) -> JsonResponse:
     "/tasker/handlers/{namespace}",
     TEMPLATES_LIST,
     response=HandlersOfNamespace,
-    refuses=_MISSING,
+    error_codes=_MISSING,
 )
 async def list_namespace_handlers(
     request: Request, api: ApiServicesOf, namespace: NamespacePath
@@ -285,7 +287,7 @@ async def _get_namespace_info(api: ApiServices, namespace: str) -> NamespaceInfo
     "/tasker/handlers/{namespace}/{name}",
     TEMPLATES_READ,
     response=HandlerDetail,
-    refuses=(*_MISSING, "invalid_input", "template_not_approved"),
+    error_codes=(*_MISSING, "invalid_input", "template_not_approved"),
 )
 async def get_handler(
     request: Request,

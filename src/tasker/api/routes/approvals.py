@@ -78,7 +78,7 @@ async def list_approvals(
     return JsonResponse(ApprovalList(approvals=shown, next_cursor=shown[-1].id if more else None))
 
 
-@routes.add("GET", "/{approval_id}", APPROVALS_READ, response=Approval, refuses=("not_found",))
+@routes.add("GET", "/{approval_id}", APPROVALS_READ, response=Approval, error_codes=("not_found",))
 async def get_approval(
     request: Request, api: ApiServicesOf, approval_id: ApprovalPath
 ) -> JsonResponse:
@@ -91,7 +91,7 @@ async def get_approval(
     "/{approval_id}/decision",
     APPROVALS_DECIDE,
     response=Approval,
-    refuses=(*READS_BODY, "not_found", "not_an_assignee", "wrong_status", "invalid_input"),
+    error_codes=(*READS_BODY, "not_found", "not_an_assignee", "wrong_status", "invalid_input"),
 )
 async def decide_approval(
     request: Request,

@@ -112,7 +112,7 @@ class BulkList:
     response=BulkPreview,
     description="The result of a dry run: what the operation would change.",
     extra_responses={202: ExtraResponse(BulkOperation, "The operation was started.")},
-    refuses=(*READS_BODY, "invalid_input", "not_found"),
+    error_codes=(*READS_BODY, "invalid_input", "not_found"),
 )
 async def start_bulk_operation(
     request: Request,
@@ -156,7 +156,7 @@ async def list_bulk_operations(
     )
 
 
-@routes.add("GET", "/{bulk_id}", TASKS_LIST, response=BulkOperation, refuses=("not_found",))
+@routes.add("GET", "/{bulk_id}", TASKS_LIST, response=BulkOperation, error_codes=("not_found",))
 async def read_bulk_operation(request: Request, api: ApiServicesOf, bulk_id: Uuid) -> JsonResponse:
     """Return an operation with its progress."""
     stored = await api.store.get_bulk_operation(bulk_id)
@@ -170,7 +170,7 @@ async def read_bulk_operation(request: Request, api: ApiServicesOf, bulk_id: Uui
     "/{bulk_id}",
     *_ANY,
     response=BulkOperation,
-    refuses=("not_found", "wrong_status"),
+    error_codes=("not_found", "wrong_status"),
 )
 async def stop_bulk_operation(
     request: Request, api: ApiServicesOf, bulk_id: Uuid, reason: Text = ""

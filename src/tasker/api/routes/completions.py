@@ -47,7 +47,7 @@ async def _limit_completion_rate(request: Request) -> None:
     "/{token}",
     admit=_limit_completion_rate,
     response=CompletionResponse,
-    refuses=(
+    error_codes=(
         *READS_BODY,
         "invalid_request",
         "invalid_input",

@@ -18,7 +18,7 @@ from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.codec import DEFAULT_LIMIT, dumps, parse_untrusted
-from tasker.errors import InvalidExpression, NotFound, Refused, TooLarge
+from tasker.errors import InvalidExpression, NotFound, Rejected, TooLarge
 from tasker.hooks import (
     DEFAULT_HEADER,
     HookMessageKind,
@@ -98,7 +98,7 @@ async def list_hooks(
     "/{namespace}/{name}",
     WEBHOOKS_UPDATE,
     response=ProviderHook,
-    refuses=(*READS_BODY, "invalid_input"),
+    error_codes=(*READS_BODY, "invalid_input"),
 )
 async def put_hook(
     request: Request,
@@ -131,7 +131,7 @@ async def put_hook(
     "/{namespace}/{name}",
     WEBHOOKS_UPDATE,
     response=HookDeleted,
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def delete_hook(
     request: Request,
@@ -151,7 +151,7 @@ async def delete_hook(
     "POST",
     "/{namespace}/{name}",
     response=HookRequestReceived,
-    refuses=(
+    error_codes=(
         "invalid_request",
         "invalid_input",
         "not_found",
@@ -206,6 +206,6 @@ async def _send_hook_message(store: Store, hook: ProviderHook, names: Mapping[st
             return False
         signal = NewSignal(task.id, hook.sends, payload, id_)
         await store.send_signal(signal, AuditNote(actor=actor, via=AccessChannel.API))
-    except Refused:  # the task does not exist or has ended
+    except Rejected:  # the task does not exist or has ended
         return False
     return True

@@ -88,7 +88,7 @@ async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
         )
 
 
-@routes.add("PUT", "", LIMITS_UPDATE, response=LimitSetResponse, refuses=READS_BODY)
+@routes.add("PUT", "", LIMITS_UPDATE, response=LimitSetResponse, error_codes=READS_BODY)
 async def set_limit(
     request: Request, api: ApiServicesOf, body: Annotated[LimitBody, Depends(JsonBody(LimitBody))]
 ) -> JsonResponse:
@@ -118,7 +118,7 @@ async def set_limit(
     "/unset",
     LIMITS_UPDATE,
     response=LimitUnsetResponse,
-    refuses=(*READS_BODY, "not_found"),
+    error_codes=(*READS_BODY, "not_found"),
 )
 async def unset_limit(
     request: Request,

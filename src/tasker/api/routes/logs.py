@@ -47,7 +47,7 @@ class LogQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MOST)] = 200
 
 
-@routes.add("GET", "", STEPS_READ, response=LogPage, refuses=("not_found", "invalid_input"))
+@routes.add("GET", "", STEPS_READ, response=LogPage, error_codes=("not_found", "invalid_input"))
 async def list_logs(
     request: Request, api: ApiServicesOf, task_id: TaskPath, query: Annotated[LogQuery, Query()]
 ) -> JsonResponse:

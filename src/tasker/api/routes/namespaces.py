@@ -79,7 +79,7 @@ async def list_namespaces(request: Request, api: ApiServicesOf) -> JsonResponse:
     "/{namespace}",
     NAMESPACES_READ,
     response=NamespaceInfo,
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def get_namespace(
     request: Request, api: ApiServicesOf, namespace: NamespacePath
@@ -97,7 +97,7 @@ async def get_namespace(
     "/{namespace}/policy",
     NAMESPACES_UPDATE,
     response=NamespacePolicy,
-    refuses=(*READS_BODY, "invalid_input"),
+    error_codes=(*READS_BODY, "invalid_input"),
 )
 async def put_policy(
     request: Request,
@@ -192,7 +192,7 @@ async def list_workers(request: Request, api: ApiServicesOf) -> JsonResponse:
     return JsonResponse(WorkerList(workers=known))
 
 
-@workers.add("GET", "/{worker}", WORKERS_READ, response=WorkerDetail, refuses=("not_found",))
+@workers.add("GET", "/{worker}", WORKERS_READ, response=WorkerDetail, error_codes=("not_found",))
 async def read_worker(
     request: Request, api: ApiServicesOf, worker: Annotated[int, Path(ge=1, le=_MOST_ID)]
 ) -> JsonResponse:
@@ -248,7 +248,7 @@ def _show_only_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> Wor
     return replace(worker, handlers=tuple(name for name in worker.handlers if name in shown))
 
 
-@workers.add("POST", "/{worker}/drain", WORKERS_DRAIN, response=None, status=204, refuses=_ACTS)
+@workers.add("POST", "/{worker}/drain", WORKERS_DRAIN, response=None, status=204, error_codes=_ACTS)
 async def drain_worker(
     request: Request,
     api: ApiServicesOf,

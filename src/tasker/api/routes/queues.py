@@ -102,7 +102,7 @@ async def _resume_target(
     return JsonResponse(ResumeResponse(resumed=resumed))
 
 
-@routes.add("POST", _QUEUE + "/pause", QUEUES_PAUSE, response=Pause, refuses=_ACTS)
+@routes.add("POST", _QUEUE + "/pause", QUEUES_PAUSE, response=Pause, error_codes=_ACTS)
 async def pause_queue(
     request: Request,
     api: ApiServicesOf,
@@ -115,7 +115,7 @@ async def pause_queue(
     return await _pause_target(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
 
 
-@routes.add("POST", _QUEUE + "/resume", QUEUES_PAUSE, response=ResumeResponse, refuses=_ACTS)
+@routes.add("POST", _QUEUE + "/resume", QUEUES_PAUSE, response=ResumeResponse, error_codes=_ACTS)
 async def resume_queue(
     request: Request,
     api: ApiServicesOf,
@@ -136,7 +136,7 @@ class QueueWeightBody(RequestBody):
     reason: Text = ""
 
 
-@routes.add("PUT", _QUEUE + "/weight", QUEUES_UPDATE, response=QueueWeightView, refuses=_ACTS)
+@routes.add("PUT", _QUEUE + "/weight", QUEUES_UPDATE, response=QueueWeightView, error_codes=_ACTS)
 async def set_queue_weight(
     request: Request,
     api: ApiServicesOf,
@@ -151,7 +151,7 @@ async def set_queue_weight(
     return JsonResponse(QueueWeightView(weight=body.weight))
 
 
-@templates.add("POST", _TEMPLATE + "/pause", TEMPLATES_PAUSE, response=Pause, refuses=_ACTS)
+@templates.add("POST", _TEMPLATE + "/pause", TEMPLATES_PAUSE, response=Pause, error_codes=_ACTS)
 async def pause_template(
     request: Request,
     api: ApiServicesOf,
@@ -165,7 +165,7 @@ async def pause_template(
 
 
 @templates.add(
-    "POST", _TEMPLATE + "/resume", TEMPLATES_PAUSE, response=ResumeResponse, refuses=_ACTS
+    "POST", _TEMPLATE + "/resume", TEMPLATES_PAUSE, response=ResumeResponse, error_codes=_ACTS
 )
 async def resume_template(
     request: Request,
@@ -179,7 +179,7 @@ async def resume_template(
     return await _resume_target(request, api, PauseTarget.of_template(namespace, name), body.reason)
 
 
-@namespaces.add("POST", "/{namespace}/pause", NAMESPACES_PAUSE, response=Pause, refuses=_ACTS)
+@namespaces.add("POST", "/{namespace}/pause", NAMESPACES_PAUSE, response=Pause, error_codes=_ACTS)
 async def pause_namespace(
     request: Request, api: ApiServicesOf, namespace: NamespacePath, body: PauseReason
 ) -> JsonResponse:
@@ -189,7 +189,7 @@ async def pause_namespace(
 
 
 @namespaces.add(
-    "POST", "/{namespace}/resume", NAMESPACES_PAUSE, response=ResumeResponse, refuses=_ACTS
+    "POST", "/{namespace}/resume", NAMESPACES_PAUSE, response=ResumeResponse, error_codes=_ACTS
 )
 async def resume_namespace(
     request: Request, api: ApiServicesOf, namespace: NamespacePath, body: PauseReason

@@ -210,7 +210,7 @@ async def list_schedules(
     response=ScheduleView,
     status=201,
     description="The schedule was created.",
-    refuses=(*_CREATES, "schedule_exists"),
+    error_codes=(*_CREATES, "schedule_exists"),
 )
 async def create_schedule(
     request: Request,
@@ -233,7 +233,7 @@ async def create_schedule(
     "/preview",
     SCHEDULES_READ,
     response=SchedulePreview,
-    refuses=(*READS_BODY, "invalid_input"),
+    error_codes=(*READS_BODY, "invalid_input"),
 )
 async def preview_schedule(
     request: Request,
@@ -246,7 +246,7 @@ async def preview_schedule(
     return JsonResponse(SchedulePreview(ticks=ticks))
 
 
-@routes.add("GET", _SCHEDULE, SCHEDULES_READ, response=ScheduleView, refuses=("not_found",))
+@routes.add("GET", _SCHEDULE, SCHEDULES_READ, response=ScheduleView, error_codes=("not_found",))
 async def get_schedule(
     request: Request, api: ApiServicesOf, namespace: NamespacePath, name: SchedulePath
 ) -> JsonResponse:
@@ -260,7 +260,7 @@ async def get_schedule(
     _SCHEDULE,
     SCHEDULES_UPDATE,
     response=ScheduleView,
-    refuses=(*_CREATES, "schedule_changed", "refused"),
+    error_codes=(*_CREATES, "schedule_changed", "rejected"),
 )
 async def replace_schedule(
     request: Request,
@@ -288,7 +288,7 @@ async def replace_schedule(
     _SCHEDULE,
     SCHEDULES_UPDATE,
     response=ScheduleView,
-    refuses=(*_CREATES, "schedule_changed", "refused"),
+    error_codes=(*_CREATES, "schedule_changed", "rejected"),
 )
 async def update_schedule(
     request: Request,
@@ -323,7 +323,7 @@ async def update_schedule(
     SCHEDULES_DELETE,
     response=ScheduleView,
     description="The deleted schedule.",
-    refuses=("not_found", "schedule_changed", "refused"),
+    error_codes=("not_found", "schedule_changed", "rejected"),
 )
 async def delete_schedule(
     request: Request,
@@ -341,7 +341,9 @@ async def delete_schedule(
     return _schedule_response(stored)
 
 
-@routes.add("GET", _SCHEDULE + "/ticks", SCHEDULES_READ, response=TickList, refuses=("not_found",))
+@routes.add(
+    "GET", _SCHEDULE + "/ticks", SCHEDULES_READ, response=TickList, error_codes=("not_found",)
+)
 async def list_ticks(
     request: Request,
     api: ApiServicesOf,
@@ -355,7 +357,9 @@ async def list_ticks(
     return JsonResponse(TickList(ticks=ticks))
 
 
-@routes.add("POST", _SCHEDULE + "/pause", SCHEDULES_PAUSE, response=ScheduleView, refuses=_CHANGES)
+@routes.add(
+    "POST", _SCHEDULE + "/pause", SCHEDULES_PAUSE, response=ScheduleView, error_codes=_CHANGES
+)
 async def pause_schedule(
     request: Request,
     api: ApiServicesOf,
@@ -371,7 +375,9 @@ async def pause_schedule(
     )
 
 
-@routes.add("POST", _SCHEDULE + "/resume", SCHEDULES_PAUSE, response=ScheduleView, refuses=_CHANGES)
+@routes.add(
+    "POST", _SCHEDULE + "/resume", SCHEDULES_PAUSE, response=ScheduleView, error_codes=_CHANGES
+)
 async def resume_schedule(
     request: Request,
     api: ApiServicesOf,
@@ -392,7 +398,7 @@ async def resume_schedule(
     _SCHEDULE + "/backfill",
     SCHEDULES_BACKFILL,
     response=Backfill,
-    refuses=(*_CREATES, "idempotency_conflict", "refused"),
+    error_codes=(*_CREATES, "idempotency_conflict", "rejected"),
 )
 async def backfill_schedule(
     request: Request,
@@ -420,7 +426,7 @@ async def backfill_schedule(
     response=TriggerResponse,
     status=201,
     description="The task was created.",
-    refuses=_CREATES,
+    error_codes=_CREATES,
 )
 async def trigger_schedule(
     request: Request,

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
-from tasker.api.auth.refusals import unauthenticated_problem
+from tasker.api.auth.rejections import unauthenticated_problem
 from tasker.api.auth.sessions import (
     COOKIE,
     HOST_COOKIE,
@@ -62,11 +62,11 @@ async def _limit_login_rate(request: Request) -> None:
     response=SessionView,
     status=201,
     description="The session was created; `Set-Cookie` contains its cookie.",
-    refuses=(
+    error_codes=(
         *READS_BODY,
         "invalid_request",
         "unauthenticated",
-        "csrf_refused",
+        "csrf_rejected",
         "rate_limited",
     ),
 )
@@ -81,8 +81,8 @@ async def begin_session(
         )
     try:
         session = await api.authorizer.sessions.begin(body.api_key)
-    except NotAuthenticated as refusal:
-        raise unauthenticated_problem(refusal.reason) from None
+    except NotAuthenticated as rejection:
+        raise unauthenticated_problem(rejection.reason) from None
     response = JsonResponse(
         _session_view(api, session.principal, session.secret, session.stored), 201
     )
@@ -113,7 +113,7 @@ async def get_session(request: Request, api: ApiServicesOf) -> JsonResponse:
     status=307,
     description="A redirect to the identity provider's login page; `Set-Cookie` contains a cookie "
     "for the callback.",
-    refuses=("invalid_request",),
+    error_codes=("invalid_request",),
 )
 async def begin_login(
     request: Request,
@@ -150,7 +150,7 @@ async def begin_login(
     description="A redirect to the requested page of the UI; `Set-Cookie` contains the session's "
     "cookie. If the login is rejected, a redirect to the login page, with the reason in the query "
     "parameter `problem`.",
-    refuses=("invalid_request", "rate_limited"),
+    error_codes=("invalid_request", "rate_limited"),
 )
 async def finish_login(request: Request, api: ApiServicesOf) -> Response:
     """Create the session of a person who returns from the identity provider."""
@@ -194,7 +194,7 @@ def _redirect_to_login(api: ApiServices, code: str, why: str) -> Response:
     return RedirectResponse(f"{api.settings.base_path}/ui/login?problem={code}", 303)
 
 
-@routes.add("DELETE", "", response=None, status=204, refuses=("csrf_refused",))
+@routes.add("DELETE", "", response=None, status=204, error_codes=("csrf_rejected",))
 async def end_session(request: Request, api: ApiServicesOf) -> Response:
     """Log out; does nothing without a session."""
     secret = session_secret_of(request.scope)

@@ -57,7 +57,7 @@ class BroadcastBody(RequestBody):
     description="The signal was stored. If a step was waiting for it, `step` is the name of that "
     "step.",
     extra_responses={200: ExtraResponse(SignalSent, "A signal with this id was already sent.")},
-    refuses=(*READS_BODY, "not_found", "wrong_status", "too_many_signals", "invalid_input"),
+    error_codes=(*READS_BODY, "not_found", "wrong_status", "too_many_signals", "invalid_input"),
 )
 async def send_signal(
     request: Request,
@@ -86,7 +86,7 @@ async def send_signal(
     extra_responses={
         200: ExtraResponse(BroadcastSent, "A broadcast with this id was already sent.")
     },
-    refuses=(*READS_BODY, "not_found", "too_many_broadcasts", "invalid_input"),
+    error_codes=(*READS_BODY, "not_found", "too_many_broadcasts", "invalid_input"),
 )
 async def send_broadcast(
     request: Request,

@@ -35,7 +35,7 @@ _MOST_CHILDREN = 100
     TASKS_READ,
     response=SnapshotView,
     extra_responses={304: ExtraResponse(None, "The snapshot's ETag still matches the request's.")},
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def get_task_snapshot(
     request: Request,
@@ -78,7 +78,7 @@ def _snapshot_etag(task: Task, children: Sequence[Task]) -> str:
     return sha256(repr(facts).encode()).hexdigest()[:20]
 
 
-@routes.add("GET", "/why", TASKS_READ, response=list[Reason], refuses=("not_found",))
+@routes.add("GET", "/why", TASKS_READ, response=list[Reason], error_codes=("not_found",))
 async def explain_task(
     request: Request,
     api: ApiServicesOf,
@@ -119,7 +119,7 @@ class ActionPreviewBody(RequestBody):
     "/preview",
     TASKS_READ,
     response=ActionPreview,
-    refuses=(*READS_BODY, "not_found"),
+    error_codes=(*READS_BODY, "not_found"),
 )
 async def preview_action(
     request: Request,

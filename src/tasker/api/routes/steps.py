@@ -105,7 +105,7 @@ ResolvableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_
 RetryableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_RETRY))]
 
 
-@routes.add("GET", "", STEPS_READ, response=list[Step], refuses=_MISSING)
+@routes.add("GET", "", STEPS_READ, response=list[Step], error_codes=_MISSING)
 async def list_steps(
     request: Request,
     api: ApiServicesOf,
@@ -130,13 +130,13 @@ async def list_steps(
     return await build_response(len(steps), build_step_page)
 
 
-@routes.add("GET", "/{step}", STEPS_READ, response=Step, refuses=_MISSING)
+@routes.add("GET", "/{step}", STEPS_READ, response=Step, error_codes=_MISSING)
 async def get_step(step: ReadableStep) -> JsonResponse:
     """Read a step."""
     return await step.respond(step.task)
 
 
-@routes.add("GET", "/{step}/attempts", STEPS_READ, response=list[Attempt], refuses=_MISSING)
+@routes.add("GET", "/{step}/attempts", STEPS_READ, response=list[Attempt], error_codes=_MISSING)
 async def list_step_attempts(
     step: ReadableStep, limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000
 ) -> JsonResponse:
@@ -144,7 +144,7 @@ async def list_step_attempts(
     return JsonResponse(await step.api.store.list_attempts(step.task.id, no=step.no, limit=limit))
 
 
-@routes.add("POST", "/{step}/retry", STEPS_RETRY, response=Step, refuses=_ACTS)
+@routes.add("POST", "/{step}/retry", STEPS_RETRY, response=Step, error_codes=_ACTS)
 async def retry_step(
     body: Annotated[RetryStepBody, Depends(JsonBody(RetryStepBody, optional=True))],
     step: RetryableStep,
@@ -162,7 +162,7 @@ async def retry_step(
     return await step.respond(retried)
 
 
-@routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=Step, refuses=_ACTS)
+@routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=Step, error_codes=_ACTS)
 async def resolve_step(
     body: Annotated[ResolveStepBody, Depends(JsonBody(ResolveStepBody, optional=True))],
     step: ResolvableStep,
@@ -176,7 +176,7 @@ async def resolve_step(
     )
 
 
-@routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=Step, refuses=_ACTS)
+@routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=Step, error_codes=_ACTS)
 async def complete_step(
     body: Annotated[CompleteStepBody, Depends(JsonBody(CompleteStepBody))],
     step: ResolvableStep,
@@ -190,7 +190,7 @@ async def complete_step(
     )
 
 
-@routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=Step, refuses=_ACTS)
+@routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=Step, error_codes=_ACTS)
 async def skip_step(
     body: Annotated[SkipStepBody, Depends(JsonBody(SkipStepBody, optional=True))],
     step: ResolvableStep,

@@ -73,8 +73,8 @@ def _health_view(status: str) -> HealthView:
     }
 
 
-@health.add("GET", "/ready", response=ReadinessView, refuses=("not_ready",))
-@health.add("GET", "/health/ready", response=ReadinessView, refuses=("not_ready",))
+@health.add("GET", "/ready", response=ReadinessView, error_codes=("not_ready",))
+@health.add("GET", "/health/ready", response=ReadinessView, error_codes=("not_ready",))
 async def get_readiness(api: ApiServicesOf) -> JsonResponse:
     """Report whether the server is ready for requests, or which checks failed."""
     return JsonResponse(await api.readiness.report())
@@ -117,7 +117,7 @@ async def get_performance(
     return await api.shared.respond(request, window, build_performance)
 
 
-@analytics.add("GET", "/series", ANALYTICS_READ, response=Chart, refuses=("invalid_input",))
+@analytics.add("GET", "/series", ANALYTICS_READ, response=Chart, error_codes=("invalid_input",))
 async def get_series(
     request: Request,
     api: ApiServicesOf,
@@ -182,7 +182,7 @@ class FailureTriageBody(RequestBody):
     "/{fingerprint}",
     TASKS_RETRY,
     response=FailureTriage,
-    refuses=READS_BODY,
+    error_codes=READS_BODY,
 )
 async def change_failure_triage(
     request: Request,

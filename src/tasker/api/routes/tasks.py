@@ -212,7 +212,7 @@ class ResolveBody(RequestBody):
     extra_responses={
         200: ExtraResponse(TaskView, "A task with this idempotency key already exists.")
     },
-    refuses=CREATES,
+    error_codes=CREATES,
 )
 async def create_task(
     request: Request,
@@ -234,7 +234,7 @@ async def create_task(
     extra_responses={
         200: ExtraResponse(TasksCreated, "All tasks already existed under their idempotency keys.")
     },
-    refuses=CREATES,
+    error_codes=CREATES,
 )
 async def create_tasks(
     request: Request,
@@ -327,7 +327,7 @@ def task_page(
     TASKS_READ,
     response=TaskView,
     extra_responses={304: ExtraResponse(None, "The task's ETag still matches the request's.")},
-    refuses=_MISSING,
+    error_codes=_MISSING,
 )
 async def get_task(
     request: Request, api: ApiServicesOf, task_id: TaskPath, if_none_match: IfNoneMatch
@@ -344,7 +344,7 @@ async def get_task(
     "/{task_id}/summary",
     TASKS_READ,
     response=SummaryView,
-    refuses=_MISSING,
+    error_codes=_MISSING,
 )
 async def get_task_summary(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Return the statuses of a task and its steps, without their data."""
@@ -361,7 +361,7 @@ async def get_task_summary(request: Request, api: ApiServicesOf, task_id: TaskPa
     "/{task_id}/attempts",
     TASKS_READ,
     response=list[Attempt],
-    refuses=_MISSING,
+    error_codes=_MISSING,
 )
 async def list_task_attempts(
     request: Request,
@@ -379,7 +379,7 @@ async def list_task_attempts(
     "/{task_id}/audit",
     TASKS_READ,
     response=list[AuditEntry],
-    refuses=_MISSING,
+    error_codes=_MISSING,
 )
 async def get_task_audit(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """List operator actions on a task, oldest first."""
@@ -395,7 +395,7 @@ async def get_task_audit(request: Request, api: ApiServicesOf, task_id: TaskPath
     "/{task_id}/cancel",
     TASKS_CANCEL,
     response=TaskView,
-    refuses=_ACTS,
+    error_codes=_ACTS,
 )
 async def cancel_task(
     request: Request,
@@ -417,7 +417,7 @@ async def cancel_task(
     "/{task_id}/retry",
     TASKS_RETRY,
     response=TaskView,
-    refuses=_ACTS,
+    error_codes=_ACTS,
 )
 async def retry_task(
     request: Request,
@@ -444,7 +444,7 @@ async def retry_task(
     "/{task_id}/resolve",
     TASKS_RESOLVE,
     response=TaskView,
-    refuses=_ACTS,
+    error_codes=_ACTS,
 )
 async def resolve_task(
     request: Request,
@@ -477,7 +477,7 @@ class RevealBody(RequestBody):
     "/{task_id}/reveal",
     PAYLOADS_REVEAL,
     response=RevealedTask,
-    refuses=(*READS_BODY, "not_found"),
+    error_codes=(*READS_BODY, "not_found"),
 )
 async def reveal_task(
     request: Request,
@@ -492,7 +492,7 @@ async def reveal_task(
     return JsonResponse(revealed, revealed=True)
 
 
-@routes.add("POST", "/{task_id}/pause", TASKS_PAUSE, response=TaskView, refuses=_ACTS)
+@routes.add("POST", "/{task_id}/pause", TASKS_PAUSE, response=TaskView, error_codes=_ACTS)
 async def pause_task(
     request: Request, api: ApiServicesOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
 ) -> JsonResponse:
@@ -503,7 +503,7 @@ async def pause_task(
     return await task_response(api, await api.store.get_task(task.id))
 
 
-@routes.add("POST", "/{task_id}/resume", TASKS_PAUSE, response=TaskView, refuses=_ACTS)
+@routes.add("POST", "/{task_id}/resume", TASKS_PAUSE, response=TaskView, error_codes=_ACTS)
 async def resume_task(
     request: Request, api: ApiServicesOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
 ) -> JsonResponse:

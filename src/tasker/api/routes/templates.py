@@ -137,7 +137,9 @@ async def _get_stored_template(api: ApiServices, version: TemplateVersion) -> St
     return await api.store.template_by_id(version.id)
 
 
-@routes.add("GET", "/{namespace}/{name}", TEMPLATES_READ, response=VersionList, refuses=_MISSING)
+@routes.add(
+    "GET", "/{namespace}/{name}", TEMPLATES_READ, response=VersionList, error_codes=_MISSING
+)
 async def list_versions(
     request: Request, api: ApiServicesOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
@@ -161,7 +163,7 @@ async def list_versions(
     "/{namespace}/{name}/diff",
     TEMPLATES_READ,
     response=TemplateDifference,
-    refuses=_VERSION_MISSING,
+    error_codes=_VERSION_MISSING,
 )
 async def compare_versions(
     request: Request,
@@ -179,7 +181,7 @@ async def compare_versions(
     )
 
 
-@routes.add("GET", ONE, TEMPLATES_READ, response=TemplateView, refuses=_VERSION_MISSING)
+@routes.add("GET", ONE, TEMPLATES_READ, response=TemplateView, error_codes=_VERSION_MISSING)
 async def get_template(
     request: Request,
     api: ApiServicesOf,
@@ -203,7 +205,7 @@ async def get_template(
     f"{ONE}/durations",
     TEMPLATES_READ,
     response=UsualDurations,
-    refuses=_VERSION_MISSING,
+    error_codes=_VERSION_MISSING,
 )
 async def get_usual_durations(
     request: Request,
@@ -256,7 +258,7 @@ async def _load_version(
     description="The version was registered; in a namespace that requires approval, it waits for "
     "a review.",
     extra_responses={200: ExtraResponse(TemplateView, "The same content was already registered.")},
-    refuses=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
+    error_codes=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
     reads={"application/json": {"type": "object"}, YAML_TYPES[0]: {"type": "string"}},
 )
 async def register_template(
@@ -301,7 +303,7 @@ async def register_template(
     extra_responses={
         200: ExtraResponse(TemplatesRegistered, "All versions were already registered.")
     },
-    refuses=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
+    error_codes=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
 )
 async def register_templates(
     request: Request,
@@ -416,7 +418,7 @@ RetirableTemplate: TypeAlias = Annotated[str, Depends(template_at_path(TEMPLATES
     ONE + "/review",
     TEMPLATES_APPROVE,
     response=TemplateVersion,
-    refuses=(*READS_BODY, "not_found", "wrong_status", "not_an_approver", "invalid_input"),
+    error_codes=(*READS_BODY, "not_found", "wrong_status", "not_an_approver", "invalid_input"),
 )
 async def review_template(
     request: Request,
@@ -434,7 +436,7 @@ async def review_template(
     ONE + "/retire",
     TEMPLATES_RETIRE,
     response=TemplateVersion,
-    refuses=(*READS_BODY, "not_found", "wrong_status"),
+    error_codes=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def retire_template(
     request: Request, api: ApiServicesOf, template: RetirableTemplate, body: OptionalReason
@@ -449,7 +451,7 @@ async def retire_template(
     ONE + "/restore",
     TEMPLATES_RETIRE,
     response=TemplateVersion,
-    refuses=(*READS_BODY, "not_found", "wrong_status"),
+    error_codes=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def restore_template(
     request: Request, api: ApiServicesOf, template: RetirableTemplate, body: OptionalReason

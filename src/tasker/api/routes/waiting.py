@@ -52,7 +52,7 @@ _STEPS_AGAIN = 2.0  #: seconds after which steps are read again even if their co
     extra_responses={
         202: Described(TaskView, "The task did not end within the timeout; repeat the request.")
     },
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def wait_for_task(
     request: Request,
@@ -95,7 +95,7 @@ stream; if the task has changed since, the stream begins with the whole task.
 A comment every 15 seconds keeps the connection alive. If the caller may no longer see the task, the
 stream ends with `problem`.""",
     media_type="text/event-stream",
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def stream_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -> Response:
     """Follow a task and its steps."""
@@ -163,7 +163,7 @@ Server-sent events: `change` with the `task` that changed, at most four a second
 `gone` for a task that the caller may no longer see. A comment every 15 seconds keeps the connection
 alive.""",
     media_type="text/event-stream",
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def stream_changes(
     request: Request,

@@ -77,7 +77,7 @@ class ReasonBody(RequestBody):
     """The reason, which the audit log records."""
 
 
-@events.add("GET", "", EVENTS_READ, response=EventList, refuses=("not_found",))
+@events.add("GET", "", EVENTS_READ, response=EventList, error_codes=("not_found",))
 async def list_events(
     request: Request,
     api: ApiServicesOf,
@@ -120,7 +120,7 @@ async def list_webhooks(
     response=Webhook,
     status=201,
     description="The webhook, with its `secret`, which is never shown again.",
-    refuses=(*_CHANGES, "webhook_exists"),
+    error_codes=(*_CHANGES, "webhook_exists"),
 )
 async def create_webhook(
     request: Request,
@@ -140,7 +140,9 @@ async def create_webhook(
     return JsonResponse(created, 201)
 
 
-@routes.add("GET", "/{namespace}/{name}", WEBHOOKS_READ, response=Webhook, refuses=("not_found",))
+@routes.add(
+    "GET", "/{namespace}/{name}", WEBHOOKS_READ, response=Webhook, error_codes=("not_found",)
+)
 async def get_webhook(
     request: Request, api: ApiServicesOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
@@ -156,7 +158,7 @@ async def get_webhook(
     EVENTS_READ,
     every=True,
     response=Webhook,
-    refuses=_CHANGES,
+    error_codes=_CHANGES,
 )
 async def update_webhook(
     request: Request,
@@ -185,7 +187,7 @@ async def update_webhook(
     WEBHOOKS_UPDATE,
     response=Webhook,
     description="The webhook, with its new `secret`, which is never shown again.",
-    refuses=(*READS_BODY, "not_found"),
+    error_codes=(*READS_BODY, "not_found"),
 )
 async def replace_webhook_secret(
     request: Request,
@@ -205,7 +207,7 @@ async def replace_webhook_secret(
     "/{namespace}/{name}",
     WEBHOOKS_UPDATE,
     response=WebhookDeleted,
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def delete_webhook(
     request: Request,
@@ -225,7 +227,7 @@ async def delete_webhook(
     "/{namespace}/{name}/deliveries",
     WEBHOOKS_READ,
     response=DeliveryList,
-    refuses=("not_found",),
+    error_codes=("not_found",),
 )
 async def list_deliveries(
     request: Request,
@@ -252,7 +254,7 @@ async def list_deliveries(
     "/{namespace}/{name}/deliveries/{delivery}/send",
     WEBHOOKS_UPDATE,
     response=RedeliveryRequested,
-    refuses=(*READS_BODY, "not_found"),
+    error_codes=(*READS_BODY, "not_found"),
 )
 async def send_delivery_again(
     request: Request,

@@ -236,7 +236,7 @@ _OBJECT = {"application/json": {"type": "object"}}
 
 
 def _document_route(
-    method: str, path: str, name: str, summary: str, status: int, *refuses: str
+    method: str, path: str, name: str, summary: str, status: int, *error_codes: str
 ) -> None:
     async def endpoint() -> None: ...
 
@@ -248,7 +248,7 @@ def _document_route(
         WORKERS_RUN,
         response=None if status == 204 else dict[str, Any],
         status=status,
-        refuses=refuses,
+        error_codes=error_codes,
         reads=None if method == "DELETE" else _OBJECT,
     )(endpoint)
 

@@ -97,7 +97,7 @@ async def run_task(
     """Run a task until it ends, with a worker in this process.
 
     Exit code: 0 complete, 1 failed or cancelled, 2 invalid input, 3 store unavailable,
-    4 timeout, 5 refused, such as a version that differs from the registered one.
+    4 timeout, 5 rejected, such as a version that differs from the registered one.
 
     If this process ends before the task does, a worker can continue the task, and so can this
     command with the same idempotency key.

@@ -35,7 +35,7 @@ from tasker.cli.render.task import format_log_record, format_reason, render_task
 from tasker.cli.render.timeline import timeline_to_document
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE
-from tasker.errors import NotFound, Refused, TaskerError
+from tasker.errors import NotFound, Rejected, TaskerError
 from tasker.limits import BULK_RATE
 from tasker.model import (
     MOST_COUNTED,
@@ -199,7 +199,7 @@ IfMatch = Annotated[
     typer.Option(
         "--if-match",
         metavar="ETAG",
-        help="Refuse the action unless the task still has this ETag, which `show --json` prints.",
+        help="Reject the action unless the task still has this ETag, which `show --json` prints.",
     ),
 ]
 
@@ -759,7 +759,7 @@ async def _describe_waits(client: Client, task_id: TaskId) -> list[str]:
     """Return what the steps of a task currently wait for, if the caller may read it."""
     try:
         steps = await client.steps(task_id, limit=_MOST_STEPS)
-    except Refused:
+    except Rejected:
         return []
     return [f"{step.name} waits for {describe_waits(step.waits)}" for step in steps if step.waits]
 

@@ -202,7 +202,7 @@ async def register_templates(
     """Register templates, so that any process can create tasks from them.
 
     Registering the same content again changes nothing. Different content for an existing version
-    is refused, with exit code 5; the other templates are still registered.
+    is rejected, with exit code 5; the other templates are still registered.
     """
     if not paths and not handlers:
         raise typer.BadParameter("specify files, directories, or --handlers", param_hint="FILE")
@@ -219,11 +219,11 @@ async def register_templates(
         invocation.print_json({"templates": outcomes})
     for one in outcomes:
         if "error" in one:
-            invocation.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
+            invocation.err.print(f"rejected: {one['error']}", style="red", soft_wrap=True)
         elif not invocation.as_json:
             waits = "" if one["status"] == "approved" else f" ({one['status']})"
             invocation.out.print(f"{one['outcome']}: {one['template']}{waits}")
-    return ExitCode.REFUSED if any("error" in one for one in outcomes) else ExitCode.DONE
+    return ExitCode.REJECTED if any("error" in one for one in outcomes) else ExitCode.DONE
 
 
 async def _register_in_store(
@@ -241,7 +241,7 @@ async def _register_in_store(
                 for template in templates
                 for outcome in await _register_in_store(client, [template], replace)
             ]
-        return [{"template": templates[0].full_name, "outcome": "refused", "error": str(error)}]
+        return [{"template": templates[0].full_name, "outcome": "rejected", "error": str(error)}]
     return [
         {
             "template": one.stored.template.full_name,

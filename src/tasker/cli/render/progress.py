@@ -95,8 +95,8 @@ class StepProgress:
             case _:
                 self.status = notice.outcome.value
 
-    def on_settle_refused(self, now: float) -> None:
-        """Record a refused settlement: another worker holds the step, or its task was cancelled."""
+    def on_settlement_rejected(self, now: float) -> None:
+        """Record a rejected settlement: another worker holds the step, or its task is cancelled."""
         self._add_running_time(now)
         if self.status == "in_progress":
             self.status = "pending"
@@ -339,7 +339,7 @@ def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
         case StepWaiting():
             task.get_or_add_step(notice.step).on_wait(notice, now)
         case SettlementRejected():
-            task.get_or_add_step(notice.step).on_settle_refused(now)
+            task.get_or_add_step(notice.step).on_settlement_rejected(now)
         case TaskEnded():
             task.end(notice.status.value, now)
 

@@ -129,14 +129,14 @@ class BulkOperations(Operators):
         return stored._replace(last_task=task_id)
 
     async def skip_bulk_task(
-        self, stored: StoredBulkOperation, task_id: TaskId, refusal: BulkRejection | None
+        self, stored: StoredBulkOperation, task_id: TaskId, rejection: BulkRejection | None
     ) -> StoredBulkOperation | None:
         async def skip_task(tx: Session) -> bool:
             row = await _lock_operation(tx, stored)
             if row is None:
                 return False
             await _record_progress(
-                tx, stored, task_id, changed=row["changed"], row=row, refusal=refusal
+                tx, stored, task_id, changed=row["changed"], row=row, rejection=rejection
             )
             return True
 
@@ -181,20 +181,20 @@ async def _record_progress(
     *,
     changed: int,
     row: Row,
-    refusal: BulkRejection | None = None,
+    rejection: BulkRejection | None = None,
 ) -> None:
-    refused: dict[str, int] = codec.loads(row["refused"])
-    refusals: Sequence[Mapping[str, str]] = codec.loads(row["refusals"])
-    if refusal is not None:
-        refused[refusal.code] = refused.get(refusal.code, 0) + 1
-        refusals = append_rejection(refusals, refusal)
+    rejected: dict[str, int] = codec.loads(row["rejected"])
+    rejections: Sequence[Mapping[str, str]] = codec.loads(row["rejections"])
+    if rejection is not None:
+        rejected[rejection.code] = rejected.get(rejection.code, 0) + 1
+        rejections = append_rejection(rejections, rejection)
     await tx.fetch_all(
         "record_bulk_progress",
         id=stored.operation.id,
         last_task=task_id,
         changed=changed,
-        refused=codec.dumps(refused),
-        refusals=codec.dumps(refusals),
+        rejected=codec.dumps(rejected),
+        rejections=codec.dumps(rejections),
         lease=LEASE,
     )
 
@@ -218,8 +218,8 @@ def _parse_operation(row: Row, read: RowReader) -> StoredBulkOperation:
         matches=row["matches"],
         exact=bool(row["exact"]),
         changed=row["changed"],
-        refused=codec.loads(row["refused"]),
-        refusals=[BulkRejection(**one) for one in codec.loads(row["refusals"])],
+        rejected=codec.loads(row["rejected"]),
+        rejections=[BulkRejection(**one) for one in codec.loads(row["rejections"])],
         reason=row["reason"],
         created_by=row["created_by"],
         via=None if row["via"] is None else AccessChannel(row["via"]),

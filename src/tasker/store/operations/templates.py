@@ -146,7 +146,7 @@ async def find_template_ids(
     return [row["id"] for row in rows]
 
 
-async def creation_refused_error(tx: Session, templates: Collection[TemplateId]) -> TaskerError:
+async def creation_rejected_error(tx: Session, templates: Collection[TemplateId]) -> TaskerError:
     """Return the error for creating tasks if one of the templates accepts no tasks."""
     for template_id in sorted(templates):
         row = await tx.fetch_one("template_status", id=template_id)

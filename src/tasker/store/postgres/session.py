@@ -180,11 +180,11 @@ def read_settled_group(
 ) -> list[SettleResult]:
     """Read the rows of settle_for_workers.sql: the result of each settlement."""
     claims: list[list[Claim]] = [[] for _ in settlements]
-    refused: set[int] = set()
+    rejected: set[int] = set()
     ended: dict[TaskId, TaskEnd] = {}
     for kind, task_id, no, owner, _ in rows:
         if kind == 0:
-            refused.add(no - 1)
+            rejected.add(no - 1)
         elif kind == 1:
             claims[owner - 1].append(Claim(task_id, no, 1, 1))
         elif kind == 2:
@@ -192,7 +192,9 @@ def read_settled_group(
     settled, first = [], 0
     for (_, outcomes, *_), own in zip(settlements, claims, strict=True):
         late = (
-            [place for place in range(len(outcomes)) if first + place in refused] if refused else []
+            [place for place in range(len(outcomes)) if first + place in rejected]
+            if rejected
+            else []
         )
         tasks = dict.fromkeys(outcome.task_id for outcome in outcomes) if ended else ()
         ends = [ended[task_id] for task_id in tasks if task_id in ended]

@@ -11,7 +11,7 @@ import asyncpg
 from tasker import codec
 from tasker.errors import (
     Misuse,
-    Refused,
+    Rejected,
     StoreError,
     StoreUnavailable,
     TaskerError,
@@ -30,7 +30,7 @@ from tasker.store.creations import CreationBatcher, CreationBlocked, CreationReq
 from tasker.store.operations.creation import has_lost_idempotency_keys, take_over_idempotency_keys
 from tasker.store.operations.limits import Limits
 from tasker.store.operations.places import take_concurrency_places
-from tasker.store.operations.templates import creation_refused_error
+from tasker.store.operations.templates import creation_rejected_error
 from tasker.store.postgres.driver import Driver, translate_driver_errors
 from tasker.store.postgres.session import STATEMENTS
 from tasker.store.session import Session
@@ -71,7 +71,7 @@ class Tasks(Limits, Driver):
                 return await self._create_replacing(tasks, arguments)
             rows = await self._create_in_callers_transaction(connection, arguments)
         except asyncpg.PostgresError as error:
-            raise await self._creation_refused_error(error, tasks) from None
+            raise await self._creation_rejected_error(error, tasks) from None
         return _read_created(tasks, rows)
 
     @cached_property
@@ -89,7 +89,7 @@ class Tasks(Limits, Driver):
                 arguments = _creation_columns(creation) | {"lock_timeout": lock_timeout}
                 rows = await self._fetch_dedicated("create_tasks", **arguments)
         except asyncpg.PostgresError as error:
-            raise await self._creation_refused_error(error, creation.tasks) from None
+            raise await self._creation_rejected_error(error, creation.tasks) from None
         except StoreUnavailable as error:
             if impatient and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
                 raise CreationBlocked(str(error)) from None
@@ -148,13 +148,13 @@ class Tasks(Limits, Driver):
                 holder, _, key = str(error).partition(" ")
                 raise registry.key_conflict_error(key, holder) from None
             if error.sqlstate in ("TK002", "TK003"):
-                raise Refused("one of the templates accepts no new tasks") from None
+                raise Rejected("one of the templates accepts no new tasks") from None
             raise
         created = _read_created(tasks, rows)
         await take_concurrency_places(tx, tasks, created)
         return created
 
-    async def _creation_refused_error(
+    async def _creation_rejected_error(
         self, error: asyncpg.PostgresError, tasks: Sequence[NewTask]
     ) -> TaskerError:
         if error.sqlstate in ("TK001", "TK005"):
@@ -169,7 +169,7 @@ class Tasks(Limits, Driver):
         if error.sqlstate not in ("TK002", "TK003"):
             return StoreError(str(error))
         templates = {task.template_id for task in tasks}
-        return await self._in_read_transaction(lambda tx: creation_refused_error(tx, templates))
+        return await self._in_read_transaction(lambda tx: creation_rejected_error(tx, templates))
 
     async def prune_tasks(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         await self._execute_in_transaction("prune_workers", ended_before=ended_before)

@@ -41,13 +41,13 @@ def settle_outcomes(
     on.execute("delete from temp.settled")
     on.execute("delete from temp.child")
     accepted = execute(on, "match_outcomes_to_attempts", outcomes=given).rowcount
-    refused: Sequence[int] = ()
+    rejected: Sequence[int] = ()
     if accepted < len(outcomes):
-        refused = sorted(
+        rejected = sorted(
             {*range(len(outcomes))} - {row[0] for row in fetch(on, "accepted_outcomes")}
         )
     if events:  # before those of tasks, which a trigger stores
-        late = set(refused)
+        late = set(rejected)
         _store_events(on, outcomes, [event for event in events if event.outcome not in late], now)
     execute(on, "store_attempt_history", now=now)
     execute(on, "store_step_outcomes", now=now)
@@ -71,7 +71,7 @@ def settle_outcomes(
     if ended:
         left = _wake_steps_waiting_for_tasks(on, ended, now) or left
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == StatusCode.IN_PROGRESS]
-    return SettleResult(refused, claims, ended), left
+    return SettleResult(rejected, claims, ended), left
 
 
 def end_failed_tasks(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:

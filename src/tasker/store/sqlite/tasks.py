@@ -20,7 +20,7 @@ from tasker.store.creations import CreationBatcher, CreationRequest
 from tasker.store.operations.creation import has_lost_idempotency_keys, take_over_idempotency_keys
 from tasker.store.operations.limits import Limits
 from tasker.store.operations.places import take_concurrency_places
-from tasker.store.operations.templates import creation_refused_error
+from tasker.store.operations.templates import creation_rejected_error
 from tasker.store.ownership import OF_TASK
 from tasker.store.session import Session
 from tasker.store.sqlite.driver import Driver
@@ -112,7 +112,7 @@ def _store_tasks(
     made = execute(on, "create_tasks", now=now, tasks=new).rowcount
     if made < len(rows) - len(taken):
         templates = {row[1] for row in rows if row[0] not in taken}
-        raise run_synchronously(creation_refused_error(session, templates))
+        raise run_synchronously(creation_rejected_error(session, templates))
     children = any(task.parent_id for task in tasks)
     if children and (unknown := fetch(on, "unknown_parent_tasks", tasks=new)):
         raise operator_rules.unknown_task_error(unknown[0][0])

@@ -91,7 +91,7 @@ _TOP = AllowedKeys(
         "identity_strategy",
     ),
     aliases={"namespace": "namespace_name", "schema": "input_schema"},
-    refused={
+    rejected={
         "custom_events": _NO_EVENTS,
         "task_handler_class": f"{_RAILS_ONLY}a template needs no class",
         "module_namespace": f"{_RAILS}the whole name in 'handler.callable'",
@@ -137,7 +137,7 @@ _STEP = AllowedKeys(
         "step_type": "type",
         "publishes_events": "events",
     },
-    refused={
+    rejected={
         "custom_events": _NO_EVENTS,
         "timeout": "write 'timeout_seconds', the time limit of one attempt",
         "composition": "composed handlers are not supported",
@@ -175,7 +175,7 @@ _FAILURE_STRATEGIES = (_CONTINUE, "fail_fast", "isolate")  #: for handlers only
 _COMPENSATE = AllowedKeys(
     what="a compensate",
     allowed=("callable", "method", "version", "retry", "timeout_seconds"),
-    refused={"limits": "limits do not apply to compensating steps"},
+    rejected={"limits": "limits do not apply to compensating steps"},
 )
 
 _RETRY = AllowedKeys(
@@ -192,7 +192,7 @@ _RETRY = AllowedKeys(
         "retry_on",
         "give_up_on",
     ),
-    refused={"limit": "write 'max_attempts', which includes the first attempt"},
+    rejected={"limit": "write 'max_attempts', which includes the first attempt"},
 )
 
 _LIFECYCLE = AllowedKeys(
@@ -203,19 +203,19 @@ _LIFECYCLE = AllowedKeys(
 _ENVIRONMENT = AllowedKeys(
     what="an environment",
     allowed=("steps",),
-    refused={"step_templates": f"{_RAILS}'steps'"},
+    rejected={"step_templates": f"{_RAILS}'steps'"},
 )
 
 _OVERRIDE = AllowedKeys(
     what="a step of an environment",
     allowed=("name", "handler", "timeout_seconds", "retry"),
-    refused={"handler_config": f"{_RAILS}'handler: {{initialization: ...}}'"},
+    rejected={"handler_config": f"{_RAILS}'handler: {{initialization: ...}}'"},
 )
 
 _OVERRIDE_HANDLER = AllowedKeys(
     what="a handler of an environment",
     allowed=("initialization",),
-    refused=dict.fromkeys(
+    rejected=dict.fromkeys(
         ("callable", "method", "version"), "an environment cannot change which code runs"
     ),
 )

@@ -60,7 +60,7 @@ _TOP = AllowedKeys(
         "domain_events",
     ),
     aliases={"namespace": "namespace_name"},
-    refused={
+    rejected={
         "custom_events": _NO_EVENTS,
         "input_schema": f"{_CORE}'schema'",
         "lifecycle": f"{_CORE}'deadline_seconds'",
@@ -92,7 +92,7 @@ _STEP = AllowedKeys(
         "events",
     ),
     aliases={"publishes_events": "events"},
-    refused={
+    rejected={
         "custom_events": _NO_EVENTS,
         "handler": f"{_CORE}'handler_class', and 'handler_config' for its settings",
         "dependencies": f"{_CORE}'depends_on_step' or 'depends_on_steps'",
@@ -108,14 +108,14 @@ _STEP = AllowedKeys(
 _ENVIRONMENT = AllowedKeys(
     what="an environment",
     allowed=("step_templates",),
-    refused={"steps": f"{_CORE}'step_templates'"},
+    rejected={"steps": f"{_CORE}'step_templates'"},
 )
 
 _OVERRIDE = AllowedKeys(
     what="a step of an environment",
     allowed=("name", "handler_config", "default_retryable", "default_retry_limit"),
-    refused={
-        key: _STEP.refused[key] for key in ("handler", "retry", "timeout_seconds", "dependencies")
+    rejected={
+        key: _STEP.rejected[key] for key in ("handler", "retry", "timeout_seconds", "dependencies")
     },
 )
 

@@ -193,10 +193,10 @@ class TestPerformance(StoreTests):
     @pytest.mark.parametrize("hours", [0, -1, 8761, float("nan"), float("inf")])
     async def test_a_window_of_impossible_length_is_rejected(self, hours: float) -> None:
         """A window has a finite length, from more than 0 hours to a year."""
-        with pytest.raises(InvalidInput) as refusal:
+        with pytest.raises(InvalidInput) as rejection:
             AnalysisWindow(hours=hours)
 
-        assert "$.hours" == refusal.value.path
+        assert "$.hours" == rejection.value.path
 
 
 class TestUsualDurations(StoreTests):

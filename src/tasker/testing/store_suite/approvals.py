@@ -97,12 +97,12 @@ class TestApproval(StoreTests):
         assert [] == await store.list_templates()
         with pytest.raises(NotFound):
             await store.get_template(one_step_template().key)
-        with pytest.raises(TemplateNotApproved) as refusal:
+        with pytest.raises(TemplateNotApproved) as rejection:
             await create_task(store, registered.stored.id)
         assert ("suite.one@1.0.0", "pending_review", (SARAH, MARCUS)) == (
-            refusal.value.template,
-            refusal.value.status,
-            refusal.value.approvers,
+            rejection.value.template,
+            rejection.value.status,
+            rejection.value.approvers,
         )
 
     async def test_versions_from_before_a_policy_stay_approved(self, store: Store) -> None:
@@ -180,12 +180,12 @@ class TestApproval(StoreTests):
         await declare_policy(store)
         await propose_template(store, one_step_template())
 
-        with pytest.raises(InvalidInput) as refusal:
+        with pytest.raises(InvalidInput) as rejection:
             await store.review_template(
                 one_step_template().key, approve=False, act=audit_note_by(SARAH, " ")
             )
 
-        assert "$.reason" == refusal.value.path
+        assert "$.reason" == rejection.value.path
         assert [PENDING] == await list_version_statuses(store)
 
     async def test_a_version_that_is_not_pending_cannot_be_reviewed(self, store: Store) -> None:
@@ -193,14 +193,14 @@ class TestApproval(StoreTests):
         await propose_template(store, one_step_template())
         await declare_policy(store)
 
-        with pytest.raises(WrongStatus) as refusal:
+        with pytest.raises(WrongStatus) as rejection:
             await approve_template(store, one_step_template())
         with pytest.raises(NotFound):
             await approve_template(store, make_template("unknown", a=""))
 
         assert ("approved", ("pending_review",)) == (
-            refusal.value.status,
-            refusal.value.allowed,
+            rejection.value.status,
+            rejection.value.allowed,
         )
 
     async def test_registering_the_same_content_again_keeps_its_status(self, store: Store) -> None:
@@ -218,7 +218,7 @@ class TestApproval(StoreTests):
             rejected.created,
         )
 
-    async def test_different_content_for_a_pending_version_is_refused(self, store: Store) -> None:
+    async def test_different_content_for_a_pending_version_is_rejected(self, store: Store) -> None:
         """
         Unless it is to take the place of what waits.
         """
@@ -294,7 +294,7 @@ class TestApproval(StoreTests):
 
     async def test_concurrent_reviews_decide_once(self, stores: list[Store]) -> None:
         """
-        The first decision stands, the others are refused.
+        The first decision stands, the others are rejected.
         """
         await declare_policy(stores[0])
         await propose_template(stores[0], one_step_template())
@@ -315,7 +315,7 @@ class TestApproval(StoreTests):
     async def test_concurrent_registrations_leave_one_pending_version(
         self, stores: list[Store]
     ) -> None:
-        """The other registrations are refused."""
+        """The other registrations are rejected."""
         await declare_policy(stores[0])
         contents = [make_template("race", **{f"step_{n}": ""}) for n in range(6)]
 

@@ -17,7 +17,7 @@ from tasker.bulk import (
     StoredBulkOperation,
 )
 from tasker.errors import NotFound, WrongStatus
-from tasker.limits import BULK_REFUSALS
+from tasker.limits import BULK_REJECTIONS
 from tasker.model import AccessChannel, TaskFilter, TaskId, TaskStatus, TemplateName
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
@@ -100,7 +100,7 @@ class TestBulk(StoreTests):
         assert (wanted, None, bulk_id) == (stored.request, stored.namespaces, stored.last_task)
         assert (BulkStatus.RUNNING, 10.0, 3, False, 0, {}, []) == (
             *(operation.status, operation.per_second, operation.matches, operation.exact),
-            *(operation.changed, operation.refused, operation.refusals),
+            *(operation.changed, operation.rejected, operation.rejections),
         )
         assert ("alice", "because", AccessChannel.UI) == (
             *(operation.created_by, operation.reason, operation.via),
@@ -184,23 +184,23 @@ class TestBulk(StoreTests):
         with pytest.raises(WrongStatus, match="it is stopped, not running"):
             await store.stop_bulk_operation(operation.id, ACT)
 
-    async def test_refused_tasks_are_counted_by_code(self, store: Store) -> None:
+    async def test_rejected_tasks_are_counted_by_code(self, store: Store) -> None:
         """The reasons of the first 100 are kept."""
         operation = await start_bulk(store)
         stored: StoredBulkOperation | None = await take_bulk(store)
-        ids = sorted((codec.new_task_id() for _ in range(BULK_REFUSALS + 2)), reverse=True)
-        codes = ["compensating", *["wrong_status"] * (BULK_REFUSALS + 1)]
+        ids = sorted((codec.new_task_id() for _ in range(BULK_REJECTIONS + 2)), reverse=True)
+        codes = ["compensating", *["wrong_status"] * (BULK_REJECTIONS + 1)]
 
         for task_id, code in zip(ids, codes, strict=True):
             assert stored is not None
-            refusal = BulkRejection(id=task_id, code=code, message="cannot")
-            stored = await store.skip_bulk_task(stored, task_id, refusal)
+            rejection = BulkRejection(id=task_id, code=code, message="cannot")
+            stored = await store.skip_bulk_task(stored, task_id, rejection)
 
         ended = (await store.get_bulk_operation(operation.id)).operation
-        assert {"compensating": 1, "wrong_status": BULK_REFUSALS + 1} == ended.refused
-        assert (ids[:BULK_REFUSALS], 0) == ([one.id for one in ended.refusals], ended.changed)
+        assert {"compensating": 1, "wrong_status": BULK_REJECTIONS + 1} == ended.rejected
+        assert (ids[:BULK_REJECTIONS], 0) == ([one.id for one in ended.rejections], ended.changed)
 
-    async def test_a_refused_change_stores_nothing(self, store: Store) -> None:
+    async def test_a_rejected_change_stores_nothing(self, store: Store) -> None:
         (task_id,) = await create_open_tasks(store, 1)
         await store.cancel_task(task_id, ACT)
         await start_bulk(store)

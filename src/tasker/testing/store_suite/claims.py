@@ -338,7 +338,7 @@ class TestClaims(StoreTests):
             hand.id: {*first.claims[hand.id], *second.claims[hand.id]} for hand in (bob, eve, amy)
         }
         for hand in (bob, eve, amy):
-            assert [] == list((await hand.complete(*held[hand.id])).refused)
+            assert [] == list((await hand.complete(*held[hand.id])).rejected)
             assert [] == await store.list_held_claims(hand.id)
 
     async def test_workers_that_claim_together_share_what_there_is(self, store: Store) -> None:
@@ -400,7 +400,7 @@ class TestClaims(StoreTests):
                         *(completed_outcome(claim, JsonText("null")) for claim in claims),
                         claim_up_to=limit // 2,
                     )
-                    assert [] == list(settled.refused)
+                    assert [] == list(settled.rejected)
                     done.extend(claims)
                     claims = list(settled.claims)
 

@@ -399,7 +399,7 @@ class TestFailedCompensation(StoreTests):
         assert [] == await hand.claim()
 
     async def test_only_compensating_steps_can_be_retried_and_resolved(self, store: Store) -> None:
-        """Other steps of the task are refused."""
+        """Other steps of the task are rejected."""
         hand, task_id = await run_trip_until_failure(store, trip_template())
         await hand.claim_one()
 

@@ -98,7 +98,7 @@ class TestCreation(StoreTests):
         )
         assert new.context == given.context
 
-    async def test_an_unknown_parent_is_refused(self, store: Store) -> None:
+    async def test_an_unknown_parent_is_rejected(self, store: Store) -> None:
         """No task of the bulk is stored; a parent may be part of the bulk."""
         template = await register_template(store, one_step_template())
         parent = make_new_task(template)
@@ -162,7 +162,7 @@ class TestCreation(StoreTests):
         assert await store.find_task_by_key("suite", "k") is None
         assert 3 == len(await store.list_steps(first.id))
 
-    async def test_a_value_that_the_database_refuses_stores_nothing(self, store: Store) -> None:
+    async def test_a_value_that_the_database_rejects_stores_nothing(self, store: Store) -> None:
         """Such a value does not affect concurrent operations."""
         template = await register_template(store, one_step_template())
         good, bad = make_new_task(template), make_new_task(template, correlation_id="\ud800")
@@ -195,7 +195,7 @@ class TestCreation(StoreTests):
         hand = await ManualWorker.register(store)
 
         settled = await hand.complete(await hand.claim_one())
-        assert ([], []) == (list(settled.refused), list(settled.ended))
+        assert ([], []) == (list(settled.rejected), list(settled.ended))
         claims = await hand.claim(width)
         while batch := claims[:2500]:
             del claims[:2500]

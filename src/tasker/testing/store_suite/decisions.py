@@ -184,7 +184,7 @@ class TestDecisions(StoreTests):
         assert text is not None
         assert won.decision == codec.loads(text)["form"]
 
-    async def test_a_late_decision_is_refused(self, store: Store, subject: StoreUnderTest) -> None:
+    async def test_a_late_decision_is_rejected(self, store: Store, subject: StoreUnderTest) -> None:
         """After the timeout, the cancellation of the task, or an operator's action."""
         timed_out, cancelled, resolved = [
             await create_open_approval(store, timeout=100.0) for _ in range(3)
@@ -419,7 +419,7 @@ class TestCompletions(StoreTests):
         assert await store.add_completion_token(again, hash_token("u")) is not None
         late = await store.fail_external_step(outcome)
         assert late is not None
-        assert [0] == list(late.refused)
+        assert [0] == list(late.rejected)
         assert StepStatus.IN_PROGRESS is await only_step_status(store, task_id)
 
     async def test_a_failed_step_cannot_be_completed(self, stores: list[Store]) -> None:

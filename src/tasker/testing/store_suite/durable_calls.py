@@ -232,7 +232,7 @@ class TestSleeping(StoreTests):
             retry_outcome(c, ERROR, timedelta(seconds=60)),
         )
 
-        assert [] == list(settled.refused)
+        assert [] == list(settled.rejected)
         counts = (await store.get_task(task_id)).counts
         assert StepCounts(complete=1, waiting=1, waiting_for_retry=1) == counts
 

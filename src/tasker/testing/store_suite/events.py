@@ -128,7 +128,7 @@ class TestOutbox(StoreTests):
         )
         assert f"{task_id}:1:1:payment.charged" == event.id
 
-    async def test_a_refused_outcome_publishes_nothing(self, store: Store) -> None:
+    async def test_a_rejected_outcome_publishes_nothing(self, store: Store) -> None:
         """Accepted outcomes of the same settlement publish theirs."""
         publisher = await PublishingWorker.register(store)
         ids = [await create_task(store, publisher.template) for _ in range(3)]
@@ -140,8 +140,8 @@ class TestOutbox(StoreTests):
         first = await store.settle(publisher.hand.id, outcomes, events=events)
         again = await store.settle(publisher.hand.id, outcomes, events=events, relaxed=True)
 
-        assert [1] == list(first.refused)
-        assert [0, 1, 2] == list(again.refused)
+        assert [1] == list(first.rejected)
+        assert [0, 1, 2] == list(again.rejected)
         assert [ids[0], ids[2]] == [event.task_id for event in await list_events(store)]
 
     async def test_a_settlement_with_events_has_all_effects_of_one_without(

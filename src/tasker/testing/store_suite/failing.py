@@ -199,7 +199,7 @@ class TestCheckpoints(StoreTests):
     async def test_only_the_attempt_that_holds_the_step_may_save_a_checkpoint(
         self, store: Store
     ) -> None:
-        """A late checkpoint is refused and overwrites nothing."""
+        """A late checkpoint is rejected and overwrites nothing."""
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         late = await hand.claim_one()
@@ -380,7 +380,7 @@ class TestDeadlines(StoreTests):
         assert task.error is not None
         assert "deadline_exceeded" == task.error["code"]
         assert task.ended_at is not None
-        assert [0] == list((await hand.complete(running)).refused)
+        assert [0] == list((await hand.complete(running)).rejected)
         assert [] == await store.end_overdue_and_failed_tasks()
 
     async def test_the_next_sweep_enforces_a_tiny_deadline(

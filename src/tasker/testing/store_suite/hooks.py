@@ -65,7 +65,7 @@ class TestHooks(StoreTests):
         assert (None, put.after, None) == (put.before, deleted.before, deleted.after)
         assert SECRET not in str(put)
 
-    async def test_an_invalid_hook_is_refused(self, store: Store) -> None:
+    async def test_an_invalid_hook_is_rejected(self, store: Store) -> None:
         with pytest.raises(InvalidInput):
             await store.put_hook(replace(HOOK, key="input.x"), SECRET, ACT)
 

@@ -70,7 +70,7 @@ class TestJoins(StoreTests):
                 )
             )
 
-            assert [] == [index for each in settled for index in each.refused]
+            assert [] == [index for each in settled for index in each.rejected]
             assert 0 == (await steps_by_name(stores[0], task_id))["end"].pending_parents
             assert (task_id, 52, 1) == (await hands[0].claim_one())[:3]
             await hands[0].complete(Claim(task_id, 52, 1, 1))
@@ -116,7 +116,7 @@ class TestJoins(StoreTests):
             )
         )
 
-        assert 60 == sum(60 - len(each.refused) for each in settled)
+        assert 60 == sum(60 - len(each.rejected) for each in settled)
         joins = await hands[0].claim()
         assert set(ids) == {claim.task_id for claim in joins}
         assert 20 == len(joins)
@@ -156,7 +156,7 @@ class TestJoins(StoreTests):
             ended = [end.task_id for each in settled for end in each.ended]
             ended += [end.task_id for end in await stores[0].end_overdue_and_failed_tasks()]
             assert sorted(new.id for new in news) == sorted(ended)
-            assert len(outcomes) == sum(len(each.refused) for each in settled)
+            assert len(outcomes) == sum(len(each.rejected) for each in settled)
 
     async def test_last_steps_that_settle_concurrently_end_the_task_once(
         self, stores: list[Store]

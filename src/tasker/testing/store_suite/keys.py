@@ -60,7 +60,7 @@ class TestIdempotencyKeys(StoreTests):
 
         assert [(task_id, False)] == list(created.tasks)
 
-    async def test_a_different_context_under_a_key_is_refused(self, store: Store) -> None:
+    async def test_a_different_context_under_a_key_is_rejected(self, store: Store) -> None:
         """The error names the key and its task; no task of the bulk is stored."""
         template = await register_template(store, one_step_template())
         holder = await create_task(store, template, {"n": 1}, idempotency_key="order-7")
@@ -73,7 +73,7 @@ class TestIdempotencyKeys(StoreTests):
 
         assert 1 == len(await store.list_tasks(TaskFilter()))
 
-    async def test_a_different_template_under_a_key_is_refused(self, store: Store) -> None:
+    async def test_a_different_template_under_a_key_is_rejected(self, store: Store) -> None:
         """Within a namespace, a key belongs to one submission."""
         await create_task(
             store, await register_template(store, one_step_template()), idempotency_key="k"
@@ -122,7 +122,7 @@ class TestIdempotencyKeys(StoreTests):
     async def test_a_bulk_may_not_contain_different_submissions_under_one_key(
         self, store: Store
     ) -> None:
-        """One key with two contexts is refused, and neither task is stored."""
+        """One key with two contexts is rejected, and neither task is stored."""
         template = await register_template(store, one_step_template())
 
         with pytest.raises(IdempotencyConflict):
@@ -239,7 +239,7 @@ class TestKeysOfOpenTasks(StoreTests):
     """Keys that belong to their task while it is open."""
 
     async def test_an_open_task_holds_its_key(self, store: Store) -> None:
-        """Equal submissions return it, others are refused."""
+        """Equal submissions return it, others are rejected."""
         template = await register_template(store, one_step_template())
         holder = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
@@ -401,7 +401,7 @@ class TestReplacing(StoreTests):
             created_by="ann",
         )
 
-        assert [0] == list((await hand.complete(claim)).refused)
+        assert [0] == list((await hand.complete(claim)).rejected)
         assert TaskStatus.CANCELLED is (await store.get_task(old)).status
         (entry,) = await store.list_audit_entries(old)
         assert ("ann", "cancel", f"replaced by task {new}") == (
@@ -454,7 +454,7 @@ class TestReplacing(StoreTests):
         assert parent in {claim.task_id for claim in await hand.claim()}
 
     async def test_replacements_of_a_bulk_are_atomic(self, store: Store) -> None:
-        """A refused creation cancels no task."""
+        """A rejected creation cancels no task."""
         template = await register_template(store, one_step_template())
         old = await create_task(store, template, idempotency_key="k")
         await create_task(store, template, idempotency_key="other")
@@ -549,9 +549,9 @@ class TestReplacing(StoreTests):
             )
 
             task = await stores[0].get_task(old)
-            refused = bool(settled.refused)
-            assert (TaskStatus.CANCELLED if refused else TaskStatus.COMPLETE) is task.status
-            assert int(refused) == len(await stores[0].list_audit_entries(old))
+            rejected = bool(settled.rejected)
+            assert (TaskStatus.CANCELLED if rejected else TaskStatus.COMPLETE) is task.status
+            assert int(rejected) == len(await stores[0].list_audit_entries(old))
             holder = await stores[0].find_task_by_key("suite", key)
             assert holder is not None
             assert new == holder.id

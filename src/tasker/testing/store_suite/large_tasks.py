@@ -139,10 +139,10 @@ class TestStopping(StoreTests):
         hand, child = await create_child_of_cancelled_task(store, WIDE)
         settled, lost = await hand.claim(2)
 
-        assert not (await hand.complete(settled)).refused
+        assert not (await hand.complete(settled)).rejected
         await store.end_overdue_and_failed_tasks()
 
-        assert [0] == list((await hand.complete(lost)).refused)
+        assert [0] == list((await hand.complete(lost)).rejected)
         assert TaskStatus.CANCELLED is (await store.get_task(child)).status
         assert 2 == (await store.get_task(child)).counts.complete
 
@@ -158,7 +158,7 @@ class TestStopping(StoreTests):
 
         await store.cancel_task(parent, ACT)
 
-        assert [*range(7)] == sorted((await hand.complete(*claims)).refused)
+        assert [*range(7)] == sorted((await hand.complete(*claims)).rejected)
         assert 1 == (await store.get_task(child)).counts.pending
 
     async def test_compensation_begins_after_the_last_page(self, store: Store) -> None:
@@ -318,7 +318,7 @@ class TestActionsInPages(StoreTests):
         assert 4 == len(await store.list_audit_entries(task_id))
 
     @pytest.mark.parametrize("last", [8, 9, 10])
-    async def test_steps_are_refused_before_any_of_their_pages(
+    async def test_steps_are_rejected_before_any_of_their_pages(
         self, store: Store, last: int
     ) -> None:
         """A later page has one that did not fail, or does not exist."""
@@ -335,7 +335,7 @@ class TestActionsInPages(StoreTests):
         assert (6, 0) == await count_failed_and_enqueued(store, task_id)
         assert [] == await store.list_audit_entries(task_id)
 
-    async def test_a_failure_that_was_handled_is_refused_before_any_page(
+    async def test_a_failure_that_was_handled_is_rejected_before_any_page(
         self, store: Store
     ) -> None:
         """The step after it has run without it; the others may still be retried."""

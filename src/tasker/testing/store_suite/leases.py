@@ -45,7 +45,7 @@ class TestLeases(StoreTests):
             assert [] == await store.renew_lease(hand.id, [claim], lease=LEASE)
 
         assert [] == await store.list_expired_attempts(10)
-        assert [] == list((await hand.complete(claim)).refused)
+        assert [] == list((await hand.complete(claim)).rejected)
 
     async def test_an_expired_lease_cannot_be_renewed(
         self, store: Store, subject: StoreUnderTest
@@ -221,7 +221,7 @@ class TestLeases(StoreTests):
         ]
 
     async def test_a_lost_lease_cannot_settle(self, store: Store, subject: StoreUnderTest) -> None:
-        """Once another worker has the step, a late outcome is refused."""
+        """Once another worker has the step, a late outcome is rejected."""
         await register_and_create_task(store, one_step_template())
         slow = await ManualWorker.register(store, "slow")
         late = await slow.claim_one()
@@ -231,9 +231,9 @@ class TestLeases(StoreTests):
         await quick.settle(lost_outcome(expired.claim, ERROR, SECOND * 0))
         claim = await quick.claim_one()
 
-        assert [0] == list((await slow.complete(late)).refused)
+        assert [0] == list((await slow.complete(late)).rejected)
         assert [] == await store.list_expired_attempts(10)
-        assert [] == list((await quick.complete(claim)).refused)
+        assert [] == list((await quick.complete(claim)).rejected)
         assert late.attempt + 1 == claim.attempt
 
     async def test_concurrent_janitors_settle_a_lost_attempt_once(
@@ -253,7 +253,7 @@ class TestLeases(StoreTests):
             settled = await hand.settle(
                 *(lost_outcome(each.claim, ERROR, SECOND * 0) for each in expired)
             )
-            return len(expired) - len(settled.refused)
+            return len(expired) - len(settled.rejected)
 
         assert 20 == sum(await asyncio.gather(*map(expire, hands)))
         assert {2} == {claim.attempt for claim in await hands[0].claim()}

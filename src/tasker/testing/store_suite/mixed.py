@@ -181,4 +181,4 @@ class TestMixedEffects(StoreTests):
         assert not await store.park_until_task_ends(late, child)
 
         assert [AttemptOutcome.RETRY] == [row.outcome for row in await store.list_attempts(task_id)]
-        assert [] == list((await hand.complete(present)).refused)
+        assert [] == list((await hand.complete(present)).rejected)

@@ -96,7 +96,7 @@ class TestActs(StoreTests):
 
     async def test_concurrent_equal_actions_take_effect_once(self, stores: list[Store]) -> None:
         """
-        The others are refused.
+        The others are rejected.
         """
         for action in ("cancel", "resolve_task", "resolve_step"):
             if action == "cancel":
@@ -147,7 +147,7 @@ class TestActs(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """
-        Either the result or the resolution counts, and the other is refused.
+        Either the result or the resolution counts, and the other is rejected.
         """
         template = await register_template(stores[0], chain_template())
         hand = await ManualWorker.register(stores[0])
@@ -164,7 +164,7 @@ class TestActs(StoreTests):
             assert isinstance(settled, SettleResult)
             step = (await steps_by_name(stores[0], task_id))["a"]
             history = [row.outcome for row in await stores[0].list_attempts(task_id)]
-            if settled.refused:
+            if settled.rejected:
                 assert isinstance(resolved, Task)
                 assert "operator" == step.result
                 assert [AttemptOutcome.CANCELLED, AttemptOutcome.RESOLVED_MANUALLY] == history

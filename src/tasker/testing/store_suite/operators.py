@@ -102,9 +102,9 @@ class TestCancelling(StoreTests):
         """
         for failing in ((), ("only",)):
             task = await run_task_to_end(store, one_step_template(), failing=failing)
-            with pytest.raises(WrongStatus) as refusal:
+            with pytest.raises(WrongStatus) as rejection:
                 await store.cancel_task(task.id, ACT)
-            assert task.status == refusal.value.status
+            assert task.status == rejection.value.status
             assert task == await store.get_task(task.id)
 
 
@@ -178,13 +178,13 @@ class TestRetrying(StoreTests):
         before = await store.list_steps(task.id)
 
         for no, name, state in ((2, "b", "complete"), (3, "c", "pending")):
-            with pytest.raises(WrongStatus) as refusal:
+            with pytest.raises(WrongStatus) as rejection:
                 await store.retry_steps(task.id, ACT, steps=[1, no])
-            assert f"cannot retry step {name}: it is {state}, not error" == str(refusal.value)
+            assert f"cannot retry step {name}: it is {state}, not error" == str(rejection.value)
             assert ("retry", state, ("error",)) == (
-                refusal.value.action,
-                refusal.value.status,
-                refusal.value.allowed,
+                rejection.value.action,
+                rejection.value.status,
+                rejection.value.allowed,
             )
         assert before == await store.list_steps(task.id)
         assert task == await store.get_task(task.id)
@@ -309,7 +309,7 @@ class TestResolving(StoreTests):
         await store.resolve_step(task_id, 1, DONE, ACT)
 
         assert [0] == list(
-            (await hand.settle(completed_outcome(claim, JsonText('"late"')))).refused
+            (await hand.settle(completed_outcome(claim, JsonText('"late"')))).rejected
         )
         assert {"by": "hand"} == (await steps_by_name(store, task_id))["a"].result
         assert [
@@ -342,9 +342,9 @@ class TestResolving(StoreTests):
         )
 
         for no, state in ((2, "complete"), (3, "pending")):
-            with pytest.raises(WrongStatus) as refusal:
+            with pytest.raises(WrongStatus) as rejection:
                 await store.resolve_step(task.id, no, DONE, ACT)
-            assert state == refusal.value.status
+            assert state == rejection.value.status
         assert task == await store.get_task(task.id)
         assert [] == await store.list_audit_entries(task.id)
 
@@ -449,7 +449,7 @@ class TestConditions(StoreTests):
         ] == entries
 
     @pytest.mark.parametrize("action", ["cancel", "retry", "resolve_step", "resolve_task"])
-    async def test_an_action_is_refused_once_the_task_has_changed(
+    async def test_an_action_is_rejected_once_the_task_has_changed(
         self, store: Store, action: str
     ) -> None:
         """
@@ -487,7 +487,7 @@ class TestConditions(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """
-        Both operators saw the same task; the second action is refused.
+        Both operators saw the same task; the second action is rejected.
         """
         task_id = await register_and_create_task(stores[0], one_step_template())
         hand = await ManualWorker.register(stores[0])
@@ -500,8 +500,8 @@ class TestConditions(StoreTests):
                 return_exceptions=True,
             )
 
-            refused = [result for result in results if isinstance(result, TaskChanged)]
-            assert len(results) - 1 == len(refused)
+            rejected = [result for result in results if isinstance(result, TaskChanged)]
+            assert len(results) - 1 == len(rejected)
 
     async def test_an_unknown_task_is_not_found_with_any_etag(self, store: Store) -> None:
         with pytest.raises(NotFound):

@@ -135,7 +135,7 @@ class TestParking(StoreTests):
 
         assert parent == (await hand.claim_one()).task_id
 
-    async def test_a_cycle_of_waits_is_refused(self, store: Store) -> None:
+    async def test_a_cycle_of_waits_is_rejected(self, store: Store) -> None:
         """Between two or more tasks; the other waits are not affected."""
         for length in (2, 4):
             tasks = [
@@ -146,10 +146,10 @@ class TestParking(StoreTests):
             for task, following in pairwise(tasks):
                 assert await store.park_until_task_ends(claims[task], following)
 
-            with pytest.raises(WaitCycle, match=f"cannot wait for task {tasks[0]}") as refusal:
+            with pytest.raises(WaitCycle, match=f"cannot wait for task {tasks[0]}") as rejection:
                 await store.park_until_task_ends(claims[tasks[-1]], tasks[0])
 
-            assert tasks[-2] == refusal.value.link
+            assert tasks[-2] == rejection.value.link
             assert [claims[tasks[-1]].attempt_key] == [
                 claim.attempt_key for claim in await store.list_held_claims(hand.id)
             ]
@@ -159,8 +159,8 @@ class TestParking(StoreTests):
             for task in tasks[:-1]:
                 await store.cancel_task(task, ACT)
 
-    async def test_a_cycle_of_concurrent_waits_is_refused(self, stores: list[Store]) -> None:
-        """At least one of them is refused, on any number of connections."""
+    async def test_a_cycle_of_concurrent_waits_is_rejected(self, stores: list[Store]) -> None:
+        """At least one of them is rejected, on any number of connections."""
         for length in (2, 3, 4) * 4:
             tasks = [
                 await register_and_create_task(stores[0], one_step_template())

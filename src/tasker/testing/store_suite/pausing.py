@@ -86,7 +86,7 @@ class TestPausing(StoreTests):
 
         settled = await hand.settle(completed_outcome(claim, DONE), claim_up_to=1)
 
-        assert ([], []) == (list(settled.refused), list(settled.claims))
+        assert ([], []) == (list(settled.rejected), list(settled.claims))
         assert [] == await hand.claim()
         assert {"a": "complete", "b": "enqueued"} == await statuses_by_name(store, task_id)
         await store.resume(target, ACT)
@@ -202,7 +202,7 @@ class TestPausedTasks(StoreTests):
             await store.pause(PauseTarget.of_task(task_id), ACT)
 
     async def test_a_pause_changes_the_etag(self, store: Store) -> None:
-        """A pause with an outdated ETag is refused."""
+        """A pause with an outdated ETag is rejected."""
         task_id = await register_and_create_task(store, one_step_template())
         target = PauseTarget.of_task(task_id)
         before = (await store.get_task(task_id)).etag

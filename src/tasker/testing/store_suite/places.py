@@ -262,13 +262,13 @@ class TestOpenTasks(StoreTests):
             store, make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
         )
 
-        refused = make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
+        rejected = make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
         with pytest.raises(TooManyOpenTasks, match="1 task with the key 'customer:acme'"):
-            await store.create_tasks([refused])
+            await store.create_tasks([rejected])
 
-        assert [] == await store.load_task_inputs([refused.id])
+        assert [] == await store.load_task_inputs([rejected.id])
         await hand.complete_all_due()
-        assert [refused.id] == await create_in_order(store, refused)
+        assert [rejected.id] == await create_in_order(store, rejected)
 
     async def test_a_task_beyond_the_bound_may_cancel_the_oldest(self, store: Store) -> None:
         template = await register_template(store, one_step_template())

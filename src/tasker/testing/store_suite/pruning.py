@@ -237,12 +237,12 @@ class TestPruning(StoreTests):
         assert 40 == sum(counts)
         assert [] == await stores[0].list_tasks(TaskFilter())
 
-    async def test_a_late_settlement_of_a_pruned_task_is_refused(self, store: Store) -> None:
+    async def test_a_late_settlement_of_a_pruned_task_is_rejected(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         task = await store.cancel_task(task_id, ACT)
         await store.prune_tasks(ended_before=task.created_at + FAR)
 
-        assert [0] == list((await hand.complete(claim)).refused)
+        assert [0] == list((await hand.complete(claim)).rejected)
         assert [claim] == await store.renew_lease(hand.id, [claim], lease=SECOND * 30)

@@ -116,7 +116,7 @@ class TestReadingTasks(StoreTests):
         assert 1 == len(await store.list_audit_entries(task_id))
 
     @pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
-    async def test_a_filter_with_values_that_no_database_accepts_is_refused(
+    async def test_a_filter_with_values_that_no_database_accepts_is_rejected(
         self, store: Store, text: str
     ) -> None:
         """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasker import limits
-from tasker.errors import InvalidInput, NotFound, Refused, ScheduleChanged, ScheduleExists
+from tasker.errors import InvalidInput, NotFound, Rejected, ScheduleChanged, ScheduleExists
 from tasker.model import (
     NewTask,
     OverlapPolicy,
@@ -86,7 +86,7 @@ class TestSchedules(StoreTests):
         with pytest.raises(ScheduleExists, match=r"suite\.hourly already exists"):
             await store.create_schedule(make_new_schedule(), ACT)
 
-    async def test_an_unknown_schedule_is_refused(self, store: Store) -> None:
+    async def test_an_unknown_schedule_is_rejected(self, store: Store) -> None:
         with pytest.raises(NotFound, match=r"schedule suite\.hourly not found"):
             await store.get_schedule("suite", "hourly")
         with pytest.raises(NotFound):
@@ -121,7 +121,7 @@ class TestSchedules(StoreTests):
         assert before.etag != after.etag != other.etag
         assert other.next_at < after.created_at + timedelta(minutes=8)
 
-    async def test_an_action_on_a_changed_schedule_is_refused(self, store: Store) -> None:
+    async def test_an_action_on_a_changed_schedule_is_rejected(self, store: Store) -> None:
         stored = await store.create_schedule(make_new_schedule(), ACT)
         changed = await store.change_schedule(
             make_new_schedule(priority=4), ACT, if_match=stored.etag
@@ -460,9 +460,9 @@ class TestDeclaredSchedules(StoreTests):
         await register_template(store, template_declaring_schedules("1.0.0", SYNC))
         new = replace(make_new_schedule(), schedule=replace_name(NIGHTLY, "one.sync"))
 
-        with pytest.raises(Refused, match="is declared by template suite"):
+        with pytest.raises(Rejected, match="is declared by template suite"):
             await store.change_schedule(new, ACT)
-        with pytest.raises(Refused, match="change the template and register a new version"):
+        with pytest.raises(Rejected, match="change the template and register a new version"):
             await store.delete_schedule("suite", "one.sync", ACT)
 
     async def test_registration_keeps_the_schedules_of_operators(self, store: Store) -> None:

@@ -49,7 +49,7 @@ RESULT = JsonText('{"of":"a"}')
 
 class TestFence(StoreTests):
     async def test_an_attempt_settles_once(self, store: Store) -> None:
-        """The same outcome again is refused and changes nothing."""
+        """The same outcome again is rejected and changes nothing."""
         task_id = await register_and_create_task(store, chain_template())
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
@@ -60,8 +60,8 @@ class TestFence(StoreTests):
             completed_outcome(claim, JsonText('"other"')), failed_outcome(claim, ERROR)
         )
 
-        assert [] == list(first.refused)
-        assert [0, 1] == list(again.refused)
+        assert [] == list(first.rejected)
+        assert [0, 1] == list(again.rejected)
         assert ([], []) == (list(again.claims), list(again.ended))
         assert before == await store.list_steps(task_id)
         assert 1 == len(await store.list_attempts(task_id))
@@ -73,12 +73,12 @@ class TestFence(StoreTests):
         await hand.retry(late)
         current = await hand.claim_one()
 
-        refused = await hand.settle(completed_outcome(late, RESULT))
+        rejected = await hand.settle(completed_outcome(late, RESULT))
 
-        assert [0] == list(refused.refused)
+        assert [0] == list(rejected.rejected)
         assert StepStatus.IN_PROGRESS == (await steps_by_name(store, task_id))["only"].status
         accepted = await hand.settle(completed_outcome(current, JsonText('"in time"')))
-        assert [] == list(accepted.refused)
+        assert [] == list(accepted.rejected)
         assert "in time" == (await steps_by_name(store, task_id))["only"].result
 
     async def test_a_step_that_was_never_claimed_cannot_settle(self, store: Store) -> None:
@@ -98,7 +98,7 @@ class TestFence(StoreTests):
 
         settled = await hand.settle(*(completed_outcome(claim, RESULT) for claim in made_up))
 
-        assert [0, 1, 2, 3, 4, 5] == list(settled.refused)
+        assert [0, 1, 2, 3, 4, 5] == list(settled.rejected)
         assert {"a": "enqueued", "b": "pending", "c": "pending"} == await statuses_by_name(
             store, task_id
         )
@@ -118,7 +118,7 @@ class TestFence(StoreTests):
             *(completed_outcome(claims[task_id], JsonText("1")) for task_id in ids)
         )
 
-        assert [1] == list(settled.refused)
+        assert [1] == list(settled.rejected)
         assert {(ids[0], TaskStatus.COMPLETE), (ids[2], TaskStatus.COMPLETE)} == set(settled.ended)
 
     async def test_a_batch_may_contain_an_outcome_twice(self, store: Store) -> None:
@@ -129,7 +129,7 @@ class TestFence(StoreTests):
 
         settled = await hand.settle(*[completed_outcome(claim, RESULT)] * 3)
 
-        assert 2 == len(settled.refused)
+        assert 2 == len(settled.rejected)
         assert 1 == len(await store.list_attempts(task_id))
         assert {2, 3} == {claim.no for claim in await hand.claim()}
 
@@ -144,7 +144,7 @@ class TestFence(StoreTests):
 
         settled = await hand.settle(completed_outcome(claim, RESULT))
 
-        assert [0] == list(settled.refused)
+        assert [0] == list(settled.rejected)
         assert {"cancelled"} == set((await statuses_by_name(store, task_id)).values())
 
     async def test_settling_nothing_does_nothing(self, store: Store) -> None:
@@ -169,7 +169,7 @@ class TestFence(StoreTests):
                 outcomes = [completed_outcome(claim, RESULT) for claim in claims]
                 settled = await store.settle(hand.id, outcomes, claim_up_to=9, relaxed=relaxed)
                 again = await store.settle(hand.id, outcomes, relaxed=relaxed)
-                replies.append((sorted(claim.no for claim in settled.claims), again.refused))
+                replies.append((sorted(claim.no for claim in settled.claims), again.rejected))
                 claims = list(settled.claims)
             assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
             seen.append((replies, await statuses_by_name(store, task_id)))
@@ -392,7 +392,7 @@ class TestStickyClaims(StoreTests):
         assert [Claim(task_id, 4, 1, 1)] == list(first.claims)
         assert [Claim(task_id, 3, 1, 1)] == list(second.claims)
 
-    async def test_refused_outcomes_claim_no_steps(self, store: Store) -> None:
+    async def test_rejected_outcomes_claim_no_steps(self, store: Store) -> None:
         await register_and_create_task(store, chain_template())
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
@@ -400,7 +400,7 @@ class TestStickyClaims(StoreTests):
 
         settled = await hand.settle(completed_outcome(claim, RESULT), claim_up_to=10)
 
-        assert ([0], []) == (list(settled.refused), list(settled.claims))
+        assert ([0], []) == (list(settled.rejected), list(settled.claims))
 
     async def test_a_chain_of_four_steps_takes_five_store_calls(self, store: Store) -> None:
         """One creates it and claims its root, then one for each step."""
@@ -437,7 +437,7 @@ class TestGroups(StoreTests):
             ]
         )
 
-        assert [[], [], []] == [list(each.refused) for each in settled]
+        assert [[], [], []] == [list(each.rejected) for each in settled]
         assert [
             {Claim(tasks[0], 2, 1, 1), Claim(tasks[0], 3, 1, 1)},
             set(),
@@ -462,7 +462,7 @@ class TestGroups(StoreTests):
         assert [Claim(task_id, 3, 1, 1)] == [claim for each in settled for claim in each.claims]
 
     async def test_late_outcomes_of_one_worker_do_not_affect_the_others(self, store: Store) -> None:
-        """Refused outcomes and ended tasks are reported to the worker whose they are."""
+        """Rejected outcomes and ended tasks are reported to the worker whose they are."""
         template = await register_template(store, one_step_template())
         first, second = [await create_task(store, template) for _ in range(2)]
         bob, eve = await self.register(store, "bob", "eve")
@@ -477,7 +477,7 @@ class TestGroups(StoreTests):
             ]
         )
 
-        assert [[0], []] == [list(each.refused) for each in settled]
+        assert [[0], []] == [list(each.rejected) for each in settled]
         assert [[], [early[0].task_id]] == [[end.task_id for end in each.ended] for each in settled]
         assert {first, second} == {early[0].task_id, late[0].task_id}
 
@@ -527,4 +527,4 @@ class TestGroups(StoreTests):
             )
 
         assert good == await store.list_held_claims(bob.id)
-        assert [] == list((await bob.complete(*good)).refused)
+        assert [] == list((await bob.complete(*good)).rejected)

@@ -257,7 +257,7 @@ class TestSignals(StoreTests):
         await store.receive_arrival(again, make_signal_wait("paid"))
         assert 7 == (await read_arrivals(store, again))["wait"].payload
 
-    async def test_a_signal_to_a_task_that_ended_is_refused(self, store: Store) -> None:
+    async def test_a_signal_to_a_task_that_ended_is_rejected(self, store: Store) -> None:
         task_id = await create_waiting_task(store, "paid")
         await store.cancel_task(task_id, ACT)
 
@@ -266,7 +266,7 @@ class TestSignals(StoreTests):
         with pytest.raises(NotFound):
             await store.send_signal(make_signal(NOBODY, "paid"), ACT)
 
-    async def test_signals_beyond_the_limit_are_refused(
+    async def test_signals_beyond_the_limit_are_rejected(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Those that a step has taken do not count."""
@@ -524,7 +524,7 @@ class TestBroadcasts(StoreTests):
 
         assert (await store.send_broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")).created
 
-    async def test_broadcasts_beyond_the_limit_are_refused(
+    async def test_broadcasts_beyond_the_limit_are_rejected(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The limit applies to a name and key."""

@@ -290,7 +290,7 @@ class TestSpawning(StoreTests):
         await store.resume(PauseTarget.of_task(spawner.task_id), ACT)
         assert 6 == (await hand.claim_one()).no
 
-    async def test_too_many_instances_are_refused(self, store: Store) -> None:
+    async def test_too_many_instances_are_rejected(self, store: Store) -> None:
         """Before any is inserted."""
         _, spawner = await claim_spawner(store, map_template())
 
@@ -309,7 +309,7 @@ class TestSpawning(StoreTests):
 
         states = {step.no: step.status for step in await store.list_steps(spawner.task_id)}
         assert {StepStatus.CANCELLED} == {states[no] for no in (2, 3, 4, 6, 7)}
-        assert [0] == list((await hand.complete(running)).refused)
+        assert [0] == list((await hand.complete(running)).rejected)
 
     async def test_retried_instances_run_once(self, store: Store, subject: StoreUnderTest) -> None:
         """The spawner that is revived with them adds none."""
@@ -359,7 +359,7 @@ class TestSpawning(StoreTests):
             {StepStatus.CANCELLED: 2, StepStatus.COMPLETE: 1, StepStatus.IN_PROGRESS: 1}
         ) == Counter(states)
         assert [] == await hand.claim()
-        assert [] == list((await hand.complete(running)).refused)
+        assert [] == list((await hand.complete(running)).rejected)
 
     async def test_a_pruned_task_leaves_no_spawn(
         self, store: Store, subject: StoreUnderTest
@@ -396,7 +396,7 @@ class TestSpawning(StoreTests):
                 instances = [claim for claim in claims if claim.no != JOIN]
                 if instances:
                     settled = await hand.complete(*instances)
-                    assert [] == list(settled.refused)
+                    assert [] == list(settled.rejected)
                     done.extend(claim.no for claim in instances)
                 await asyncio.sleep(0)
 

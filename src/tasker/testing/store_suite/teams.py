@@ -110,14 +110,14 @@ class TestPolicies(StoreTests):
             ("$.http_hosts[0]", {"http_hosts": ("https://api.example.com",)}),
         ],
     )
-    async def test_an_impossible_policy_is_refused(
+    async def test_an_impossible_policy_is_rejected(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
         """The error names the invalid part, and nothing is stored."""
-        with pytest.raises(InvalidInput) as refusal:
+        with pytest.raises(InvalidInput) as rejection:
             await store.put_policy(replace(POLICY, **wrong), audit_note_by("root"))  # type: ignore[arg-type]
 
-        assert path == refusal.value.path
+        assert path == rejection.value.path
         assert ["default"] == [space.name for space in await store.list_namespaces()]
         assert [] == await store.list_team_audit()
 
@@ -137,12 +137,12 @@ class TestPolicies(StoreTests):
         call = StepSpec(name=step, http=HttpCall(url=host))
         other = replace(one_step_template(), name="other")
 
-        with pytest.raises(HttpHostNotAllowed) as refusal:
+        with pytest.raises(HttpHostNotAllowed) as rejection:
             await store.register_templates(
                 [other, replace(one_step_template(), steps=(call,))], registered_by=JAKE
             )
 
-        assert (step, POLICY.http_hosts) == (refusal.value.step, refusal.value.allowed)
+        assert (step, POLICY.http_hosts) == (rejection.value.step, rejection.value.allowed)
         assert [] == await store.list_template_versions()
 
     async def test_allowed_and_computed_hosts_are_accepted(self, store: Store) -> None:
@@ -238,7 +238,7 @@ class TestTeamAudit(StoreTests):
         } == changed.after
         assert [event.id for event in events] == sorted((each.id for each in events), reverse=True)
 
-    async def test_refused_actions_are_not_audited(self, store: Store) -> None:
+    async def test_rejected_actions_are_not_audited(self, store: Store) -> None:
         """Actions without effect are not audited either."""
         await declare_policy(store)
         await propose_template(store, one_step_template())
@@ -383,18 +383,18 @@ class TestApiKeys(StoreTests):
             ("$.expires_at", {"expires_at": datetime(2040, 1, 1)}),
         ],
     )
-    async def test_an_impossible_key_is_refused(
+    async def test_an_impossible_key_is_rejected(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
         """The error names the invalid part."""
         key = generate_key()
-        with pytest.raises(InvalidInput) as refusal:
+        with pytest.raises(InvalidInput) as rejection:
             await store.add_api_key(
                 replace(_make_api_key(key.prefix, key.digest), **wrong),  # type: ignore[arg-type]
                 audit_note_by("root"),
             )
 
-        assert path == refusal.value.path
+        assert path == rejection.value.path
         assert [] == await store.list_api_keys()
 
 

@@ -77,17 +77,17 @@ class TestTemplates(StoreTests):
         assert first.created
         assert Registered(first.stored, created=False) == second
 
-    async def test_different_content_under_a_version_is_refused(self, store: Store) -> None:
+    async def test_different_content_under_a_version_is_rejected(self, store: Store) -> None:
         """
         The error names namespace, name, version and who registered it.
         """
         await store.register_template(one_step_template(), registered_by="bob")
 
-        with pytest.raises(TaskRegistrationError) as refusal:
+        with pytest.raises(TaskRegistrationError) as rejection:
             await store.register_template(CHANGED, registered_by="eve")
 
         for part in ("suite", "one", "1.0.0", "bob"):
-            assert part in str(refusal.value)
+            assert part in str(rejection.value)
         assert one_step_template() == (await store.get_template(one_step_template().key)).template
         assert 1 == len(await store.list_templates())
 
@@ -243,7 +243,7 @@ class TestTemplates(StoreTests):
 
     async def test_one_of_several_concurrent_contents_wins(self, stores: list[Store]) -> None:
         """
-        The others are refused, and the winner is stored whole.
+        The others are rejected, and the winner is stored whole.
         """
         contents = [make_template("race", **{f"step_{n}": ""}) for n in range(9)]
 

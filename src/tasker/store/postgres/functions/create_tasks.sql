@@ -24,7 +24,7 @@ declare
     v_taken uuid[] := '{}';                  -- ids whose key another task has
     v_keyed int := (select count(k) from unnest(p_key) as k);
     v_kept int;                              -- keys that are stored, for whichever task
-    v_clash text;                            -- the key or the parent that is refused
+    v_clash text;                            -- the key or the parent that is rejected
     v_holder uuid;                           -- the task that has it
     v_ended uuid[];                          -- tasks whose keys are free since they ended
     v_claimed_task uuid[];

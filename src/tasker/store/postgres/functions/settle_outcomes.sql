@@ -2,7 +2,7 @@
 -- The steps that the outcomes of one worker free may be claimed for it, the first `p_claim` of them.
 -- Outcomes of several workers have in `p_owner` their places in `p_workers`; `p_worker` is null then.
 -- A freed step may be claimed for the owner of the outcome that freed it, within its `p_room`.
--- One row per thing to know: kind 0, an outcome was refused (no = its index, from 1);
+-- One row per thing to know: kind 0, an outcome was rejected (no = its index, from 1);
 -- kind 1, a freed step was claimed (attempt = its owner); kind 2, a task ended (no = its state);
 -- kind 3, the first step enqueued in a queue (attempt = the queue, at = its run_at in us).
 -- Settlements cannot deadlock: each locks the attempts in progress, then the children, both in

@@ -1,6 +1,6 @@
--- Move a locked operation to the task that it has handled. :id, :last_task uuid, :changed int, :refused, :refusals text (JSON),
+-- Move a locked operation to the task that it has handled. :id, :last_task uuid, :changed int, :rejected, :rejections text (JSON),
 -- :lease float8 (seconds after which others continue)
 update bulk_operation
-set last_task = :last_task::uuid, changed = :changed, refused = :refused::json, refusals = :refusals::json,
+set last_task = :last_task::uuid, changed = :changed, rejected = :rejected::json, rejections = :rejections::json,
     updated_at = now(), due_at = now() + :lease::float8 * interval '1 second'
 where id = :id::uuid

@@ -2,16 +2,18 @@
 
 The server is as `tasker server` runs it, with the guards and without API keys. Each worker has one
 connection; it reports all steps of an answer as complete in its next settlement. A worker with 50
-slots claims ahead, as the Python worker does, and sends two settlements at a time.
+slots claims ahead, as the Python worker does: as many steps as it did in a tenth of a second, at
+most as many as the server allows. It sends two settlements at a time.
 
 Idle workers have two connections each, as those of the SDKs: a claim and a renewal wait.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from typing import Any
+
+import orjson
 
 from bench import proc
 from bench.api import register, server_cpu
@@ -28,7 +30,7 @@ SHAPES = ((1, 50), (8, 5), (12, 2), (1, 1))
 
 
 _CLAIMS_AHEAD = 50  #: slots of a worker that claims ahead
-_AHEAD, _MOST_AHEAD = 0.1, 500  #: seconds of work that it claims ahead, and the most steps
+_AHEAD = 0.1  #: seconds of work that it claims ahead
 IDLE = 1_000  #: idle workers
 _WAIT = 25.0  #: seconds of a claim
 _RENEWALS = 10.0  #: seconds between two renewals of a worker
@@ -138,10 +140,11 @@ async def create(url: str, tasks: int) -> None:
 class Hand:
     """One remote worker."""
 
-    def __init__(self, line: Connection, worker: str, slots: int) -> None:
+    def __init__(self, line: Connection, worker: str, slots: int, most_ahead: int) -> None:
         self._line = line
         self._path = f"/v1/workers/{worker}"
         self._slots = slots
+        self._most_ahead = most_ahead  #: steps beyond its slots
         self._steps: list[Any] = []  #: claimed, and not reported yet
         self.settlements: list[float] = []  #: seconds of each
 
@@ -156,9 +159,10 @@ class Hand:
             "namespaces": [CHAIN.template.namespace],
             "handlers": [{"name": spec.handler} for spec in CHAIN.template.steps],
         }
-        response = await line.request("POST", "/v1/workers", json.dumps(body).encode())
+        response = await line.request("POST", "/v1/workers", orjson.dumps(body))
         require_success([response])
-        return cls(line, json.loads(response.body)["worker"], slots)
+        answer = orjson.loads(response.body)
+        return cls(line, answer["worker"], slots, answer["claim_ahead"])
 
     async def work(self, left: list[int]) -> None:
         """Run steps until none is left for all workers together."""
@@ -186,7 +190,7 @@ class Hand:
             nonlocal settling, is_claiming, capacity, ended, since
             while left[0] > 0:
                 if (elapsed := time.perf_counter() - since) >= _AHEAD:
-                    ahead = min(round(ended / elapsed * _AHEAD), _MOST_AHEAD)
+                    ahead = min(round(ended / elapsed * _AHEAD), self._most_ahead)
                     capacity, ended, since = self._slots + ahead, 0, since + elapsed
                 room = capacity - len(self._steps) - settling
                 if room > capacity // 4 and not is_claiming:
@@ -245,16 +249,15 @@ class Hand:
         return took
 
     async def _post(self, line: Connection, action: str, **body: Any) -> Any:
-        response = await line.request("POST", f"{self._path}/{action}", json.dumps(body).encode())
+        response = await line.request("POST", f"{self._path}/{action}", orjson.dumps(body))
         require_success([response])
-        return json.loads(response.body)
+        return orjson.loads(response.body)
 
     async def _call(self, action: str, line: Connection | None = None, /, **body: Any) -> list[Any]:
-        sent = json.dumps(body).encode()
         path = f"{self._path}/{action}"
-        response = await (line or self._line).request("POST", path, sent)
+        response = await (line or self._line).request("POST", path, orjson.dumps(body))
         require_success([response])
-        answer = json.loads(response.body)
+        answer = orjson.loads(response.body)
         if action == "settle":
             self.settlements.append(response.took)
             if refused := {*answer["settled"]} - {"complete"}:

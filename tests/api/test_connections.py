@@ -1,6 +1,7 @@
 """Bounds of connections, over real sockets: callers here have no credential and send no request."""
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -10,11 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from tests.waiting import eventually
 
 from tasker.api import create_app
+from tasker.api.auth.principal import ANONYMOUS_NAME
 from tasker.api.connections import MAX_HEAD, MAX_HEADERS
 from tasker.api.server import Server, run_server
+from tasker.model import WorkerId
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.service import RemoteWorkerService
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.protocol import Store
 
@@ -144,6 +150,75 @@ async def test_requests_sent_before_a_response_are_answered_in_order(memory: Sto
 
             expected = [b"200" if each == WHOLE else b"404" for each in (*sent, last)]
             assert expected == heads
+
+
+@pytest.mark.parametrize("padding", [0, 200_000])
+async def test_a_claim_ends_when_its_client_disconnects(memory: Store, padding: int) -> None:
+    settings = ServerSettings(port=0, grace=timedelta(0))
+    app = create_app(memory, settings=settings)
+    worker = await register_worker(app)
+    body = json.dumps({"max": 1, "wait_s": 25, "unknown": "a" * padding}).encode()
+    path = f"/v1/workers/{worker.id}/claim"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    async with run_server(app, settings) as server:
+        callers = Callers(server)
+        sent = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        await callers.call(sent)
+        await eventually(lambda: worker.is_claiming)
+
+        callers.close()
+
+        await eventually(lambda: count_requests(app, "/v1/workers/{worker}/claim", status=499))
+        assert not worker.is_claiming
+
+
+async def test_a_claim_ends_when_another_asgi_server_reports_a_disconnection(
+    memory: Store,
+) -> None:
+    app = create_app(memory)
+    worker = await register_worker(app)
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"/v1/workers/{worker.id}/claim",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    serving = asyncio.create_task(app(scope, messages.get, send))
+    messages.put_nowait({"type": "http.request", "body": b'{"max": 1, "wait_s": 25}'})
+    await eventually(lambda: worker.is_claiming)
+
+    messages.put_nowait({"type": "http.disconnect"})
+
+    await serving
+    assert (False, []) == (worker.is_claiming, sent)
+
+
+def count_requests(app: FastAPI, route: str, *, status: int) -> float:
+    """Return how many requests of a route ended with a status."""
+    labels = {"method": "POST", "route": route, "status": str(status)}
+    registry = app.state.tasker.metrics.registry
+    return registry.get_sample_value("tasker_http_requests_total", labels) or 0.0
+
+
+async def register_worker(app: FastAPI) -> RegisteredWorker:
+    """Register a remote worker; return what the server knows of it."""
+    workers: RemoteWorkerService = app.state.tasker.remote_workers
+    body = {
+        "protocol": 1,
+        "name": "w",
+        "slots": 1,
+        "namespaces": ["n"],
+        "handlers": [{"name": "h"}],
+    }
+    answer = await workers.register_worker(body, ANONYMOUS_NAME, "", None)
+    return await workers.find_worker(WorkerId(int(answer["worker"])))
 
 
 async def test_a_body_that_does_not_end_is_disconnected(memory: Store) -> None:

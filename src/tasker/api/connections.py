@@ -26,6 +26,7 @@ MAX_HEADERS = 100  #: of a request
 ACCEPTED_AT_ONCE = 50  #: connections that the event loop accepts before it hands them over
 RESERVED = 200  #: file descriptors for the store, files and connections not yet handed over
 LOG_EVERY = 60.0  #: seconds between two log records of closed connections
+CONNECTION = "tasker.connection"  #: key of a request's connection in its ASGI scope
 
 _OVERLOADED = b"503 Service Unavailable\r\nretry-after: 1"
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
@@ -88,6 +89,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.pipeline = self._NO_PIPELINE
         self.address = ""
+        self._on_lost: Callable[[], None] | None = None
         self._unparsed = 0  # bytes since the request began, or since the last part of its body
         self._waits_for: object = None  # see `overdue_reason`
         self._since = 0.0
@@ -102,6 +104,27 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.forget(self)
         super().connection_lost(exc)
+        scope: Any = self.scope
+        if scope is not None:  # otherwise only the garbage collector would free both
+            scope.pop(CONNECTION, None)
+        callback, self._on_lost = self._on_lost, None
+        if callback is not None:
+            callback()
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Call a function once if the client disconnects, until `unwatch` is called.
+
+        This takes less memory than a task that waits for the ASGI message of the disconnection.
+        """
+        if self.transport.is_closing():
+            callback()
+        else:
+            self._on_lost = callback
+            self.flow.resume_reading()  # paused during large bodies
+
+    def unwatch(self) -> None:
+        """Forget the function passed to `watch`."""
+        self._on_lost = None
 
     def data_received(self, data: bytes) -> None:
         self._unparsed += len(data)
@@ -113,6 +136,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._unparsed = 0
         super().on_message_begin()
+        scope: Any = self.scope
+        scope[CONNECTION] = self
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > MAX_HEADERS:

@@ -100,9 +100,11 @@ class SettlementService:
         tickets: list[tuple[int, Ticket]] = []
         for place, each in enumerate(reported):
             try:
-                text: Any = each.get("ticket")
-                tickets.append((place, await self._finder.read_ticket(worker, text)))
-                worker.given.pop(text, None)
+                text = each.get("ticket")
+                ticket = worker.given.pop(text, None) if isinstance(text, str) else None
+                if ticket is None:
+                    ticket = await self._finder.read_ticket(worker, text)
+                tickets.append((place, ticket))
             except InvalidTicket as error:
                 consequences.words[place] = "invalid"
                 consequences.add_problem(place, error)

@@ -1,7 +1,7 @@
 """Remote workers: the routes of the worker protocol, without FastAPI on the hot path."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import Principal
+from tasker.api.connections import CONNECTION, Connection
 from tasker.api.dependencies import ApiServices
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem
@@ -113,7 +114,7 @@ class WorkerRoute(PathGroupRoute):
             await _check_may_create(api, principal, body)
         working = workers.calls[action](worker, body)
         waits = ACTIONS[action].waits
-        answer = await (_cancel_on_disconnect(working, receive) if waits else working)
+        answer = await (_cancel_on_disconnect(working, scope, receive) if waits else working)
         await _send_json_response(send, 204 if answer is None else 200, answer)
 
 
@@ -167,30 +168,44 @@ async def _send_json_response(send: Send, status: int, answer: _Answer) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _cancel_on_disconnect(answer: Awaitable[_Answer], receive: Receive) -> _Answer:
+async def _cancel_on_disconnect(
+    answer: Awaitable[_Answer], scope: Scope, receive: Receive
+) -> _Answer:
     """Return an answer, or stop the work on it when the caller disconnects."""
-    working = asyncio.current_task()
-    gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+    working, is_gone = asyncio.current_task(), False
 
-    def cancel_work(gone: "asyncio.Future[None]") -> None:
-        if working is not None and not gone.cancelled():
+    def cancel_work() -> None:
+        nonlocal is_gone
+        is_gone = True
+        if working is not None:
             working.cancel()
 
-    gone.add_done_callback(cancel_work)
+    stop_watching = _watch_for_disconnect(scope, receive, cancel_work)
     try:
         return await answer
     except asyncio.CancelledError:
-        if working is not None and gone.done() and not working.uncancel():
+        if working is not None and is_gone and not working.uncancel():
             raise ClientDisconnect from None
         raise
     finally:
-        gone.remove_done_callback(cancel_work)
-        gone.cancel()
+        stop_watching()
 
 
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _watch_for_disconnect(
+    scope: Scope, receive: Receive, on_disconnect: Callable[[], None]
+) -> Callable[[], object]:
+    """Call a function once if the caller disconnects; return a function that stops that."""
+    connection: Connection | None = scope.get(CONNECTION)
+    if connection is not None:
+        connection.watch(on_disconnect)
+        return connection.unwatch
+
+    async def wait_for_disconnect() -> None:  # with another ASGI server
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        on_disconnect()
+
+    return asyncio.ensure_future(wait_for_disconnect()).cancel
 
 
 def _check_worker_owner(

@@ -939,7 +939,7 @@ class Schedule:
     """The time between two ticks; None if `cron` is given."""
 
     anchor: datetime
-    """The time of one tick; all other ticks are multiples of `every` before or after it."""
+    """The time of one tick; the times of the others differ from it by multiples of `every`."""
 
     timezone: str
     """IANA name of the time zone of `cron` and of the times in `context`."""
@@ -2158,8 +2158,8 @@ class NewInstances(NamedTuple):
     """Key that identifies a spawn of the step. All calls of one spawn have the same key."""
 
     join_no: int
-    """Number of the join, which waits for all instances. The spawning step is one of the join's
-    parents or one of the instances that the join already waits for."""
+    """Number of the join, which waits for all instances. The spawning step is a parent of the join
+    or belongs to an instance that the join already waits for."""
 
     spawner: int
     """Number of the template's step that the body belongs to."""

@@ -86,7 +86,7 @@ async def test_an_approval_times_out() -> None:
         (("group:x",), {}, "not 'group:x'"),
         (("user:",), {}, "not 'user:'"),
         (("user:x",) * 101, {}, "at most 100 assignees, not 101"),
-        ((), {"form": {"type": "objekt"}}, "form is not a JSON Schema"),
+        ((), {"form": {"type": "objekt"}}, "form is not a valid JSON Schema"),
         ((), {"timeout": "soon"}, "timeout"),
         ((), {"on_timeout": "skip"}, "on_timeout must be fail or continue, not 'skip'"),
         ((), {"escalate_after": 5}, "escalate_after and escalate_to must be given together"),

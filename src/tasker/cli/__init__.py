@@ -64,7 +64,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "event": CommandEntry("event", "List the published events of steps and tasks."),
     "hook": CommandEntry(
         "hook",
-        "Declare, list and delete provider hooks, which turn signed requests into broadcasts.",
+        "Declare, list and delete provider hooks, which turn requests into broadcasts or signals.",
     ),
     "webhook": CommandEntry(
         "webhook",

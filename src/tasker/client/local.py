@@ -720,7 +720,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
         if not reason.strip():
-            raise InvalidInput("a reason is required, for the audit log", path="$.reason")
+            raise InvalidInput("a reason is required; the audit log records it", path="$.reason")
         id_ = TaskId(task_id)
         no = None if step is None else await self._step_number(id_, step)
         await self.store.record_reveal(id_, self._audit_note(reason), no=no)

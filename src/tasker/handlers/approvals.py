@@ -68,7 +68,7 @@ def _build_approval(question: ApprovalQuestion) -> NewApproval:
         raise InvalidInput("escalate_after and escalate_to must be given together")
     schema = DEFAULT_FORM if question.form is None else question.form
     if (fault := find_schema_fault(schema)) is not None:
-        raise InvalidInput(f"form is not a JSON Schema: {fault.message}", path="$.form")
+        raise InvalidInput(f"form is not a valid JSON Schema: {fault.message}", path="$.form")
     return NewApproval(
         new_task_id(),
         dumps(schema, what="the form", limit=ARRIVAL_BYTES),

@@ -19,7 +19,7 @@ from tasker.model import Json, JsonObject
 _CONTEXT_NAMES = ("context", "ctx")
 _CONTEXTS = frozenset({Context, AsyncContext, SyncContext})
 _ALIASES = {"Json": (Json, Any), "JsonObject": (JsonObject, dict[str, Any])}
-"""Tasker's own recursive type aliases, by names that are defined only in their module."""
+"""Tasker's own recursive type aliases, by name. The names are defined only in `tasker.model`."""
 
 Validate = Callable[[Any], Any]
 

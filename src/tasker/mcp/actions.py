@@ -78,7 +78,7 @@ class AssistantActions:
             "reason": reason,
         }
         return {
-            "effects": [f"a new task of {stored.template.full_name} is created and starts at once"],
+            "effects": [f"a new task of {stored.template.full_name} is created"],
             "steps": [step.name for step in stored.template.steps],
             "input_schema": bounded_json(stored.template.input_schema),
             "token": self._tokens.issue("create", arguments),

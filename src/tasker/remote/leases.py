@@ -92,7 +92,7 @@ class LeaseService:
         renewed = await self._renewals.renew(worker.id, held)
         if renewed is None:
             worker.is_live = False
-            raise LeaseLost(f"the lease of worker {worker.id} had expired")
+            raise LeaseLost(f"the lease of worker {worker.id} has expired")
         worker.quiet = renewed.quiet
         given = {claim.attempt_key for claim in held}
         return [claim for claim in renewed.revoked if claim.attempt_key in given]

@@ -35,7 +35,7 @@ class RemoteHandler(NamedTuple):
     namespaces: frozenset[str]
 
     place: int | None
-    """Index in the registration's `handlers`; None if an earlier server stored it without."""
+    """Index in the registration's `handlers`; None if an earlier release stored it."""
 
     def offers_version(self, required: str) -> bool:
         """Return whether it has a version that a step requires; "" requires none."""

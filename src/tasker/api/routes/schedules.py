@@ -63,8 +63,8 @@ class ScheduleFields(RequestBody):
     """When tasks are created, and how."""
 
     cron: Annotated[str, StringConstraints(max_length=200)] = ""
-    """A cron expression with five fields, in the local time of `timezone`. Either this field or
-    `every` is required."""
+    """A cron expression with five fields, in the local time of `timezone`. Exactly one of this
+    field and `every` is required."""
 
     every: Length | None = None
     """The time between two ticks: a number of seconds, or a string such as `15m`."""

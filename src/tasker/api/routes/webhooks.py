@@ -47,7 +47,7 @@ class NewWebhookBody(RequestBody):
 
     namespace: Namespace
     name: str
-    """At most 128 letters, digits, `_` and `-`."""
+    """At most 128 letters, digits, `_` and `-`, starting with a letter or `_`."""
     url: Url
     events: Patterns = Field(default_factory=lambda: ["*"])
     """Event names or prefixes such as `payment.*`; `*` for all."""

@@ -42,8 +42,8 @@ class ScheduleView(TypedDict):
     """Inputs of the tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced
     by the tick's times."""
     declared_by: str | None
-    """The template version that declares the schedule; null if the schedule was created through
-    this API."""
+    """The template version that declares the schedule; null if an operator created the
+    schedule."""
     paused: bool
     etag: str
     """A string that changes whenever the schedule is changed, but not at its ticks."""

@@ -16,7 +16,7 @@ from tasker.hooks import DEFAULT_HEADER, LONGEST_SECRET, HookMessageKind, Signat
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Provider hook, as namespace.name.")]
 
 app = make_command_group(
-    "Declare, list and delete provider hooks, which turn signed requests into broadcasts."
+    "Declare, list and delete provider hooks, which turn requests into broadcasts or signals."
 )
 
 

@@ -60,7 +60,7 @@ async def run_task(
         str | None,
         typer.Option(
             metavar="RANGE",
-            help="Exact version or a range such as ^2.1; default: the latest version.",
+            help="Exact version or a range such as ^2.1; default: the latest release.",
         ),
     ] = None,
     idempotency_key: Annotated[

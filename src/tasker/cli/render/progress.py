@@ -50,7 +50,7 @@ from tasker.notices import (
 from tasker.why import describe_waits
 
 PROGRESS_EVENTS = frozenset({"attempt_failed", "step_skipped", "task_failed"})
-"""Log events that only repeat a line of `TaskProgressDisplay`."""
+"""Log events that only repeat what `TaskProgressDisplay` shows."""
 
 _KEPT = 10_000  #: notices kept for tasks that may still be added
 

@@ -198,7 +198,7 @@ class Workers(ConcurrencyPlaces):
     ) -> list[Claim]:
         renewed = await self.renew_leases({worker: held}, lease=lease)
         if worker not in renewed:
-            raise LeaseLost(f"the lease of worker {worker} had expired")
+            raise LeaseLost(f"the lease of worker {worker} has expired")
         return list(renewed[worker].revoked)
 
     async def worker_steps(self, worker: WorkerId, *, limit: int = 200) -> list[RunningStep]:

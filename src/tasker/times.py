@@ -35,7 +35,7 @@ class TaskTimes(NamedTuple):
     step ran at that moment, otherwise as `queued`, `backoff` or `parked`, in this order."""
 
     steps: Mapping[str, PhaseTimes]
-    """The steps' times by name, in the order of the steps."""
+    """The times of each step by name, in the order of the steps."""
 
 
 class StepPhase(IntEnum):

@@ -209,7 +209,7 @@ def _describe_approval(wait: StepWait) -> str:
 def _compensation_reasons(task: Task) -> Iterator[Reason]:
     """Yield the state of a task's compensation, unless it is complete."""
     if task.compensation is CompensationStatus.RUNNING:
-        text = "The task's completed steps are undone before it ends."
+        text = "The task ends when its completed steps have been undone."
         yield Reason(code="compensating", blocking=False, text=text)
     elif task.compensation is CompensationStatus.INCOMPLETE:
         text = "The task's compensation is incomplete: some completed steps have not been undone."

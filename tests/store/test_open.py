@@ -51,7 +51,7 @@ def test_a_sqlite_url_names_the_file(url: str, path: Path | None, synchronous: s
         ("tasker.db", "not tasker.db:; for a SQLite file, write sqlite:tasker.db"),
         (
             "localhost:8080",
-            "a server's URL must start with http:// or https://: http://localhost:8080",
+            "for a server, write http://localhost:8080 or https://localhost:8080",
         ),
         ("", "must start with sqlite or postgresql://, not ''"),
         ("postgresql://u:secret@h/d?schema=A-b", "schema=A-b"),

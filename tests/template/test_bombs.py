@@ -40,7 +40,7 @@ def test_environments_cannot_multiply_steps() -> None:
     many = ", ".join(f"e{no}: {{steps: [{{name: ALL}}]}}" for no in range(20_000))
 
     assert problems(f"name: a\nenvironments: {{{many}}}\nsteps: [{steps}]") == [
-        "2:15 environments override more than 200,000 steps"
+        "2:15 the environments contain more than 200,000 overrides of steps"
     ]
 
 

@@ -183,7 +183,7 @@ def test_waiting_steps_can_be_declared_in_python() -> None:
         ("wait: {for: 1h, timeout: 2h}", "'timeout' is allowed only in a wait for signals"),
         ("wait: {signal: a, on_timeout: skip}", "'on_timeout' needs 'timeout'"),
         ("wait: {signal: a, timeout: 1h, on_timeout: stop}", "unknown value 'stop'"),
-        ("wait: {signal: a, key: results.b.c}", "the wait uses results.b, which is not a step"),
+        ("wait: {signal: a, key: results.b.c}", "the wait uses results.b, but 'b' is not a step"),
         ("wait: {any: []}", "'any' needs 1 to 20 signals, found 0"),
         ("wait: {any: [{signal: a}], key: input.b}", "write a 'key' next to each 'signal'"),
         ("wait: {any: [{signal: a}, {for: 1h}], timeout: 2h}", "cannot have 'timeout'"),

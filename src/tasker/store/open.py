@@ -44,7 +44,7 @@ def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
     given = f"{scheme}:" if url else "''"
     hint = "" if ":" in url or not url else f"; for a SQLite file, write sqlite:{url}"
     if _HOST_AND_PORT.match(url):
-        hint = f"; a server's URL must start with http:// or https://: http://{url}"
+        hint = f"; for a server, write http://{url} or https://{url}"
     raise InvalidSettings(f"a store URL must start with sqlite or postgresql://, not {given}{hint}")
 
 

@@ -21,7 +21,7 @@ janitor and `tasker db prune` call; the task's own row is deleted last. `Store.p
 deletes old rows of `step_log` earlier."""
 
 KEPT = {
-    "worker": "`Store.prune_tasks`, 30 days after the lease expired, unless claims remain",
+    "worker": "`Store.prune_tasks`, at most 30 days after the lease expired, unless claims remain",
     "worker_queue": "`Store.retire_worker`, or `Store.serve_queues` an hour after the lease's end",
     "template": "never: stored tasks refer to their template",
     "template_step": "never: kept with its template",
@@ -29,7 +29,7 @@ KEPT = {
     "broadcast": "`Store.prune_broadcasts`, called by the janitor, a week after the broadcast",
     "schedule": "`Store.delete_schedule`, or registration of a version that no longer declares it",
     "schedule_tick": "deletion of the schedule; `Store.advance_schedule` keeps only 1,000 rows",
-    "gate": "`Store.prune_tasks`, two days after its last use, once no task of that time is left",
+    "gate": "`Store.prune_tasks`, two days after its last use, once no task that used it is left",
     "limit_setting": "`Store.unset_limit`",
     "paged_action": "the action or the janitor, whichever changes the last of the task's steps",
     "bulk_operation": "`Store.prune_bulk_operations`, called by the janitor, 30 days after its end",
@@ -39,7 +39,7 @@ KEPT = {
     "api_key": "never: revoked keys stay listed",
     "session": "`Store.end_session` at logout; `Store.add_session` if the session has expired",
     "signing_key": "never: there are few rows; only the latest two keys are used",
-    "outbox": "`Store.prune_events`, after the retention period, unless it still has a delivery",
+    "outbox": "`Store.prune_events`, after the retention period, once the event has no deliveries",
     "subscription": "deletion of the webhook, or `Store.prune_events` for an unserved subscriber",
     "delivery": "`Store.prune_events`, after the retention period, or deletion of the subscription",
     "failure_triage": "never: one row for each cause that an operator assigned, annotated or muted",
@@ -52,4 +52,4 @@ OF_OPEN_TASKS = {
     "due": "removal of the step from its queue: by a claim, an action, a timeout or a deadline",
     "claim_batch": "the end of the last attempt that the row lists",
 }
-"""Tables for open tasks that only PostgreSQL has, each with the event that deletes its rows."""
+"""Tables that only PostgreSQL has, each with the event that deletes its rows."""

@@ -45,7 +45,7 @@ _POLICY = AllowedKeys(
     ),
     aliases={"owner": "owner_team", "contact": "contact_email"},
     rejected={
-        "name": "the namespace's name is the key of the policy",
+        "name": "write the namespace's name as the key of the policy",
         "approver": "write 'approvers', a list",
     },
 )

@@ -98,7 +98,7 @@ def _check_results_used(known: dict[str, ParsedStep], before: frozenset[str]) ->
             if name not in known:
                 guess = did_you_mean(name, known)
                 read.name.report_problem(
-                    f"the {kind} uses results.{name}, which is not a step{guess}"
+                    f"the {kind} uses results.{name}, but {name!r} is not a step{guess}"
                 )
             elif not _is_ancestor(name, read, known):
                 read.name.report_problem(

@@ -36,7 +36,7 @@ class TemplateDifference:
     from_version: str
     to_version: str
     identical: bool = field(init=False, default=False)
-    """Whether only names and versions differ."""
+    """Whether the templates differ only in their names and versions."""
 
     steps_added: tuple[str, ...]
     steps_removed: tuple[str, ...]

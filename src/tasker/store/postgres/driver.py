@@ -56,8 +56,9 @@ _PLANNED_ONCE = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
-"""Settings of these connections. Planning such a statement takes ten times as long as running it,
-so each is planned once, and its plan must be right for tables of any size."""
+"""Settings of the connections for looking up single tasks. Planning a look-up takes ten times as
+long as executing it, so each statement is planned only once, and its plan must suit tables of any
+size."""
 
 _WAIT_BRIEFLY = "set local lock_timeout = '50ms'"
 _TRIES = 100

@@ -30,7 +30,7 @@ class Address(NamedTuple):
             parts = urlsplit(url, allow_fragments=False)  # a path may contain a `#`
         except ValueError:
             raise InvalidSettings(
-                "the store URL has a '[' or ']' after '//': write sqlite:FILE"
+                "the store URL has a '[' or ']' after '//'; for a file, write sqlite:FILE"
             ) from None
         options = dict(parse_qsl(parts.query))
         synchronous = options.pop("synchronous", "full").lower()

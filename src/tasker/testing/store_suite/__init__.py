@@ -1,13 +1,13 @@
-"""The laws that every store keeps, for stores of all kinds: see docs/testing.md.
+"""The tests that every store must pass, for stores of all kinds: see docs/testing.md.
 
-    from tasker.testing.store_suite import *  # the laws, as test classes
+    from tasker.testing.store_suite import *  # test classes
 
     @pytest.fixture
     def subject() -> StoreUnderTest:
         return MyStoreUnderTest()
 
-Needs pytest and anyio. A law that needs what a store cannot do is skipped by what its
-`StoreUnderTest` says.
+Needs pytest and anyio. Tests of what a store cannot do, according to its `StoreUnderTest`, are
+skipped.
 """
 
 from tasker.testing.store_suite.analytics import (

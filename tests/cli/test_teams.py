@@ -216,7 +216,7 @@ def test_a_key_has_the_groups_that_decide_approvals(tasker: Here) -> None:
     assert 0 == made.code
     assert ["heads", "cfo"] == listed["groups"]
     assert "heads cfo" in tasker("key", "list").out
-    assert (2, True) == (refused.code, "$.groups: must be 1 to 200" in refused.err)
+    assert (2, True) == (refused.code, "$.groups: must have 1 to 200" in refused.err)
 
 
 def test_a_key_is_revoked_by_its_prefix_or_full_text(tasker: Here) -> None:

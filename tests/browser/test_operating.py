@@ -251,6 +251,7 @@ def test_a_cause_of_failures_is_assigned_and_muted(page: Any, site: Site) -> Non
     dialog.wait_for(state="detached")
     muted = page.locator(".fp li", has_text="Muted below 99.0.0.")
     muted.get_by_text("the bank knows").wait_for()
+    assert [] == violations(page)
 
     last = site.read("/v1/failures")[-1]
     assert ("ann", True) == (last["triage"]["assignee"], last["muted"])

@@ -93,7 +93,7 @@ export function CauseList(props: { causes: FailureCause[]; act: (action: Action)
               <b class="s-err">{cause.code ?? cause.type}</b><span>{cause.message}</span>
             </a>
             <div class="b">
-              {refused === null && <><button type="button" class="link" aria-label={`Triage ${cause.code ?? cause.type}`} onClick={() => props.act(triageAction(cause))}>{cause.triage?.assignee || "Triage…"}</button> · </>}
+              {refused === null && <><button type="button" class="link" aria-label={`${cause.triage?.assignee ? `${cause.triage.assignee}, triage` : "Triage"} ${cause.code ?? cause.type}`} onClick={() => props.act(triageAction(cause))}>{cause.triage?.assignee || "Triage…"}</button> · </>}
               <Triage cause={cause} />
               {cause.step} in {cause.namespace}.{cause.name}, for example <a class="link mono" href={href(`/tasks/${cause.sample}?step=${encodeURIComponent(cause.step)}`)}>{shortId(cause.sample)}</a>
             </div>

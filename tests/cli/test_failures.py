@@ -33,15 +33,15 @@ def test_a_cause_is_listed_assigned_noted_and_muted(tasker: Here) -> None:
         triage["muted_below"],
     )
     assert 0 == tasker("task", "retry", "last").code
-    assert "no task is stopped" in tasker("failure", "list").err
+    assert "no tasks are stopped" in tasker("failure", "list").err
 
 
 def test_what_names_no_cause_or_mutes_for_no_time_is_refused(tasker: Here) -> None:
     tasker.task('{"sku": "mug", "broke": true}')
     for expected, arguments in (
         ("no cause of failures matches 'ffff0'", ("assign", "ffff0", "ann")),
-        ("give --for, --until or --below", ("mute", "0")),
-        ("either --for or --until", ("mute", "0", "--for", "1h", "--until", "2099-01-01")),
+        ("give at least one of --for, --until and --below", ("mute", "0")),
+        ("only one of --for and --until", ("mute", "0", "--for", "1h", "--until", "2099-01-01")),
     ):
         ran = tasker("failure", *arguments)
         assert (True, True) == (ran.code != 0, expected in ran.err), ran

@@ -147,9 +147,9 @@ steps:
     [
         (
             [(0, 5), (4, 9)],
-            "[1] is not a valid cursor: it starts at 4, before the previous range ends at 5",
+            "[1] is not a valid cursor: its start, 4, is before the end of the previous range, 5",
         ),
-        ([(0, 5), (9, 5)], "[1] is not a valid cursor: it ends at 5, before it starts at 9"),
+        ([(0, 5), (9, 5)], "[1] is not a valid cursor: its end, 5, is before its start, 9"),
         ([(0, 5), None], "[1] is not a valid cursor: it is null, not an object"),
         ([(0, 5), (5, 5), (7, 9)], None),
         ([("b", "c"), ("a", "b")], None),

@@ -198,10 +198,10 @@ def _require_disjoint_cursors(step: str, batches: Sequence[Json]) -> None:
         if not isinstance(start, int | float) or not isinstance(end, int | float):
             continue
         if end < start:
-            raise _invalid_cursor(step, no, f"it ends at {end:,}, before it starts at {start:,}")
+            raise _invalid_cursor(step, no, f"its end, {end:,}, is before its start, {start:,}")
         if last is not None and start < last:
             raise _invalid_cursor(
-                step, no, f"it starts at {start:,}, before the previous range ends at {last:,}"
+                step, no, f"its start, {start:,}, is before the end of the previous range, {last:,}"
             )
         last = end
 

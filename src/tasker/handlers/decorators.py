@@ -52,8 +52,8 @@ class StepHandler:
     """
 
     handler_name: ClassVar[str] = ""
-    """Name by which templates refer to the handler; may contain `::`. If empty, the name of the
-    class."""
+    """Name by which templates refer to the handler; it may contain `::`. If empty, the class's name
+    is used."""
 
     def call(self, *args: Any, **parameters: Any) -> Any:
         """Do the step's work and return its result; may be `async def`.

@@ -53,7 +53,7 @@ async def list_failures(
         invocation.print_json({"failures": to_plain_json(causes)})
         return
     if not causes:
-        invocation.err.print("no task is stopped by a failure")
+        invocation.err.print("no tasks are stopped by failures")
         return
     table = make_table(
         *("cause", "tasks", "trend", "last", "step", "error", "assignee", "note"),
@@ -155,11 +155,11 @@ async def mute_failure(
 ) -> None:
     """Mute a cause, so that it no longer needs attention. Its tasks do not change."""
     if span is not None and until is not None:
-        raise InvalidInput("give either --for or --until")
+        raise InvalidInput("give only one of --for and --until")
     if span is not None:
         until = datetime.now(UTC) + span
     if until is None and below is None:
-        raise InvalidInput("give --for, --until or --below")
+        raise InvalidInput("give at least one of --for, --until and --below")
     async with invocation.open_client(operates=True) as client:
         one = await _find_cause(client, cause, make_window(last))
         triage = await client.failures.mute(

@@ -138,7 +138,7 @@ async def show_durations(
         str,
         typer.Argument(
             metavar="TEMPLATE",
-            help="[NAMESPACE.]NAME[@VERSION]; without a version, the latest.",
+            help="[NAMESPACE.]NAME[@VERSION]; default: the latest version.",
             autocompletion=complete_template,
         ),
     ],

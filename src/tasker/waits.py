@@ -55,7 +55,7 @@ class NewSignal(NamedTuple):
     name: str
     payload: JsonText
     id: str | None = None
-    """A task's signals with the same name and id are stored only once."""
+    """A signal is not stored if the task already has one with this name and id."""
 
 
 class NewBroadcast(NamedTuple):
@@ -66,7 +66,7 @@ class NewBroadcast(NamedTuple):
     key: str
     payload: JsonText
     id: str | None = None
-    """Broadcasts with the same namespace, name, key and id are stored only once."""
+    """A broadcast is not stored if its namespace has one with this name, key and id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class Arrival:
     sent_by: str | None = None
     sent_at: datetime | None = None
     number: int = 0
-    """Number of the broadcast among those with its name and key; 0 for a signal to the task."""
+    """Number of the broadcast among all with its name and key; 0 for a signal to the task."""
 
     @property
     def timed_out(self) -> bool:

@@ -107,7 +107,7 @@ steps:
         ("{name: a.b, payload: results.x}", "unknown name 'results'; did you mean 'result'?"),
         ("{name: a.b, payload: 'result ='}", "invalid expression 'result ='"),
         ("{name: a.b, payload: {x: other.y}}", "unknown name 'other'"),
-        ("{name: a.b, schema: {type: objekt}}", "not a JSON Schema"),
+        ("{name: a.b, schema: {type: objekt}}", "not a valid JSON Schema"),
         ("a..b", "letters, digits, _, - and single dots"),
         ("tasker.task", "names that begin with 'tasker.' are reserved"),
         ("'a.b:c'", "letters, digits"),

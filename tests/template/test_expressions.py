@@ -73,8 +73,8 @@ def test_an_expression_has_a_value(text: str, value: Json) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "it ends too early, expected a value"),
-        ("input.amount >", "it ends too early, expected a value"),
+        ("", "it ends too early; expected a value"),
+        ("input.amount >", "it ends too early; expected a value"),
         ("input.amount = 3", "'=' at character 14: write =="),
         ("a && b", "'&' at character 3: write 'and'"),
         ("a || b", "'|' at character 3: write 'or'"),
@@ -83,16 +83,16 @@ def test_an_expression_has_a_value(text: str, value: Json) -> None:
         ("len(a)", "unexpected '(' at character 4"),
         ("a + 1", "'+' at character 3: it is not part of the expression language"),
         ("a.b c", "unexpected 'c' at character 5"),
-        ("a[b]", "unexpected 'b' at character 3, expected an integer or a string"),
-        ("a[1.5]", "unexpected '1.5' at character 3, expected an integer or a string"),
-        ("a.[1]", "unexpected '[' at character 3, expected a name"),
-        ("(a", "it ends too early, expected ')'"),
-        ("[a b]", "unexpected 'b' at character 4, expected ']'"),
+        ("a[b]", "unexpected 'b' at character 3; expected an integer or a string"),
+        ("a[1.5]", "unexpected '1.5' at character 3; expected an integer or a string"),
+        ("a.[1]", "unexpected '[' at character 3; expected a name"),
+        ("(a", "it ends too early; expected ')'"),
+        ("[a b]", "unexpected 'b' at character 4; expected ']'"),
         ("'a", '"\'" at character 1: it is not part of the expression language'),
         ("01", "01 at character 1 is not a number"),
         ("lambda: 1", "':' at character 7: it is not part of the expression language"),
         ("a if b else c", "unexpected 'if' at character 3"),
-        ("and", "unexpected 'and' at character 1, expected a value"),
+        ("and", "unexpected 'and' at character 1; expected a value"),
     ],
 )
 def test_invalid_expressions_are_refused_with_their_position(text: str, message: str) -> None:
@@ -200,7 +200,7 @@ def test_a_key_with_a_missing_value_is_refused() -> None:
     [
         ("a {b", "'{' at character 3 is unmatched; write '{{' for a literal brace"),
         ("a } b", "'}' at character 3 is unmatched; write '}}' for a literal brace"),
-        ("{}", "the placeholder {}: it ends too early, expected a value"),
+        ("{}", "the placeholder {}: it ends too early; expected a value"),
         ("{a > 1}", "the placeholder {a > 1}: it must be a path, such as input.order_id"),
         ("{a}" * 21, "it has 21 placeholders; the limit is 20"),
         ("a" * 1001, "it has 1,001 characters; the limit is 1,000"),

@@ -111,7 +111,7 @@ async def longest_pause(work: Awaitable[object]) -> float:
 @pytest.mark.parametrize("keyword", ["anyOf", "allOf", "oneOf"])
 def test_references_that_multiply_are_refused_at_registration(keyword: str) -> None:
     assert refusal(doubling(keyword, 18)).endswith(
-        "not a JSON Schema: more than 1,000 schemas would apply to one value"
+        "not a valid JSON Schema: more than 1,000 schemas would apply to one value"
         " when references are followed"
     )
 
@@ -128,7 +128,7 @@ def test_a_refusal_names_the_path_of_the_schema() -> None:
     )
 
     assert problem == (
-        "7:7 not a JSON Schema: its $refs lead back to the same schema without descending"
+        "7:7 not a valid JSON Schema: its $refs lead back to the same schema without descending"
         " into the value"
     )
 
@@ -143,8 +143,8 @@ def test_identifiers_below_the_top_are_refused() -> None:
     schema: JsonObject = {"properties": {"a": {"$id": "https://x.test/y", "type": "string"}}}
 
     assert refusal(schema) == (
-        "input_schema.properties.a['$id']: not a JSON Schema: '$id' is allowed only at the top"
-        " level"
+        "input_schema.properties.a['$id']: not a valid JSON Schema: '$id' is allowed only at the"
+        " top level"
     )
 
 

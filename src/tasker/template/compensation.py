@@ -21,7 +21,7 @@ def read_compensation_policy(value: LocatedValue) -> Compensation:
     default = Compensation()
     on: tuple[UnsuccessfulEnd, ...] | None = None
     if (written := fields.get("on")) is not None:
-        items = written.items("a list of 'error' and 'cancelled'")
+        items = written.items("a list with 'error', 'cancelled' or both")
         read = [read_choice(item, tuple(map(str, UnsuccessfulEnd))) for item in items]
         on = tuple(ending for ending in UnsuccessfulEnd if ending in read)
         if not items:

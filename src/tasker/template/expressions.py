@@ -477,7 +477,7 @@ class _ExpressionParser:
 
     def _require_symbol(self, symbol: str) -> None:
         if not self._take_if_any_of(symbol):
-            self._raise_unexpected_token(f", expected {symbol!r}")
+            self._raise_unexpected_token(f"; expected {symbol!r}")
 
     def _parse_or(self) -> Node:
         return self._parse_joined_operands("or", self._parse_and)
@@ -537,7 +537,7 @@ class _ExpressionParser:
         elif self._take_if_any_of("["):
             node = self._count_node(ListLiteral(tuple(self._parse_list_items())))
         else:
-            self._raise_unexpected_token(", expected a value")
+            self._raise_unexpected_token("; expected a value")
         self._depth -= 1
         return node
 
@@ -559,11 +559,11 @@ class _ExpressionParser:
             elif symbol == "[" and token.kind in ("number", "string"):
                 key = self._parse_literal(token)
                 if not isinstance(key, str | int):
-                    self._raise_unexpected_token(", expected an integer or a string")
+                    self._raise_unexpected_token("; expected an integer or a string")
                 keys.append(key)
             else:
                 self._raise_unexpected_token(
-                    ", expected a name" if symbol == "." else ", expected an integer or a string"
+                    "; expected a name" if symbol == "." else "; expected an integer or a string"
                 )
             self._next += 1
             if symbol == "[":

@@ -373,7 +373,9 @@ def read_schema(value: LocatedValue) -> JsonObject | None:
     document = read_json_object(value)
     wrong = None if document is None else find_schema_fault(document)
     if wrong is not None:
-        follow_path(value, iter(wrong.path)).report_problem(f"not a JSON Schema: {wrong.message}")
+        follow_path(value, iter(wrong.path)).report_problem(
+            f"not a valid JSON Schema: {wrong.message}"
+        )
         return None
     return document
 

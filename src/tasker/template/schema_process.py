@@ -73,7 +73,7 @@ def _start_process() -> subprocess.Popen[bytes]:
     )
     if not _exchange_lines(process, b"", _START_LIMIT):
         process.communicate()
-        raise RuntimeError(f"the process that checks schemas exited with {process.returncode}")
+        raise RuntimeError(f"the process that checks schemas exited with code {process.returncode}")
     return process
 
 

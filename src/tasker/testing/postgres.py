@@ -353,7 +353,7 @@ class _PostgresServer:
                 raise RuntimeError(f"postgres exited at startup:\n{self._read_log()}")
             if time.monotonic() > deadline:
                 raise RuntimeError(
-                    f"postgres was not ready in {START_SECONDS} s:\n{self._read_log()}"
+                    f"postgres was not ready within {START_SECONDS} s:\n{self._read_log()}"
                 )
             time.sleep(0.01)
 

@@ -40,7 +40,9 @@ class Address(NamedTuple):
                 " SQLite is synchronous"
             )
         if synchronous not in _SYNCHRONOUS:
-            raise InvalidSettings(f"synchronous={synchronous} in {url}: must be full or normal")
+            raise InvalidSettings(
+                f"synchronous={synchronous} in the store URL {url} must be full or normal"
+            )
         place = unquote(parts.netloc + parts.path) if parts.scheme else ""
         if parts.scheme not in ("", "sqlite") or (not parts.scheme and parts.path != "sqlite"):
             raise InvalidSettings(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tasker.api import create_app
-from tasker.api.server import development_port, run_server
+from tasker.api.server import choose_development_port, run_server
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.settings import ServerSettings, WorkerSettings
@@ -90,7 +90,7 @@ async def serve(url: str, console: Console, port: int | None = None) -> None:
     Raises:
         InvalidSettings: The port is in use.
     """
-    settings = ServerSettings(port=development_port() if port is None else port)
+    settings = ServerSettings(port=choose_development_port() if port is None else port)
     async with open_store(url, upgrade=True) as store:
         with Gateways(TROUBLES, pace_s=0.4, looks=4) as services, _reachable(services.url):
             worker = Worker(

@@ -824,7 +824,7 @@ class StepSpec:
     http: HttpCall | None = None
     """The request that the step sends instead of running a handler."""
     wait: WaitSpec | None = None
-    """The wait that the step performs instead of running a handler."""
+    """What the step waits for instead of running a handler."""
 
     task: ChildTaskSpec | None = None
     """The task that the step runs instead of a handler."""

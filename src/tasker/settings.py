@@ -151,7 +151,7 @@ class _CommonWorkerSettings(SettingsSection):
     >= 1 s. A worker renews its lease each time a third of this time has passed."""
 
     grace: Seconds = timedelta(seconds=20)
-    """How long running attempts may take to finish at shutdown. Attempts that take longer are
+    """Time limit for running attempts to finish at shutdown. Attempts that take longer are
     released."""
 
     poll: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=1)
@@ -181,8 +181,8 @@ class _CommonWorkerSettings(SettingsSection):
     values, the shortest applies."""
 
     event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
-    """How long domain events and their deliveries are kept. Undelivered events are kept longer,
-    until they are delivered; dead deliveries are kept for at least 30 days. If workers have
+    """How long domain events and their deliveries are kept. Undelivered events are kept until they
+    are delivered; dead deliveries are kept for at least 30 days. If workers have
     different values, the shortest applies."""
 
     step_logs: StepLogMode = StepLogMode.ALL
@@ -214,7 +214,7 @@ class _CommonWorkerSettings(SettingsSection):
     they reach only public addresses."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
-    """Labels of this worker, which steps may require, such as `{gpu = "true"}`."""
+    """Labels of this worker that steps can require, such as `{gpu = "true"}`."""
 
     blocked_after: Annotated[Seconds, _duration_between("10ms")] = timedelta(seconds=1)
     """How long a handler may block the event loop before a warning in the log names it, >= 10
@@ -516,7 +516,7 @@ class AuthSettings(SettingsSection):
     `package.module:Class`. If absent, the server rejects these requests."""
 
     metrics_public: bool = False
-    """Whether `/metrics` is served without credentials."""
+    """Whether `/metrics` is served without authentication."""
 
     @property
     def accepts_tokens(self) -> bool:

@@ -26,7 +26,7 @@ class Server:
     Args:
         app: The application from `create_app`.
         settings: Address and limits.
-        shared: Whether other processes listen at the same address: see `shared_port`.
+        shared: Whether other processes listen at the same address: see `choose_shared_port`.
     """
 
     def __init__(self, app: FastAPI, settings: ServerSettings, *, shared: bool = False) -> None:
@@ -116,7 +116,7 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def shared_port(settings: ServerSettings) -> int:
+def choose_shared_port(settings: ServerSettings) -> int:
     """Return the port for several processes: the configured one or, if that is 0, a free one.
 
     The system spreads new connections over the processes that listen there with `shared=True`.
@@ -133,7 +133,7 @@ def shared_port(settings: ServerSettings) -> int:
         return port
 
 
-def development_port() -> int:
+def choose_development_port() -> int:
     """Return port 3000 if it is free on this machine, otherwise 0 for any free port."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

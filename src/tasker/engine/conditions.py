@@ -71,7 +71,7 @@ class RunCondition:
         return _ARRIVED.get(state.status, ParentOutcome.PENDING)
 
 
-class ChildChoice:
+class ChildSelector:
     """Which children the success of a step reaches as a success.
 
     Args:
@@ -117,10 +117,10 @@ class ChildChoice:
         return chosen
 
 
-def compile_choices(graph: Graph) -> dict[int, ChildChoice] | None:
+def compile_choices(graph: Graph) -> dict[int, ChildSelector] | None:
     """Return the choices of a template's steps, or None if every success reaches all children."""
     choices = {
-        no: ChildChoice(graph, no)
+        no: ChildSelector(graph, no)
         for no, spec in enumerate(graph.specs, start=1)
         if spec.type is StepType.DECISION or _has_eager_child(graph, no)
     }

@@ -91,7 +91,7 @@ class HandlerServices:
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return await self._store.receive_arrival(attempt.claim, wait)
 
-    async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def open_for_completion(self, attempt: LiveAttempt) -> DurableCall | None:
         token = secrets.token_urlsafe(32)
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
         return await self._store.add_completion_token(attempt.claim, hash_token(token))

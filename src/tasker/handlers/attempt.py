@@ -104,7 +104,7 @@ class AttemptServices(Protocol):
         """Record and return the first arrival for a wait; None: nothing has arrived."""
         ...
 
-    async def create_completion_url(self, attempt: "LiveAttempt") -> DurableCall | None:
+    async def open_for_completion(self, attempt: "LiveAttempt") -> DurableCall | None:
         """Create the URL at which another system completes the step, or return its completion."""
         ...
 

@@ -38,7 +38,7 @@ def wrap_external_call(call: Call, facts: StepProperties, *, in_process: bool) -
 
 async def _call_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := await services.create_completion_url(attempt)) is not None:
+    if (completion := await services.open_for_completion(attempt)) is not None:
         return _read_completion(completion, external, attempt)
     try:
         value = call(attempt)
@@ -57,7 +57,7 @@ async def _call_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) 
 
 def _call_blocking(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := services.run_blocking(services.create_completion_url(attempt))) is not None:
+    if (completion := services.run_blocking(services.open_for_completion(attempt))) is not None:
         return _read_completion(completion, external, attempt)
     try:
         value = call(attempt)

@@ -142,7 +142,7 @@ class UnavailableServices:
     async def record_durable_call(self, call: NewDurableCall) -> float:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def open_for_completion(self, attempt: LiveAttempt) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:

@@ -58,7 +58,7 @@ class RegisteredWorker:
         self.kind = registration._replace(
             name="", slots=1, sdk="", build="", credential=""
         ).to_json()
-        """A key that all workers that serve the same queues have in common."""
+        """A key shared by all workers that serve the same queues."""
 
         self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _all_namespaces
         """Function that returns the namespaces whose tasks the worker's credential may read, or

@@ -135,7 +135,7 @@ class RemoteHandlerServices(HandlerServices):
             yield page
             begin += len(page)
 
-    async def create_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def open_for_completion(self, attempt: LiveAttempt) -> DurableCall | None:
         step = self._remote.find_claimed_step(attempt.claim.attempt_key)
         attempt.completion_url = (step and step.body.get("completion_url")) or ""
         return None  # the server settles steps that are already completed

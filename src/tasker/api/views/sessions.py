@@ -32,5 +32,5 @@ class SessionView(TypedDict):
     version: str
     """The server's version."""
     permissions: dict[str, list[str]]
-    """Permissions by namespace; `*` means all namespaces. The server's coordinator may restrict
-    them further."""
+    """Permissions by namespace; `*` means all namespaces. The server's authorization class (its
+    coordinator) may restrict them further."""

@@ -71,10 +71,10 @@ async def run_dev_worker(
 async def _serve_ui(store: Store, port: int | None) -> AsyncIterator[str]:
     """Serve the web UI and the API to this machine; yield the address."""
     from tasker.api import create_app
-    from tasker.api.server import development_port, run_server
+    from tasker.api.server import choose_development_port, run_server
     from tasker.web import add_web_ui
 
-    settings = ServerSettings(port=development_port() if port is None else port)
+    settings = ServerSettings(port=choose_development_port() if port is None else port)
     app = create_app(store, settings=settings, local_only=True)
     add_web_ui(app, settings)
     async with run_server(app, settings) as server:

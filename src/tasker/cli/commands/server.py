@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tasker.api import create_app
-from tasker.api.server import Server, is_loopback, run_server, shared_port
+from tasker.api.server import Server, choose_shared_port, is_loopback, run_server
 from tasker.cli.app import Invocation, register_command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs_from_settings
 from tasker.cli.loading import (
@@ -143,7 +143,7 @@ def serve_in_processes(settings: Settings, count: int) -> int:
             f"--processes {count} needs PostgreSQL, because processes on one SQLite file would wait"
             " for each other: use one process, or a store such as postgresql://user@host/database"
         )
-    command = single_process_command("--port", str(shared_port(settings.server)))
+    command = single_process_command("--port", str(choose_shared_port(settings.server)))
     with TemporaryDirectory(prefix="tasker-metrics-") as metrics:
         return asyncio.run(
             supervise_processes(

@@ -81,7 +81,7 @@ class StepProgress:
         else:
             self.waits_for = describe_waits(notice.waits) if notice.waits else ""
 
-    def on_settled(self, notice: StepSettled, now: float) -> None:
+    def apply_settled(self, notice: StepSettled, now: float) -> None:
         self._add_running_time(now)
         self.error = failure_reason(notice) or self.error
         match notice.outcome:
@@ -335,7 +335,7 @@ def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
             task.start(now)
             task.get_or_add_step(notice.step).on_start(notice, now)
         case StepSettled():
-            task.get_or_add_step(notice.step).on_settled(notice, now)
+            task.get_or_add_step(notice.step).apply_settled(notice, now)
         case StepWaiting():
             task.get_or_add_step(notice.step).on_wait(notice, now)
         case SettlementRejected():

@@ -1,4 +1,4 @@
--- Let those decide too to whom approvals are escalated. :limit int
+-- Add the escalation assignees to approvals whose escalation is due. :limit int
 with due as (
     select id from approval
     where escalate_at <= now() and escalated_at is null and decided_at is null

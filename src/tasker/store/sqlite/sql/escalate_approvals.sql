@@ -1,4 +1,4 @@
--- Let those decide too to whom approvals are escalated. :limit int, :now real
+-- Add the escalation assignees to approvals whose escalation is due. :limit int, :now real
 update approval
 set escalated_at = :now, assignees = (
         select json_group_array(value) from (

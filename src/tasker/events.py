@@ -71,10 +71,11 @@ class Event:
     correlation_id: str
     payload: Any
     context: Any = None
-    """The task's context; None in lists, and after the task was pruned."""
+    """The task's context; None if a list returned the event or the task has been pruned."""
 
     result: Any = None
-    """The step's result; None in lists, after a failure, and after the task was pruned."""
+    """The step's result; None if a list returned the event, the step failed or the task has been
+    pruned."""
 
     def __post_init__(self) -> None:
         name = f"{self.task_id}:{self.step_no}:{self.attempt}:{self.name}"

@@ -148,7 +148,7 @@ def _make_phase_times(started_after: float | None, seconds: Sequence[float]) -> 
     )
 
 
-def phase_durations_of(notice: Notice) -> Iterator[tuple[StepPhase, TemplateName, float]]:
+def phase_durations_in_notice(notice: Notice) -> Iterator[tuple[StepPhase, TemplateName, float]]:
     """Yield the durations that a notice adds to the times of a step, with their kinds."""
     if isinstance(notice, StepStarted):
         yield StepPhase.QUEUED, notice.template, notice.queued_for.total_seconds()

@@ -778,7 +778,7 @@ class Engine(RuleBasedStateMachine):
         self._retry(task, nos, counted_attempts)
 
     def _retry(self, task: ModelTask, nos: list[int] | None, counted_attempts: int) -> None:
-        nodes = range(1, 2 * len(task.shape) + 10)  # and more than the template has, with its bodies
+        nodes = range(1, 2 * len(task.shape) + 10)  # at least those of the template
         used = dict.fromkeys(nodes, counted_attempts) if counted_attempts else None
         self.act(
             task,

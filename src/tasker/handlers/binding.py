@@ -206,7 +206,7 @@ def _bind_instances(
     if joined is None:
         raise Misuse(
             f"{handler}: parameter {parameter.name!r} asks for the instances of {name!r}, but no"
-            f" earlier step of that name has instances{did_you_mean(name, around.joined)}"
+            f" earlier step with that name has instances{did_you_mean(name, around.joined)}"
         )
     return ParameterSource(parameter, "instances", joined, name)
 

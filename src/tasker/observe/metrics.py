@@ -36,7 +36,7 @@ from tasker.notices import (
     TaskEnded,
     TickHandled,
 )
-from tasker.times import StepPhase, phase_durations_of
+from tasker.times import StepPhase, phase_durations_in_notice
 
 if TYPE_CHECKING:
     from tasker.analytics.model import HandlerBacklog, OldestSnapshot
@@ -308,7 +308,7 @@ class Metrics:
         series.inc(max(seconds, 0.0))
 
     def _count_other(self, notice: Notice) -> None:
-        for phase, template, seconds in phase_durations_of(notice):
+        for phase, template, seconds in phase_durations_in_notice(notice):
             self._add_seconds(phase, template, seconds)
         if isinstance(notice, StepWaiting):
             self._change_running_count(notice, -1)

@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from tasker.errors import InvalidSettings, StepError
 from tasker.model import TaskId, TaskStatus, TemplateName
 from tasker.notices import AttemptSpan, Notice, StepSettled, TaskEnded
-from tasker.times import phase_durations_of
+from tasker.times import phase_durations_in_notice
 
 if TYPE_CHECKING:
     from tasker.observe.task_spans import TaskSpans
@@ -75,7 +75,7 @@ class Tracing:
         """Measure attempts, and create the spans of ended tasks; for `Worker(observers=...)`."""
         if isinstance(notice, TaskEnded):
             self._end_task_span(notice)
-        for kind, template, seconds in phase_durations_of(notice):
+        for kind, template, seconds in phase_durations_in_notice(notice):
             labels = _template_labels(template)
             self._times.add(seconds, {**labels, "tasker.time.kind": kind.name.lower()})
         if isinstance(notice, StepSettled):

@@ -234,7 +234,7 @@ def _read_handler(
     needs = body.get("needs", "ancestors")
     if isinstance(needs, str) and needs not in _NEEDS:
         raise InvalidRequest(
-            f"needs must be {', '.join(_NEEDS)} or a list of steps, not {needs[:50]!r}",
+            f"'needs' must be {', '.join(_NEEDS)} or a list of step names, not {needs[:50]!r}",
             path="$.handlers.needs",
         )
     offered = fields.read_texts(body, "versions", most=100)

@@ -45,7 +45,7 @@ class PostgresSession:
 
     async def fetch_all(self, statement: str, /, **values: object) -> Sequence[Row]:
         require_storable_strings(values)
-        text, names = _statement_for_values(statement, values)
+        text, names = _statement_without_unused_filters(statement, values)
         return await self._connection.fetch(text, *[values[name] for name in names])
 
     async def fetch_one(self, statement: str, /, **values: object) -> Row | None:
@@ -208,7 +208,9 @@ def _task_status(state: int) -> TaskStatus:
     return TaskStatus(STEP_STATUSES[state].value)
 
 
-def _statement_for_values(name: str, values: Mapping[str, object]) -> statements.Statement:
+def _statement_without_unused_filters(
+    name: str, values: Mapping[str, object]
+) -> statements.Statement:
     """Return a statement without the conditions whose values are None."""
     if name not in _WITH_FILTERS:
         return STATEMENTS[name]

@@ -196,7 +196,8 @@ def test_the_url_of_a_server_needs_a_scheme(tasker: Here, arguments: tuple[str, 
     ran = tasker(*arguments, "--server", "localhost:8080")
 
     assert 2 == ran.code
-    assert "http:// or https://" in ran.err
+    assert "http://" in ran.err
+    assert "https://" in ran.err
 
 
 def _on_a_terminal(project: Project, *arguments: str, **environment: str) -> str:

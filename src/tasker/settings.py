@@ -523,7 +523,7 @@ class AuthSettings(SettingsSection):
         """Whether tokens are credentials."""
         if self.oidc.client_id is not None and not self.audience:
             return False
-        return self._has_fixed_key or bool(self.jwks_url or self.issuer or self.audience)
+        return self._has_configured_jwt_key or bool(self.jwks_url or self.issuer or self.audience)
 
     @property
     def has_login(self) -> bool:
@@ -533,10 +533,10 @@ class AuthSettings(SettingsSection):
     @property
     def fetches_keys(self) -> bool:
         """Whether the keys for tokens are fetched from the identity provider."""
-        return self.accepts_tokens and not self._has_fixed_key
+        return self.accepts_tokens and not self._has_configured_jwt_key
 
     @property
-    def _has_fixed_key(self) -> bool:
+    def _has_configured_jwt_key(self) -> bool:
         return bool(self.jwt_public_key or self.jwt_public_key_file)
 
     def _is_configured(self) -> bool:

@@ -18,7 +18,7 @@ from tasker.model import (
     WorkerId,
     completed_outcome,
 )
-from tasker.remote.grouping import GroupLeaseRenewer, GroupSettler
+from tasker.remote.grouping import BatchingLeaseRenewer, GroupSettler
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -164,7 +164,7 @@ class Renewals:
 
 async def renew_all(recorder: Renewals, workers: Sequence[int]) -> list[Any]:
     """Renew leases; all but the first renewal arrive during the first transaction."""
-    groups = GroupLeaseRenewer(as_store(recorder), timedelta(seconds=30))
+    groups = BatchingLeaseRenewer(as_store(recorder), timedelta(seconds=30))
 
     def renew(index: int) -> asyncio.Task[RenewedLease | None]:
         claims = [Claim(TaskId("t"), index, 1, 1)]

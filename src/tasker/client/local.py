@@ -20,8 +20,8 @@ from tasker.client.protocol import (
     Client,
     TaskOptions,
     TaskRequest,
+    filter_with_attributes,
     make_task_request,
-    replace_attributes,
 )
 from tasker.client.schedules import LocalSchedules
 from tasker.client.search import SearchMatch, search_store
@@ -533,7 +533,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         limit: int = 25,
     ) -> list[Task]:
         cursor = TaskId(after) if after else None
-        filter = replace_attributes(filter, attributes)
+        filter = filter_with_attributes(filter, attributes)
         return await self.store.list_tasks(filter, after=cursor, limit=limit)
 
     @shorten_tracebacks
@@ -541,7 +541,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
     ) -> TaskCounts:
         counted = await self.store.count_tasks(
-            replace_attributes(filter, attributes), most=MOST_COUNTED + 1
+            filter_with_attributes(filter, attributes), most=MOST_COUNTED + 1
         )
         open_ones = counted[TaskStatus.PENDING] + counted[TaskStatus.IN_PROGRESS]
         return TaskCounts(

@@ -165,7 +165,7 @@ def make_task_request(
     return TaskRequest(template=template, context=context, **options)
 
 
-def replace_attributes(
+def filter_with_attributes(
     filter: TaskFilter | None, attributes: Mapping[str, str] | None
 ) -> TaskFilter:
     """Return a filter with its attributes replaced, unless `attributes` is None."""

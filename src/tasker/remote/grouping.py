@@ -104,7 +104,7 @@ class GroupSettler:
         )
 
 
-class GroupLeaseRenewer:
+class BatchingLeaseRenewer:
     """Renews the leases of all remote workers, one transaction at a time.
 
     Args:

@@ -10,7 +10,7 @@ from tasker.errors import LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
 from tasker.remote.claim_responses import ClaimResponseBuilder
-from tasker.remote.grouping import GroupLeaseRenewer
+from tasker.remote.grouping import BatchingLeaseRenewer
 from tasker.remote.polls import LongPolls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
@@ -54,7 +54,7 @@ class LeaseService:
 
         self._closing = closing
         self._revocation = Wakeups(store.wait_for_revocation)
-        self._renewals = GroupLeaseRenewer(store, lease)
+        self._renewals = BatchingLeaseRenewer(store, lease)
 
     async def renew(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Wait until a claim may have been revoked, then renew the lease.

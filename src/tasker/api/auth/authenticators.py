@@ -120,9 +120,9 @@ def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) 
             continue
         if not (isinstance(text, str) and is_valid_name(text)) or text == ANONYMOUS_NAME:
             raise ValueError(f"the {field} of the principal is {NOT_A_NAME}: {text!r:.100}")
-    held = _check_string_field("roles", answer.roles)
+    held = _read_string_set("roles", answer.roles)
     spaces = (
-        None if answer.namespaces is None else _check_string_field("namespaces", answer.namespaces)
+        None if answer.namespaces is None else _read_string_set("namespaces", answer.namespaces)
     )
     if spaces is not None and ALL_NAMESPACES in spaces:
         spaces = None
@@ -144,7 +144,7 @@ def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) 
     )
 
 
-def _check_string_field(field: str, words: object) -> frozenset[str]:
+def _read_string_set(field: str, words: object) -> frozenset[str]:
     if isinstance(words, str | bytes) or not isinstance(words, Collection):
         raise TypeError(f"{field} must be a collection of strings, not {type(words).__name__}")
     if not all(isinstance(word, str) for word in words):

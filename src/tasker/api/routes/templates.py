@@ -174,8 +174,12 @@ async def compare_versions(
     after: Annotated[str, Query(alias="to", max_length=128)] = versions.LATEST,
 ) -> JsonResponse:
     """Compare two versions."""
-    old = (await _load_version(request, api, TEMPLATES_READ, namespace, name, before)).stored
-    new = (await _load_version(request, api, TEMPLATES_READ, namespace, name, after)).stored
+    old = (
+        await _load_authorized_template(request, api, TEMPLATES_READ, namespace, name, before)
+    ).stored
+    new = (
+        await _load_authorized_template(request, api, TEMPLATES_READ, namespace, name, after)
+    ).stored
     return await build_response(
         _count_steps(old, new), lambda: compare_templates(old.template, new.template)
     )
@@ -194,7 +198,7 @@ async def get_template(
 
     With `usable`, the response for a pending or rejected version is an error.
     """
-    loaded = await _load_version(request, api, TEMPLATES_READ, namespace, name, version)
+    loaded = await _load_authorized_template(request, api, TEMPLATES_READ, namespace, name, version)
     if usable and loaded.stored.status not in _USABLE:
         loaded = await api.templates.find(name, namespace, version)
     return await build_response(_count_steps(loaded.stored), lambda: template_view(loaded))
@@ -216,7 +220,7 @@ async def get_usual_durations(
 ) -> JsonResponse:
     """Return how long a version and its steps usually take, measured over its newest 50 complete
     tasks."""
-    loaded = await _load_version(request, api, TEMPLATES_READ, namespace, name, version)
+    loaded = await _load_authorized_template(request, api, TEMPLATES_READ, namespace, name, version)
     return JsonResponse(await api.store.usual_durations(loaded.stored))
 
 
@@ -227,7 +231,7 @@ def _count_steps(*templates: StoredTemplate) -> int:
 _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 
-async def _load_version(
+async def _load_authorized_template(
     request: Request,
     api: ApiServices,
     permission: Permission,

@@ -134,8 +134,8 @@ async def prune_tasks(
             "--older-than",
             parser=parse_duration_option,
             metavar="TIME",
-            help="Also delete tasks whose template sets no retention if they ended longer ago than"
-            " this, such as 30d. If omitted, these tasks are kept.",
+            help="Also delete tasks whose template sets no retention, if they ended more than this"
+            " long ago, such as 30d. If omitted, these tasks are kept.",
         ),
     ] = None,
     dry_run: Annotated[

@@ -563,7 +563,7 @@ async def cancel_tasks(
                 invocation, await client.cancel(task_id, reason=reason, if_match=if_match)
             )
             return ExitCode.DONE
-        _require_task_id(if_match)
+        _reject_if_match_without_task_id(if_match)
         _require_some_filter(matching)
         return await confirm_and_run_bulk(
             invocation,
@@ -636,7 +636,7 @@ async def retry_tasks(
             _require_no_filter(matching)
             _print_task_status(invocation, await retry_one(await find_task(client, task)))
             return ExitCode.DONE
-        _require_task_id(if_match)
+        _reject_if_match_without_task_id(if_match)
         _require_some_filter(matching)
         request = BulkRequest(
             action=BulkAction.RETRY,
@@ -822,7 +822,7 @@ def _require_no_filter(matching: TaskFilter) -> None:
         raise typer.BadParameter("give an ID or filters, not both", param_hint="ID")
 
 
-def _require_task_id(if_match: str | None) -> None:
+def _reject_if_match_without_task_id(if_match: str | None) -> None:
     if if_match is not None:
         raise typer.BadParameter(
             "allowed only for a single task: give its ID", param_hint="--if-match"

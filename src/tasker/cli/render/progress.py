@@ -55,7 +55,7 @@ PROGRESS_EVENTS = frozenset({"attempt_failed", "step_skipped", "task_failed"})
 _KEPT = 10_000  #: notices kept for tasks that may still be added
 
 
-class StepProgress:
+class DisplayedStep:
     """The known state of one step."""
 
     def __init__(self, name: str, max_attempts: int | None = None) -> None:
@@ -128,7 +128,7 @@ class StepProgress:
         self.since = None
 
 
-class TaskProgress:
+class DisplayedTask:
     """The known state of one task."""
 
     def __init__(self, id: TaskId, template: TemplateName, correlation_id: str, now: float) -> None:
@@ -139,16 +139,16 @@ class TaskProgress:
         self.status = "pending"
         self.began = now
         self.ended: float | None = None
-        self.steps: dict[str, StepProgress] = {}
+        self.steps: dict[str, DisplayedStep] = {}
 
     def add_template(self, template: Template) -> None:
         """Add the template's steps, in order, before they start."""
         self.steps = {
-            spec.name: StepProgress(spec.name, spec.retry.attempt_limit) for spec in template.steps
+            spec.name: DisplayedStep(spec.name, spec.retry.attempt_limit) for spec in template.steps
         }
 
-    def get_or_add_step(self, name: str) -> StepProgress:
-        return self.steps.setdefault(name, StepProgress(name))
+    def get_or_add_step(self, name: str) -> DisplayedStep:
+        return self.steps.setdefault(name, DisplayedStep(name))
 
     def start(self, now: float) -> None:
         self.status, self.ended = "in_progress", None
@@ -182,13 +182,13 @@ class ProgressRenderer(Protocol):
 
     def start(self) -> None: ...
 
-    def on_task_added(self, task: TaskProgress) -> None:
+    def on_task_added(self, task: DisplayedTask) -> None:
         """Called when a task begins to be followed."""
 
-    def on_notice(self, task: TaskProgress | None, notice: Notice) -> None:
+    def on_notice(self, task: DisplayedTask | None, notice: Notice) -> None:
         """Called after a notice was applied to its task and step."""
 
-    def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
+    def on_step_changed(self, task: DisplayedTask, step: DisplayedStep) -> None:
         """Called when a step's state in the store has changed."""
 
     def stop(self) -> None: ...
@@ -217,7 +217,7 @@ class TaskProgressDisplay:
         everything: bool = False,
         live: bool | None = None,
     ) -> None:
-        self.tasks: dict[TaskId, TaskProgress] = {}
+        self.tasks: dict[TaskId, DisplayedTask] = {}
         self.lock = threading.Lock()  #: held while tasks are changed
         self._templates = {template.key: template for template in templates}
         self._everything = everything
@@ -299,7 +299,7 @@ class TaskProgressDisplay:
             if self._everything and task.ended is not None:
                 del self.tasks[task.id]
 
-    def _follow_task_of_notice(self, notice: Notice, now: float) -> TaskProgress | None:
+    def _follow_task_of_notice(self, notice: Notice, now: float) -> DisplayedTask | None:
         """Return the task of a notice, and start to follow it if it should be shown."""
         if isinstance(notice, TaskEnded | LoopBlocked | AttemptLost | TickHandled):
             return None
@@ -313,10 +313,10 @@ class TaskProgressDisplay:
 
     def _get_or_add_task(
         self, id: TaskId, template: TemplateName, correlation_id: str, now: float, label: str
-    ) -> TaskProgress:
+    ) -> DisplayedTask:
         task = self.tasks.get(id)
         if task is None:
-            task = self.tasks[id] = TaskProgress(id, template, correlation_id, now)
+            task = self.tasks[id] = DisplayedTask(id, template, correlation_id, now)
             if (known := self._templates.get(template)) is not None:
                 task.add_template(known)
         task.label = label or task.label
@@ -328,7 +328,7 @@ def failure_reason(notice: StepSettled) -> str:
     return format_error_line(codec.loads(notice.error)) if notice.error else ""
 
 
-def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
+def _apply_notice(task: DisplayedTask, notice: Notice, now: float) -> None:
     """Update the progress of a task from a notice."""
     match notice:
         case StepStarted():
@@ -370,11 +370,11 @@ class LineRenderer:
     def stop(self) -> None:
         pass
 
-    def on_task_added(self, task: TaskProgress) -> None:
+    def on_task_added(self, task: DisplayedTask) -> None:
         name = f"{task.template}"
         self._print_message(task, "pending", f"{name} is task {task.id}")
 
-    def on_notice(self, task: TaskProgress | None, notice: Notice) -> None:
+    def on_notice(self, task: DisplayedTask | None, notice: Notice) -> None:
         if isinstance(notice, LoopBlocked):
             self._print_line(Text(describe_blocked_loop(notice), style="yellow"))
             return
@@ -392,14 +392,14 @@ class LineRenderer:
         if message:
             self._print_message(task, step.status, message, step=step.name)
 
-    def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
+    def on_step_changed(self, task: DisplayedTask, step: DisplayedStep) -> None:
         message = step.status + (_attempt_suffix(step) if step.attempt else "")
         self._print_message(
             task, step.status, f"{message}: {step.error}" if step.error else message, step=step.name
         )
 
     def _print_message(
-        self, task: TaskProgress, state: str, message: str, *, step: str = ""
+        self, task: DisplayedTask, state: str, message: str, *, step: str = ""
     ) -> None:
         look = LOOKS[state]
         line = Text()
@@ -414,7 +414,7 @@ class LineRenderer:
         self._console.print(line, soft_wrap=True)
 
 
-def task_display_name(task: TaskProgress) -> str:
+def task_display_name(task: DisplayedTask) -> str:
     """Return a task's display name: its label, or its template's name and the end of its id."""
     return task.label or f"{task.template.name}/{task.id[-6:]}"
 
@@ -424,7 +424,7 @@ def describe_blocked_loop(notice: LoopBlocked) -> str:
     return f"{who} has blocked the event loop for {human_duration(notice.blocked_for)} so far"
 
 
-def _describe_notice(step: StepProgress, notice: Notice) -> str:
+def _describe_notice(step: DisplayedStep, notice: Notice) -> str:
     """Return a description of a notice of a step."""
     match notice:
         case StepStarted():
@@ -442,11 +442,11 @@ def _describe_notice(step: StepProgress, notice: Notice) -> str:
     return ""
 
 
-def _describe_wait(step: StepProgress) -> str:
+def _describe_wait(step: DisplayedStep) -> str:
     return to_printable_line(f"waits for {step.waits_for}") if step.waits_for else "waits"
 
 
-def _describe_outcome(step: StepProgress, notice: StepSettled) -> str:
+def _describe_outcome(step: DisplayedStep, notice: StepSettled) -> str:
     took = human_duration(notice.ran_for)
     match step.status:
         case "complete":
@@ -461,7 +461,7 @@ def _describe_outcome(step: StepProgress, notice: StepSettled) -> str:
     return step.status
 
 
-def _attempt_suffix(step: StepProgress) -> str:
+def _attempt_suffix(step: DisplayedStep) -> str:
     """Return the attempt's number, if there may be several attempts."""
     once = step.max_attempts == 1 and step.attempt == 1
     return "" if once else f" (attempt {step.attempt})"
@@ -498,13 +498,13 @@ class LiveRenderer:
         self._over = True
         self._display.stop()
 
-    def on_task_added(self, task: TaskProgress) -> None:
+    def on_task_added(self, task: DisplayedTask) -> None:
         pass  # it is drawn with the next frame
 
-    def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
+    def on_step_changed(self, task: DisplayedTask, step: DisplayedStep) -> None:
         pass
 
-    def on_notice(self, task: TaskProgress | None, notice: Notice) -> None:
+    def on_notice(self, task: DisplayedTask | None, notice: Notice) -> None:
         if isinstance(notice, LoopBlocked):
             self._console.print(Text(describe_blocked_loop(notice), style="yellow"))
 
@@ -513,7 +513,7 @@ class LiveRenderer:
             tasks = list(self._progress.tasks.values())
             return Group(*self._render_tasks(tasks, time.monotonic()))
 
-    def _render_tasks(self, tasks: Sequence[TaskProgress], now: float) -> list[RenderableType]:
+    def _render_tasks(self, tasks: Sequence[DisplayedTask], now: float) -> list[RenderableType]:
         room = _MOST if self._over else _rows_per_task(self._console.height - 2, len(tasks))
         pictures: list[RenderableType] = []
         for task in tasks:
@@ -522,7 +522,7 @@ class LiveRenderer:
             pictures.append(self._render_task(task, room, now))
         return pictures
 
-    def _render_task(self, task: TaskProgress, room: int, now: float) -> RenderableType:
+    def _render_task(self, task: DisplayedTask, room: int, now: float) -> RenderableType:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
         for justify in ("left", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
@@ -536,7 +536,7 @@ class LiveRenderer:
             parts.append(Text(f"   and {counts}", style="dim"))
         return Group(*parts)
 
-    def _task_heading(self, task: TaskProgress, now: float) -> Text:
+    def _task_heading(self, task: DisplayedTask, now: float) -> Text:
         heading = self._status_symbol(task.status, now).append(" ")
         if task.label:
             heading.append(f"{task.label}  ", style="bold")
@@ -550,7 +550,7 @@ class LiveRenderer:
             f"  {human_duration(task.elapsed_seconds(now))}  {task.id}", style="dim"
         )
 
-    def _add_step_row(self, table: Table, step: StepProgress, now: float) -> None:
+    def _add_step_row(self, table: Table, step: DisplayedStep, now: float) -> None:
         look = LOOKS[step.status]
         attempts = ""
         if step.attempt and (step.max_attempts != 1 or step.attempt > 1):
@@ -583,7 +583,7 @@ class FinalStateRenderer(LiveRenderer):
         self._console.print(self._render_frame())
 
 
-def _step_details_text(step: StepProgress, now: float) -> str:
+def _step_details_text(step: DisplayedStep, now: float) -> str:
     """Return the details of a step that its symbol does not show."""
     match step.status:
         case "waiting_for_retry":
@@ -604,8 +604,8 @@ def _rows_per_task(rows: int, tasks: int) -> int:
 
 
 def _choose_steps_to_show(
-    steps: Sequence[StepProgress], room: int
-) -> tuple[Sequence[StepProgress], Counter[str]]:
+    steps: Sequence[DisplayedStep], room: int
+) -> tuple[Sequence[DisplayedStep], Counter[str]]:
     """Choose the steps to show: running and failed ones first, then the others in order.
 
     Returns:
@@ -619,5 +619,5 @@ def _choose_steps_to_show(
     return [steps[at] for at in shown], rest
 
 
-def _urgency_rank(step: StepProgress) -> int:
+def _urgency_rank(step: DisplayedStep) -> int:
     return _URGENT.index(step.status) if step.status in _URGENT else len(_URGENT)

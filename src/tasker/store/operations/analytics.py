@@ -67,7 +67,7 @@ class Analytics(TransactionalStore):
         names = [spec.name for spec in stored.template.steps]
         each = max(len(names), USUAL_STEPS // USUAL_TASKS)
         rows = await self._fetch_all(
-            "usual_durations",
+            "sample_durations",
             template_id=stored.id,
             seen=USUAL_SEEN,
             tasks=max(1, min(USUAL_TASKS, USUAL_STEPS // each)),

@@ -17,7 +17,7 @@ from tasker.store.protocol import COMPLETED_STEPS
 from tasker.store.session import Session, TransactionalStore
 
 
-class Compensations(TransactionalStore):
+class CompensationPlanning(TransactionalStore):
     """The rows that planning a compensation reads and inserts."""
 
     async def completed_steps(

@@ -115,7 +115,7 @@ class Operators(Tasks):
         task_id = operator_rules.canonical_task_id(task_id)
         after, outcome = operator_rules.resolution_outcome(action)
 
-        async def resolve_locked_step(tx: Session) -> None:
+        async def lock_and_resolve_step(tx: Session) -> None:
             await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _regain_idempotency_key(tx, task_id)
             steps = await tx.lock_rows("steps_by_number", task_id=task_id, nos=[no])
@@ -141,7 +141,7 @@ class Operators(Tasks):
             await add_audit_entry(tx, task_id, no, action, act, before, after)
             await tx.call_function("notify_revocation")
 
-        await self._in_yielding_transaction(resolve_locked_step)
+        await self._in_yielding_transaction(lock_and_resolve_step)
         await self._finish_actions(task_id)
         task = await self.get_task(task_id)
         if task.compensation:  # which the resolution may have begun

@@ -109,7 +109,7 @@ class Waits(TransactionalStore):
                     "signal_by_id", task_id=task_id, name=signal.name, id=signal.id
                 )
                 if known is not None:
-                    return _signal_sent(signal, task_id, created=False, step=None)
+                    return _make_signal_sent(signal, task_id, created=False, step=None)
             status = operator_rules.require_task_status(task_id, row, "signal", operator_rules.OPEN)
             untaken = await tx.fetch_one("count_unreceived_signals", task_id=task_id)
             if untaken is not None and untaken["signals"] >= UNTAKEN_SIGNALS:
@@ -127,7 +127,7 @@ class Waits(TransactionalStore):
             note = AuditNote(actor=act.actor, reason=act.reason or signal.name)
             await add_audit_entry(tx, task_id, no, "signal", note, status, status)
             step = None if received is None else received.name
-            return _signal_sent(signal, task_id, created=True, step=step)
+            return _make_signal_sent(signal, task_id, created=True, step=step)
 
         return await self._in_yielding_transaction(store_and_deliver_signal)
 
@@ -378,7 +378,7 @@ async def _broadcast_arrival_text(tx: Session, name: str, key: str, stored: Row)
     )
 
 
-def _signal_sent(
+def _make_signal_sent(
     signal: NewSignal, task_id: TaskId, *, created: bool, step: str | None
 ) -> SignalSent:
     return SignalSent(task_id=task_id, name=signal.name, id=signal.id, created=created, step=step)

@@ -2,7 +2,7 @@
 
 from tasker.store.operations.approvals import Approvals
 from tasker.store.operations.bulk import BulkOperations
-from tasker.store.operations.compensation import Compensations
+from tasker.store.operations.compensation import CompensationPlanning
 from tasker.store.operations.events import Events
 from tasker.store.operations.hooks import Hooks
 from tasker.store.operations.schedules import Schedules
@@ -19,7 +19,7 @@ from tasker.store.postgres.tasks import Tasks
 class PostgresStore(
     Templates,
     Workers,
-    Compensations,
+    CompensationPlanning,
     BulkOperations,
     Schedules,
     Waits,

@@ -196,7 +196,7 @@ begin
             select 2, e.id, e.state::int, 0, null::float8 from end_failed_tasks(v_failed_tasks) as e;
     end if;
     if v_worker is not null then
-        perform end_claims(v_worker, v_claimed_at);
+        perform decrement_claim_batches(v_worker, v_claimed_at);
     end if;
     if v_queue is not null or p_outcome && array[{OUTCOME.LOST}, {OUTCOME.RELEASED}]::smallint[] then   -- lost and released: for others
         perform wake_workers();

@@ -99,7 +99,7 @@ begin
     delete from claim_batch b
     where b.worker = v_worker and b.claimed_at = v_claimed_at and b.open = 1;
     if not found then
-        perform end_claims(array[v_worker], array[v_claimed_at]);
+        perform decrement_claim_batches(array[v_worker], array[v_claimed_at]);
     end if;
     if v_left_no <> '{}' then
         {include insert_due_rows steps=step} and task_id = p_task and no = any (v_left_no);

@@ -7,5 +7,5 @@ with kept as (
     from step
     where task_id = :task_id::uuid and no = :no and (state = {IN_PROGRESS} or {include succeeded_at_first_attempt step=step})
 )
-select end_claims(array[worker], array[claimed_at]) from step
+select decrement_claim_batches(array[worker], array[claimed_at]) from step
 where task_id = :task_id::uuid and no = :no and state = {IN_PROGRESS}

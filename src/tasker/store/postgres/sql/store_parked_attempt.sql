@@ -7,4 +7,4 @@ with held as (
     insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
     select task_id, no, attempt, {OUTCOME.PARKED}, worker, enqueued_at, claimed_at, now() from held
 )
-select no, end_claims(array[worker], array[claimed_at]) from held
+select no, decrement_claim_batches(array[worker], array[claimed_at]) from held

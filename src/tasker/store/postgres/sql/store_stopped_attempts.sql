@@ -7,4 +7,4 @@ with running as materialized (
     select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, clock_timestamp()
     from running
 )
-select end_claims(array_agg(worker), array_agg(claimed_at)) from running
+select decrement_claim_batches(array_agg(worker), array_agg(claimed_at)) from running

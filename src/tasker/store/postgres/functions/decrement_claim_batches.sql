@@ -1,7 +1,7 @@
 -- Record that attempts have ended, each identified by its worker and the time of its claim.
 -- Settlements lock claims last, in the order of (worker, claimed_at); operators' transactions,
 -- which yield, may not.
-create or replace function end_claims(p_worker bigint[], p_claimed_at timestamptz[]) returns void language plpgsql
+create or replace function decrement_claim_batches(p_worker bigint[], p_claimed_at timestamptz[]) returns void language plpgsql
 as $$
 declare
     v_ended record;

@@ -40,8 +40,8 @@ from tasker.model import (
 from tasker.store.protocol import WorkerStore
 from tasker.waits import ParkedForArrival
 
-SETTLEMENTS = 2  #: at the same time, if both are large
-LARGE = 100  #: claimed steps that are enough for two large settlements
+SETTLEMENTS = 2  #: that a remote worker sends at the same time, if both are large
+LARGE = 100  #: claimed steps that are enough for several large settlements
 MOST = 500  #: outcomes in one settlement
 BYTES = 8 << 20  #: of results in one settlement, where it has more than one outcome
 
@@ -74,8 +74,8 @@ class Settler:
     """Sends outcomes to the store.
 
     When no settlement is in progress, an outcome is sent immediately. Outcomes that arrive during a
-    settlement form the next one, which begins when the first has ended. Under load it begins as
-    soon as it is large, so the store works on two settlements at once. No timer is involved.
+    settlement form the next one, which begins when the first has ended or, if several settlements
+    may be in progress, as soon as it is large. No timer is involved.
 
     Args:
         store: The store.
@@ -84,6 +84,7 @@ class Settler:
         cache: Keeps results for later steps.
         reporter: Reports settlements.
         background: Runs the parking of steps.
+        settlements: How many may be in progress at the same time.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Settler:
         cache: TaskCache,
         reporter: Reporter,
         background: BackgroundTasks,
+        *,
+        settlements: int = SETTLEMENTS,
     ) -> None:
         self.published = asyncio.Event()
         """Set when a settlement has stored events."""
@@ -109,7 +112,8 @@ class Settler:
         self._reporter = reporter
         self._background = background
         self._claimer: FreedStepConsumer
-        self._turns = asyncio.Semaphore(SETTLEMENTS)
+        self._settlements = settlements
+        self._turns = asyncio.Semaphore(settlements)
         self._batches: dict[int, list[FinishedAttempt]] = {}  #: those being settled
         self._large = sys.maxsize  #: outcomes in a settlement that begins during another
         self._pending: list[FinishedAttempt] = []
@@ -132,7 +136,8 @@ class Settler:
 
     async def run(self) -> None:
         """Settle until cancelled."""
-        loops = [asyncio.ensure_future(self._run_settlement_loop(n)) for n in range(SETTLEMENTS)]
+        numbers = range(self._settlements)
+        loops = [asyncio.ensure_future(self._run_settlement_loop(n)) for n in numbers]
         try:
             await asyncio.gather(*loops)
         finally:
@@ -157,7 +162,7 @@ class Settler:
         if capacity < LARGE:
             most, self._large = max(1, capacity // 2), sys.maxsize
         else:
-            most = self._large = min(capacity // (SETTLEMENTS + 1), MOST)
+            most = self._large = min(capacity // (self._settlements + 1), MOST)
         count = _batch_size(self._pending, most)
         batch, self._pending = self._pending[:count], self._pending[count:]
         return batch
@@ -181,7 +186,7 @@ class Settler:
     async def pause_settlements(self) -> AsyncIterator[None]:
         """Wait until no settlement is under way; none begins before the exit."""
         async with AsyncExitStack() as turns:
-            for _ in range(SETTLEMENTS):
+            for _ in range(self._settlements):
                 await turns.enter_async_context(self._turns)
             yield
 

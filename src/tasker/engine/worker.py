@@ -101,6 +101,7 @@ class Worker:
     """
 
     _AHEAD = 0.03  #: seconds of work that are claimed beyond what runs
+    _SETTLEMENTS = 1  #: at the same time: more would compete with those of other workers
 
     def __init__(
         self,
@@ -150,7 +151,13 @@ class Worker:
             store, self.name, self.settings, self.handlers, named, engine_only=engine_only
         )
         self._settler = Settler(
-            store, self._lease, self._slots, self._cache, self._reporter, self._background
+            store,
+            self._lease,
+            self._slots,
+            self._cache,
+            self._reporter,
+            self._background,
+            settlements=self._SETTLEMENTS,
         )
         self._deliverer = EventDeliverer(
             store,

@@ -11,6 +11,7 @@ from tasker.engine.claimer import Claimer
 from tasker.engine.engine_steps import ParentState
 from tasker.engine.executor import Executor
 from tasker.engine.services import HandlerServices
+from tasker.engine.settler import SETTLEMENTS
 from tasker.engine.step_logs import StepLogs
 from tasker.engine.task_cache import CachedInstance, CachedTask, CompiledTemplate, TaskCache
 from tasker.engine.worker import Worker
@@ -46,6 +47,7 @@ class RemoteWorker(Worker):
     """
 
     _AHEAD = 0.1  # requests take longer than statements
+    _SETTLEMENTS = SETTLEMENTS
 
     def __init__(
         self, remote: RemoteStore, handlers: Iterable[object] = (), **options: Any

@@ -5,7 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker.cli.render.graphs import GraphLine, draw_graph, lanes_to_ascii, to_mermaid
-from tasker.cli.render.specs import describe_step_details, describe_step_work, describe_template
+from tasker.cli.render.specs import (
+    describe_limits_and_events,
+    describe_limits_and_schedules,
+    describe_step_work,
+)
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template
 from tasker.template.load import parse_template
@@ -137,7 +141,7 @@ def test_a_drawing_shows_waits_and_limits_of_steps() -> None:
     graph = Graph(template)
 
     drawn = {spec.name: describe_step_work(spec) for spec in graph.specs}
-    details = {spec.name: [*describe_step_details(spec)] for spec in graph.specs}
+    details = {spec.name: [*describe_limits_and_events(spec)] for spec in graph.specs}
 
     assert {
         "reserve.map": "for each of input.lines",
@@ -158,7 +162,7 @@ def test_a_drawing_shows_waits_and_limits_of_steps() -> None:
     assert [
         "limit customer:{input.customer}: 5 running",
         "schedule nightly: 0 2 * * * UTC",
-    ] == [*describe_template(template)]
+    ] == [*describe_limits_and_schedules(template)]
     lines = to_mermaid(template).splitlines()
     assert any("waits for paid or stopped, up to 3 d" in line for line in lines)
 

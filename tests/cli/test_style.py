@@ -21,7 +21,7 @@ from tasker.cli.render.style import (
     status_text,
     to_printable_line,
 )
-from tasker.cli.render.task import format_reason
+from tasker.cli.render.task import format_blocking_reason
 from tasker.model import AttemptOutcome, StepStatus, TaskStatus
 from tasker.why import Reason
 
@@ -94,7 +94,9 @@ def test_a_console_prints_no_control_characters_of_data(control: str) -> None:
     table.add_column(control)
     table.add_row(Text(f"row {control}", style="red"))
 
-    console.print(format_reason(Reason(code="failed", blocking=True, text=f"failed: {control}\n")))
+    console.print(
+        format_blocking_reason(Reason(code="failed", blocking=True, text=f"failed: {control}\n"))
+    )
     console.print(f"plain\t{control}")
     print_table(console, table)
 

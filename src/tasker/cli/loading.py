@@ -74,13 +74,13 @@ def load_sources(
     handlers = Handlers.collect(*sources, reload=reload)
     named = {str(path) for path in paths if not path.is_dir()}
 
-    def skip_broken_file(file: Path, error: InvalidTemplate) -> None:
+    def skip_broken_unless_named(file: Path, error: InvalidTemplate) -> None:
         if str(file) in named:
             raise error
         problems = "; ".join(str(problem) for problem in error.problems)
         log.error("template_file_skipped", extra={"file": str(file), "problems": problems})
 
-    files = load_templates(paths, on_broken=skip_broken_file if skip_broken else None)
+    files = load_templates(paths, on_broken=skip_broken_unless_named if skip_broken else None)
     templates = [*files, *handlers.templates()]
     return LoadedSources(
         handlers, list({template.key: template for template in templates}.values())

@@ -228,7 +228,7 @@ WindowNamespace = Annotated[
 ]
 
 
-def make_window(
+def make_analysis_window(
     last: timedelta, template: str | None = None, namespace: str | None = None
 ) -> AnalysisWindow:
     """Return the window that the options of a command name."""

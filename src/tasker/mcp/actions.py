@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from tasker.client import Client
 from tasker.errors import InvalidInput
 from tasker.mcp.tokens import ActionTokens, PreviewedAction
-from tasker.mcp.views import bounded_json
+from tasker.mcp.views import to_shortened_json
 from tasker.preview import TaskAction, make_action_preview
 
 Answer: TypeAlias = dict[str, Any]
@@ -50,7 +50,7 @@ class AssistantActions:
         steps = await self._client.steps(task_id)
         names = None if step is None else [step]
         shown = make_action_preview(act, task, steps, names=names)
-        answer: Answer = {"effects": list(shown.effects), "preview": bounded_json(shown)}
+        answer: Answer = {"effects": list(shown.effects), "preview": to_shortened_json(shown)}
         if not shown.rejected:
             arguments = {
                 "task_id": task.id,
@@ -80,7 +80,7 @@ class AssistantActions:
         return {
             "effects": [f"a new task of {stored.template.full_name} is created"],
             "steps": [step.name for step in stored.template.steps],
-            "input_schema": bounded_json(stored.template.input_schema),
+            "input_schema": to_shortened_json(stored.template.input_schema),
             "token": self._tokens.issue("create", arguments),
         }
 
@@ -111,7 +111,7 @@ class AssistantActions:
         arguments = {"approval_id": approval_id, "form": dict(form), "reason": reason}
         return {
             "effects": ["the step continues with the decision, which cannot be changed later"],
-            "approval": bounded_json(approval),
+            "approval": to_shortened_json(approval),
             "token": self._tokens.issue("decide", arguments),
         }
 
@@ -128,7 +128,7 @@ class AssistantActions:
         return {
             "action": planned.action,
             "at": datetime.now(UTC).isoformat(),
-            "now": bounded_json(done),
+            "now": to_shortened_json(done),
         }
 
 

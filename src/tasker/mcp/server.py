@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from tasker.client import Client
 from tasker.errors import InvalidInput, TaskerError
 from tasker.mcp.actions import Answer, AssistantActions
-from tasker.mcp.views import bounded_json, summarize_step, summarize_task
+from tasker.mcp.views import summarize_step, summarize_task, to_shortened_json
 from tasker.model import TaskFilter, TaskStatus
 
 P = ParamSpec("P")
@@ -82,7 +82,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         return {
             "name": template.full_name,
             "description": template.description,
-            "input_schema": bounded_json(template.input_schema),
+            "input_schema": to_shortened_json(template.input_schema),
             "steps": steps,
         }
 
@@ -119,9 +119,9 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         task = await client.get(task_id)
         return {
             **summarize_task(task),
-            "context": bounded_json(task.context),
-            "result": bounded_json(task.result),
-            "error": bounded_json(task.error),
+            "context": to_shortened_json(task.context),
+            "result": to_shortened_json(task.result),
+            "error": to_shortened_json(task.error),
             "steps": [summarize_step(step) for step in await client.steps(task_id)],
         }
 
@@ -129,7 +129,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
     @_explain_errors
     async def why(task_id: str, step: str | None = None) -> Answer:
         """Explain why a task or a step makes no progress, most important reason first."""
-        return {"reasons": bounded_json(await client.why(task_id, step=step))}
+        return {"reasons": to_shortened_json(await client.why(task_id, step=step))}
 
     @server.tool()
     @_explain_errors
@@ -140,7 +140,8 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         tasks = [await client.get(task.id) for task in failed]
         return {
             "failures": [
-                {**summarize_task(task), "failure": bounded_json(task.failure)} for task in tasks
+                {**summarize_task(task), "failure": to_shortened_json(task.failure)}
+                for task in tasks
             ]
         }
 
@@ -149,7 +150,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
     async def list_approvals(mine: bool = False) -> Answer:
         """List the approvals that tasks wait for, oldest first; `mine`: only those that the caller
         may decide."""
-        return {"approvals": bounded_json(await client.approvals(mine=mine))}
+        return {"approvals": to_shortened_json(await client.approvals(mine=mine))}
 
 
 def _add_changing_tools(server: MCPServer, actions: AssistantActions) -> None:

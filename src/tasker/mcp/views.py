@@ -8,9 +8,9 @@ from tasker.model import Step, Task
 _LONGEST = 4_000  #: characters of one value; assistants read little at once
 
 
-def bounded_json(value: Any) -> Any:
+def to_shortened_json(value: Any) -> Any:
     """Return a value as JSON data; long strings are shortened."""
-    return _shorten(loads(dumps(value, limit=64 << 20)))
+    return _shorten_strings_and_lists(loads(dumps(value, limit=64 << 20)))
 
 
 def summarize_task(task: Task) -> dict[str, Any]:
@@ -31,20 +31,20 @@ def summarize_step(step: Step) -> dict[str, Any]:
     if step.attempts:
         line["attempts"] = step.attempts
     if step.error:
-        line["error"] = _shorten(step.error)
+        line["error"] = _shorten_strings_and_lists(step.error)
     if step.result is not None:
-        line["result"] = _shorten(step.result)
+        line["result"] = _shorten_strings_and_lists(step.result)
     return line
 
 
-def _shorten(value: Any) -> Any:
+def _shorten_strings_and_lists(value: Any) -> Any:
     if isinstance(value, str):
         return (
             value if len(value) <= _LONGEST else f"{value[:_LONGEST]}... ({len(value)} characters)"
         )
     if isinstance(value, dict):
-        return {key: _shorten(part) for key, part in value.items()}
+        return {key: _shorten_strings_and_lists(part) for key, part in value.items()}
     if isinstance(value, list):
-        shown = [_shorten(part) for part in value[:100]]
+        shown = [_shorten_strings_and_lists(part) for part in value[:100]]
         return shown if len(value) <= 100 else [*shown, f"... {len(value) - 100} more"]
     return value

@@ -119,7 +119,7 @@ from tasker.schedules.model import (
 from tasker.step_logs import EVERY_RECORD, LogFilter, LogPosition, LogRecord, NewLogRecord
 from tasker.teams.model import (
     ApiKey,
-    ApiKeyDigest,
+    ApiKeyWithDigest,
     NamespaceInfo,
     NamespacePolicy,
     NewApiKey,
@@ -1372,7 +1372,7 @@ class TeamStore(Protocol):
         """
         ...
 
-    async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
+    async def find_api_key(self, prefix: str) -> ApiKeyWithDigest | None:
         """Return the key with a prefix and its digest, even if revoked or expired."""
         ...
 

@@ -139,7 +139,7 @@ class UserSession:
     expires_at: datetime
 
 
-class ApiKeyDigest(NamedTuple):
+class ApiKeyWithDigest(NamedTuple):
     """An API key and the digest of its secret."""
 
     key: ApiKey

@@ -132,8 +132,8 @@ def _read_policies(namespaces: LocatedValue) -> list[NamespacePolicy]:
 def _read_policy(namespace: str, value: LocatedValue) -> NamespacePolicy:
     """Return one policy; report its problems at their positions."""
     fields = value.fields(_POLICY)
-    approvers = _read_texts(fields, "approvers", "a list of e-mail addresses")
-    hosts = _read_texts(fields, "http_hosts", "a list of hosts")
+    approvers = _read_located_texts(fields, "approvers", "a list of e-mail addresses")
+    hosts = _read_located_texts(fields, "http_hosts", "a list of hosts")
     policy = NamespacePolicy(
         namespace=namespace,
         owner_team=fields.read("owner_team", read_text) or "",
@@ -150,7 +150,9 @@ def _read_policy(namespace: str, value: LocatedValue) -> NamespacePolicy:
     return policy
 
 
-def _read_texts(fields: MappingFields, key: str, what: str) -> list[tuple[LocatedValue, str]]:
+def _read_located_texts(
+    fields: MappingFields, key: str, what: str
+) -> list[tuple[LocatedValue, str]]:
     """Return the strings of a list, each with its position."""
     items = fields.items(key, what)
     return [(item, text) for item in items if (text := read_text(item)) is not None]

@@ -35,7 +35,7 @@ RETIRED = TemplateStatus.RETIRED
 _RANK = (APPROVED, RETIRED, PENDING, REJECTED)  #: distinguishes equal contents
 
 
-class VersionRow(NamedTuple):
+class VersionWithDigest(NamedTuple):
     """A template version that was not replaced, and the digest of its content."""
 
     version: TemplateVersion
@@ -54,7 +54,7 @@ class RegistrationPlan(NamedTuple):
 def plan_registration(
     name: TemplateName,
     digest: str,
-    there: Sequence[VersionRow],
+    there: Sequence[VersionWithDigest],
     policy: NamespacePolicy | None,
     *,
     replace: bool,
@@ -109,7 +109,7 @@ class ReviewDecision(NamedTuple):
 
 def check_review(
     name: TemplateName,
-    there: Sequence[VersionRow],
+    there: Sequence[VersionWithDigest],
     policy: NamespacePolicy | None,
     act: AuditNote,
     *,
@@ -130,7 +130,7 @@ def check_review(
         if own and approve:
             raise NotAnApprover(
                 f"{act.actor} registered {name}, so another approver must approve it:"
-                f" {_other_approvers(policy, act.actor)}"
+                f" {_other_approvers_text(policy, act.actor)}"
             )
         if not own and act.actor.casefold() not in map(str.casefold, policy.approvers):
             raise NotAnApprover(
@@ -145,8 +145,8 @@ def check_review(
     return ReviewDecision(waiting, APPROVED, tuple(in_force))
 
 
-def check_retirement(
-    name: TemplateName, there: Sequence[VersionRow], *, restore: bool
+def find_version_to_retire_or_restore(
+    name: TemplateName, there: Sequence[VersionWithDigest], *, restore: bool
 ) -> TemplateVersion:
     """Return the version to retire or restore. Raises: NotFound, WrongStatus."""
     if restore:
@@ -199,7 +199,7 @@ def key_to_document(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def check_api_key(key: NewApiKey) -> None:
+def check_new_api_key(key: NewApiKey) -> None:
     """Raise InvalidInput unless the key can be stored and used."""
     if not key.name.strip() or len(key.name) > 200:
         raise InvalidInput("an API key needs a name of at most 200 characters", path="$.name")
@@ -233,7 +233,7 @@ def unknown_key_error(prefix: str) -> NotFound:
 
 
 def _require_version_with_status(
-    name: TemplateName, there: Sequence[VersionRow], action: str, wanted: TemplateStatus
+    name: TemplateName, there: Sequence[VersionWithDigest], action: str, wanted: TemplateStatus
 ) -> TemplateVersion:
     """Return the version with the wanted status."""
     if not there:
@@ -248,6 +248,6 @@ def _require_version_with_status(
     raise WrongStatus(f"template {name}", newest.status, action, {wanted})
 
 
-def _other_approvers(policy: NamespacePolicy, actor: str) -> str:
+def _other_approvers_text(policy: NamespacePolicy, actor: str) -> str:
     names = [name for name in policy.approvers if name.casefold() != actor.casefold()]
     return " or ".join(names) or "the policy has no other approver; add one"

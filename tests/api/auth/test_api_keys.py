@@ -15,7 +15,7 @@ from tasker.model import TaskId
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import generate_key, parse_key
-from tasker.teams.model import ApiKeyDigest
+from tasker.teams.model import ApiKeyWithDigest
 from tasker.teams.permissions import ROLES
 
 pytestmark = pytest.mark.anyio
@@ -290,7 +290,7 @@ async def test_unknown_scopes_and_roles_grant_nothing(store: Store) -> None:
     class Later:
         touch_api_key = store.touch_api_key
 
-        async def find_api_key(self, prefix: str) -> ApiKeyDigest:
+        async def find_api_key(self, prefix: str) -> ApiKeyWithDigest:
             stored = await store.find_api_key(prefix)
             assert stored is not None
             scopes, roles = ("tasks:launch", "moon:*"), ("viewer", "astronaut")

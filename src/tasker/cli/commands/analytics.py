@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tasker.cli.app import Invocation, register_command
-from tasker.cli.options import Last, WindowNamespace, WindowTemplate, make_window
+from tasker.cli.options import Last, WindowNamespace, WindowTemplate, make_analysis_window
 from tasker.cli.render.analytics import render_analytics
 
 app = typer.Typer(add_completion=False)
@@ -31,7 +31,7 @@ async def show_analytics(
     ] = 1,
 ) -> None:
     """Show durations, error rates, slow and failing steps, and frequent errors."""
-    window = make_window(last, template, namespace)
+    window = make_analysis_window(last, template, namespace)
     async with invocation.open_client() as client:
         performance = await client.performance(window)
         bottlenecks = await client.bottlenecks(window, limit=limit, min_executions=min_executions)

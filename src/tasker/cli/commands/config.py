@@ -18,7 +18,7 @@ def show_settings(invocation: Invocation, config: ConfigFile = None) -> None:
         invocation.print_json(settings)
         return
     top = {name: value for name, value in settings.items() if not isinstance(value, dict)}
-    for table, values in (("", top), *_flatten_tables(settings)):
+    for table, values in (("", top), *_list_settings_tables(settings)):
         if table:
             invocation.out.print(f"\n[{table}]")
         for name, value in values.items():
@@ -27,11 +27,13 @@ def show_settings(invocation: Invocation, config: ConfigFile = None) -> None:
                 invocation.out.print(f"# {name}" if value is None else line, soft_wrap=True)
 
 
-def _flatten_tables(settings: dict[str, Any], parent: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """Yield the tables of settings, each before its subtables."""
+def _list_settings_tables(
+    settings: dict[str, Any], parent: str = ""
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the tables of settings with their names, each before its subtables."""
     tables = []
     for name, value in settings.items():
         if isinstance(value, dict):
             path = f"{parent}{name}"
-            tables += [(path, value), *_flatten_tables(value, f"{path}.")]
+            tables += [(path, value), *_list_settings_tables(value, f"{path}.")]
     return tables

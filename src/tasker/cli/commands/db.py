@@ -105,7 +105,7 @@ async def show_store_status(invocation: Invocation) -> ExitCode:
         invocation.out.print(f"workers    {len(alive)}")
     if oldest is not None:
         invocation.out.print(
-            f"snapshot   {_describe_snapshot(oldest)}", markup=False, soft_wrap=True
+            f"snapshot   {_describe_oldest_snapshot(oldest)}", markup=False, soft_wrap=True
         )
     if alive:
         invocation.out.print()
@@ -113,7 +113,7 @@ async def show_store_status(invocation: Invocation) -> ExitCode:
     return ExitCode.DONE if schema.is_ready else ExitCode.STORE
 
 
-def _describe_snapshot(oldest: OldestSnapshot) -> str:
+def _describe_oldest_snapshot(oldest: OldestSnapshot) -> str:
     seconds = oldest.age_seconds
     age = "for an unknown time" if seconds is None else f"for {human_duration(seconds)}"
     facts = [

@@ -14,7 +14,7 @@ from tasker.cli.options import (
     Reason,
     WindowNamespace,
     WindowTemplate,
-    make_window,
+    make_analysis_window,
     parse_duration_option,
     parse_time,
 )
@@ -46,7 +46,7 @@ async def list_failures(
     namespace: WindowNamespace = None,
 ) -> None:
     """List causes of failures, sorted by the number of tasks that they stopped."""
-    window = make_window(last, template, namespace)
+    window = make_analysis_window(last, template, namespace)
     async with invocation.open_client() as client:
         causes = await client.failures.list(window)
     if invocation.as_json:
@@ -72,7 +72,7 @@ async def list_failures(
             Text(to_printable_line(f"{cause.step} of {cause.namespace}.{cause.name}"), style=style),
             Text(to_printable_line(f"{cause.code or cause.type}: {cause.message}"), style=style),
             Text(to_printable_line(triage.assignee if triage else ""), style=style),
-            Text(to_printable_line(_notes_text(cause)), style="dim"),
+            Text(to_printable_line(_mute_and_note_text(cause)), style="dim"),
         )
     print_table(invocation.out, table)
 
@@ -89,11 +89,11 @@ async def assign_failure(
 ) -> None:
     """Set the person or team that looks after a cause."""
     async with invocation.open_client(operates=True) as client:
-        one = await _find_cause(client, cause, make_window(last))
+        one = await _find_cause(client, cause, make_analysis_window(last))
         triage = await client.failures.assign(
             one.fingerprint, assignee, namespace=one.namespace, reason=reason
         )
-    _print_change(
+    _print_triage_change(
         invocation,
         triage,
         f"assigned to {to_printable_line(assignee)}" if assignee else "unassigned",
@@ -113,11 +113,11 @@ async def note_failure(
 ) -> None:
     """Write a note about a cause."""
     async with invocation.open_client(operates=True) as client:
-        one = await _find_cause(client, cause, make_window(last))
+        one = await _find_cause(client, cause, make_analysis_window(last))
         triage = await client.failures.note(
             one.fingerprint, text, namespace=one.namespace, reason=reason
         )
-    _print_change(invocation, triage, "note saved" if text else "note deleted")
+    _print_triage_change(invocation, triage, "note saved" if text else "note deleted")
 
 
 @register_command(app, "mute", acts=True)
@@ -161,11 +161,11 @@ async def mute_failure(
     if until is None and below is None:
         raise InvalidInput("give at least one of --for, --until and --below")
     async with invocation.open_client(operates=True) as client:
-        one = await _find_cause(client, cause, make_window(last))
+        one = await _find_cause(client, cause, make_analysis_window(last))
         triage = await client.failures.mute(
             one.fingerprint, until=until, below=below, namespace=one.namespace, reason=reason
         )
-    _print_change(invocation, triage, f"muted {_mute_end_text(triage)}")
+    _print_triage_change(invocation, triage, f"muted {_mute_end_text(triage)}")
 
 
 @register_command(app, "unmute", acts=True)
@@ -174,11 +174,11 @@ async def unmute_failure(
 ) -> None:
     """Unmute a cause, so that it needs attention again."""
     async with invocation.open_client(operates=True) as client:
-        one = await _find_cause(client, cause, make_window(last))
+        one = await _find_cause(client, cause, make_analysis_window(last))
         triage = await client.failures.unmute(
             one.fingerprint, namespace=one.namespace, reason=reason
         )
-    _print_change(invocation, triage, "not muted")
+    _print_triage_change(invocation, triage, "not muted")
 
 
 async def _find_cause(client: Client, start: str, window: AnalysisWindow) -> FailureCause:
@@ -197,14 +197,14 @@ async def _find_cause(client: Client, start: str, window: AnalysisWindow) -> Fai
     return causes[0]
 
 
-def _print_change(invocation: Invocation, triage: FailureTriage, done: str) -> None:
+def _print_triage_change(invocation: Invocation, triage: FailureTriage, done: str) -> None:
     if invocation.as_json:
         invocation.print_json(triage)
     else:
         invocation.out.print(f"{triage.fingerprint}: {done}", highlight=False, soft_wrap=True)
 
 
-def _notes_text(cause: FailureCause) -> str:
+def _mute_and_note_text(cause: FailureCause) -> str:
     triage = cause.triage
     if triage is None:
         return ""

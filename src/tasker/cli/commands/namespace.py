@@ -78,7 +78,7 @@ async def show_namespace(invocation: Invocation, namespace: Name) -> None:
 
 
 @register_command(app, "put", acts=True)
-async def put_policy(
+async def declare_or_change_policy(
     invocation: Invocation,
     namespace: Name,
     owner_team: Annotated[

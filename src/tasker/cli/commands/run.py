@@ -166,23 +166,25 @@ class EmbeddedTaskRun:
             signals = handle_signals(lambda which, count: self._on_signal(worker, which, count))
             with signals:
                 async with explain_version_conflicts(worker.client, self._loaded.templates), worker:
-                    template = await self._find_template(worker, name, options)
+                    template = await self._find_runnable_template(worker, name, options)
                     with self._attach_progress(worker, template) as progress:
                         with explain_invalid_context(template.full_name, given=bool(context)):
                             task = await worker.client.create_task(name, context, **options)
                         progress.follow_task(task)
                         if not task.created:
                             progress.update_from_store(task, await worker.client.steps(task.id))
-                        code = await self._wait(worker, task, timeout)
+                        code = await self._wait_for_end_or_signal(worker, task, timeout)
                     self._print_stop_reason(code, timeout, key=options["idempotency_key"])
                     if code is ExitCode.TIMEOUT:
                         worker.stop(_HASTE)
                 client = worker.client
                 task, steps = await client.get(task.id), await client.steps(task.id)
-                self._print_end(task, steps, template)
+                self._report_final_state(task, steps, template)
         return code
 
-    async def _find_template(self, worker: Worker, name: str, options: dict[str, Any]) -> Template:
+    async def _find_runnable_template(
+        self, worker: Worker, name: str, options: dict[str, Any]
+    ) -> Template:
         """Return the named template. Raises HandlerNotFound if a step has no handler here."""
         space = options["namespace"]
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
@@ -206,7 +208,9 @@ class EmbeddedTaskRun:
         self._interrupted.set()
         worker.stop(_GRACE if count == 1 else timedelta(0))
 
-    async def _wait(self, worker: Worker, task: Task, timeout: timedelta | None) -> ExitCode:
+    async def _wait_for_end_or_signal(
+        self, worker: Worker, task: Task, timeout: timedelta | None
+    ) -> ExitCode:
         """Wait for the task and its child tasks, for a signal, or for the timeout."""
         ended = asyncio.create_task(self._wait_for_end(worker, task))
         waits: list[asyncio.Task[Any]] = [
@@ -272,7 +276,7 @@ class EmbeddedTaskRun:
         steps = await worker.client.steps(task.id)
         return any(step.attempts or (step.run_at and step.run_at < soon) for step in steps)
 
-    def _print_end(self, task: Task, steps: list[Step], template: Template) -> None:
+    def _report_final_state(self, task: Task, steps: list[Step], template: Template) -> None:
         self.document = {**task_to_document(task), "steps": [to_plain_json(step) for step in steps]}
         if not self._invocation.as_json:
             flag = store_option_for(self._invocation.store_url)

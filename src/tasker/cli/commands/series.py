@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tasker.analytics.figures import Metric, SeriesGrouping
 from tasker.cli.app import Invocation, register_command
-from tasker.cli.options import Last, WindowNamespace, WindowTemplate, make_window
+from tasker.cli.options import Last, WindowNamespace, WindowTemplate, make_analysis_window
 from tasker.cli.render.style import (
     draw_sparkline,
     format_local_time,
@@ -45,7 +45,7 @@ async def show_series(
     ] = None,
 ) -> None:
     """Show figures over time: created, ended and failed tasks, steps, retries and durations."""
-    window = make_window(last, template, namespace)
+    window = make_analysis_window(last, template, namespace)
     async with invocation.open_client() as client:
         chart = await client.series(metric, window, by=by, step_seconds=step)
     if invocation.as_json:

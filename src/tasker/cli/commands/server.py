@@ -177,7 +177,7 @@ async def serve(
             " it would have full access: set `enabled = true` in [auth], or pass --insecure if a"
             " proxy in front authenticates callers"
         )
-    loaded = _load_handlers(settings)
+    loaded = _load_worker_sources(settings)
     tracing = _make_tracing(settings)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store.get_secret_value()))
@@ -201,11 +201,11 @@ async def serve(
         if own.ui:
             facts["ui"] = f"{server.url}{own.base_path}/ui/"
         with report_to_supervisor(supervisor, server.stop):
-            await _wait_until_stopped(server, worker, facts)
+            await _wait_for_signal_and_stop(server, worker, facts)
     log.info("server_stopped")
 
 
-async def _wait_until_stopped(
+async def _wait_for_signal_and_stop(
     server: Server, worker: Worker | None, facts: Mapping[str, Any]
 ) -> None:
     """Wait for a signal or for the end of the worker, then stop the server.
@@ -235,7 +235,7 @@ async def _wait_until_stopped(
                 wait.cancel()
 
 
-def _load_handlers(settings: Settings) -> LoadedSources | None:
+def _load_worker_sources(settings: Settings) -> LoadedSources | None:
     """Import the worker's handlers and read its templates, if a worker is to run."""
     if not settings.worker.embedded:
         if settings.worker.handlers:

@@ -31,7 +31,7 @@ from tasker.cli.reading import find_task, read_task_detail, read_task_logs, show
 from tasker.cli.render.json import task_to_document, to_plain_json
 from tasker.cli.render.style import is_ascii_only, print_table, status_text
 from tasker.cli.render.tables import make_table, tasks_table
-from tasker.cli.render.task import format_log_record, format_reason, render_task
+from tasker.cli.render.task import format_blocking_reason, format_log_record, render_task
 from tasker.cli.render.timeline import timeline_to_document
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE
@@ -212,7 +212,7 @@ def add_filter_options(function: Function) -> Callable[..., Any]:
     """Replace a command's parameter `matching`, a `TaskFilter`, by the options in `FILTERS`."""
 
     @wraps(function)
-    def run(invocation: Invocation, **given: Any) -> Any:
+    def run_with_filter(invocation: Invocation, **given: Any) -> Any:
         options = {name: given.pop(name) for name in FILTERS}
         return function(invocation, matching=_make_filter(**options), **given)
 
@@ -227,8 +227,8 @@ def add_filter_options(function: Function) -> Callable[..., Any]:
             )
             for name, annotation in FILTERS.items()
         ]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
+    run_with_filter.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run_with_filter
 
 
 @register_command(app, "list")
@@ -393,7 +393,7 @@ async def explain_status(
         invocation.print_json(to_plain_json(reasons))
         return
     for reason in reasons:
-        invocation.out.print(format_reason(reason), soft_wrap=True)
+        invocation.out.print(format_blocking_reason(reason), soft_wrap=True)
     if not reasons:
         invocation.err.print("nothing is blocking it")
 

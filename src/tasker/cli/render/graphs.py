@@ -11,7 +11,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tasker.cli.render.specs import describe_step_details, describe_step_work
+from tasker.cli.render.specs import describe_limits_and_events, describe_step_work
 from tasker.graph import Graph
 from tasker.model import ENGINE, StepType, Template, TriggerRule
 
@@ -70,7 +70,7 @@ def _mermaid_node(graph: Graph, no: int) -> str:
     lines = [graph.layout.step_name_pattern(no)]
     if spec.handler == ENGINE or spec.http is not None:
         lines.append(describe_step_work(spec))
-    lines += describe_step_details(spec)
+    lines += describe_limits_and_events(spec)
     label = f'"{"<br/>".join(map(_escape_label, lines))}"'
     return f"{{{label}}}" if spec.type is StepType.DECISION else f"[{label}]"
 

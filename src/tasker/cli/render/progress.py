@@ -141,7 +141,7 @@ class DisplayedTask:
         self.ended: float | None = None
         self.steps: dict[str, DisplayedStep] = {}
 
-    def add_template(self, template: Template) -> None:
+    def add_template_steps(self, template: Template) -> None:
         """Add the template's steps, in order, before they start."""
         self.steps = {
             spec.name: DisplayedStep(spec.name, spec.retry.attempt_limit) for spec in template.steps
@@ -318,7 +318,7 @@ class TaskProgressDisplay:
         if task is None:
             task = self.tasks[id] = DisplayedTask(id, template, correlation_id, now)
             if (known := self._templates.get(template)) is not None:
-                task.add_template(known)
+                task.add_template_steps(known)
         task.label = label or task.label
         return task
 
@@ -562,7 +562,10 @@ class LiveRenderer:
             Text(attempts, style="yellow" if step.attempt > 1 else "dim"),
             Text(human_duration(step.total_running_seconds(now)) if started else "", style="dim"),
             Text(
-                _step_details_text(step, now), style=look.style, no_wrap=True, overflow="ellipsis"
+                _describe_step_status(step, now),
+                style=look.style,
+                no_wrap=True,
+                overflow="ellipsis",
             ),
         )
 
@@ -583,7 +586,7 @@ class FinalStateRenderer(LiveRenderer):
         self._console.print(self._render_frame())
 
 
-def _step_details_text(step: DisplayedStep, now: float) -> str:
+def _describe_step_status(step: DisplayedStep, now: float) -> str:
     """Return the details of a step that its symbol does not show."""
     match step.status:
         case "waiting_for_retry":

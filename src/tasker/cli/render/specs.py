@@ -60,7 +60,7 @@ def _timeout_text(waiting: WaitSpec | ApprovalSpec) -> str:
     return f", up to {human_duration(waiting.timeout.total_seconds())}"
 
 
-def describe_step_details(spec: StepSpec) -> Iterator[str]:
+def describe_limits_and_events(spec: StepSpec) -> Iterator[str]:
     """Yield the limits and events of a step, and whether another system completes it."""
     for limit in spec.limits or ():
         yield f"limit {to_printable_line(limit.key)}: {describe_limit(limit)}"
@@ -72,7 +72,7 @@ def describe_step_details(spec: StepSpec) -> Iterator[str]:
         yield "completed by another system"
 
 
-def describe_template(template: Template) -> Iterator[str]:
+def describe_limits_and_schedules(template: Template) -> Iterator[str]:
     """Yield the limits and schedules of a template."""
     for limit in template.limits:
         yield f"limit {to_printable_line(limit.key)}: {describe_limit(limit)}"

@@ -63,7 +63,7 @@ _BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class _WithoutControlCharacters(NamedTuple):
+class _SanitizedRenderable(NamedTuple):
     """What a console prints, without control characters in its data."""
 
     printed: RenderableType
@@ -75,7 +75,7 @@ class _WithoutControlCharacters(NamedTuple):
 
 class _ControlCharacterFilter(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_WithoutControlCharacters(each) for each in renderables]
+        return [_SanitizedRenderable(each) for each in renderables]
 
 
 def _replace_control_characters(text: str) -> str:

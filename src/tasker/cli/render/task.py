@@ -15,7 +15,11 @@ from rich.text import Text
 
 from tasker.cli.pausing import describe_pause
 from tasker.cli.render import graphs
-from tasker.cli.render.specs import describe_step_details, describe_step_work, describe_template
+from tasker.cli.render.specs import (
+    describe_limits_and_events,
+    describe_limits_and_schedules,
+    describe_step_work,
+)
 from tasker.cli.render.style import (
     LOOKS,
     find_error_location,
@@ -114,7 +118,7 @@ def render_task(
         console.print(Text("Operator actions", style="bold"))
         print_table(console, _audit_table(detail.audit))
     if full:
-        _print_values_in_full(console, detail)
+        _print_results_and_errors(console, detail)
 
 
 def _task_headline(console: Console, task: Task) -> Text:
@@ -273,7 +277,7 @@ def _step_row(step: Step, now: datetime, *, plain: bool) -> list[Text | str]:
         status_text(step.status, plain=plain)[2:],
         _attempt_count_text(step),
         Text(human_duration(_attempt_duration(step, now)), style="dim"),
-        _step_details(step, now),
+        _describe_step_status(step, now),
     ]
 
 
@@ -357,7 +361,7 @@ def _attempt_duration(step: Step, now: datetime) -> timedelta | None:
     return max((step.settled_at or now) - step.claimed_at, timedelta(0))
 
 
-def _step_details(step: Step, now: datetime) -> Text:
+def _describe_step_status(step: Step, now: datetime) -> Text:
     """Return a step's result, its error, or when it runs next."""
     style = LOOKS[step.status].style
     if step.status is StepStatus.WAITING_FOR_RETRY:
@@ -447,7 +451,7 @@ def _audit_table(entries: Sequence[AuditEntry]) -> Table:
     return rows
 
 
-def _print_values_in_full(console: Console, detail: TaskDetail) -> None:
+def _print_results_and_errors(console: Console, detail: TaskDetail) -> None:
     """Show results, checkpoints and errors in full."""
     for step in detail.steps:
         for name in ("result", "checkpoint", "error"):
@@ -481,7 +485,7 @@ def render_template_graph(console: Console, template: Template) -> None:
     console.print(Text(template.full_name, style="bold"))
     if template.description:
         console.print(Text(to_printable_line(template.description), style="dim"), soft_wrap=True)
-    for line in describe_template(template):
+    for line in describe_limits_and_schedules(template):
         console.print(Text(line, style="dim"), soft_wrap=True)
     console.print()
     wide = graphs.draw_graph(Graph(template)) is None
@@ -495,7 +499,8 @@ def render_template_graph(console: Console, template: Template) -> None:
             Text("" if spec.handler == ENGINE else _retry_text(spec), style="dim"),
             Text(_condition_and_failure_text(spec), style="yellow"),
             Text(
-                "; ".join(filter(None, (after, *describe_step_details(spec), undone))), style="dim"
+                "; ".join(filter(None, (after, *describe_limits_and_events(spec), undone))),
+                style="dim",
             ),
         ]
 
@@ -640,7 +645,7 @@ def store_option_for(url: str) -> str | None:
     return f" --store {shlex.quote(redact_passwords(url, mask=''))}"
 
 
-def format_reason(reason: Reason) -> Text:
+def format_blocking_reason(reason: Reason) -> Text:
     """Return one line on why a task or step does not run, with the time until that ends."""
     text = Text(reason.text, style="" if reason.blocking else "dim")
     if reason.until is not None:

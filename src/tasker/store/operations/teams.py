@@ -15,14 +15,14 @@ from tasker.teams import rules
 from tasker.teams.checks import check_policy
 from tasker.teams.model import (
     ApiKey,
-    ApiKeyDigest,
+    ApiKeyWithDigest,
     NamespaceInfo,
     NamespacePolicy,
     NewApiKey,
     TeamEvent,
     UserSession,
 )
-from tasker.teams.rules import VersionRow
+from tasker.teams.rules import VersionWithDigest
 
 
 class Teams(TransactionalStore):
@@ -73,7 +73,7 @@ class Teams(TransactionalStore):
 
     async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async def retire_version(tx: Session) -> TemplateVersion:
-            version = rules.check_retirement(
+            version = rules.find_version_to_retire_or_restore(
                 name, await _lock_versions_of_template(tx, name), restore=False
             )
             return await _set_version_status(tx, version, rules.RETIRED, "retire_template", act)
@@ -82,7 +82,7 @@ class Teams(TransactionalStore):
 
     async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async def restore_version(tx: Session) -> TemplateVersion:
-            version = rules.check_retirement(
+            version = rules.find_version_to_retire_or_restore(
                 name, await _lock_versions_of_template(tx, name), restore=True
             )
             return await _set_version_status(tx, version, rules.APPROVED, "restore_template", act)
@@ -121,7 +121,7 @@ class Teams(TransactionalStore):
     # ---------------------------------------------------------------- API keys
 
     async def add_api_key(self, key: NewApiKey, act: AuditNote) -> ApiKey:
-        rules.check_api_key(key)
+        rules.check_new_api_key(key)
 
         async def add_and_audit_key(tx: Session) -> ApiKey:
             (row,) = await tx.fetch_all("add_api_key", created_by=act.actor, **asdict(key))
@@ -132,10 +132,10 @@ class Teams(TransactionalStore):
 
         return await self._in_write_transaction(add_and_audit_key)
 
-    async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
-        async def read_api_key(tx: Session) -> ApiKeyDigest | None:
+    async def find_api_key(self, prefix: str) -> ApiKeyWithDigest | None:
+        async def read_api_key(tx: Session) -> ApiKeyWithDigest | None:
             row = await tx.fetch_one("find_api_key", prefix=prefix)
-            return None if row is None else ApiKeyDigest(tx.read.api_key(row), row["digest"])
+            return None if row is None else ApiKeyWithDigest(tx.read.api_key(row), row["digest"])
 
         return await self._in_read_transaction(read_api_key)
 
@@ -201,19 +201,21 @@ class Teams(TransactionalStore):
 
 async def lock_template_versions(
     tx: Session, names: Sequence[TemplateName]
-) -> Mapping[TemplateName, Sequence[VersionRow]]:
+) -> Mapping[TemplateName, Sequence[VersionWithDigest]]:
     """Lock and return the versions under the names of templates, oldest first."""
-    there: dict[TemplateName, list[VersionRow]] = {name: [] for name in names}
+    there: dict[TemplateName, list[VersionWithDigest]] = {name: [] for name in names}
     for name in names:
         require_storable_strings(name._asdict())
     documents = codec.dump_rows([name._asdict() for name in names])
     for row in await tx.lock_rows("template_versions_by_full_name", names=documents):
         version = tx.read.template_version(row)
-        there[version.key].append(VersionRow(version, row["digest"]))
+        there[version.key].append(VersionWithDigest(version, row["digest"]))
     return there
 
 
-async def _lock_versions_of_template(tx: Session, name: TemplateName) -> Sequence[VersionRow]:
+async def _lock_versions_of_template(
+    tx: Session, name: TemplateName
+) -> Sequence[VersionWithDigest]:
     return (await lock_template_versions(tx, [name]))[name]
 
 

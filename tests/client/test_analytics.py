@@ -119,7 +119,7 @@ async def test_a_cause_is_assigned_noted_and_muted(scene: Scene) -> None:
         kept.muted_until,
         kept.muted_below,
     )
-    audit = await scene.client.team_audit("hello")
+    audit = await scene.client.namespace_audit("hello")
     reasons = [one.reason for one in audit if one.action == "change_failure_triage"]
     assert ["", "", "", "on call"] == reasons
     assert [] == await failures.list(AnalysisWindow(namespace="other"))

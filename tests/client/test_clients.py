@@ -779,7 +779,7 @@ async def test_a_pending_version_accepts_no_tasks(scene: Scene) -> None:
     with pytest.raises(TemplateNotApproved):
         await client.template("hello.greeting@1.2.0")
     assert ["register_template", "put_policy"] == [
-        event.action for event in await client.team_audit("hello")
+        event.action for event in await client.namespace_audit("hello")
     ]
 
 

@@ -38,7 +38,7 @@ async def test_a_hook_is_declared_replaced_and_deleted(scene: Scene) -> None:
     await hooks.delete("suite.pay", reason="over")
     assert [] == await hooks.list()
     assert ["over", "other provider", ""] == [
-        entry.reason for entry in await scene.client.team_audit("suite")
+        entry.reason for entry in await scene.client.namespace_audit("suite")
     ]
 
 

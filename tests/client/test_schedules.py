@@ -61,7 +61,7 @@ async def test_a_schedule_is_created_read_changed_and_deleted(scene: Scene, temp
         changed.id,
     )
     assert [other] == await schedules.list(template="one")
-    events = await scene.client.team_audit("suite")
+    events = await scene.client.namespace_audit("suite")
     assert {
         ("create_schedule", "as agreed"),
         ("change_schedule", ""),

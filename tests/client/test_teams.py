@@ -54,7 +54,7 @@ async def test_a_version_accepts_tasks_once_somebody_else_approved_it(
     assert template().key == (await sarah.create_task("shared.t")).template
     assert [decided] == await jake.template_statuses("shared", "t")
     assert ["approve_template", "register_template", "put_policy"] == [
-        event.action for event in await jake.team_audit("shared")
+        event.action for event in await jake.namespace_audit("shared")
     ]
 
 

@@ -40,7 +40,7 @@ async def test_a_webhook_is_created_changed_and_deleted(scene: Scene) -> None:
     assert [] == await hooks.list("other")
     await hooks.delete("suite.crm", reason="over")
     assert [] == await hooks.list()
-    audit = await scene.client.team_audit("suite")
+    audit = await scene.client.namespace_audit("suite")
     assert ["over", "", "moved", ""] == [entry.reason for entry in audit]
 
 

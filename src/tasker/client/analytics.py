@@ -22,7 +22,7 @@ from tasker.analytics.figures import (
     resolve_point_interval,
 )
 from tasker.analytics.model import AnalysisWindow, Bottlenecks, Performance, SystemStatus
-from tasker.client.fields import check_strings
+from tasker.client.fields import check_storable_strings
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import InvalidInput
 from tasker.model import NAMESPACE, NAMESPACE_RULE
@@ -309,7 +309,7 @@ def _check_triage_change(namespace: str, change: FailureTriageChange) -> None:
     """Raise InvalidInput unless a server would accept the change as well."""
     if not NAMESPACE.fullmatch(namespace):
         raise InvalidInput(f"not a valid namespace name: {NAMESPACE_RULE}", path="$.namespace")
-    check_strings(assignee=change.assignee, note=change.note)
+    check_storable_strings(assignee=change.assignee, note=change.note)
     for field, text, most in (
         ("assignee", change.assignee, LONGEST_ASSIGNEE),
         ("note", change.note, LONGEST_NOTE),

@@ -314,7 +314,7 @@ class LocalBulk(BulkClient):
             rejection = BulkRejection(id=task_id, code=error.code, message=str(error))
             return await self._store.skip_bulk_task(stored, task_id, rejection)
         if moved is not None:
-            await self._client.notify_if_ended(task_id)
+            await self._client.notify_observers_if_ended(task_id)
         return moved
 
 

@@ -16,17 +16,17 @@ LONGEST_DELAY = LONGEST_DEADLINE = timedelta(days=3650)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
-def check_indexed_strings(**named: Any) -> None:
+def check_indexable_strings(**named: Any) -> None:
     """Check that indexed strings are short and not empty; None is allowed."""
     for name, value in named.items():
         if value is None:
             continue
-        check_strings(LONGEST_NAME, **{name: value})
+        check_storable_strings(LONGEST_NAME, **{name: value})
         if not value:
             raise _invalid_field_error(name, "must not be empty")
 
 
-def check_strings(limit: int = LONGEST_TEXT, **named: Any) -> None:
+def check_storable_strings(limit: int = LONGEST_TEXT, **named: Any) -> None:
     """Check strings; None is allowed."""
     for name, value in named.items():
         if value is None:
@@ -44,7 +44,7 @@ def check_tags(tags: Any) -> None:
     if isinstance(tags, str) or not isinstance(tags, Iterable):
         raise _invalid_field_error("tags", f"must be a list of strings, not {tags!r:.100}")
     for tag in tags:
-        check_indexed_strings(tags=tag)
+        check_indexable_strings(tags=tag)
         if tag is None:
             raise _invalid_field_error("tags", "must contain only strings, not None")
 

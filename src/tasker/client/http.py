@@ -28,7 +28,7 @@ from tasker.client.requests import ApiRequestSender, Deadline
 from tasker.client.search import SearchMatch
 from tasker.client.templates import split_template_reference
 from tasker.client.trace import current_trace
-from tasker.client.waiting import require_success, step_parked_error, wait_timeout_error
+from tasker.client.waiting import make_parking_exception, require_success, wait_timeout_error
 from tasker.durations import Duration
 from tasker.errors import InvalidInput
 from tasker.events import Event
@@ -221,7 +221,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         if self._ticket and limit is None:  # in an attempt, whose step waits without a worker
             task = await self.get(task_id)
             if not task.has_ended:
-                raise step_parked_error(task, TaskId(self._key.partition(":")[0]))
+                raise make_parking_exception(task, TaskId(self._key.partition(":")[0]))
             return require_success(task)
         deadline = Deadline(limit)
         while True:

@@ -92,7 +92,7 @@ class HttpTeams(TeamClient):
     async def drain_worker(self, worker: int, *, reason: str = "") -> None:
         await self._requests.send("POST", f"/v1/workers/{worker}/drain", body={"reason": reason})
 
-    async def worker_attempts(
+    async def ended_worker_attempts(
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
         read = await self._requests.get(f"/v1/workers/{worker}/attempts", limit=limit)
@@ -168,7 +168,7 @@ class HttpTeams(TeamClient):
         )
         return decode.version(read)
 
-    async def team_audit(
+    async def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
         events: list[Any] = []

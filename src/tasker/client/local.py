@@ -38,8 +38,8 @@ from tasker.client.waiting import (
     LONGEST_PAUSE,
     PATIENCE,
     TaskEndWaiter,
+    make_parking_exception,
     require_success,
-    step_parked_error,
     wait_timeout_error,
 )
 from tasker.client.webhooks import LocalWebhooks
@@ -485,7 +485,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if self._origin is not None and limit is None:
             task = await self._read_task_with_retries(TaskId(task_id), None)
             if not task.has_ended:
-                raise step_parked_error(task, self._origin.task_id)
+                raise make_parking_exception(task, self._origin.task_id)
         else:
             task = await self._wait_until_ended(TaskId(task_id), limit)
         return require_success(task)
@@ -559,7 +559,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     @shorten_tracebacks
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        no = None if step is None else await self._step_number(TaskId(task_id), step)
+        no = None if step is None else await self._find_step_number(TaskId(task_id), step)
         return await self.store.list_attempts(TaskId(task_id), no=no)
 
     @shorten_tracebacks
@@ -576,7 +576,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         history = await self.store.list_attempts(task.id, limit=_MOST_ATTEMPTS)
         now = self.store.clock.now()
         times = task_times(task, steps, history, now)
-        return loaded.fill_derived_fields(steps, now, times), times
+        return loaded.fill_derived_step_fields(steps, now, times), times
 
     @shorten_tracebacks
     async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
@@ -584,13 +584,13 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         loaded, now = await self._load_template_of_task(task.id), self.store.clock.now()
         if step is None:
             stored = await self.store.list_steps(task.id, limit=_EXPLAINED, unfinished=True)
-            steps = loaded.fill_derived_fields(stored, now)
+            steps = loaded.fill_derived_step_fields(stored, now)
             return task_reasons(task, steps, now)
-        no = await loaded.find_step_number(self.store, task.id, step)
+        no = await loaded.find_step_number_in_task(self.store, task.id, step)
         one = await self.store.list_steps(task.id, after=no - 1, limit=1)
         return [
             reason
-            for each in loaded.fill_derived_fields(one, now)
+            for each in loaded.fill_derived_step_fields(one, now)
             for reason in step_reasons(each, now)
         ]
 
@@ -611,7 +611,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         records = await self.store.list_logs(
             TaskId(task_id),
             LogFilter(
-                no=None if step is None else await self._step_number(TaskId(task_id), step),
+                no=None if step is None else await self._find_step_number(TaskId(task_id), step),
                 attempt=attempt,
                 level=None if level is None else level_number(level),
                 text=text,
@@ -635,7 +635,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         task = await self.store.cancel_task(
             TaskId(task_id), self._audit_note(reason), if_match=if_match
         )
-        return await self._notify_if_ended(task)
+        return await self._notify_observers_if_ended(task)
 
     @shorten_tracebacks
     async def retry(
@@ -668,9 +668,11 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         nos = (
             None
             if steps is None
-            else [await loaded.find_step_number(self.store, task_id, step) for step in steps]
+            else [
+                await loaded.find_step_number_in_task(self.store, task_id, step) for step in steps
+            ]
         )
-        return nos, {} if reset_attempts else loaded.used_attempts_before_last()
+        return nos, {} if reset_attempts else loaded.compute_used_attempts_leaving_one()
 
     @shorten_tracebacks
     async def resolve(
@@ -686,9 +688,9 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             task = await self.store.resolve_task(
                 TaskId(task_id), self._audit_note(reason), if_match=if_match
             )
-            return await self._notify_if_ended(task)
+            return await self._notify_observers_if_ended(task)
         text = None if result is None else codec.dumps(result, what="the result")
-        no = await self._step_number(TaskId(task_id), step)
+        no = await self._find_step_number(TaskId(task_id), step)
         return await self._act_on_step(
             task_id, no, text, self._audit_note(reason), StepAction.RESOLVE, if_match
         )
@@ -704,7 +706,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if_match: str | None = None,
     ) -> Task:
         text = codec.dumps(result, what="the result")
-        no = await self._step_number(TaskId(task_id), step)
+        no = await self._find_step_number(TaskId(task_id), step)
         return await self._act_on_step(
             task_id, no, text, self._audit_note(reason), StepAction.COMPLETE, if_match
         )
@@ -713,7 +715,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        no = await self._step_number(TaskId(task_id), step)
+        no = await self._find_step_number(TaskId(task_id), step)
         return await self._act_on_step(
             task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
         )
@@ -722,7 +724,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if not reason.strip():
             raise InvalidInput("a reason is required; the audit log records it", path="$.reason")
         id_ = TaskId(task_id)
-        no = None if step is None else await self._step_number(id_, step)
+        no = None if step is None else await self._find_step_number(id_, step)
         await self.store.record_reveal(id_, self._audit_note(reason), no=no)
         task = await self.store.get_task(id_)
         after, most = (0, MOST_REVEALED) if no is None else (no - 1, 1)
@@ -745,9 +747,9 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             ],
         )
 
-    async def _step_number(self, task_id: TaskId, step: str) -> int:
+    async def _find_step_number(self, task_id: TaskId, step: str) -> int:
         loaded = await self._load_template_of_task(task_id)
-        return await loaded.find_step_number(self.store, task_id, step)
+        return await loaded.find_step_number_in_task(self.store, task_id, step)
 
     async def _act_on_step(
         self,
@@ -761,9 +763,9 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         task = await self.store.resolve_step(
             TaskId(task_id), no, result, act, action=action, if_match=if_match
         )
-        return await self._notify_if_ended(task)
+        return await self._notify_observers_if_ended(task)
 
-    async def _notify_if_ended(self, task: Task) -> Task:
+    async def _notify_observers_if_ended(self, task: Task) -> Task:
         """Report a task that an action ended, and return it."""
         if task.has_ended and self._observers:
             inputs = await self.store.load_task_inputs([task.id])
@@ -773,10 +775,10 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
                 observe(notice)
         return task
 
-    async def notify_if_ended(self, task_id: TaskId) -> None:
+    async def notify_observers_if_ended(self, task_id: TaskId) -> None:
         """Report a task to the observers if it has ended."""
         if self._observers:
-            await self._notify_if_ended(await self.store.get_task(task_id))
+            await self._notify_observers_if_ended(await self.store.get_task(task_id))
 
     @shorten_tracebacks
     async def signal(
@@ -804,7 +806,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     ) -> BroadcastSent:
         check_arrival_names(name=name, key=key, id=id, namespace=namespace)
         if namespace is None:
-            namespace = await self._default_namespace()
+            namespace = await self._attempt_or_default_namespace()
         broadcast = NewBroadcast(namespace, name, key, encode_payload(payload), id)
         return await self.store.send_broadcast(broadcast, self.actor)
 
@@ -831,10 +833,10 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
     ) -> list[Registered]:
-        def check_templates() -> list[Template]:
+        def validate_templates() -> list[Template]:
             return [validate_template(template) for template in templates]
 
-        checked = await asyncio.to_thread(check_templates)
+        checked = await asyncio.to_thread(validate_templates)
         registered = await self.store.register_templates(
             checked, registered_by=self.actor, replace=replace, via=self.via
         )
@@ -843,7 +845,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     # ------------------------------------------------------------------ private
 
-    async def _default_namespace(self) -> str:
+    async def _attempt_or_default_namespace(self) -> str:
         """Return the namespace of the task on whose behalf this client acts, or `default`."""
         if self._origin is None:
             return DEFAULT_NAMESPACE

@@ -115,7 +115,7 @@ class SensitiveDataFinder:
                 rule, values = _masking_rule_of_template(loaded), frozenset[str]()
                 if rule.inputs:
                     context = codec.loads(stored.context)
-                    values = _limit_values(
+                    values = _take_bounded_values(
                         text for keys in rule.inputs for text in sensitive_texts_at(context, keys)
                     )
                 kin[stored.task_id] = own = _TaskSecrets(loaded, stored.parent_id, rule, values)
@@ -149,7 +149,9 @@ class SensitiveDataFinder:
                 if named == name
                 for text in sensitive_texts_at(result, tuple(rest))
             )
-            kin[step.task_id] = replace(own, values=_limit_values(chain(own.values, secrets)))
+            kin[step.task_id] = replace(
+                own, values=_take_bounded_values(chain(own.values, secrets))
+            )
         return kin
 
     def _add_secrets_to_rule(
@@ -176,7 +178,7 @@ def _estimate_cached_bytes(values: frozenset[str]) -> int:
     return _KIN + sum(len(value) + _VALUE for value in values)
 
 
-def _limit_values(values: Iterable[str]) -> frozenset[str]:
+def _take_bounded_values(values: Iterable[str]) -> frozenset[str]:
     """Return distinct values, at most one more than the limit."""
     bounded: set[str] = set()
     for value in values:

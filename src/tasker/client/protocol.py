@@ -11,10 +11,10 @@ from tasker.client.approvals import ApprovalClient
 from tasker.client.bulk import BulkClient
 from tasker.client.fields import (
     check_idempotency_options,
-    check_indexed_strings,
+    check_indexable_strings,
     check_priority,
     check_start_and_deadline,
-    check_strings,
+    check_storable_strings,
     check_tags,
     parse_task_id,
 )
@@ -112,12 +112,12 @@ class TaskRequest:
     default)."""
 
     def __post_init__(self) -> None:
-        check_indexed_strings(
+        check_indexable_strings(
             idempotency_key=self.idempotency_key,
             correlation_id=self.correlation_id,
             created_by=self.created_by,
         )
-        check_strings(reason=self.reason, trace=self.trace)
+        check_storable_strings(reason=self.reason, trace=self.trace)
         if self.tags:
             check_tags(self.tags)
         check_start_and_deadline(self.run_at, self.delay, self.deadline)

@@ -174,7 +174,7 @@ class LocalSchedules(ScheduleClient):
     async def create(
         self, template: str, schedule: Schedule, *, reason: str = ""
     ) -> StoredSchedule:
-        new = await self._check_schedule_and_context(template, schedule)
+        new = await self._build_valid_new_schedule(template, schedule)
         return await self._store.create_schedule(new, self._audit_note(reason))
 
     async def update(
@@ -185,11 +185,11 @@ class LocalSchedules(ScheduleClient):
         )
         if stored.declared_by is not None:
             raise declared_schedule_error(stored)
-        new = await self._check_schedule_and_context(template, schedule)
+        new = await self._build_valid_new_schedule(template, schedule)
         act = self._audit_note(reason)
         return await self._store.change_schedule(new, act, if_match=if_match)
 
-    async def _check_schedule_and_context(self, template: str, schedule: Schedule) -> NewSchedule:
+    async def _build_valid_new_schedule(self, template: str, schedule: Schedule) -> NewSchedule:
         """Return a schedule that could be stored and whose next task could be created."""
         namespace, name, version = split_template_reference(template, None, None)
         versions.highest_matching((), spec=version)  # raises InvalidInput

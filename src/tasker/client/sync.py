@@ -489,11 +489,11 @@ class SyncClient:
         """Stop a worker from claiming more steps: see `Client.drain_worker`."""
         self._run_in_loop(self._client.drain_worker(worker, reason=reason))
 
-    def worker_attempts(
+    def ended_worker_attempts(
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
-        """List the attempts of a worker that ended: see `Client.worker_attempts`."""
-        return self._run_in_loop(self._client.worker_attempts(worker, limit=limit))
+        """List the attempts of a worker that ended: see `Client.ended_worker_attempts`."""
+        return self._run_in_loop(self._client.ended_worker_attempts(worker, limit=limit))
 
     def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""
@@ -561,13 +561,13 @@ class SyncClient:
         """Restore a retired version: see `Client.restore`."""
         return self._run_in_loop(self._client.restore(template, reason=reason))
 
-    def team_audit(
+    def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
         """List changes of policies, template versions and API keys, newest first: see
-        `Client.team_audit`.
+        `Client.namespace_audit`.
         """
-        return self._run_in_loop(self._client.team_audit(namespace, after=after, limit=limit))
+        return self._run_in_loop(self._client.namespace_audit(namespace, after=after, limit=limit))
 
     def _run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         try:

@@ -71,7 +71,7 @@ class TeamClient(Protocol):
         """Stop a worker from claiming more steps; it finishes the running ones. Raises NotFound."""
         ...
 
-    async def worker_attempts(
+    async def ended_worker_attempts(
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
         """List the attempts of a worker that ended, newest first, among those of the newest 1,000
@@ -181,7 +181,7 @@ class TeamClient(Protocol):
         """Restore a retired version, which accepts tasks again. Raises NotFound, WrongStatus."""
         ...
 
-    async def team_audit(
+    async def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
         """List changes of policies, template versions and API keys that are older than the entry
@@ -228,7 +228,7 @@ class LocalTeams(TeamClient):
     async def drain_worker(self, worker: int, *, reason: str = "") -> None:
         await self.store.drain_worker(WorkerId(worker), self._audit_note(reason))
 
-    async def worker_attempts(
+    async def ended_worker_attempts(
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
         if not 1 <= limit <= MOST_WORKER_ATTEMPTS:
@@ -299,7 +299,7 @@ class LocalTeams(TeamClient):
         self._templates.clear_names()
         return restored
 
-    async def team_audit(
+    async def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
         return await self.store.list_team_audit(namespace=namespace, after=after, limit=limit)

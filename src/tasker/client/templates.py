@@ -80,7 +80,7 @@ class LoadedTemplate:
             updated_at=stored.registered_at,
         )
 
-    def step_number(self, step: str) -> int:
+    def require_step_number(self, step: str) -> int:
         """Return a step's number. Raises NotFound."""
         no = self.graph.numbers.get(step)
         layout = self.graph.layout
@@ -94,7 +94,7 @@ class LoadedTemplate:
             raise NotFound(f"the step {step!r} has instances; name one of them, such as {example}")
         return no
 
-    async def find_step_number(self, store: WorkerStore, task_id: TaskId, step: str) -> int:
+    async def find_step_number_in_task(self, store: WorkerStore, task_id: TaskId, step: str) -> int:
         """Return the number of a step of a task by its name, such as `convert[17]`.
 
         Raises: NotFound.
@@ -102,7 +102,7 @@ class LoadedTemplate:
         if step.endswith(COMPENSATION):
             return await self._find_compensating_step_number(store, task_id, step)
         if "[" not in step:
-            return self.step_number(step)
+            return self.require_step_number(step)
         place = find_node_instance(self.graph.layout, step)
         offset: int | None = 0  #: from the numbers of nodes to those of steps
         for body, instance in place.instances if place else ():
@@ -127,7 +127,9 @@ class LoadedTemplate:
         """Return the number of the step that undoes another one. Raises NotFound."""
         compensating = self.graph.layout.compensating
         if compensating is not None:
-            undone = await self.find_step_number(store, task_id, step.removesuffix(COMPENSATION))
+            undone = await self.find_step_number_in_task(
+                store, task_id, step.removesuffix(COMPENSATION)
+            )
             for spawn in await store.list_spawns(task_id, compensating.planner):
                 end = spawn.first_no + spawn.instances
                 for begin in range(spawn.first_no, end, MOST_SPAWNED):
@@ -137,20 +139,20 @@ class LoadedTemplate:
                             return row.no
         raise NotFound(f"task {task_id} has no step {step!r}")
 
-    def used_attempts_before_last(self) -> dict[int, int]:
+    def compute_used_attempts_leaving_one(self) -> dict[int, int]:
         """Return the number of attempts to count as used for each node, so one attempt is left."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
             for no, spec in enumerate(self.graph.specs, start=1)
         }
 
-    def fill_derived_fields(
+    def fill_derived_step_fields(
         self, steps: Iterable[Step], now: datetime, timeline: TaskTimes | None = None
     ) -> list[Step]:
         """Return steps with the fields that depend on their template and on the time."""
         specs = self.graph.specs
         return [
-            _fill_derived_fields(
+            _fill_derived_step_fields(
                 step, specs[step.template_node - 1], now, timeline and timeline.steps[step.name]
             )
             for step in steps
@@ -179,7 +181,7 @@ class LoadedTemplate:
         return task
 
 
-def _fill_derived_fields(
+def _fill_derived_step_fields(
     step: Step, spec: StepSpec, now: datetime, times: PhaseTimes | None
 ) -> Step:
     due = step.run_at is None or step.run_at <= now
@@ -263,7 +265,7 @@ class TemplateCache:
         return stored.id
 
     async def _load_and_cache(self, stored: StoredTemplate) -> LoadedTemplate:
-        loaded = await load_template(stored)
+        loaded = await build_loaded_template(stored)
         self._by_id.put(stored.id, loaded, len(loaded.graph.specs))
         return loaded
 
@@ -301,7 +303,7 @@ class TemplateCache:
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 
 
-async def load_template(stored: StoredTemplate) -> LoadedTemplate:
+async def build_loaded_template(stored: StoredTemplate) -> LoadedTemplate:
     """Return a stored template with its graph; many steps are prepared off the event loop."""
     if len(stored.template.steps) <= _MANY_STEPS:
         return LoadedTemplate(stored)

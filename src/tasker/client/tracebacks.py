@@ -16,10 +16,10 @@ def shorten_tracebacks(
     """Remove the frames below a client's method from the traceback of `Rejected` and `Misuse`."""
 
     @wraps(method)
-    async def call(*args: P.args, **options: P.kwargs) -> T:
+    async def call_with_short_traceback(*args: P.args, **options: P.kwargs) -> T:
         try:
             return await method(*args, **options)
         except (Rejected, Misuse) as error:
             raise error.with_traceback(None) from None
 
-    return call
+    return call_with_short_traceback

@@ -130,7 +130,7 @@ def wait_timeout_error(task: Task, timeout: timedelta) -> WaitTimeout:
     return WaitTimeout(f"task {task.id} is still {task.status} after {human_duration(timeout)}")
 
 
-def step_parked_error(task: Task, waiting: TaskId) -> BaseException:
+def make_parking_exception(task: Task, waiting: TaskId) -> BaseException:
     """Return the exception that parks an attempt of the task `waiting` until another task ends."""
     if task.id == waiting:
         return WaitCycle(waiting, waiting, waiting)

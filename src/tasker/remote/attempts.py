@@ -51,7 +51,7 @@ class AttemptService:
 
     async def save_checkpoint(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Store a checkpoint. Raises AttemptCancelled, InvalidInput, InvalidTicket, TooLarge."""
-        ticket = await self._finder.read_ticket(worker, body.get("ticket"))
+        ticket = await self._finder.verify_ticket(worker, body.get("ticket"))
         if not await self.store_checkpoint(ticket.claim, body.get("value")):
             raise AttemptCancelled("the checkpoint was rejected: the attempt is over")
 
@@ -63,7 +63,7 @@ class AttemptService:
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
         """Return the durable calls that a step has recorded."""
-        ticket = await self._finder.read_ticket(worker, body.get("ticket"))
+        ticket = await self._finder.verify_ticket(worker, body.get("ticket"))
         return {
             "calls": [
                 {
@@ -79,21 +79,21 @@ class AttemptService:
     async def record_once(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Record a durable call of the kind `once`: see `waits.record_once_result`."""
         await record_once_result(
-            await self._finder.find_running_step(worker, body), body, self._services()
+            await self._finder.find_step_by_ticket(worker, body), body, self._services()
         )
 
     async def record_durable_call(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
         """Record a `once`, `sleep` or `run_task` call: see `waits.record_durable_call`."""
-        step = await self._finder.find_running_step(worker, body)
+        step = await self._finder.find_step_by_ticket(worker, body)
         return {"remaining_s": await record_durable_call(step, body, self._services())}
 
     async def run_child_task(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> Mapping[str, Any]:
         """Run a child task: see `waits.run_child_task`."""
-        step = await self._finder.find_running_step(worker, body)
+        step = await self._finder.find_step_by_ticket(worker, body)
         if not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the attempt is over")
         client = self._client.acting_as(worker.principal)  # the children's `created_by`
@@ -103,7 +103,7 @@ class AttemptService:
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
         """Add instances to a map."""
-        return await self.add_instances(await self._finder.find_running_step(worker, body), body)
+        return await self.add_instances(await self._finder.find_step_by_ticket(worker, body), body)
 
     async def add_instances(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
         """Add instances to the map that a step is part of.
@@ -136,7 +136,7 @@ class AttemptService:
 
         Raises: AttemptCancelled, InvalidRequest, InvalidTicket.
         """
-        step = await self._finder.find_running_step(worker, body)
+        step = await self._finder.find_step_by_ticket(worker, body)
         if not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the attempt is over")
         name, begin = (
@@ -187,7 +187,7 @@ class AttemptService:
         self, worker: RegisteredWorker, body: fields.JsonBody, lines: Sequence[fields.JsonBody]
     ) -> None:
         """Store log records of an attempt that holds its claim."""
-        claim = (await self._finder.read_ticket(worker, body.get("ticket"))).claim
+        claim = (await self._finder.verify_ticket(worker, body.get("ticket"))).claim
         records = [_parse_log_record(claim, line) for line in lines]
         if not any(
             held.attempt_key == claim.attempt_key
@@ -200,7 +200,7 @@ class AttemptService:
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
         """Return the template of a step."""
-        step = await self._finder.find_running_step(worker, body)
+        step = await self._finder.find_step_by_ticket(worker, body)
         stored = await self._store.template_by_id(step.task.input.template_id)
         return {
             "template_id": step.task.input.template_id,

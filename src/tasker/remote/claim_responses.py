@@ -9,7 +9,7 @@ from tasker.model import Claim
 from tasker.remote.outcomes import OutcomeEvaluator
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.reporting import RemoteReporter
-from tasker.remote.serving import ServedStep, serialize_steps
+from tasker.remote.serving import ServedStep, serialize_steps_with_tickets
 from tasker.remote.settler import DecidedOutcome, RemoteSettler, SettlementReport
 from tasker.remote.steps import StepFinder
 from tasker.store.protocol import Store
@@ -48,7 +48,11 @@ class ClaimResponseBuilder:
     ) -> dict[str, Any]:
         """Return the response that hands claims to a worker."""
         steps = await self._prepare_steps(worker, claims) if claims else []
-        served = serialize_steps(worker, steps, await self._finder.ticket_signer()) if steps else []
+        served = (
+            serialize_steps_with_tickets(worker, steps, await self._finder.ticket_signer())
+            if steps
+            else []
+        )
         for step in steps:
             self._reporter.report_start(step)
         return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
@@ -58,19 +62,21 @@ class ClaimResponseBuilder:
     ) -> list[ServedStep]:
         """Return claimed steps with their tasks; steps that cannot be handed out are settled."""
         steps = []
-        for claim, task in zip(claims, await self._finder.find_tasks(worker, claims), strict=True):
+        for claim, task in zip(
+            claims, await self._finder.find_tasks_by_claims(worker, claims), strict=True
+        ):
             if task is None:
                 continue
-            step = ServedStep.of(claim, task)
+            step = ServedStep.for_claim(claim, task)
             if task.compiled.step_spec(step.node).external is not None:
-                opened = await self._add_completion_url(worker, step)
+                opened = await self._add_completion_url_or_settle(worker, step)
                 if opened is None:
                     continue
                 step = opened
             steps.append(step)
         return steps
 
-    async def _add_completion_url(
+    async def _add_completion_url_or_settle(
         self, worker: RegisteredWorker, step: ServedStep
     ) -> ServedStep | None:
         """Return an external step with the URL of its completion; settle it if it is already

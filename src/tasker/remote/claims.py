@@ -55,7 +55,7 @@ class ClaimService:
         worker.is_claiming = True
         try:
             if worker.is_live and not worker.quiet:
-                if room := await self._find_room(worker, most):
+                if room := await self._count_steps_to_claim(worker, most):
                     claims = await self._polls.claim(worker, room, wait)
                 else:
                     await asyncio.sleep(min(wait, _WITHOUT_ROOM))
@@ -65,23 +65,25 @@ class ClaimService:
             raise LeaseLost(f"the lease of worker {worker.id} has expired")
         return await self._responses.build_response(worker, claims)
 
-    async def _find_room(self, worker: RegisteredWorker, most: int) -> int:
+    async def _count_steps_to_claim(self, worker: RegisteredWorker, most: int) -> int:
         """Return how many of `most` steps a worker may get.
 
         If these are fewer, the tickets of steps that it settled at another server are forgotten.
         """
-        if most > worker.room:
+        if most > worker.free_capacity:
             known = list(worker.given.values())
             held = {claim.attempt_key for claim in await self._store.list_held_claims(worker.id)}
-            worker.forget(ticket.claim for ticket in known if ticket.claim.attempt_key not in held)
-        return max(min(most, worker.room), 0)
+            worker.forget_tickets(
+                ticket.claim for ticket in known if ticket.claim.attempt_key not in held
+            )
+        return max(min(most, worker.free_capacity), 0)
 
     async def read_payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Return the values that a handler reads. Raises AttemptCancelled, InvalidTicket."""
-        ticket = await self._finder.read_ticket(worker, body.get("ticket"))
+        ticket = await self._finder.verify_ticket(worker, body.get("ticket"))
         for claim in await self._store.list_held_claims(worker.id):
             if claim.attempt_key == ticket.claim.attempt_key:
-                [task] = await self._finder.find_tasks(worker, [claim])
+                [task] = await self._finder.find_tasks_by_claims(worker, [claim])
                 if task is not None:
-                    return build_payload(worker, ServedStep.of(claim, task))[0]
+                    return build_payload(worker, ServedStep.for_claim(claim, task))[0]
         raise AttemptCancelled("the attempt is over")

@@ -56,12 +56,14 @@ class LeaseService:
         self._revocation = Wakeups(store.wait_for_revocation)
         self._renewals = BatchingLeaseRenewer(store, lease)
 
-    async def renew(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+    async def renew_after_wait(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> dict[str, Any]:
         """Wait until a claim may have been revoked, then renew the lease.
 
         Raises: InvalidRequest, LeaseLost.
         """
-        named = await self._read_held_claims(worker, body)
+        named = await self._parse_held_tickets(worker, body)
         wait = fields.read_seconds(body, "wait_s", self.pause, 0.0)
         loop = asyncio.get_running_loop()
         end = _aligned_wait_end(loop.time(), wait, self.pause)
@@ -80,7 +82,7 @@ class LeaseService:
             revoked = await self._renew_in_store(worker, [claim for claim, _ in held.values()])
             if revoked or worker.quiet or is_over:
                 cancelled = [held[claim.attempt_key][1] for claim in revoked]
-                worker.forget(revoked)
+                worker.forget_tickets(revoked)
                 return {
                     "lease_s": self.lease.total_seconds(),
                     "cancelled": cancelled,
@@ -104,7 +106,7 @@ class LeaseService:
 
         A waiting claim request of the worker ends, because nobody receives its response.
         """
-        known = await self._read_held_claims(worker, body)
+        known = await self._parse_held_tickets(worker, body)
         await self._polls.end_poll(worker)
         keys = {ticket.claim.attempt_key for ticket in known.values()}
         held = await self._store.list_held_claims(worker.id)
@@ -121,11 +123,11 @@ class LeaseService:
         ]
         return answer
 
-    async def _read_held_claims(
+    async def _parse_held_tickets(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Ticket]:
         texts = fields.read_texts(body, "held", most=MOST_SLOTS + MOST_AHEAD)
-        return {text: await self._finder.read_ticket(worker, text) for text in texts}
+        return {text: await self._finder.verify_ticket(worker, text) for text in texts}
 
 
 def _aligned_wait_end(now: float, wait: float, longest: float) -> float:

@@ -46,7 +46,7 @@ class LongPolls:
             group = self._groups[worker.kind] = _PollGroup(self)
         return group.claim(_LongPoll(worker, room, wait))
 
-    def schedule_claim(self, seconds: float) -> None:
+    def wake_polls_after(self, seconds: float) -> None:
         """Let waiting polls claim again at that time: a step that failed or sleeps will be due."""
         if seconds < _LONGEST_PAUSE:
             asyncio.get_running_loop().call_later(seconds, self.work.wake_all)

@@ -16,7 +16,7 @@ from tasker.store.protocol import Store
 _MOST = 10_000  #: workers in memory; the oldest are read again when they are needed
 
 
-class StepAssignment(NamedTuple):
+class HandlerAssignment(NamedTuple):
     """The handler that a worker runs for a step of a template."""
 
     handler_index: int | None
@@ -60,7 +60,9 @@ class RegisteredWorker:
         ).to_json()
         """A key shared by all workers that serve the same queues."""
 
-        self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _all_namespaces
+        self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = (
+            _no_namespace_restriction
+        )
         """Function that returns the namespaces whose tasks the worker's credential may read, or
         None for all namespaces."""
 
@@ -81,9 +83,9 @@ class RegisteredWorker:
         self.seen = 0  #: how many of the server's list of queues were considered
         self.serves_gated = False
         self.gated_first = False
-        self._assignments: dict[tuple[RemoteTemplate, int], StepAssignment] = {}
+        self._assignments: dict[tuple[RemoteTemplate, int], HandlerAssignment] = {}
 
-    def share_parts_of(self, alike: "RegisteredWorker") -> None:
+    def share_equal_parts_with(self, alike: "RegisteredWorker") -> None:
         """Refer to the equal parts of a worker that serves the same queues, so that they are kept
         in memory once."""
         given = alike.registration
@@ -93,11 +95,11 @@ class RegisteredWorker:
         )
 
     @property
-    def room(self) -> int:
+    def free_capacity(self) -> int:
         """How many more steps it may have: as many as it has slots, and some claimed ahead."""
         return self.registration.slots + MOST_AHEAD - len(self.given)
 
-    def forget(self, claims: Iterable[Claim]) -> None:
+    def forget_tickets(self, claims: Iterable[Claim]) -> None:
         """Forget the tickets of claims that the worker no longer has."""
         if keys := {claim.attempt_key for claim in claims}:
             self.given = {
@@ -110,14 +112,14 @@ class RegisteredWorker:
         """Return whether a caller's credential registered it."""
         return (principal, credential) == (self.principal, self.registration.credential)
 
-    def assign_handler(self, template: RemoteTemplate, node: int) -> StepAssignment:
+    def get_handler_assignment(self, template: RemoteTemplate, node: int) -> HandlerAssignment:
         """Return the handler that the worker runs for a node of a template."""
         assignment = self._assignments.get((template, node))
         if assignment is None:
             handler = self.registration.find_step_handler(
                 template.step_spec(node), template.template.namespace
             )
-            assignment = StepAssignment(
+            assignment = HandlerAssignment(
                 None if handler is None else handler.place,
                 template.list_readable_steps(
                     node, "ancestors" if handler is None else handler.needs
@@ -129,7 +131,7 @@ class RegisteredWorker:
         return assignment
 
 
-async def _all_namespaces() -> None:
+async def _no_namespace_restriction() -> None:
     return None
 
 
@@ -151,7 +153,7 @@ class RegisteredWorkers:
         while len(self._workers) >= _MOST:
             del self._workers[next(iter(self._workers))]
         if (alike := self._alike.get(worker.kind)) is not None:
-            worker.share_parts_of(alike)
+            worker.share_equal_parts_with(alike)
         self._alike[worker.kind] = worker
         self._workers[worker.id] = worker
 

@@ -79,7 +79,7 @@ class RemoteWorkerService:
         services = cache(lambda: HandlerServices(store, client, public_url.rstrip("/")))
         reports = RemoteReporter(reporter)
         polls = LongPolls(store, self._queues, closing)
-        settler = RemoteSettler(store, finder, judge, reports, polls.schedule_claim)
+        settler = RemoteSettler(store, finder, judge, reports, polls.wake_polls_after)
         responses = ClaimResponseBuilder(store, finder, settler, judge, public_url, reports)
         claims = ClaimService(store, polls, finder, responses)
         attempts = AttemptService(store, finder, services, client)
@@ -91,7 +91,7 @@ class RemoteWorkerService:
             "claim": claims.claim,
             "payload": claims.read_payload,
             "settle": settlements.settle,
-            "renew": self._leases.renew,
+            "renew": self._leases.renew_after_wait,
             "resume": self._leases.resync_claims,
             "template": attempts.read_template,
             "checkpoint": attempts.save_checkpoint,
@@ -187,7 +187,7 @@ class RemoteWorkerService:
         worker = await self.find_worker(ticket.worker)
         if not worker.was_registered_by(principal, credential):
             raise InvalidTicket("the ticket belongs to a worker of another caller")
-        [step] = await self._finder.find_steps(worker, [ticket])
+        [step] = await self._finder.find_steps_by_tickets(worker, [ticket])
         if step is None or not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the ticket's attempt is over")
         return step

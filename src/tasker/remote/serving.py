@@ -30,7 +30,7 @@ class ServedStep(NamedTuple):
     completion_url: str | None = None
 
     @classmethod
-    def of(cls, claim: Claim, task: CachedTask) -> "ServedStep":
+    def for_claim(cls, claim: Claim, task: CachedTask) -> "ServedStep":
         """Return a step that is handed to its worker now."""
         return cls(claim, task, claim.no if task.instance is None else task.instance.node)
 
@@ -47,7 +47,7 @@ class ServedStep(NamedTuple):
         return timedelta(seconds=max(since, 0.0))
 
 
-def serialize_steps(
+def serialize_steps_with_tickets(
     worker: RegisteredWorker, steps: Iterable[ServedStep], tickets: TicketSigner
 ) -> list[dict[str, Any]]:
     """Return the JSON objects of claimed steps; payloads that are too large are omitted."""
@@ -61,7 +61,9 @@ def serialize_steps(
         text = tickets.sign(ticket)
         worker.given[text] = ticket
         body = _build_step_head(step, text)
-        index = worker.assign_handler(_remote_template(step.task), step.node).handler_index
+        index = worker.get_handler_assignment(
+            _require_remote_template(step.task), step.node
+        ).handler_index
         if index is not None:
             body["handler_index"] = index
         body.update(payload if left >= 0 or not served else {"payload": True})
@@ -72,11 +74,11 @@ def serialize_steps(
 def build_payload(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, Any], int]:
     """Return the values that a handler reads, and their size in bytes."""
     claim, task, node = step.claim, step.task, step.node
-    template = _remote_template(task)
+    template = _require_remote_template(task)
     size, results = len(task.input.context) + len(claim.checkpoint or ""), {}
     failures = {}
     known, missed = task.known, task.missed
-    for name, no in worker.assign_handler(template, node).readable:
+    for name, no in worker.get_handler_assignment(template, node).readable:
         if not known >> no & 1 and no not in missed:
             continue
         text = task.results.get(no)
@@ -94,11 +96,13 @@ def build_payload(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str,
         "results": results,
         "failures": failures,
         "checkpoint": _json_fragment(claim.checkpoint),
-        "items": {name: _json_fragment(text) for name, text in _instance_items(step).items()},
+        "items": {
+            name: _json_fragment(text) for name, text in _build_instance_inputs(step).items()
+        },
     }, size
 
 
-def _instance_items(step: ServedStep) -> Mapping[str, JsonText | None]:
+def _build_instance_inputs(step: ServedStep) -> Mapping[str, JsonText | None]:
     """Return the inputs of an instance; the element of the innermost map is also its `item`."""
     if step.task.instance is None:
         return {}
@@ -119,7 +123,7 @@ def _build_step_head(step: ServedStep, ticket: str) -> dict[str, Any]:
         "ticket": ticket,
         "task_id": claim.task_id,
         "step": name,
-        **_remote_template(task).response_fields(node).head,
+        **_require_remote_template(task).response_fields(node).head,
         "attempt": claim.attempt,
         "counted_attempts": claim.counted_attempts,
         "idempotency_key": f"{claim.task_id}:{name}",
@@ -145,7 +149,7 @@ def _instance_position(instance: InstanceInput) -> dict[str, Any]:
     }
 
 
-def _remote_template(task: CachedTask) -> RemoteTemplate:
+def _require_remote_template(task: CachedTask) -> RemoteTemplate:
     template = task.compiled
     if not isinstance(template, RemoteTemplate):
         raise TypeError(f"expected a RemoteTemplate, found {template!r}")

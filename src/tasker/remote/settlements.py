@@ -22,7 +22,7 @@ from tasker.remote.serving import ServedStep
 from tasker.remote.settler import DecidedOutcome, RemoteSettler, SettlementReport
 from tasker.remote.steps import StepFinder
 from tasker.remote.tickets import Ticket
-from tasker.remote.waits import resolve_requested_wait
+from tasker.remote.waits import evaluate_requested_wait
 from tasker.store.protocol import Store
 
 MOST_OUTCOMES = 500
@@ -81,7 +81,7 @@ class SettlementService:
                 if verdict.problem is not None:
                     consequences.add_problem(place, verdict.problem)
                 decided.append(DecidedOutcome(place, step, verdict.outcome))
-        most = min(most, max(worker.room, 0)) if worker.is_live and not worker.quiet else 0
+        most = min(most, max(worker.free_capacity, 0)) if worker.is_live and not worker.quiet else 0
         claims: Sequence[Claim] = ()
         if decided:
             claims = await self._settler.settle(worker, decided, most, consequences)
@@ -103,12 +103,12 @@ class SettlementService:
                 text = each.get("ticket")
                 ticket = worker.given.pop(text, None) if isinstance(text, str) else None
                 if ticket is None:
-                    ticket = await self._finder.read_ticket(worker, text)
+                    ticket = await self._finder.verify_ticket(worker, text)
                 tickets.append((place, ticket))
             except InvalidTicket as error:
                 consequences.words[place] = "invalid"
                 consequences.add_problem(place, error)
-        steps = await self._finder.find_steps(worker, [ticket for _, ticket in tickets])
+        steps = await self._finder.find_steps_by_tickets(worker, [ticket for _, ticket in tickets])
         return [
             (place, step)
             for (place, _), step in zip(tickets, steps, strict=True)
@@ -213,7 +213,7 @@ class SettlementService:
     ) -> EvaluatedOutcome | None:
         """Let a step wait; if the wait is already over, the step is due immediately."""
         wait_for = fields.read_object(reported, "wait_for")
-        parked = await resolve_requested_wait(step, wait_for, self._services())
+        parked = await evaluate_requested_wait(step, wait_for, self._services())
         if parked is None or isinstance(parked, ParkedForTime):
             return EvaluatedOutcome(sleep_outcome(step.claim, parked.seconds if parked else 0.0))
         if isinstance(parked, ParkedForTask) and not await self._may_wait_for_task(

@@ -81,7 +81,7 @@ class RemoteSettler:
 
         Raises: StoreError, StoreUnavailable.
         """
-        outcomes, events = _collect_events(decided)
+        outcomes, events = _collect_outcomes_and_events(decided)
         try:
             settled = await self._groups.settle(
                 Settlement(
@@ -108,7 +108,7 @@ class RemoteSettler:
 
         Raises: StoreError, StoreUnavailable.
         """
-        outcomes, events = _collect_events([failure])
+        outcomes, events = _collect_outcomes_and_events([failure])
         settled = await self._store.fail_external_step(outcomes[0], events)
         if settled is None:
             return False
@@ -175,7 +175,9 @@ class RemoteSettler:
         return await self.settle(worker, [only._replace(outcome=failure)], most, consequences)
 
 
-def _collect_events(decided: Sequence[DecidedOutcome]) -> tuple[list[Outcome], list[NewEvent]]:
+def _collect_outcomes_and_events(
+    decided: Sequence[DecidedOutcome],
+) -> tuple[list[Outcome], list[NewEvent]]:
     """Return the outcomes to settle, and the events that they publish."""
     outcomes: list[Outcome] = []
     events: list[NewEvent] = []

@@ -48,18 +48,18 @@ class StepFinder:
             self._tickets = TicketSigner(await self._store.list_ticket_signing_keys())
         return self._tickets
 
-    async def read_ticket(self, worker: RegisteredWorker, text: object) -> Ticket:
+    async def verify_ticket(self, worker: RegisteredWorker, text: object) -> Ticket:
         """Return the content of a worker's ticket. Raises InvalidTicket."""
         if isinstance(text, str) and (known := worker.given.get(text)) is not None:
             return known
         return (await self.ticket_signer()).verify(text, worker.id)
 
-    async def find_running_step(
+    async def find_step_by_ticket(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> ServedStep:
         """Return the step of a request's ticket. Raises AttemptCancelled, InvalidTicket."""
-        ticket = await self.read_ticket(worker, body.get("ticket"))
-        [step] = await self.find_steps(worker, [ticket])
+        ticket = await self.verify_ticket(worker, body.get("ticket"))
+        [step] = await self.find_steps_by_tickets(worker, [ticket])
         if step is None:
             raise AttemptCancelled("the attempt is over: its task no longer exists")
         return step
@@ -69,7 +69,7 @@ class StepFinder:
         held = await self._store.list_held_claims(worker.id)
         return any(claim.attempt_key == step.claim.attempt_key for claim in held)
 
-    async def find_steps(
+    async def find_steps_by_tickets(
         self, worker: RegisteredWorker, tickets: Sequence[Ticket]
     ) -> Sequence[ServedStep | None]:
         """Return the steps of tickets, without results; None for those of pruned tasks."""
@@ -87,7 +87,7 @@ class StepFinder:
             steps.append(None if task is None else ServedStep(claim, task, node, given_at))
         return steps
 
-    async def find_tasks(
+    async def find_tasks_by_claims(
         self, worker: RegisteredWorker, claims: Sequence[Claim]
     ) -> Sequence[CachedTask | None]:
         """Return the tasks of claims, as the steps' handlers see them; None for pruned ones.
@@ -111,7 +111,9 @@ class StepFinder:
                 outcome = retry_outcome(claims[0], text, _POSTPONED)
                 await self._store.settle(worker.id, [outcome])
                 return [None]
-            return [task for each in claims for task in await self.find_tasks(worker, [each])]
+            return [
+                task for each in claims for task in await self.find_tasks_by_claims(worker, [each])
+            ]
         for claim in missing:
             task = instances.get(claim.attempt_key) or tasks.get(claim.task_id)
             if task is not None and (

@@ -149,7 +149,7 @@ class RemoteStore:
         self._is_lost = False  #: whether a claim was rejected since the lease was lost
         self._releasing: asyncio.Task[None] | None = None
         self._renewal = 0.0  #: longest wait of a renewal, in seconds
-        self._turns = _SettlementTurns(1)  #: of settlements
+        self._turns = _SettlementSemaphore(1)  #: of settlements
 
     async def __aenter__(self) -> Self:
         return self
@@ -247,7 +247,7 @@ class RemoteStore:
         await self._stop_polling()
         self._worker = WorkerId(int(answer["worker"]))
         self.slots.limit_ahead(int(answer.get("claim_ahead", 0)))
-        self._turns = _SettlementTurns(int(answer.get("settlements", 1)))
+        self._turns = _SettlementSemaphore(int(answer.get("settlements", 1)))
         self._renewal = float(answer["renew_s"])
         self._revoked, self._renewed, self._is_lost = set(), False, False
         unserved = find_uncalled_handlers(self.handlers, answer["unserved"])
@@ -349,10 +349,10 @@ class RemoteStore:
                 return
             self._polling = self._start_poll(wanted, _LONGEST_WAIT)
             self.slots.polled = wanted
-            self._polling.add_done_callback(self._expect_collection)
+            self._polling.add_done_callback(self._schedule_release_of_uncollected)
         await asyncio.wait({self._polling})
 
-    def _expect_collection(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
+    def _schedule_release_of_uncollected(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
         asyncio.get_running_loop().call_later(PATIENCE, self._release_uncollected, polling)
 
     def _release_uncollected(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
@@ -376,7 +376,7 @@ class RemoteStore:
 
     async def list_held_claims(self, worker: WorkerId) -> list[Claim]:
         await self._stop_polling()
-        async with self._turns.all():
+        async with self._turns.acquire_all():
             return await self._resync_claims(worker)
 
     async def _resync_claims(self, worker: WorkerId) -> list[Claim]:
@@ -482,7 +482,7 @@ class RemoteStore:
     ) -> Mapping[str, Any]:
         """Send outcomes in the form of the protocol, beside at most as many other settlements as
         the server allows."""
-        async with self._turns.one():
+        async with self._turns.acquire_one():
             path = f"/v1/workers/{owner}/settle"
             answer: dict[str, Any] = await self._send_request(
                 "POST", path, {"outcomes": reported, "max": most}
@@ -669,7 +669,7 @@ class RemoteStore:
         return [None if each is None else to_json_text(each) for each in answer["results"]]
 
 
-class _SettlementTurns:
+class _SettlementSemaphore:
     """Lets up to `most` settlements run at once, or one other call that must run alone.
 
     Args:
@@ -681,12 +681,12 @@ class _SettlementTurns:
         self._turns = asyncio.Semaphore(most)
         self._taking = asyncio.Lock()
 
-    def one(self) -> AbstractAsyncContextManager[None]:
+    def acquire_one(self) -> AbstractAsyncContextManager[None]:
         """Hold the turn of a settlement."""
         return self._turns
 
     @asynccontextmanager
-    async def all(self) -> AsyncIterator[None]:
+    async def acquire_all(self) -> AsyncIterator[None]:
         """Wait until no settlement runs; none begins before the exit."""
         async with self._taking, AsyncExitStack() as turns:
             for _ in range(self._most):

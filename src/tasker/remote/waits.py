@@ -28,7 +28,7 @@ _RECORDED = (DurableCallKind.ONCE, DurableCallKind.SLEEP, DurableCallKind.RUN_TA
 _KINDS_OF_WAIT = ("task", "delay_s", "until", "signal", "any", "approval")
 
 
-def open_durable_calls(step: ServedStep, services: AttemptServices) -> DurableCalls:
+def build_durable_calls(step: ServedStep, services: AttemptServices) -> DurableCalls:
     """Return the durable calls of a step; the records of this attempt and earlier ones are read."""
     spec = step.task.compiled.step_spec(step.node)
     attempt = LiveAttempt(step.claim, step.task.input, {}, services)
@@ -39,7 +39,7 @@ def open_durable_calls(step: ServedStep, services: AttemptServices) -> DurableCa
     return calls
 
 
-async def resolve_requested_wait(
+async def evaluate_requested_wait(
     step: ServedStep, wait_for: fields.JsonBody, services: AttemptServices
 ) -> StepParked | None:
     """Return the wait that an attempt requests, or None if it is already over.
@@ -55,15 +55,15 @@ async def resolve_requested_wait(
         )
     if kind == "task":
         return ParkedForTask(TaskId(parse_task_id("task", fields.read_text(wait_for, "task"))))
-    calls = open_durable_calls(step, services)
+    calls = build_durable_calls(step, services)
     try:
-        await _perform_wait(kind, wait_for, calls, step)
+        await _park_unless_wait_is_over(kind, wait_for, calls, step)
     except StepParked as parked:
         return parked
     return None
 
 
-async def _perform_wait(
+async def _park_unless_wait_is_over(
     kind: str, wait_for: fields.JsonBody, calls: DurableCalls, step: ServedStep
 ) -> None:
     """Return if a wait is over. Raises StepParked."""
@@ -106,7 +106,7 @@ async def run_child_task(
     template, call = fields.read_text(body, "template", most=1_000), _read_call_name(body)
     namespace, _, _ = split_template_reference(template, None, None)
     try:
-        result = await open_durable_calls(step, services).run_task(
+        result = await build_durable_calls(step, services).run_task(
             template,
             body.get("context") or {},
             call,
@@ -140,7 +140,7 @@ async def record_once_result(
     name = _read_call_name(body)
     if "value" not in body:
         raise InvalidRequest("value is required", path="$.value")
-    calls = open_durable_calls(step, services)
+    calls = build_durable_calls(step, services)
     record = await calls.load_record(DurableCallKind.ONCE, name)
     if record is None:
         await calls.record_call(
@@ -163,7 +163,7 @@ async def record_durable_call(
     name, kind = _read_call_name(body), fields.read_text(body, "kind")
     if kind not in _RECORDED:
         raise InvalidRequest(f"kind must be one of {', '.join(_RECORDED)}", path="$.kind")
-    calls = open_durable_calls(step, services)
+    calls = build_durable_calls(step, services)
     record = await calls.load_record(DurableCallKind(kind), name)
     if record is None:
         timer: SleepEnd = {}

@@ -161,7 +161,7 @@ class RemoteWorkerTaskCache(TaskCache):
         if step is None or step.body.get("payload"):
             return None
         compiled = self._templates.get(TemplateId(step.body["template_id"]))
-        return None if compiled is None else build_task(step, compiled)
+        return None if compiled is None else build_cached_task(step, compiled)
 
     async def fetch_claimed_tasks(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
         return {
@@ -178,7 +178,7 @@ class RemoteWorkerTaskCache(TaskCache):
         for claim in claims:
             if (step := self._remote.find_claimed_step(claim.attempt_key)) is not None:
                 step = await self._remote.load_payload(step)
-                tasks[claim.attempt_key] = build_task(
+                tasks[claim.attempt_key] = build_cached_task(
                     step, await self._load_compiled_template(step)
                 )
         return tasks
@@ -202,7 +202,7 @@ class RemoteWorkerTaskCache(TaskCache):
         return
 
 
-def build_task(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
+def build_cached_task(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
     """Return the task of a claimed step in the form that its handler sees."""
     body, numbers = step.body, compiled.graph.numbers
     task = CachedTask(

@@ -215,7 +215,8 @@ async def get_core_summary(request: Request, api: ApiServicesOf, task_id: TaskPa
     loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
-        len(steps), lambda: core_task_summary(task, loaded, loaded.fill_derived_fields(steps, now))
+        len(steps),
+        lambda: core_task_summary(task, loaded, loaded.fill_derived_step_fields(steps, now)),
     )
 
 
@@ -223,7 +224,7 @@ async def _task_response(api: ApiServices, task: Task) -> JsonResponse:
     loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
-        len(steps), lambda: core_task(task, loaded.fill_derived_fields(steps, now))
+        len(steps), lambda: core_task(task, loaded.fill_derived_step_fields(steps, now))
     )
 
 
@@ -238,7 +239,7 @@ async def list_core_steps(request: Request, api: ApiServicesOf, task_id: TaskPat
     now = datetime.now(UTC)
     return await build_response(
         len(steps),
-        lambda: [core_step(task, step) for step in loaded.fill_derived_fields(steps, now)],
+        lambda: [core_step(task, step) for step in loaded.fill_derived_step_fields(steps, now)],
     )
 
 
@@ -338,7 +339,7 @@ async def _step_response(
     api: ApiServices, task: Task, loaded: LoadedTemplate, no: int
 ) -> JsonResponse:
     steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
-    (step,) = loaded.fill_derived_fields(steps, datetime.now(UTC))
+    (step,) = loaded.fill_derived_step_fields(steps, datetime.now(UTC))
     return JsonResponse(core_step(task, step))
 
 

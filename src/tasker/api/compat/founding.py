@@ -224,7 +224,7 @@ async def get_founding_task(
     now = datetime.now(UTC)
     return await build_response(
         len(steps),
-        lambda: founding_task(founding_fields(task, loaded.fill_derived_fields(steps, now))),
+        lambda: founding_task(founding_fields(task, loaded.fill_derived_step_fields(steps, now))),
     )
 
 

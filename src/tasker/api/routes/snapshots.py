@@ -64,7 +64,7 @@ async def get_task_snapshot(
     now = datetime.now(UTC)
 
     def build_snapshot() -> SnapshotView:
-        described = loaded.fill_derived_fields(steps, now)
+        described = loaded.fill_derived_step_fields(steps, now)
         return snapshot_view(
             task, described, history, children, now, grouped=grouped, opened=open or ()
         )
@@ -137,7 +137,7 @@ async def preview_action(
     children = []
     if body.action is TaskAction.CANCEL:
         children = await api.store.list_attached_tasks(task.id, limit=_MOST_CHILDREN)
-    described = loaded.fill_derived_fields(steps, datetime.now(UTC))
+    described = loaded.fill_derived_step_fields(steps, datetime.now(UTC))
     return JsonResponse(
         make_action_preview(
             body.action,

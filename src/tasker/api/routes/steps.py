@@ -82,7 +82,7 @@ class RequestedStep(NamedTuple):
         steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
         now = datetime.now(UTC)
         times = await read_task_times(self.api, task, steps, now, no=self.no)
-        return JsonResponse(self.loaded.fill_derived_fields(steps, now, times)[0])
+        return JsonResponse(self.loaded.fill_derived_step_fields(steps, now, times)[0])
 
 
 def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, RequestedStep]]:
@@ -125,7 +125,7 @@ async def list_steps(
 
     def build_step_page() -> list[Step]:
         now = datetime.now(UTC)
-        return loaded.fill_derived_fields(steps, now, task_times(task, steps, history, now))
+        return loaded.fill_derived_step_fields(steps, now, task_times(task, steps, history, now))
 
     return await build_response(len(steps), build_step_page)
 
@@ -207,7 +207,7 @@ async def find_step(
 ) -> tuple[int, str]:
     """Return a step's number and name from its name or number. Raises NotFound."""
     if not step.isdigit() or step in loaded.graph.numbers:
-        return await loaded.find_step_number(api.store, task_id, step), step
+        return await loaded.find_step_number_in_task(api.store, task_id, step), step
     no = int(step[:9])
     for following in await api.store.list_steps(task_id, after=no - 1, limit=1):
         if following.no == no:

@@ -352,7 +352,7 @@ async def get_task_summary(request: Request, api: ApiServicesOf, task_id: TaskPa
     loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
-        len(steps), lambda: summary_view(task, loaded.fill_derived_fields(steps, now))
+        len(steps), lambda: summary_view(task, loaded.fill_derived_step_fields(steps, now))
     )
 
 
@@ -573,7 +573,7 @@ async def task_response(api: ApiServices, task: Task, status: int = 200) -> Json
     def build_task_view() -> TaskView:
         now = datetime.now(UTC)
         times = task_times(task, steps, history, now)
-        return task_view(task, loaded.fill_derived_fields(steps, now, times), times.task)
+        return task_view(task, loaded.fill_derived_step_fields(steps, now, times), times.task)
 
     return await build_response(len(steps), build_task_view, status, etag_headers(task))
 

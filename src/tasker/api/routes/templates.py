@@ -29,7 +29,7 @@ from tasker.api.views.templates import (
     template_head,
     template_view,
 )
-from tasker.client.templates import LoadedTemplate, load_template, split_template_reference
+from tasker.client.templates import LoadedTemplate, build_loaded_template, split_template_reference
 from tasker.errors import DocumentProblem, InvalidInput, InvalidTemplate, NotFound
 from tasker.model import (
     MAX_BULK,
@@ -246,7 +246,9 @@ async def _load_authorized_template(
         matches = [one for one in known if one.version == version]
         if matches:
             approved = [one for one in matches if one.status is TemplateStatus.APPROVED]
-            return await load_template(await _get_stored_template(api, (approved or matches)[-1]))
+            return await build_loaded_template(
+                await _get_stored_template(api, (approved or matches)[-1])
+            )
     return await api.templates.find(name, namespace, version)
 
 

@@ -253,7 +253,7 @@ class _TaskStream:
             changed = [step for step in steps if self._steps.get(step.no) != marks[step.no]]
             events += [
                 ("step", convert_to_view(step, StepSummary))
-                for step in self._loaded.fill_derived_fields(changed, datetime.now(UTC))
+                for step in self._loaded.fill_derived_step_fields(changed, datetime.now(UTC))
             ]
         self._task, self._steps = task, dict(marks)
         return events

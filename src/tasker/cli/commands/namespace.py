@@ -191,7 +191,7 @@ async def show_audit_log(
 ) -> None:
     """List changes to policies, template versions and API keys, newest first."""
     async with invocation.open_client() as client:
-        events = await client.team_audit(namespace, after=before, limit=limit)
+        events = await client.namespace_audit(namespace, after=before, limit=limit)
     if invocation.as_json:
         invocation.print_json({"events": events})
         return

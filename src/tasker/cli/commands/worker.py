@@ -226,7 +226,7 @@ async def list_worker_attempts(
 ) -> None:
     """List a worker's ended attempts among those of the newest 1,000 tasks, newest first."""
     async with invocation.open_client() as client:
-        attempts = await client.worker_attempts(worker, limit=limit)
+        attempts = await client.ended_worker_attempts(worker, limit=limit)
     if invocation.as_json:
         invocation.print_json({"attempts": to_plain_json(attempts)})
         return

@@ -201,7 +201,7 @@ async def test_the_last_lost_attempt_fails_an_external_step_unless_it_was_comple
     await client.register(made)
     task = await client.create_task("shop.ship", {})
     dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(dying, [queue.base for queue in await store.list_queues()])
+    await store.add_served_queues(dying, [queue.base for queue in await store.list_queues()])
     [claim] = (await store.claim(dying, 1)).claims
     await store.add_completion_token(claim, hash_token("token"))
     if completed:

@@ -41,7 +41,7 @@ async def steps_of(store: Store, task: Task) -> dict[str, Step]:
 async def hire(store: Store, name: str) -> WorkerId:
     """Register a worker that serves all queues."""
     worker = await store.register_worker(name, lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(worker, [queue.base for queue in await store.list_queues()])
+    await store.add_served_queues(worker, [queue.base for queue in await store.list_queues()])
     return worker
 
 

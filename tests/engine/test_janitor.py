@@ -46,7 +46,7 @@ async def test_lost_attempts_have_a_separate_bound(
     await client.register(template("flow", step("only", retry=once)))
     task = await client.create_task("n.flow")
     dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(dying, [queue.base for queue in await store.list_queues()])
+    await store.add_served_queues(dying, [queue.base for queue in await store.list_queues()])
     for _ in range(losses):
         [claim] = (await store.claim(dying, 1)).claims
         await store.settle(dying, [lost_outcome(claim, JsonText('{"code":"lost"}'), timedelta(0))])
@@ -67,7 +67,7 @@ async def test_released_attempts_do_not_count_towards_lost_attempts(store: Store
     await client.register(template("flow", step("only", retry=AT_ONCE)))
     task = await client.create_task("n.flow")
     worker = await store.register_worker("other", lease=SOON, slots=1, handlers=[])
-    await store.serve_queues(worker, [queue.base for queue in await store.list_queues()])
+    await store.add_served_queues(worker, [queue.base for queue in await store.list_queues()])
     for _ in range(MOST_LOST):
         [claim] = (await store.claim(worker, 1)).claims
         await store.settle(worker, [released_outcome(claim)])
@@ -89,7 +89,7 @@ async def test_released_attempts_do_not_count_towards_lost_attempts(store: Store
 async def lose(store: Store, most: int) -> None:
     """Claim steps for a worker whose lease then ends."""
     dying = await store.register_worker("dying", lease=SOON, slots=most, handlers=[])
-    await store.serve_queues(dying, [queue.base for queue in await store.list_queues()])
+    await store.add_served_queues(dying, [queue.base for queue in await store.list_queues()])
     await store.claim(dying, most)
     await store.retire_worker(dying)
 
@@ -112,7 +112,7 @@ async def test_the_delay_after_a_lost_attempt_grows_with_the_losses(memory: Stor
     async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
         await LocalClient(memory).create_task("n.flow")
         hand = await memory.register_worker("hand", lease=SOON, slots=1, handlers=[])
-        await memory.serve_queues(hand, [queue.base for queue in pieces.lease.served])
+        await memory.add_served_queues(hand, [queue.base for queue in pieces.lease.served])
         for _ in range(2):
             [claim] = (await memory.claim(hand, 1)).claims
             await memory.settle(

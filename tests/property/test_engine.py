@@ -201,7 +201,7 @@ class Engine(RuleBasedStateMachine):
         store = self.stores[len(self.hands) % len(self.stores)]
         worker = await store.register_worker("hand", lease=LEASE, slots=9, handlers=handlers)
         served = (*handlers, *(limited(each) for each in handlers if each in HANDLERS))
-        await store.serve_queues(worker, [self.queues[queue] for queue in served])
+        await store.add_served_queues(worker, [self.queues[queue] for queue in served])
         hand = ManualWorker(worker, store, handlers)
         self.hands.append(hand)
         self.model.alive.add(worker)

@@ -137,9 +137,9 @@ async def test_the_oldest_snapshot_is_named_with_its_holder(
             await create(store, 3)
             await younger.execute("begin isolation level repeatable read")
             await younger.fetchval("select 1")
-            oldest = await store.oldest_snapshot()
+            oldest = await store.find_oldest_database_snapshot()
             await older.execute("commit")
-            next_oldest = await store.oldest_snapshot()
+            next_oldest = await store.find_oldest_database_snapshot()
         finally:
             await older.close()
             await younger.close()
@@ -159,4 +159,4 @@ async def test_the_oldest_snapshot_is_named_with_its_holder(
 
 async def test_sqlite_has_no_oldest_snapshot() -> None:
     async with open_store("sqlite::memory:") as store:
-        assert await store.oldest_snapshot() is None
+        assert await store.find_oldest_database_snapshot() is None

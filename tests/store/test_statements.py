@@ -61,7 +61,7 @@ PARTS = {
         "delete_ended_gate_claims",
         "due_steps_of_gate",
         "gate_capacity",
-        "next_limit_gate",
+        "next_queue_of_limit_gate",
         "add_gate_claims",
         "limited_queues_of_worker",
         "mark_limited_steps_claimed",
@@ -109,18 +109,18 @@ PARTS = {
     "record_durable_calls": {"accepted_durable_calls"},
     "settle_outcomes": {
         "match_outcomes_to_attempts",
-        "any_failed_task",
+        "any_open_task_with_failed_step",
         "accepted_outcomes",
-        "find_children_of_outcomes",
-        "lower_pending_parents_of_cancelled",
-        "find_children_of_successes",
+        "collect_children_of_outcomes",
+        "lower_pending_parents_of_cancelled_children",
+        "collect_children_of_successes",
         "complete_tasks",
         "add_outbox_event",
         "settled_tasks_with_failed_step",
         "mark_tasks_with_failed_step",
         "free_children",
         "store_attempt_history",
-        "count_unsuccessful_parents",
+        "record_unsuccessful_parents",
         "range_of_child_numbers",
         "store_step_outcomes",
         "return_steps_to_handler_queue",
@@ -128,7 +128,7 @@ PARTS = {
 }
 SPAWNING = {
     *("add_spawn", "find_spawn", "add_join_parents", "insert_instances"),
-    "spawning_attempt",
+    "spawn_body_if_claim_held",
 }  #: parts of a function that has no statement of its name on SQLite
 FUNCTIONS = {
     *("lock_mailboxes", "find_wait_cycle", "wake_steps_waiting_for_tasks"),
@@ -142,7 +142,7 @@ OF_POSTGRES = {
         "settle_success",
         "settle_outcomes_without_fsync",
         "settle_success_without_fsync",
-        "oldest_snapshot",
+        "find_oldest_database_snapshot",
     ),
     *(
         "settle_and_wake_workers",
@@ -219,7 +219,7 @@ def test_every_statement_that_claims_has_the_same_predicate(file: str) -> None:
     """The predicate is one fragment per dialect."""
     text = (Path(tasker.store.__path__[0]) / file).read_text()
 
-    assert re.search(r"\{include (claimable|claimed_for_settling_worker)\b", text)
+    assert re.search(r"\{include (claimable|is_claimed_for_settling_worker)\b", text)
 
 
 @pytest.mark.parametrize("loaded", [SQLITE, POSTGRES], ids=["sqlite", "postgres"])
@@ -293,7 +293,7 @@ PAGES = {
 """Statements that read a growing table in the order of an index, and stop."""
 
 WHOLE = {
-    "list_matching_tasks": "those with a tag, by its index; on SQLite all, as tags have none there",
+    "list_tasks_of_selective_filter": "those with a tag, by its index; on SQLite, without one, all",
     "prune_gate_claim_rows": "the gates that tasks of the last days used, once an hour",
     "prune_limit_gates": "the gates that tasks of the last days used, once an hour",
 }
@@ -324,7 +324,7 @@ WAITING = (
     ),
     *(
         "waiters_of_signal",
-        "waiters_of_broadcast",
+        "lock_waiters_of_broadcast",
         "first_receivable_broadcast",
         "count_broadcasts",
     ),
@@ -332,7 +332,7 @@ WAITING = (
         "find_broadcast",
         "interrupted_broadcasts",
         "mark_broadcast_delivered",
-        "timed_out_waits",
+        "lock_timed_out_waits",
         "delete_waits_of_step",
         "wake_step",
     ),
@@ -380,7 +380,7 @@ WAITING = (
         "revive_cancelled_steps",
     ),
     *("add_step_audit_entries", "unfinished_steps"),
-    "concurrency_keys_waiting_for_tasks",
+    "concurrency_keys_of_tasks_with_waiters",
 )
 """Statements of waits, deliveries, schedules and pages of steps, on both stores."""
 
@@ -390,7 +390,7 @@ GATED = (
     "delete_ended_gate_claims",
     "due_steps_of_gate",
     "gate_capacity",
-    "next_limit_gate",
+    "next_queue_of_limit_gate",
     "add_gate_claims",
 )
 
@@ -470,15 +470,15 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
         ("list_held_claims", "step_held"),
         ("list_expired_attempts", "step_held"),
         ("open_tasks_with_failed_step", "task_has_failed_step"),
-        ("overdue_tasks", "task_overdue"),
-        ("unclaimed_steps", "step_queue_timeout"),
+        ("lock_overdue_tasks", "task_overdue"),
+        ("lock_unclaimed_steps", "step_queue_timeout"),
         ("list_due_schedules", "schedule_look_at"),
         ("count_backlog_by_queue", "step_due"),
         ("tasks_to_prune", "task_template"),
         ("count_prunable_tasks", "task_template"),
         ("wake_steps_waiting_for_tasks", "step_waiting"),
-        ("timed_out_waits", "wait_late"),
-        ("waiters_of_broadcast", "wait_broadcast"),
+        ("lock_timed_out_waits", "wait_late"),
+        ("lock_waiters_of_broadcast", "wait_broadcast"),
         ("first_unreceived_signal", "signal_name"),
         ("count_unreceived_signals", "signal_untaken"),
         ("first_receivable_broadcast", "broadcast_key"),
@@ -487,7 +487,7 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
         ("lock_attached_tasks", "task_attached"),
         ("orphaned_tasks", "task_attached"),
         ("find_limit_gates", "sqlite_autoindex_gate_1 (namespace=? AND key=?)"),
-        ("next_limit_gate", "step_gate"),
+        ("next_queue_of_limit_gate", "step_gate"),
         ("due_steps_of_gate", "step_gate"),
         ("claim_deliveries", "delivery_due"),
         ("claim_deliveries", "delivery_of_task"),
@@ -683,7 +683,7 @@ async def test_a_search_for_tasks_uses_its_index_on_postgres(
     """
     Among 20,000 tasks that do not match, it reads a few dozen pages, including the catalogue's.
     """
-    statement = POSTGRES["list_matching_tasks" if index == "task_tags" else "list_tasks"]
+    statement = POSTGRES["list_tasks_of_selective_filter" if index == "task_tags" else "list_tasks"]
     statement = statement.without_unused_filters(
         SEARCHES_ON_POSTGRES[index] | more
     ).with_numbered_parameters()
@@ -730,9 +730,9 @@ async def test_compensated_tasks_are_found_by_their_index_on_postgres(planning: 
 
 INDEXES = {
     "nth_newest_task": {"task_pkey"},
-    "timed_out_waits": {"wait_late"},
+    "lock_timed_out_waits": {"wait_late"},
     "waiters_of_signal": {"wait_pkey"},
-    "waiters_of_broadcast": {"wait_broadcast", "step_pkey"},
+    "lock_waiters_of_broadcast": {"wait_broadcast", "step_pkey"},
     "first_unreceived_signal": {"signal_pkey"},
     "signal_by_id": {"signal_id"},
     "count_unreceived_signals": {"signal_untaken"},
@@ -756,7 +756,7 @@ INDEXES = {
     "free_keys_of_child_tasks": {"task_key_pkey", "task_pkey"},
     "cancelled_children_of_step": {"step_pkey"},
     "unfinished_steps": {"step_pkey"},
-    "concurrency_keys_waiting_for_tasks": {"task_place_waiting", "task_place_pkey"},
+    "concurrency_keys_of_tasks_with_waiters": {"task_place_waiting", "task_place_pkey"},
     "delete_waits_of_steps": {"wait_pkey"},
     "mark_ended_concurrency_places": {"task_place_open"},
     "list_concurrency_places": {"task_place_open"},
@@ -767,7 +767,7 @@ INDEXES = {
     "task_to_compensate": {"step_pkey"},
     "lock_planning_step_if_held": {"step_pkey"},
     "list_expired_attempts": {"claim_batch_pkey"},
-    "overdue_tasks": {"task_overdue"},
+    "lock_overdue_tasks": {"task_overdue"},
     "open_tasks_with_failed_step": {"task_has_failed_step"},
 }
 """Statements and indexes that each of them uses on PostgreSQL."""
@@ -882,7 +882,11 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
             await store.create_tasks([make_new_task(template_id) for _ in range(number)])
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
-    text = POSTGRES["unclaimed_steps"].text.replace(":limit", "100").replace(":external", "'none'")
+    text = (
+        POSTGRES["lock_unclaimed_steps"]
+        .text.replace(":limit", "100")
+        .replace(":external", "'none'")
+    )
 
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
@@ -1047,7 +1051,13 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
 
 @pytest.mark.parametrize(
     "name",
-    ["load_runtime_steps", "load_results", "lost_claims", "unclaimed_steps", "timed_out_waits"],
+    [
+        "load_runtime_steps",
+        "load_results",
+        "lost_claims",
+        "lock_unclaimed_steps",
+        "lock_timed_out_waits",
+    ],
 )
 async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
     connection: Any, postgres_schema_url: str, name: str

@@ -40,7 +40,7 @@ class MetricsRenderer:
             )
             workers, snapshot = (
                 await self._store.list_workers(),
-                await self._store.oldest_snapshot(),
+                await self._store.find_oldest_database_snapshot(),
             )
             subscriptions = await self._store.list_subscriptions()
         except TaskerError:

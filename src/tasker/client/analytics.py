@@ -288,7 +288,7 @@ async def read_system_status(store: Store, *, sees_all: bool) -> SystemStatus:
     return SystemStatus(
         store=store.url.split(":", 1)[0],
         schema_version=schema.current,
-        oldest_snapshot=await store.oldest_snapshot() if sees_all else None,
+        oldest_snapshot=await store.find_oldest_database_snapshot() if sees_all else None,
         workers=len(alive),
         slots=sum(one.slots for one in alive),
         running=sum(one.running for one in alive) if sees_all else None,

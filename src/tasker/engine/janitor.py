@@ -183,7 +183,7 @@ class Janitor:
             while not freed.empty():
                 ended.append(freed.get_nowait())
             try:
-                await self._store.admit_tasks_after(ended)
+                await self._store.admit_tasks_to_freed_places(ended)
             except StoreUnavailable as error:
                 log.warning("duty_failed", extra={"duty": "admit_after_ends", "error": str(error)})
 

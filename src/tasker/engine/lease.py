@@ -146,7 +146,7 @@ class WorkerLease:
         new = await self._store.list_queues(after=self._newest)
         served = [queue for queue in new if self._serves_queue(queue)]
         if served:
-            await self._store.serve_queues(self.id, [queue.base for queue in served])
+            await self._store.add_served_queues(self.id, [queue.base for queue in served])
             self.served += served
             self.serves_gated = any(queue.gated for queue in self.served)
         if new:

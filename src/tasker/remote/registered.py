@@ -196,7 +196,7 @@ class QueueList:
         new = self._queues[worker.seen :]
         served = [queue for queue in new if worker.registration.serves_queue(queue)]
         if served:
-            await self._store.serve_queues(worker.id, [queue.base for queue in served])
+            await self._store.add_served_queues(worker.id, [queue.base for queue in served])
             worker.serves_gated |= any(queue.gated for queue in served)
         worker.seen += len(new)
         return len(served)

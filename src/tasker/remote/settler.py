@@ -125,7 +125,7 @@ class RemoteSettler:
         }
         if ended := [task_id for task_id, _ in settled.ended if task_id in bounding]:
             with suppress(StoreUnavailable):  # janitors start them within 2 s
-                await self._store.admit_tasks_after(ended)
+                await self._store.admit_tasks_to_freed_places(ended)
 
     def _record_settlement(
         self,

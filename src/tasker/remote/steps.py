@@ -45,7 +45,7 @@ class StepFinder:
     async def ticket_signer(self) -> TicketSigner:
         """Return the object that signs and reads tickets."""
         if self._tickets is None:
-            self._tickets = TicketSigner(await self._store.list_ticket_signing_keys())
+            self._tickets = TicketSigner(await self._store.find_or_add_ticket_signing_keys())
         return self._tickets
 
     async def verify_ticket(self, worker: RegisteredWorker, text: object) -> Ticket:

@@ -265,7 +265,7 @@ class RemoteStore:
     async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
         return set()  # it claims from handlers' queues alone, and from none that is paused
 
-    async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
+    async def add_served_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         return
 
     async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:

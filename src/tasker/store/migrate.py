@@ -41,7 +41,7 @@ class Migrations:
 
 def require_current_schema(status: SchemaStatus, url: str) -> None:
     """Raise SchemaMismatch unless the schema matches this release."""
-    require_known_schema(status, url)
+    require_matching_script_digests(status, url)
     if status.current > status.wanted:
         raise SchemaMismatch(
             f"the schema of {url} is at version {status.current}, which is newer than this release"
@@ -55,7 +55,7 @@ def require_current_schema(status: SchemaStatus, url: str) -> None:
         )
 
 
-def require_known_schema(status: SchemaStatus, url: str) -> None:
+def require_matching_script_digests(status: SchemaStatus, url: str) -> None:
     """Raise SchemaMismatch for a schema created by another development version."""
     if not status.known:
         raise SchemaMismatch(

@@ -342,7 +342,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def admit_tasks_after(self, ended: Collection[TaskId]) -> int:
+    async def admit_tasks_to_freed_places(self, ended: Collection[TaskId]) -> int:
         """Start tasks that waited for the end of the given tasks; return how many."""
         ...
 
@@ -492,14 +492,14 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def list_ticket_signing_keys(self) -> list[str]:
+    async def find_or_add_ticket_signing_keys(self) -> list[str]:
         """Return the secrets that sign tickets: the newest and, if there is one, its predecessor.
 
         The first call creates it.
         """
         ...
 
-    async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
+    async def add_served_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         """Let a worker claim from further queues, given by `Queue.base`."""
         ...
 
@@ -1503,8 +1503,8 @@ class AnalyticsStore(Protocol):
         """Return the figures of a window, added up over points of `step_seconds`."""
         ...
 
-    async def oldest_snapshot(self) -> OldestSnapshot | None:
-        """Return the oldest open snapshot other than that of this call, or None.
+    async def find_oldest_database_snapshot(self) -> OldestSnapshot | None:
+        """Return the oldest open database snapshot other than that of this call, or None.
 
         SQLite does not show its readers: it always returns None.
         """

@@ -110,7 +110,7 @@ class RowReader(NamedTuple):
             compensation=None
             if row["compensation"] is None
             else CompensationStatus(row["compensation"]),
-            pauses=tuple(_read_pause(pause) for pause in _parse_json_or_none(row["pauses"]) or ()),
+            pauses=tuple(_parse_pause(pause) for pause in _parse_json_or_none(row["pauses"]) or ()),
             title=row["title"],
             priority=row["priority"],
             attributes=codec.loads(row["attributes"]),
@@ -119,7 +119,7 @@ class RowReader(NamedTuple):
             created=created,
         )
 
-    def outcome(self, task: Task, rows: Sequence[Row]) -> Task:
+    def task_with_outcome(self, task: Task, rows: Sequence[Row]) -> Task:
         """Return a task with its result or failure, read from its last and failed steps."""
         if task.status in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
             results = {
@@ -151,7 +151,7 @@ class RowReader(NamedTuple):
             worker=row["worker"],
             result=_parse_json_or_none(row["result"]),
             error=None if row["state"] == StatusCode.SKIPPED else _parse_json_or_none(row["error"]),
-            skip_reason=_read_skip_reason(row),
+            skip_reason=_parse_skip_reason(row),
             checkpoint=_parse_json_or_none(row["checkpoint"]),
             pending_parents=max(row["pending_parents"], 0),  # an eager rule frees with more
             waits_for=row["waits_for"],
@@ -170,7 +170,7 @@ class RowReader(NamedTuple):
             counted_attempts=row["counted_attempts"],
             lost_attempts=row["lost_attempts"],
             no_worker=bool(row["no_worker"]),
-            pause=None if row["pause"] is None else _read_pause(_parse_json_or_none(row["pause"])),
+            pause=None if row["pause"] is None else _parse_pause(_parse_json_or_none(row["pause"])),
         )
 
     def attempt(self, row: Row) -> Attempt:
@@ -213,7 +213,7 @@ class RowReader(NamedTuple):
             updated_at=self.instant(row["updated_at"]),
         )
 
-    def audit(self, row: Row) -> AuditEntry:
+    def audit_entry(self, row: Row) -> AuditEntry:
         return AuditEntry(
             task_id=row["task_id"],
             step=step_name(row, "step"),
@@ -223,7 +223,7 @@ class RowReader(NamedTuple):
             reason=row["reason"],
             before=row["before"],
             after=row["after"],
-            via=_read_via(row),
+            via=_parse_access_channel(row),
             bulk_id=row["bulk_id"],
         )
 
@@ -345,7 +345,7 @@ class RowReader(NamedTuple):
             reason=row["reason"],
             before=_parse_json_or_none(row["before"]),
             after=_parse_json_or_none(row["after"]),
-            via=_read_via(row),
+            via=_parse_access_channel(row),
         )
 
     def api_key(self, row: Row) -> ApiKey:
@@ -472,7 +472,7 @@ _COUNTS = (
 )
 
 
-def read_renewed_leases(
+def build_renewed_leases(
     rows: Iterable[tuple[int, object]], lost: Iterable[tuple[WorkerId, Claim]]
 ) -> dict[WorkerId, RenewedLease]:
     """Return the leases that renew_leases.sql extended, given the claims that workers have lost."""
@@ -485,13 +485,13 @@ def read_renewed_leases(
     }
 
 
-def _read_pause(document: Mapping[str, Any]) -> Pause:
+def _parse_pause(document: Mapping[str, Any]) -> Pause:
     """Read a pause from the JSON of pause_json.sql."""
     at = _EPOCH + timedelta(microseconds=document["paused_at"])
     return Pause(**{**document, "kind": PauseKind(document["kind"]), "paused_at": at})
 
 
-def _read_skip_reason(row: Row) -> str | None:
+def _parse_skip_reason(row: Row) -> str | None:
     """Return why a step was skipped; the reason is stored as its error."""
     if row["state"] != StatusCode.SKIPPED or row["error"] is None:
         return None
@@ -502,5 +502,5 @@ def _parse_json_or_none(text: str | None) -> Any:
     return None if text is None else codec.loads(text)
 
 
-def _read_via(row: Row) -> AccessChannel | None:
+def _parse_access_channel(row: Row) -> AccessChannel | None:
     return None if row["via"] is None else AccessChannel(row["via"])

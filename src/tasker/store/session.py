@@ -103,7 +103,7 @@ class TransactionalStore(ABC):
     async def _in_read_transaction(self, transaction: Transaction[T]) -> T:
         """Run reading statements."""
 
-    async def _in_look_up_by_key(self, transaction: Transaction[T]) -> T:
+    async def _in_key_lookup(self, transaction: Transaction[T]) -> T:
         """Run reading statements that look up a few rows by their keys."""
         return await self._in_read_transaction(transaction)
 
@@ -133,15 +133,15 @@ class TransactionalStore(ABC):
         """Renew the leases of several workers; see `WorkerStore.renew_leases`."""
 
     @abstractmethod
-    async def admit_tasks_after(self, ended: Collection[TaskId]) -> int:
-        """Start tasks that waited for others to end; see `WorkerStore.admit_tasks_after`."""
+    async def admit_tasks_to_freed_places(self, ended: Collection[TaskId]) -> int:
+        """See `WorkerStore.admit_tasks_to_freed_places`."""
 
-    async def _try_admit_tasks_after(self, ended: Collection[TaskId]) -> None:
+    async def _try_admit_tasks_to_freed_places(self, ended: Collection[TaskId]) -> None:
         """Start tasks that waited for the end of the given tasks; if that fails,
         `admit_waiting_tasks` does it."""
         if ended:
             with suppress(StoreUnavailable):
-                await self.admit_tasks_after(ended)
+                await self.admit_tasks_to_freed_places(ended)
 
     async def _fetch_all(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._in_read_transaction(lambda tx: tx.fetch_all(statement, **values))

@@ -49,7 +49,7 @@ async def written(
     if request.param == "looking":
         monkeypatch.setattr(module, "_watch_writes", lambda path: None)
     written = Written(tmp_path / "t.db")
-    written.change_watcher.listen()
+    written.change_watcher.start_listening()
     async with asyncio.timeout(60):
         await written.rang.wait()
     yield written

@@ -148,7 +148,9 @@ class Analytics(TransactionalStore):
             for minute in range(begin, now - (tx.now.second < _SETTLES)):
                 if await tx.fetch_all("mark_minute_counted", minute=minute):
                     first, last = (_first_task_id_of_minute(one) for one in (minute, minute + 1))
-                    await tx.fetch_all("count_created_tasks", minute=minute, first=first, last=last)
+                    await tx.fetch_all(
+                        "record_created_task_counts", minute=minute, first=first, last=last
+                    )
             before = now - MERGED_AFTER
             await tx.fetch_all("merge_minute_figures", before=before)
             if self.MERGES_APART:
@@ -174,7 +176,7 @@ class Analytics(TransactionalStore):
         return await self._in_read_transaction(read_minute_figures)
 
     async def count_backlog(self) -> Utilization:
-        return await self._run_analysis(self._read_utilization)
+        return await self._run_analysis(self._read_backlog_counts)
 
     async def count_backlog_by_queue(self) -> list[HandlerBacklog]:
         async def count_backlog_by_queue(tx: Session) -> list[HandlerBacklog]:
@@ -193,7 +195,7 @@ class Analytics(TransactionalStore):
         """
 
     @abstractmethod
-    def _pool_utilization(self) -> float:
+    def _connection_pool_utilization(self) -> float:
         """Return the share of connections in use, excluding the caller's."""
 
     def _row_limits(self) -> RowLimits:
@@ -229,13 +231,13 @@ class Analytics(TransactionalStore):
                 failed=retries["failed"],
             ),
             [compute.blocking_step_from_row(row) for row in waited],
-            await self._read_utilization(tx),
+            await self._read_backlog_counts(tx),
         )
 
-    async def _read_utilization(self, tx: Session) -> Utilization:
+    async def _read_backlog_counts(self, tx: Session) -> Utilization:
         (backlog,) = await tx.fetch_all("count_backlog", most=self._row_limits().attempts)
         return Utilization(
-            database_pool_utilization=self._pool_utilization(),
+            database_pool_utilization=self._connection_pool_utilization(),
             due_steps=backlog["due"],
             scheduled_steps=backlog["scheduled"],
             running_steps=backlog["running"],

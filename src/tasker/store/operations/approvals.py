@@ -124,7 +124,9 @@ class Approvals(TransactionalStore):
         return await self._in_yielding_transaction(add_completion_token)
 
     async def complete_external_step(self, digest: str, value: JsonText) -> bool:
-        return await self._in_yielding_transaction(lambda tx: _complete_step(tx, digest, value))
+        return await self._in_yielding_transaction(
+            lambda tx: _complete_external_step(tx, digest, value)
+        )
 
     async def fail_external_step(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
@@ -157,7 +159,7 @@ class Approvals(TransactionalStore):
         return await self._in_yielding_transaction(escalate_and_audit)
 
 
-async def _complete_step(tx: Session, digest: str, value: JsonText) -> bool:
+async def _complete_external_step(tx: Session, digest: str, value: JsonText) -> bool:
     """Store the completion of a step, or end its wait; return False if it cannot be completed."""
     await tx.lock_rows("lock_step_of_completion_token", digest=digest)
     row = await tx.fetch_one("step_of_completion_token", digest=digest, name=CALL)

@@ -64,7 +64,7 @@ class CompensationPlanning(TransactionalStore):
 
         added = await self._in_write_transaction(add_steps_if_claim_held)
         if added:
-            await self._try_admit_tasks_after([task_id])
+            await self._try_admit_tasks_to_freed_places([task_id])
         return added
 
 
@@ -100,6 +100,6 @@ async def cancel_unbegun_compensation(tx: Session, task_id: TaskId) -> None:
 
 
 async def require_no_compensation(tx: Session, task_id: TaskId, action: str) -> None:
-    """Raise Compensating if a locked open task is being compensated."""
+    """Raise CompensationStarted if a locked open task is being compensated."""
     if await tx.fetch_one("compensation_status", task_id=task_id) is not None:
         raise CompensationStarted(task_id, action)

@@ -9,7 +9,7 @@ from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 
 
-async def take_over_idempotency_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
+async def free_keys_and_cancel_holders(tx: Session, tasks: Sequence[NewTask]) -> None:
     """Free the keys of tasks that replace others, and cancel open holders of these keys."""
     replacing = [task for task in tasks if task.if_exists is ExistingTaskAction.REPLACE]
     held = await tx.fetch_all(

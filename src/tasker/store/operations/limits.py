@@ -177,7 +177,7 @@ class Limits(TransactionalStore):
                 gates[key, declared.template_id] = ids[key]
                 if tx is None:  # else it may be rolled back
                     self._gates.put(key, declared.template_id, ids[key])
-        return [replace(task, gates=_step_gates(task, gates)) for task in tasks]
+        return [replace(task, gates=_list_step_gate_ids(task, gates)) for task in tasks]
 
     async def set_limit(self, key: LimitKey, values: LimitValues, act: AuditNote) -> None:
         async def set_and_audit_limit(tx: Session) -> None:
@@ -215,7 +215,7 @@ class Limits(TransactionalStore):
         settings = [_parse_setting(tx, row) for row in rows]
         like = re.sub(r"([\\%_])", r"\\\1", key.key).replace("*", "%")
         for row in await tx.fetch_all(
-            "limit_gates_matching_pattern", namespace=key.namespace, pattern=like
+            "lock_limit_gates_matching_pattern", namespace=key.namespace, pattern=like
         ):
             declared = _parse_limit_values(codec.loads(row["declared"]))
             bounds = _gate_bounds(_apply_override(row["key"], declared, settings))
@@ -241,7 +241,7 @@ class Limits(TransactionalStore):
         return await self._in_read_transaction(read_limits)
 
 
-def _step_gates(
+def _list_step_gate_ids(
     task: NewTask, known: Mapping[tuple[LimitKey, TemplateId], int]
 ) -> list[tuple[int, int, int]]:
     gates = []

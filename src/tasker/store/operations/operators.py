@@ -22,12 +22,12 @@ from tasker.store import operator_rules, registry
 from tasker.store.operations import compensation, paging
 from tasker.store.operations.auditing import add_audit_entry
 from tasker.store.operations.paging import ActionKind, PagedAction
-from tasker.store.operations.pausing import pause_next_page, set_tasks_paused
+from tasker.store.operations.pausing import pause_or_resume_next_page, set_tasks_paused
 from tasker.store.operations.publishing import settle_with_events
 from tasker.store.operations.retrying import (
     TaskRetry,
     has_unfinished_retry,
-    require_compensating_steps,
+    require_only_compensating_steps,
     retry_next_page,
     revert_failures,
     revive_all_cancelled_steps,
@@ -123,7 +123,7 @@ class Operators(Tasks):
             planned = steps[0]["undoes"] is not None
             undoing = planned or await compensation.has_compensation_begun(tx, task_id)
             if undoing:
-                require_compensating_steps(task_id, steps, action)
+                require_only_compensating_steps(task_id, steps, action)
             before = operator_rules.require_step_status(
                 step_name(steps[0]), steps[0]["state"], action, operator_rules.RESOLVABLE
             )
@@ -145,7 +145,7 @@ class Operators(Tasks):
         await self._finish_actions(task_id)
         task = await self.get_task(task_id)
         if task.compensation:  # which the resolution may have begun
-            await self._try_admit_tasks_after([task_id])
+            await self._try_admit_tasks_to_freed_places([task_id])
         return task
 
     async def resolve_task(
@@ -189,7 +189,7 @@ async def retry_failed_steps(
     failed, more_failed = await retrying.lock_next_failed(tx, 0)
     cancelled, more_cancelled = await retrying.lock_next_cancelled(tx, 0)
     if undoing:
-        require_compensating_steps(task_id, failed, "retry")
+        require_only_compensating_steps(task_id, failed, "retry")
     else:
         await compensation.cancel_unbegun_compensation(tx, task_id)
     others = await has_unfinished_retry(tx, task_id)
@@ -204,7 +204,7 @@ async def retry_failed_steps(
         await retrying.store_remaining(tx, "cancelled", 0)
     await _reopen_task(tx, task_id)
     if not failed:
-        revived = bool(cancelled) or (held and await retrying.has_steps_left(tx))
+        revived = bool(cancelled) or (held and await retrying.has_steps_to_retry(tx))
         operator_rules.require_any_step_revived(task_id, state, revived=revived)
         await add_audit_entry(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
     await tx.call_function("wake_workers")
@@ -233,7 +233,7 @@ async def _perform_next_page(tx: Session, task_id: TaskId) -> bool:
 
 _PAGES: Mapping[ActionKind, Callable[[Session, PagedAction], Awaitable[None]]] = {
     ActionKind.END: stop_next_page,
-    ActionKind.PAUSE: pause_next_page,
+    ActionKind.PAUSE: pause_or_resume_next_page,
     ActionKind.RETRY: retry_next_page,
 }
 

@@ -17,13 +17,12 @@ from tasker.store.session import Session
 from tasker.suggest import did_you_mean
 
 _PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
-_RECENT = (
-    60.0  #: seconds for which `complete_template_pauses` looks for tasks created during a pause
-)
+_RECENT = 60.0
+"""Seconds for which tasks that were being created when their template was paused are paused too."""
 
 
 class Pauses(Operators):
-    """Implements `tasker.store.protocol.QueueStore`."""
+    """Implements `tasker.store.protocol.PauseStore`."""
 
     async def pause(
         self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
@@ -90,7 +89,7 @@ class Pauses(Operators):
 
         await self._in_write_transaction(set_and_audit_weight)
 
-    async def complete_template_pauses(self) -> None:
+    async def pause_late_tasks_of_paused_templates(self) -> None:
         """Pause tasks and versions that were being created while their template was paused."""
         for row in await self._fetch_all("recently_paused_templates", seconds=_RECENT):
             target = PauseTarget.of_template(row["namespace"], row["name"])
@@ -99,10 +98,10 @@ class Pauses(Operators):
     async def _set_template_tasks_paused(self, target: PauseTarget, *, paused: bool) -> None:
         """Pause or resume the tasks of a template, in pages."""
         names = {"namespace": target.namespace, "name": target.name}
-        statement = "tasks_to_pause" if paused else "tasks_to_resume"
+        statement = "lock_tasks_to_pause" if paused else "lock_tasks_to_resume"
 
         async def set_next_tasks_paused(tx: Session, after: str) -> Sequence[str]:
-            await tx.fetch_all("mark_templates_paused", **names)
+            await tx.fetch_all("sync_paused_flag_of_templates", **names)
             rows = await tx.fetch_all(statement, **names, after=after, limit=_PAGE)
             tasks = [row["id"] for row in rows]
             await set_tasks_paused(tx, tasks, paused=paused)
@@ -157,7 +156,7 @@ async def _pause_target(tx: Session, target: PauseTarget, act: AuditNote) -> Pau
         await _audit_pause(tx, target, act, "pause", "running", "paused")
         if target.kind is PauseKind.TEMPLATE:
             await tx.fetch_all(
-                "mark_templates_paused", namespace=target.namespace, name=target.name
+                "sync_paused_flag_of_templates", namespace=target.namespace, name=target.name
             )
     return pause
 
@@ -168,7 +167,9 @@ async def _resume_target(tx: Session, target: PauseTarget, act: AuditNote) -> bo
         return False
     await _audit_pause(tx, target, act, "resume", "paused", "running")
     if target.kind is PauseKind.TEMPLATE:
-        await tx.fetch_all("mark_templates_paused", namespace=target.namespace, name=target.name)
+        await tx.fetch_all(
+            "sync_paused_flag_of_templates", namespace=target.namespace, name=target.name
+        )
     else:
         handler = target.name or None
         await tx.fetch_all("restart_queue_timeouts", namespace=target.namespace, handler=handler)

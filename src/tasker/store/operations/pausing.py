@@ -47,7 +47,7 @@ async def set_tasks_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -
         await store_remaining_action(tx, rest)
 
 
-async def pause_next_page(tx: Session, action: PagedAction) -> None:
+async def pause_or_resume_next_page(tx: Session, action: PagedAction) -> None:
     """Change the next page of the steps of a locked task."""
     task_id, kind, last_no, details = action
     paused = details["paused"]

@@ -34,9 +34,9 @@ class ConcurrencyPlaces(Pauses):
         self._looked_at = _parse_limit_key(rows[-1]) if len(rows) == limit else _FIRST
         return await self._admit_tasks_of_keys(rows)
 
-    async def admit_tasks_after(self, ended: Collection[TaskId]) -> int:
+    async def admit_tasks_to_freed_places(self, ended: Collection[TaskId]) -> int:
         return await self._admit_tasks_of_keys(
-            await self._fetch_all("concurrency_keys_waiting_for_tasks", tasks=list(ended))
+            await self._fetch_all("concurrency_keys_of_tasks_with_waiters", tasks=list(ended))
         )
 
     async def _admit_tasks_of_keys(self, keys: Sequence[Row]) -> int:

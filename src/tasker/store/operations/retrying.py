@@ -44,14 +44,14 @@ class TaskRetry(NamedTuple):
     async def require_retryable(self, tx: Session) -> None:
         """Raise unless all given steps can be retried.
 
-        Raises: NotFound, Compensating, WrongStatus, FailureAlreadyHandled.
+        Raises: NotFound, CompensationStarted, WrongStatus, FailureAlreadyHandled.
         """
         for first in range(0, len(self.nos or ()), PAGE):
             nos = (self.nos or ())[first : first + PAGE]
             steps = await tx.fetch_all("steps_by_number", task_id=self.task_id, nos=nos)
             operator_rules.require_steps_exist(self.task_id, nos, [row["no"] for row in steps])
             if self.undoing:
-                require_compensating_steps(self.task_id, steps, "retry")
+                require_only_compensating_steps(self.task_id, steps, "retry")
             for row in steps:
                 operator_rules.require_step_status(
                     step_name(row), row["state"], "retry", operator_rules.FAILED
@@ -86,7 +86,7 @@ class TaskRetry(NamedTuple):
             return StepPage((), None)
         return await lock_next_page(tx, "cancelled_steps_to_revive", self.task_id, last_no, PAGE)
 
-    async def has_steps_left(self, tx: Session) -> bool:
+    async def has_steps_to_retry(self, tx: Session) -> bool:
         """Return whether any step of the task must be retried or revived."""
         greatest = (await greatest_step_numbers(tx, [self.task_id]))[self.task_id]
         for last_no in range(0, greatest, READ):
@@ -246,7 +246,7 @@ async def revert_failures(tx: Session, task_id: TaskId, nos: Collection[int]) ->
     await tx.fetch_all("revert_failed_sinks", task_id=task_id, nos=list(nos))
 
 
-def require_compensating_steps(task_id: TaskId, steps: Sequence[Row], action: str) -> None:
-    """Raise Compensating unless there are steps and all of them are compensating steps."""
+def require_only_compensating_steps(task_id: TaskId, steps: Sequence[Row], action: str) -> None:
+    """Raise CompensationStarted unless there are steps and all of them are compensating steps."""
     if not steps or any(row["undoes"] is None for row in steps):
         raise CompensationStarted(task_id, action)

@@ -112,7 +112,9 @@ async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -
     )
 
 
-async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) -> None:
+async def record_ticks_without_task(
+    tx: Session, stored: StoredSchedule, record: TickRecord
+) -> None:
     """Add a record, or extend that of the directly preceding ticks."""
     facts = {"outcome": record.outcome.value, "detail": record.detail}
     if record.outcome is not TickOutcome.BUFFERED:
@@ -135,14 +137,14 @@ async def lock_schedule(
 ) -> StoredSchedule:
     """Lock and return a schedule. Raises NotFound, ScheduleChanged."""
     rows = await tx.lock_rows("list_schedules", **_name_parameters(namespace, name))
-    stored = _parse_only_schedule(tx, rows, namespace, name)
+    stored = _parse_schedule_or_raise(tx, rows, namespace, name)
     if if_match is not None and stored.etag != if_match:
         raise ScheduleChanged(stored.full_name, stored.etag)
     return stored
 
 
 async def read_schedule(tx: Session, namespace: str, name: str) -> StoredSchedule:
-    return _parse_only_schedule(
+    return _parse_schedule_or_raise(
         tx,
         await tx.fetch_all("list_schedules", **_name_parameters(namespace, name)),
         namespace,
@@ -150,7 +152,7 @@ async def read_schedule(tx: Session, namespace: str, name: str) -> StoredSchedul
     )
 
 
-def _parse_only_schedule(
+def _parse_schedule_or_raise(
     tx: Session, rows: Sequence[Any], namespace: str, name: str
 ) -> StoredSchedule:
     if not rows:

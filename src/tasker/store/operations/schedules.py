@@ -26,7 +26,7 @@ from tasker.store.operations.schedule_rows import (
     lock_schedule,
     read_schedule,
     read_store_clock,
-    record_ticks,
+    record_ticks_without_task,
     require_undeclared,
 )
 from tasker.store.protocol import AuditNote
@@ -71,7 +71,7 @@ class Schedules(TransactionalStore):
                     before.schedule, next_at, now + _INSTANT, TickOutcome.PAUSED
                 )
                 if while_paused is not None:
-                    await record_ticks(tx, before, while_paused)
+                    await record_ticks_without_task(tx, before, while_paused)
                 next_at = max(next_at, next_tick(before.schedule, now))
             await tx.fetch_all("set_schedule_paused", id=before.id, paused=paused, next_at=next_at)
             action = "pause_schedule" if paused else "resume_schedule"
@@ -170,7 +170,7 @@ class Schedules(TransactionalStore):
             if advance.taken:
                 await tx.fetch_all("delete_buffered_ticks", id=stored.id, ticks=list(advance.taken))
             for record in advance.records:
-                await record_ticks(tx, stored, record)
+                await record_ticks_without_task(tx, stored, record)
             if any(record.outcome is not TickOutcome.BUFFERED for record in advance.records):
                 await tx.fetch_all("trim_tick_records", id=stored.id, most=limits.TICKS_RECORDED)
             await tx.fetch_all(

@@ -36,7 +36,7 @@ class Tasks(TransactionalStore):
     """Reading tasks, their steps and their history."""
 
     async def get_task(self, task_id: TaskId) -> Task:
-        return await self._in_look_up_by_key(
+        return await self._in_key_lookup(
             lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id))
         )
 
@@ -48,9 +48,7 @@ class Tasks(TransactionalStore):
         return await self._in_read_transaction(compute_etags) if ids else {}
 
     async def find_ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
-        rows = await self._in_look_up_by_key(
-            lambda tx: tx.fetch_all("find_ended_tasks", ids=list(ids))
-        )
+        rows = await self._in_key_lookup(lambda tx: tx.fetch_all("find_ended_tasks", ids=list(ids)))
         return {TaskId(row["id"]) for row in rows}
 
     async def count_unserved_root_steps(self, name: TemplateName) -> int:
@@ -178,7 +176,7 @@ class Tasks(TransactionalStore):
             rows = await tx.fetch_all("list_audit_entries", task_id=task_id)
             if not rows:
                 await read_task(tx, task_id)
-            return [tx.read.audit(row) for row in rows]
+            return [tx.read.audit_entry(row) for row in rows]
 
         return await self._in_read_transaction(read_audit_entries)
 
@@ -195,8 +193,10 @@ async def read_task(tx: Session, task_id: TaskId) -> Task:
     task = tx.read.task(row)
     if not (task.has_ended or task.counts.error):
         return task
-    rows = await tx.fetch_all("task_outcome", task_id=task_id, counted=limits.STEPS_PAGE)
-    return tx.read.outcome(task, rows)
+    rows = await tx.fetch_all(
+        "list_outcome_steps_of_task", task_id=task_id, counted=limits.STEPS_PAGE
+    )
+    return tx.read.task_with_outcome(task, rows)
 
 
 async def _split_off_rarest_attribute(
@@ -251,7 +251,7 @@ async def _list_tagged_tasks(tx: Session, parameters: Mapping[str, Any]) -> Sequ
     rows = await tx.fetch_all("list_tasks", **{**parameters, "first_id": first})
     if len(rows) == parameters["limit"] or first != edge["id"]:
         return rows
-    return await tx.fetch_all("list_matching_tasks", **parameters)
+    return await tx.fetch_all("list_tasks_of_selective_filter", **parameters)
 
 
 async def task_filter_parameters(tx: Session, filter: TaskFilter) -> dict[str, Any]:

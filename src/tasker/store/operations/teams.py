@@ -172,7 +172,7 @@ class Teams(TransactionalStore):
         claims: JsonObject | None = None,
         lifetime: timedelta,
     ) -> UserSession:
-        async def replace_expired_sessions(tx: Session) -> UserSession:
+        async def prune_expired_and_add_session(tx: Session) -> UserSession:
             await tx.fetch_all("prune_expired_sessions")
             (row,) = await tx.fetch_all(
                 "add_session",
@@ -183,7 +183,7 @@ class Teams(TransactionalStore):
             )
             return tx.read.session(row)
 
-        return await self._in_write_transaction(replace_expired_sessions)
+        return await self._in_write_transaction(prune_expired_and_add_session)
 
     async def find_session(self, digest: str, *, idle: timedelta) -> UserSession | None:
         async def read_session(tx: Session) -> UserSession | None:

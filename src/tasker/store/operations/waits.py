@@ -57,7 +57,7 @@ class Waits(TransactionalStore):
 
         async def record_arrival_if_claim_held(tx: Session) -> DurableCall | None:
             await tx.call_function(
-                "lock_mailboxes", mailboxes=_mailboxes(claim.task_id, wait.awaited)
+                "lock_mailboxes", mailboxes=_list_mailboxes_of_wait(claim.task_id, wait.awaited)
             )
             if not await _lock_if_claim_held(tx, claim):
                 return None
@@ -69,7 +69,9 @@ class Waits(TransactionalStore):
         task_id, no = claim.task_id, claim.no
 
         async def park_unless_arrived(tx: Session) -> bool:
-            await tx.call_function("lock_mailboxes", mailboxes=_mailboxes(task_id, wait.awaited))
+            await tx.call_function(
+                "lock_mailboxes", mailboxes=_list_mailboxes_of_wait(task_id, wait.awaited)
+            )
             if not await _lock_if_claim_held(tx, claim):
                 return False
             over = await _record_first_arrival(tx, claim, wait) is not None
@@ -90,7 +92,7 @@ class Waits(TransactionalStore):
                     until=wait.until,
                 )
             if wait.approval is not None and not over:
-                await _open_approval(tx, claim, wait, wait.approval)
+                await _add_open_approval(tx, claim, wait, wait.approval)
             await park_step(tx, claim, waits_for=None, over=over)
             return True
 
@@ -170,11 +172,11 @@ class Waits(TransactionalStore):
         )
 
     async def end_timed_out_waits(self, limit: int) -> int:
-        if await self._fetch_one("timed_out_waits", limit=1) is None:
+        if await self._fetch_one("lock_timed_out_waits", limit=1) is None:
             return 0
 
         async def wake_timed_out_steps(tx: Session) -> int:
-            rows = await tx.fetch_all("timed_out_waits", limit=limit)
+            rows = await tx.fetch_all("lock_timed_out_waits", limit=limit)
             for row in rows:
                 await wake_step(tx, WaitingStep.of_row(row), TIMED_OUT)
             return len(rows)
@@ -189,7 +191,7 @@ class Waits(TransactionalStore):
         place = {"namespace": namespace, "name": name, "key": key}
 
         async def wake_page_of_waiters(tx: Session) -> tuple[int, int]:
-            waiters = await tx.fetch_all("waiters_of_broadcast", **place, limit=PAGE)
+            waiters = await tx.fetch_all("lock_waiters_of_broadcast", **place, limit=PAGE)
             woken = 0
             for row in waiters:
                 woken += await wake_step(tx, WaitingStep.of_row(row), text) is not None
@@ -261,7 +263,7 @@ async def _is_externally_completed(tx: Session, claim: Claim, wait: NewWait) -> 
     return known is not None
 
 
-async def _open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewApproval) -> None:
+async def _add_open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewApproval) -> None:
     await tx.fetch_all(
         "add_approval",
         id=new.id,
@@ -384,7 +386,7 @@ def _make_signal_sent(
     return SignalSent(task_id=task_id, name=signal.name, id=signal.id, created=created, step=step)
 
 
-def _mailboxes(task_id: TaskId, all_awaited: Sequence[AwaitedArrival]) -> list[str]:
+def _list_mailboxes_of_wait(task_id: TaskId, all_awaited: Sequence[AwaitedArrival]) -> list[str]:
     """Return the mailboxes that a wait must lock."""
     return [
         _mailbox_of_broadcast(awaited.namespace, awaited.name, awaited.key)

@@ -117,17 +117,17 @@ class Workers(ConcurrencyPlaces):
 
         await self._in_write_transaction(drain_and_audit_worker)
 
-    async def list_ticket_signing_keys(self) -> list[str]:
+    async def find_or_add_ticket_signing_keys(self) -> list[str]:
         rows = await self._fetch_all("list_ticket_signing_keys")
         if not rows:
             await self._execute_in_transaction("add_signing_key")
             rows = await self._fetch_all("list_ticket_signing_keys")
         return [row["secret"] for row in rows]
 
-    async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
+    async def add_served_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         async def add_served_queues(tx: Session) -> None:
-            await tx.fetch_all("delete_queues_of_dead_workers")
-            await tx.fetch_all("serve_queues", worker=worker, queues=list(queues))
+            await tx.fetch_all("delete_served_queues_of_dead_workers")
+            await tx.fetch_all("add_served_queues", worker=worker, queues=list(queues))
 
         await self._in_write_transaction(add_served_queues)
 
@@ -270,7 +270,7 @@ class Workers(ConcurrencyPlaces):
         ]
 
     async def fail_unclaimed_steps(self, limit: int) -> FailUnclaimedResult:
-        if await self._fetch_one("unclaimed_steps", external=CALL, limit=1) is None:
+        if await self._fetch_one("lock_unclaimed_steps", external=CALL, limit=1) is None:
             return FailUnclaimedResult((), ())
         return await self._in_write_transaction(lambda tx: _fail_unclaimed_steps(tx, limit))
 
@@ -296,10 +296,10 @@ class Workers(ConcurrencyPlaces):
         ended: list[TaskEnd] = []
         if await self._fetch_one("open_tasks_with_failed_step"):
             ended += await self._in_write_transaction(_end_failed_tasks)
-        if await self._fetch_one("overdue_tasks", limit=1):
+        if await self._fetch_one("lock_overdue_tasks", limit=1):
             ended += await self._in_yielding_transaction(_end_overdue_tasks)
         await self.continue_unfinished_actions()
-        await self.complete_template_pauses()
+        await self.pause_late_tasks_of_paused_templates()
         return ended
 
     async def cancel_orphaned_tasks(self, limit: int) -> int:
@@ -315,7 +315,7 @@ async def _cancel_orphan(tx: Session, orphan: Row) -> None:
 
 async def _fail_unclaimed_steps(tx: Session, limit: int) -> FailUnclaimedResult:
     steps, outcomes = [], []
-    for row in await tx.fetch_all("unclaimed_steps", external=CALL, limit=limit):
+    for row in await tx.fetch_all("lock_unclaimed_steps", external=CALL, limit=limit):
         task_id, no = TaskId(row["task_id"]), row["no"]
         (taken,) = await tx.fetch_all("begin_attempt_without_worker", task_id=task_id, no=no)
         error = operator_rules.queue_timeout_error(row["queue_timeout"])
@@ -335,7 +335,7 @@ async def _end_failed_tasks(tx: Session) -> list[TaskEnd]:
 
 
 async def _end_overdue_tasks(tx: Session) -> list[TaskEnd]:
-    overdue = [TaskId(row["id"]) for row in await tx.fetch_all("overdue_tasks", limit=100)]
+    overdue = [TaskId(row["id"]) for row in await tx.fetch_all("lock_overdue_tasks", limit=100)]
     return [
         TaskEnd(task_id, TaskStatus.ERROR)
         for task_id in overdue

@@ -18,12 +18,12 @@ class Analytics(analytics.Analytics, Driver):
         super().__init__(url, connections=connections)
         self._analysing = asyncio.Lock()
 
-    def _pool_utilization(self) -> float:
+    def _connection_pool_utilization(self) -> float:
         busy = self._pool.get_size() - self._pool.get_idle_size() - 1
         return round(max(busy, 0) / self._pool.get_max_size(), 4)
 
-    async def oldest_snapshot(self) -> OldestSnapshot | None:
-        row = await self._fetch_one("oldest_snapshot")
+    async def find_oldest_database_snapshot(self) -> OldestSnapshot | None:
+        row = await self._fetch_one("find_oldest_database_snapshot")
         if row is None:
             return None
         return OldestSnapshot(

@@ -34,7 +34,7 @@ class DedicatedConnection:
                 self._connection = await self._connect()
             return await self._connection.fetch(text, *values)
 
-    def expire(self) -> None:
+    def replace_before_next_statement(self) -> None:
         """Replace the connection before the next statement."""
         self._expired = True
 

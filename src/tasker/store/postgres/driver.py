@@ -139,7 +139,7 @@ class Driver(TransactionalStore):
         return await self.schema_status()
 
     @asynccontextmanager
-    async def _look_up_connection(self) -> AsyncIterator[Connection]:
+    async def _lookup_pool_connection(self) -> AsyncIterator[Connection]:
         async with self._translate_errors(), self._look_ups.acquire() as connection:
             yield connection
 
@@ -152,8 +152,8 @@ class Driver(TransactionalStore):
         async with self._pooled_connection() as connection:
             return await transaction(PostgresSession(connection))
 
-    async def _in_look_up_by_key(self, transaction: Transaction[T]) -> T:
-        async with self._look_up_connection() as connection:
+    async def _in_key_lookup(self, transaction: Transaction[T]) -> T:
+        async with self._lookup_pool_connection() as connection:
             return await transaction(PostgresSession(connection))
 
     async def _in_write_transaction(self, transaction: Transaction[T]) -> T:
@@ -162,7 +162,7 @@ class Driver(TransactionalStore):
             async with connection.transaction():
                 result = await transaction(session)
         self._move_cursors_back(session.enqueued)
-        await self._try_admit_tasks_after(session.ended)
+        await self._try_admit_tasks_to_freed_places(session.ended)
         return result
 
     def _move_cursors_back(self, enqueued: Iterable[tuple[QueueId, QueuePosition]]) -> None:
@@ -192,7 +192,7 @@ class Driver(TransactionalStore):
                         raise
                 await asyncio.sleep(0.02 * random.random())
         self._move_cursors_back(session.enqueued)
-        await self._try_admit_tasks_after(session.ended)
+        await self._try_admit_tasks_to_freed_places(session.ended)
         return result
 
     async def _execute_in_transaction(self, statement: str, /, **values: object) -> Sequence[Row]:
@@ -226,7 +226,7 @@ class Driver(TransactionalStore):
     async def _look_up_by_key(self, statement: str, /, **values: object) -> list[Any]:
         """Run a statement of the hot path that looks up rows by their keys."""
         text, names = STATEMENTS[statement]
-        async with self._look_up_connection() as connection:
+        async with self._lookup_pool_connection() as connection:
             return await connection.fetch(text, *[values[name] for name in names])
 
     @asynccontextmanager
@@ -242,7 +242,7 @@ class Driver(TransactionalStore):
         except StoreUnavailable as error:
             if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
                 await self._pool.expire_connections()
-                self._dedicated.expire()
+                self._dedicated.replace_before_next_statement()
                 await self._look_ups.expire_connections()
                 self._listener.reconnect()
             raise

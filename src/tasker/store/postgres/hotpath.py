@@ -36,11 +36,11 @@ from tasker.store.postgres.session import (
     event_parameters,
     first_enqueued_steps,
     group_settlement_parameters,
-    read_settled_group,
-    read_settled_rows,
+    parse_group_settle_results,
+    parse_settle_result,
     settlement_parameters,
 )
-from tasker.store.rows import Row, read_renewed_leases
+from tasker.store.rows import Row, build_renewed_leases
 
 
 class HotPath(Driver):
@@ -179,11 +179,11 @@ class HotPath(Driver):
             "settle_for_workers", **group_settlement_parameters(settlements)
         )
         self._move_cursors_back(first_enqueued_steps(rows))
-        return read_settled_group(rows, settlements)
+        return parse_group_settle_results(rows, settlements)
 
     def _process_settled_rows(self, rows: Sequence[Any]) -> SettleResult:
         self._move_cursors_back(first_enqueued_steps(rows))
-        return read_settled_rows(rows)
+        return parse_settle_result(rows)
 
     async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         task_id, no, attempt = claim.attempt_key
@@ -261,7 +261,7 @@ class HotPath(Driver):
                     attempts=[claim.attempt for _, claim in claims],
                 )
         leases = [(row["id"], row["quiet"]) for row in renewed]
-        return read_renewed_leases(leases, [claims[row["ord"] - 1] for row in lost])
+        return build_renewed_leases(leases, [claims[row["ord"] - 1] for row in lost])
 
     async def wait_for_work(self, timeout: float) -> None:
         await self._listener.wait(self._listener.work, timeout)

@@ -4,7 +4,7 @@ import asyncpg
 
 from tasker.model import SchemaStatus
 from tasker.store import statements
-from tasker.store.migrate import Migrations, require_known_schema
+from tasker.store.migrate import Migrations, require_matching_script_digests
 from tasker.store.postgres.address import Connection
 
 MIGRATIONS = Migrations(__package__)
@@ -47,7 +47,7 @@ async def upgrade_schema(
             " applied_at timestamptz not null default now())"
         )
         before = await read_schema_status(connection)
-        require_known_schema(before, url)
+        require_matching_script_digests(before, url)
         for number, digest, script in MIGRATIONS.pending(before.current):
             await connection.execute(script)
             await connection.execute(

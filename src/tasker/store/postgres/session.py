@@ -77,7 +77,7 @@ class PostgresSession:
         else:
             rows = await self.fetch_all("settle_outcomes", **given)
         self.enqueued += first_enqueued_steps(rows)
-        settled = read_settled_rows(rows)
+        settled = parse_settle_result(rows)
         self.ended += [end.task_id for end in settled.ended]
         return settled
 
@@ -164,7 +164,7 @@ def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, QueuePo
         yield queue, QueuePosition(run_at, task_id, no)
 
 
-def read_settled_rows(rows: Sequence[Any]) -> SettleResult:
+def parse_settle_result(rows: Sequence[Any]) -> SettleResult:
     """Read the rows of settle_outcomes.sql."""
     if len(rows) and rows[0][0] == rows[-1][0] == 1:  # claims only, the usual case
         return SettleResult((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
@@ -175,7 +175,7 @@ def read_settled_rows(rows: Sequence[Any]) -> SettleResult:
     )
 
 
-def read_settled_group(
+def parse_group_settle_results(
     rows: Sequence[Any], settlements: Sequence[Settlement]
 ) -> list[SettleResult]:
     """Read the rows of settle_for_workers.sql: the result of each settlement."""

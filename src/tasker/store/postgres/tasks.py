@@ -27,7 +27,7 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, registry
 from tasker.store.creations import CreationBatcher, CreationBlocked, CreationRequest
-from tasker.store.operations.creation import has_lost_idempotency_keys, take_over_idempotency_keys
+from tasker.store.operations.creation import free_keys_and_cancel_holders, has_lost_idempotency_keys
 from tasker.store.operations.limits import Limits
 from tasker.store.operations.places import take_concurrency_places
 from tasker.store.operations.templates import creation_rejected_error
@@ -65,7 +65,9 @@ class Tasks(Limits, Driver):
             return await self._creation_batcher.create_tasks(
                 CreationRequest(tasks, worker, claim_up_to)
             )
-        arguments = _creation_columns(CreationRequest(tasks, worker, 0 if placed else claim_up_to))
+        arguments = _batch_creation_parameters(
+            CreationRequest(tasks, worker, 0 if placed else claim_up_to)
+        )
         try:
             if apart:
                 return await self._create_replacing(tasks, arguments)
@@ -86,7 +88,7 @@ class Tasks(Limits, Driver):
         try:
             rows = await self._create_single_task(creation, lock_timeout)
             if not rows:
-                arguments = _creation_columns(creation) | {"lock_timeout": lock_timeout}
+                arguments = _batch_creation_parameters(creation) | {"lock_timeout": lock_timeout}
                 rows = await self._fetch_dedicated("create_tasks", **arguments)
         except asyncpg.PostgresError as error:
             raise await self._creation_rejected_error(error, creation.tasks) from None
@@ -105,7 +107,7 @@ class Tasks(Limits, Driver):
         task = creation.tasks[0]
         if task.gates or task.attached:
             return []
-        arguments = _creation_arguments(creation, _creation_values(task))
+        arguments = _creation_parameters(creation, _task_column_values(task))
         return await self._fetch_dedicated(
             "create_single_task", **arguments | {"lock_timeout": lock_timeout}
         )
@@ -115,8 +117,8 @@ class Tasks(Limits, Driver):
     ) -> CreateTasksResult:
         """Create tasks in one transaction if some of them replace others or wait for their end."""
 
-        async def take_keys_and_create(tx: Session) -> CreateTasksResult:
-            await take_over_idempotency_keys(tx, tasks)
+        async def free_keys_and_create(tx: Session) -> CreateTasksResult:
+            await free_keys_and_cancel_holders(tx, tasks)
             created = _read_created(tasks, await tx.fetch_all("create_tasks", **arguments))
             if has_lost_idempotency_keys(tasks, created):
                 raise _LostIdempotencyKeys
@@ -125,7 +127,7 @@ class Tasks(Limits, Driver):
 
         while True:
             with suppress(_LostIdempotencyKeys):
-                return await self._in_yielding_transaction(take_keys_and_create)
+                return await self._in_yielding_transaction(free_keys_and_create)
 
     async def _create_in_callers_transaction(
         self, connection: Any, arguments: Mapping[str, Any]
@@ -141,7 +143,7 @@ class Tasks(Limits, Driver):
         try:
             tasks = await self._attach_gates(tasks, tx)
             rows = await tx.fetch_all(
-                "create_tasks", **_creation_columns(CreationRequest(tasks, None, 0))
+                "create_tasks", **_batch_creation_parameters(CreationRequest(tasks, None, 0))
             )
         except asyncpg.PostgresError as error:
             if error.sqlstate == "TK001":
@@ -189,7 +191,7 @@ def _read_created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> CreateTasksR
     )
 
 
-def _creation_values(task: NewTask) -> tuple[object, ...]:
+def _task_column_values(task: NewTask) -> tuple[object, ...]:
     """Return the values of `_COLUMNS`."""
     key = task.idempotency_key
     return (
@@ -241,7 +243,7 @@ _COLUMNS = (
 """Parameters of create_tasks.sql and create_single_task.sql that describe tasks."""
 
 
-def _creation_arguments(
+def _creation_parameters(
     creation: CreationRequest, described: Iterable[object]
 ) -> dict[str, object]:
     """Return all parameters of create_tasks.sql or create_single_task.sql."""
@@ -253,9 +255,9 @@ def _creation_arguments(
     }
 
 
-def _creation_columns(creation: CreationRequest) -> dict[str, object]:
+def _batch_creation_parameters(creation: CreationRequest) -> dict[str, object]:
     """Return the parameters of create_tasks.sql; of what no task has there is no list."""
-    columns = zip(*map(_creation_values, creation.tasks), strict=True)
-    return _creation_arguments(
+    columns = zip(*map(_task_column_values, creation.tasks), strict=True)
+    return _creation_parameters(
         creation, (None if column.count(None) == len(column) else column for column in columns)
     )

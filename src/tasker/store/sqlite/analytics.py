@@ -33,10 +33,10 @@ class Analytics(analytics.Analytics, Driver):
             return RowLimits(tasks, attempts)
         return RowLimits(tasks // _MEMORY_SHARE, attempts // _MEMORY_SHARE)
 
-    def _pool_utilization(self) -> float:
+    def _connection_pool_utilization(self) -> float:
         return 0.0
 
-    async def oldest_snapshot(self) -> None:
+    async def find_oldest_database_snapshot(self) -> None:
         """Return None: SQLite does not show the readers of a file."""
 
     async def _run_analysis(self, transaction: Transaction[T]) -> T:

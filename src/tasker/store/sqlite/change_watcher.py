@@ -43,7 +43,7 @@ class ChangeWatcher:
         )  #: changes with commits of others; so that it notifies once for missed ones
         self._task: asyncio.Task[None] | None = None
 
-    def listen(self) -> None:
+    def start_listening(self) -> None:
         """Start listening, unless already started."""
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="tasker-bell")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasker.errors import SchemaMismatch
 from tasker.model import SchemaStatus
-from tasker.store.migrate import Migrations, require_known_schema
+from tasker.store.migrate import Migrations, require_matching_script_digests
 from tasker.store.sqlite.address import Address
 
 MIGRATIONS = Migrations(__package__)
@@ -128,7 +128,7 @@ def upgrade_schema(connection: sqlite3.Connection, url: str) -> None:
         SchemaMismatch: The schema was made by migrations that this release does not have.
     """
     before = read_schema_status(connection)
-    require_known_schema(before, url)
+    require_matching_script_digests(before, url)
     connection.execute(
         "create table if not exists schema_version (number integer primary key, digest text)"
     )

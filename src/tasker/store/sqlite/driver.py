@@ -105,7 +105,7 @@ class Driver(TransactionalStore):
 
         result, session = await self._thread.run(run_in_database_thread, writes=writes)
         self._notify_waiters(session.notifications)
-        await self._try_admit_tasks_after(session.ended)
+        await self._try_admit_tasks_to_freed_places(session.ended)
         return result
 
     def _notify_waiters(self, notifications: Collection[str]) -> None:
@@ -117,7 +117,7 @@ class Driver(TransactionalStore):
     async def _wait_for_event(self, event: asyncio.Event, timeout: float) -> None:
         """Wait for this process's event, or for another process's commit."""
         if self._watcher is not None:
-            self._watcher.listen()
+            self._watcher.start_listening()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await event.wait()

@@ -12,7 +12,7 @@ _LAST = 2**63 - 1  #: greater than all ids
 _MOST = 500  #: queues of gates that one claim looks at
 
 
-class LimitedClaims(NamedTuple):
+class LimitedClaimResult(NamedTuple):
     """The result of one claim."""
 
     claims: list[Claim]
@@ -37,7 +37,7 @@ class _LimitedClaim:
         self._seen = 0
         self._chosen: list[tuple[str, int]] = []
 
-    def visit_gates(self, after: GatePosition) -> LimitedClaims:
+    def claim_from_gates(self, after: GatePosition) -> LimitedClaimResult:
         """Visit the gates after a place, and those before it."""
         place, cut = after, False
         rounds = [(after, None), (START, after)] if after != START else [(START, None)]
@@ -52,7 +52,7 @@ class _LimitedClaim:
                 break
         claims = self._claim_chosen_steps()
         next_due = min(self._waits, default=None) if len(claims) < self._limit and not cut else None
-        return LimitedClaims(claims, place, cut, next_due)
+        return LimitedClaimResult(claims, place, cut, next_due)
 
     def _gates_with_due_steps(
         self, begin: GatePosition, end: GatePosition | None
@@ -62,7 +62,7 @@ class _LimitedClaim:
         current: tuple[int, int] | None = None
         queues: list[int] = []
         while row := fetch_one(
-            self._on, "next_limit_gate", outer_gate=outer, gate=gate, queue=queue
+            self._on, "next_queue_of_limit_gate", outer_gate=outer, gate=gate, queue=queue
         ):
             outer, gate, queue, run_at = row
             if (outer, gate) != current:
@@ -131,6 +131,6 @@ class _LimitedClaim:
 
 def claim_limited_steps(
     on: sqlite3.Connection, worker: WorkerId, limit: int, after: GatePosition, now: float
-) -> LimitedClaims:
+) -> LimitedClaimResult:
     """Claim up to `limit` due steps that are under limits, starting after a given gate."""
-    return _LimitedClaim(on, worker, limit, now).visit_gates(after)
+    return _LimitedClaim(on, worker, limit, now).claim_from_gates(after)

@@ -25,7 +25,7 @@ from tasker.model import (
 )
 from tasker.store.fair_share import DueQueue, assign_workers_round_robin, share_claim_among_queues
 from tasker.store.gate_cursor import GateCursor
-from tasker.store.rows import read_renewed_leases
+from tasker.store.rows import build_renewed_leases
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.gated import claim_limited_steps
 from tasker.store.sqlite.settlement import settle_outcomes
@@ -182,7 +182,7 @@ class HotPath(Driver):
         def renew_and_find_lost_claims(on: sqlite3.Connection) -> Mapping[WorkerId, RenewedLease]:
             renewed = fetch(on, "renew_leases", **given, now=self._now())
             lost = fetch(on, "lost_claims", claims=keys) if renewed and claims else ()
-            return read_renewed_leases(renewed, [claims[row[0] - 1] for row in lost])
+            return build_renewed_leases(renewed, [claims[row[0] - 1] for row in lost])
 
         return await self._in_shared_transaction(renew_and_find_lost_claims)
 

@@ -9,7 +9,7 @@ from tasker.model import NewEvent, Outcome, SettleResult, TaskEnd, TaskId
 from tasker.store.rows import Row
 from tasker.store.session import require_storable_strings
 from tasker.store.sqlite import settlement
-from tasker.store.sqlite.statements import READ, WITH_NOW, json_text, statement_text
+from tasker.store.sqlite.statements import READ, WITH_NOW, json_text, text_without_null_filters
 
 T = TypeVar("T")
 _NOTIFICATIONS = frozenset({"wake_workers", "notify_revocation"})
@@ -37,7 +37,9 @@ class SqliteSession:
         adapted = {name: _adapt_value(value) for name, value in values.items()}
         if statement in WITH_NOW:
             adapted["now"] = self.now.timestamp()
-        return self._cursor.execute(statement_text(statement, adapted), adapted).fetchall()
+        return self._cursor.execute(
+            text_without_null_filters(statement, adapted), adapted
+        ).fetchall()
 
     async def fetch_one(self, statement: str, /, **values: object) -> Row | None:
         rows = await self.fetch_all(statement, **values)

@@ -53,19 +53,19 @@ def settle_outcomes(
     execute(on, "store_step_outcomes", now=now)
     kinds = {outcome.outcome for outcome in outcomes}
     if _succeed_for_all_children(outcomes, kinds):
-        execute(on, "find_children_of_successes")
+        execute(on, "collect_children_of_successes")
     else:
-        execute(on, "find_children_of_outcomes")
-        execute(on, "count_unsuccessful_parents")
+        execute(on, "collect_children_of_outcomes")
+        execute(on, "record_unsuccessful_parents")
     if any(outcome.to_handler for outcome in outcomes):
         execute(on, "return_steps_to_handler_queue")
     freed, ended = _free_children_and_end_tasks(on, worker, claim_up_to, now)
     if OutcomeCode.ERROR in kinds:
         execute(on, "mark_tasks_with_failed_step")
     left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == StatusCode.ENQUEUED for row in freed)
-    if fetch_one(on, "any_failed_task")[0]:
+    if fetch_one(on, "any_open_task_with_failed_step")[0]:
         failed = [row[0] for row in fetch(on, "settled_tasks_with_failed_step")]
-        execute(on, "lower_pending_parents_of_cancelled")
+        execute(on, "lower_pending_parents_of_cancelled_children")
         left = _begin_compensation(on, failed, now) or left
         ended += _end_failed_tasks(on, failed, now)
     if ended:
@@ -75,7 +75,7 @@ def settle_outcomes(
 
 
 def end_failed_tasks(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
-    """End failed and cancelled tasks: see `tasker.store.session.Session.end_failed`."""
+    """End failed and cancelled tasks: see `tasker.store.session.Session.end_failed_tasks`."""
     _begin_compensation(on, tasks, now)
     ended = _end_failed_tasks(on, tasks, now)
     if ended:

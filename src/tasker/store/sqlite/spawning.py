@@ -19,7 +19,7 @@ def spawn_instances(
     task_id, no, attempt = claim.attempt_key
     holder = fetch_one(
         on,
-        "spawning_attempt",
+        "spawn_body_if_claim_held",
         task_id=task_id,
         no=no,
         attempt=attempt,

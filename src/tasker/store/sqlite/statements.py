@@ -24,7 +24,7 @@ READ = RowReader(
 json_text = codec.dump_rows
 
 
-def statement_text(statement: str, parameters: Mapping[str, object]) -> str:
+def text_without_null_filters(statement: str, parameters: Mapping[str, object]) -> str:
     """Return a statement without the conditions whose parameters are null."""
     if statement not in _WITH_FILTERS:
         return STATEMENTS[statement]

@@ -17,7 +17,7 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, registry
 from tasker.store.creations import CreationBatcher, CreationRequest
-from tasker.store.operations.creation import has_lost_idempotency_keys, take_over_idempotency_keys
+from tasker.store.operations.creation import free_keys_and_cancel_holders, has_lost_idempotency_keys
 from tasker.store.operations.limits import Limits
 from tasker.store.operations.places import take_concurrency_places
 from tasker.store.operations.templates import creation_rejected_error
@@ -72,7 +72,7 @@ class Tasks(Limits, Driver):
 
         created = await self._in_shared_transaction(create_and_notify)
         self._notify_waiters(notifications)
-        await self._try_admit_tasks_after(ended)
+        await self._try_admit_tasks_to_freed_places(ended)
         return created
 
     async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
@@ -106,7 +106,7 @@ def _store_tasks(
     on, now = session.connection, session.now.timestamp()
     replacing = any(task.if_exists is ExistingTaskAction.REPLACE for task in tasks)
     if replacing:
-        run_synchronously(take_over_idempotency_keys(session, tasks))
+        run_synchronously(free_keys_and_cancel_holders(session, tasks))
     taken = _take_idempotency_keys(on, rows) if any(task.idempotency_key for task in tasks) else {}
     new = json_text([row for row in rows if row[0] not in taken])
     made = execute(on, "create_tasks", now=now, tasks=new).rowcount

@@ -175,7 +175,7 @@ class TestClaims(StoreTests):
         theirs = await create_task(store, foreign)
         queues = [queue.base for queue in await store.list_queues() if queue.namespace == "other"]
         hand = await ManualWorker.register(store, handlers=())
-        await store.serve_queues(hand.id, queues)
+        await store.add_served_queues(hand.id, queues)
 
         claimed = await store.claim(hand.id, 10)
 

@@ -283,7 +283,7 @@ class TestCreationWithClaims(StoreTests):
         hand = await ManualWorker.register(store, handlers={"a", "c"}, serves=False)
 
         alone = await store.count_unserved_root_steps(template.key)
-        await store.serve_queues(hand.id, hand.queues)
+        await store.add_served_queues(hand.id, hand.queues)
         served = await store.count_unserved_root_steps(template.key)
         await store.retire_worker(hand.id)
 

@@ -182,7 +182,7 @@ class ManualWorker:
             name, lease=lease, slots=100, handlers=sorted(handlers or ())
         )
         if serves:
-            await store.serve_queues(worker, queues)
+            await store.add_served_queues(worker, queues)
         return cls(store, worker, queues)
 
     async def claim(self, limit: int = 1000) -> list[Claim]:

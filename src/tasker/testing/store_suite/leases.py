@@ -108,7 +108,7 @@ class TestLeases(StoreTests):
             remote, 3, "key of shop", registered, quiet=True, alive=True
         ) == await store.find_remote_worker(remote)
         assert await store.find_remote_worker(native.id) is None
-        read = await asyncio.gather(*(store.list_ticket_signing_keys() for _ in range(8)))
+        read = await asyncio.gather(*(store.find_or_add_ticket_signing_keys() for _ in range(8)))
         [key] = read[0]  # the first read makes it, once
         assert len(key) >= 32
         assert read == [[key]] * 8
@@ -130,7 +130,7 @@ class TestLeases(StoreTests):
 
         assert [claim] == await store.list_held_claims(hand.id)
         assert [] == list((await hand.complete(claim)).claims)
-        await store.serve_queues(hand.id, [queue.base for queue in await store.list_queues()])
+        await store.add_served_queues(hand.id, [queue.base for queue in await store.list_queues()])
         assert [] == await hand.claim()
         assert 2 == len(await (await ManualWorker.register(store)).claim())
         audit = [event for event in await store.list_team_audit() if event.action == "drain_worker"]
@@ -340,7 +340,7 @@ class TestWorkerList(StoreTests):
         await register_and_create_task(store, make_template("pair", a="", b=""))
         await ManualWorker.register(store, "first")
         worker = await store.register_worker("second", lease=LEASE, slots=7, handlers=["a", "b's"])
-        await store.serve_queues(worker, [queue.base for queue in await store.list_queues()])
+        await store.add_served_queues(worker, [queue.base for queue in await store.list_queues()])
         await store.claim(worker, 10)
 
         second, first = await store.list_workers()
@@ -493,7 +493,7 @@ class TestWorkerList(StoreTests):
         hand = await ManualWorker.register(store, serves=False)
         await ManualWorker.register(store, handlers={"solo"})
         nobody = await without_worker()
-        await store.serve_queues(hand.id, hand.queues)
+        await store.add_served_queues(hand.id, hand.queues)
         served = await without_worker()
         await subject.advance(LEASE * 2)
         dead = await without_worker()

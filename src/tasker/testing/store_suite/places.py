@@ -92,9 +92,9 @@ class TestOpenTasks(StoreTests):
         first, of_other = sorted(await hand.claim())
 
         await hand.complete(first, of_other)
-        assert 1 == await store.admit_tasks_after([of_other.task_id])
+        assert 1 == await store.admit_tasks_to_freed_places([of_other.task_id])
         assert tasks[4] == (await hand.claim_one()).task_id
-        assert 1 == await store.admit_tasks_after([first.task_id])
+        assert 1 == await store.admit_tasks_to_freed_places([first.task_id])
         await store.cancel_task(tasks[1], ACT)
 
         assert tasks[2] == (await hand.claim_one()).task_id
@@ -239,7 +239,7 @@ class TestOpenTasks(StoreTests):
         first = await hand.claim()
         assert tasks[:3] == sorted(claim.task_id for claim in first)
         await hand.complete(*first)
-        assert 3 == await store.admit_tasks_after(tasks[:3])
+        assert 3 == await store.admit_tasks_to_freed_places(tasks[:3])
         assert tasks[6:9] == sorted(claim.task_id for claim in await hand.claim())
 
     async def test_concurrency_does_not_bound_other_keys_and_templates(self, store: Store) -> None:

@@ -17,7 +17,7 @@ select chosen.id::text as id, p.namespace, p.name, p.version, chosen.state, chos
                where s.task_id = chosen.id and s.no <= :counted::int and s.state = {ENQUEUED} and s.run_at <= now()
                group by s.state, s.queue_id
            ) g
-           where {include no_worker step=g}
+           where {include is_due_without_worker step=g}
        ) end as steps_without_worker,
        c.*
 from chosen

@@ -123,7 +123,7 @@ begin
                            s.attempt + f.for_caller::int,
                            case when f.for_caller then coalesce(p_workers[c.owner], p_worker) end,
                            case when f.for_caller then now() end
-                    from (select {include claimed_for_settling_worker worker=coalesce(p_workers[c.owner],p_worker)} as for_caller offset 0) f   -- asked once
+                    from (select {include is_claimed_for_settling_worker worker=coalesce(p_workers[c.owner],p_worker)} as for_caller offset 0) f   -- asked once
                 )
             from unnest(v_child_task, v_child_no, v_parents, v_run_at, v_owner)
                  with ordinality as c (task_id, no, parents, run_at, owner, rank)

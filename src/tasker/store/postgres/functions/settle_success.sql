@@ -71,7 +71,7 @@ begin
                            s.attempt + f.for_caller::int,
                            case when f.for_caller then p_worker end,
                            case when f.for_caller then now() end
-                    from (select {include claimed_for_settling_worker worker=p_worker} as for_caller offset 0) f   -- asked once
+                    from (select {include is_claimed_for_settling_worker worker=p_worker} as for_caller offset 0) f   -- asked once
                 )
             from (select 1 as parents, v_rank as rank, v_run_at as run_at) c
             where s.task_id = p_task and s.no = v_child and s.state::int = {PENDING}

@@ -27,7 +27,7 @@ from (
     ) t
     union all
     select namespace, handler, weight, running.steps, 0, 0, 0
-    from (select abs(queue_id) / 5 * 5 as id, count(*) as steps from (select s.queue_id from claim_batch b {include join_steps_of_claim_batch batch=b step=s} limit :most::int) s group by 1) running
+    from (select abs(queue_id) / 5 * 5 as id, count(*) as steps from (select s.queue_id from claim_batch b {include steps_of_claim_batch batch=b step=s} limit :most::int) s group by 1) running
     join queue using (id)
 ) q
 group by q.namespace, q.handler

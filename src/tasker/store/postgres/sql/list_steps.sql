@@ -3,7 +3,7 @@
 select {include instance_path step=s} as instances, s.template_node, s.spawned_by, s.instance, s.undoes, s.task_id::text as task_id, s.no, s.name, s.state, s.attempt,
        s.attempt - s.uncounted_attempts as counted_attempts, s.lost_attempts, s.enqueued_at, s.run_at, s.claimed_at, s.settled_at,
        coalesce(w.name, s.worker::text) as worker, s.result, s.error, s.checkpoint, s.pending_parents,
-       {include no_worker step=s} as no_worker, s.queue_id,
+       {include is_due_without_worker step=s} as no_worker, s.queue_id,
        case when s.state = {ENQUEUED} and s.queue_id > 0 and s.run_at <= now() and q.gated then s.gate_id end as gate_id,
        s.outer_gate_id,
        case when s.state in ({PENDING}, {ENQUEUED}, {WAITING}) then (

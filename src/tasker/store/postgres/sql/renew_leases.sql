@@ -1,4 +1,3 @@
--- renew
 -- Extend the leases that still hold; a row for each. The others expired, perhaps while this waited for
 -- their rows, which are locked in the order of their ids. :workers bigint[], :lease float (seconds)
 update worker w set lease_until = now() + :lease * interval '1 s'

@@ -18,7 +18,7 @@ select chosen.id, p.namespace, p.name, p.version, chosen.state, chosen.context,
                where s.task_id = chosen.id and s.no <= :counted and +s.state = {ENQUEUED} and s.run_at <= :now
                group by s.state, s.queue_id
            ) g
-           where {include no_worker step=g}
+           where {include is_due_without_worker step=g}
        ) end as steps_without_worker,
        c.*
 from chosen

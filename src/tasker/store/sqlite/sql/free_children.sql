@@ -5,10 +5,10 @@ set pending_parents = step.pending_parents - c.parents,
     run_at = c.run_at,
     enqueued_at = :now,
     state = case when step.pending_parents > c.parents then {PENDING}
-                 when {include claimed_for_settling_worker} then {IN_PROGRESS} else {ENQUEUED} end,
-    attempt = step.attempt + ({include claimed_for_settling_worker}),
-    worker = case when {include claimed_for_settling_worker} then :worker end,
-    claimed_at = case when {include claimed_for_settling_worker} then :now end
+                 when {include is_claimed_for_settling_worker} then {IN_PROGRESS} else {ENQUEUED} end,
+    attempt = step.attempt + ({include is_claimed_for_settling_worker}),
+    worker = case when {include is_claimed_for_settling_worker} then :worker end,
+    claimed_at = case when {include is_claimed_for_settling_worker} then :now end
 from temp.child c
 where c.no > 0 and step.task_id = c.task_id and step.no = c.no and +step.state = {PENDING}
 returning task_id, no, state

@@ -1,6 +1,6 @@
 -- Gates of a namespace by key, with the steps under them; of waiting steps at most 10,000 are counted.
 -- :namespace text, :after text, :limit int, :now real
-with {include outer_gate_ids}, chosen as (
+with {include outer_gate_ids_of_enqueued_steps}, chosen as (
     select * from gate
     where namespace = :namespace and key > :after and task_id is null
     order by key

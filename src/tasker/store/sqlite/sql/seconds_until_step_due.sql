@@ -1,5 +1,5 @@
 -- Seconds until the next step is due. :worker int, :now real
-with {include due_queues}
+with {include queues_with_enqueued_steps}
 select min((
     select min(s.run_at) from step s
     where s.queue_id = due_queue.id and s.state = {ENQUEUED} and s.run_at > :now

@@ -1,4 +1,4 @@
--- Find the children of settlements with failures, skips or choices: see find_children_of_successes.sql. A child
+-- Find the children of settlements with failures, skips or choices: see collect_children_of_successes.sql. A child
 -- that is reached without success has missed that many parents. A skip frees no eager child.
 insert into temp.child (task_id, no, parents, run_at, missed)
 select edge.task_id, edge.no, sum(case when edge.missed and not edge.failed then 1 else edge.times end),

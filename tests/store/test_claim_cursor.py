@@ -228,3 +228,26 @@ async def test_a_claim_among_many_steps_reads_only_the_steps_that_it_claims(
     read = await buffers(connection, hand, {})
 
     assert read < 60
+
+
+async def test_cursors_of_ended_workers_are_dropped_when_another_one_claims(
+    postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade_schema()
+        ended, living = await ManualWorker.register(store), await ManualWorker.register(store)
+        await ended.claim(1)
+        monkeypatch.setattr(claim_cursor, "UNUSED_AFTER", -NEVER)
+        await living.claim(1)
+
+    assert [living.id] == list(store._cursors)  # type: ignore[attr-defined]
+
+
+async def test_cursors_of_workers_that_claim_are_kept(postgres_schema_url: str) -> None:
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade_schema()
+        workers = [await ManualWorker.register(store) for _ in range(3)]
+        for hand in workers:
+            await hand.claim(1)
+
+    assert [hand.id for hand in workers] == list(store._cursors)  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ RETURN_AFTER = 0.2  #: minimum seconds between claims from the beginning
 RETURN_COST = 20  #: a return waits for at least this many times the duration of the last one
 MOST_PLACES = 100  #: places that one claim is given
 RETURN_AT_MOST = 10.0  #: maximum seconds between claims from the beginning
+UNUSED_AFTER = 60.0  #: seconds since a cursor was due to return; its worker has probably ended
 
 
 class QueuePosition(NamedTuple):
@@ -61,3 +62,8 @@ class ClaimCursor:
     def seconds_until_restart(self) -> float:
         """Return the seconds until claims return to the beginning."""
         return max(self._return_at - monotonic(), 0.0)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether its worker has not claimed for so long that it may be dropped."""
+        return monotonic() >= self._return_at + UNUSED_AFTER

@@ -165,6 +165,16 @@ class Driver(TransactionalStore):
         await self._try_admit_tasks_to_freed_places(session.ended)
         return result
 
+    def _claim_cursor_for(self, worker: WorkerId) -> ClaimCursor:
+        """Return a worker's cursor; a first one replaces those of workers that have ended."""
+        cursor = self._cursors.get(worker)
+        if cursor is None:
+            for ended in [key for key, other in self._cursors.items() if other.is_unused]:
+                del self._cursors[ended]
+                self._gate_cursors.pop(ended, None)
+            cursor = self._cursors[worker] = ClaimCursor()
+        return cursor
+
     def _move_cursors_back(self, enqueued: Iterable[tuple[QueueId, QueuePosition]]) -> None:
         """Let claims of this process find steps that it enqueued behind its cursors."""
         for queue, place in enqueued:

@@ -30,7 +30,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store.gate_cursor import GateCursor, GatePosition
-from tasker.store.postgres.claim_cursor import ClaimCursor, QueuePosition
+from tasker.store.postgres.claim_cursor import QueuePosition
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import (
     event_parameters,
@@ -68,7 +68,7 @@ class HotPath(Driver):
         self, statement: str, worker: WorkerId, limit: int, **group: Sequence[int]
     ) -> tuple[list[Any], float | None]:
         """Return the rows of a claim, and the seconds until the next step is due."""
-        cursor = self._cursors.setdefault(worker, ClaimCursor())
+        cursor = self._claim_cursor_for(worker)
         places = cursor.start_positions()
         began = time.monotonic()
         rows = await self._fetch_dedicated(

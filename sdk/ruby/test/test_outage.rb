@@ -4,6 +4,7 @@ require "logger"
 require "minitest/autorun"
 require "open3"
 require "rbconfig"
+require "socket"
 require "stringio"
 require "tasker"
 
@@ -28,6 +29,23 @@ class TestOutage < Minitest::Test
     _, errors, status = Open3.capture3(RbConfig.ruby, "-I", lib, "-r", "tasker", "-e", code)
     assert_equal [1, 1], [status.exitstatus, errors.lines.size], errors
     assert_includes errors, "name the namespaces to serve"
+  end
+
+  def test_the_server_can_request_a_delay_of_at_most_a_minute
+    delays = [-1.0, 2.5, 3600.0].map { |seconds| Tasker::Http.pause(Tasker::ApiError.new(503, {}, retry_after: seconds), 1) }
+    assert_equal [0.0, 2.5, 60.0], delays
+  end
+
+  def test_a_worker_with_templates_waits_for_its_server
+    code = "Tasker.handler('pay') { 1 }; Tasker::Worker.new(url: ARGV[0], templates: [{ name: 'refund' }]).run"
+    lib = File.expand_path("../lib", __dir__)
+    server = TCPServer.new("127.0.0.1", 0)
+    Open3.popen2e(RbConfig.ruby, "-I", lib, "-r", "tasker", "-e", code, "http://127.0.0.1:#{server.addr[1]}") do |_, output, process|
+      6.times { server.accept.close }
+      Process.kill("TERM", process.pid)
+      server.close
+      assert_equal 0, process.value.exitstatus, output.read
+    end
   end
 
   def test_a_worker_can_be_stopped_while_it_waits_for_a_server

@@ -13,6 +13,7 @@ module Tasker
     FIRST_DELAY = 0.1
     LONGEST_DELAY = 5.0
     LATER = 5.0 #: seconds after a refusal that an operator has to mend
+    MOST_REQUESTED = 60.0 #: a `Retry-After` of more seconds is not obeyed
 
     # Yield until the block succeeds; wait after failures.
     #
@@ -33,7 +34,7 @@ module Tasker
     def self.pause(error, failures)
       return LATER unless error.temporary?
 
-      error.retry_after || [FIRST_DELAY * 2**(failures - 1), LONGEST_DELAY].min * rand(0.5..1.0)
+      error.retry_after&.clamp(0.0, MOST_REQUESTED) || [FIRST_DELAY * 2**(failures - 1), LONGEST_DELAY].min * rand(0.5..1.0)
     end
 
     def initialize(url, api_key: nil, timeout: 30)

@@ -139,17 +139,24 @@ module Tasker
 
     # Register the templates; serve their namespaces if none are given.
     def register_templates
-      registered = (@templates + ClassHandlers.templates).map { |template| @client.register(template) }
+      registered = (@templates + ClassHandlers.templates).map do |template|
+        wait_for_server { @client.register(template) }
+      end
       @namespaces = registered.map { |template| template["namespace"] }.uniq if @namespaces.empty?
     end
 
-    # Register at the start; wait for a server that is unavailable.
+    # Register at the start.
     def register
+      accept(wait_for_server { Session.new(@http, declaration) })
+    end
+
+    # Yield until the server is available, or the worker is stopped.
+    def wait_for_server(&request)
       again = lambda do |error|
         @outage.note(error) if error.temporary?
         error.temporary? && !@deadline
       end
-      accept(Http.persist(again: again) { Session.new(@http, declaration) })
+      Http.persist(again: again, &request)
     end
 
     def declaration

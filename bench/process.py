@@ -29,7 +29,7 @@ from bench.workloads import (
     wake_delays,
 )
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
-from tasker.engine.figures import FigureCounter
+from tasker.engine.figures import OutcomeCounter
 from tasker.model import ClaimResult, Outcome, SettleResult, Template, WorkerId
 from tasker.settings import StepLogMode
 from tasker.store.open import open_store
@@ -106,11 +106,11 @@ def _count_no_figures() -> None:
         pass
 
     for method in (
-        FigureCounter.count_settlement,
-        FigureCounter.count_remote_outcome,
-        FigureCounter.count_ended_tasks,
+        OutcomeCounter.count_settlement,
+        OutcomeCounter.count_remote_outcome,
+        OutcomeCounter.count_ended_tasks,
     ):
-        setattr(FigureCounter, method.__name__, nothing)
+        setattr(OutcomeCounter, method.__name__, nothing)
 
 
 async def work(order: Order) -> Report:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.graph import AncestorMasks, Graph, find_cycle, numbers_in_mask
+from tasker.graph import AncestorBitmasks, Graph, find_cycle, numbers_in_mask
 from tasker.model import TASK_NODE, StepSpec, Template
 
 Waits = Mapping[str, Sequence[str]]
@@ -102,7 +102,7 @@ def test_masks_of_ancestors_are_cached_up_to_a_number_of_bytes() -> None:
     """
     parents: list[tuple[int, ...]] = [(), ()]
     parents += [tuple({no - 1, no // 2}) for no in range(2, 400)]
-    unlimited, limited = AncestorMasks(parents), AncestorMasks(parents, limit=500)
+    unlimited, limited = AncestorBitmasks(parents), AncestorBitmasks(parents, limit=500)
     order = [*range(1, 400), *reversed(range(1, 400)), *range(1, 400, 7)]
 
     assert [unlimited[no] for no in order] == [limited[no] for no in order]

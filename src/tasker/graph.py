@@ -106,9 +106,9 @@ class Graph:
         return waits
 
     @cached_property
-    def ancestors(self) -> "AncestorMasks":
+    def ancestors(self) -> "AncestorBitmasks":
         """ancestors[no]: the bit mask of all ancestors of step `no`."""
-        return AncestorMasks(self.parents)
+        return AncestorBitmasks(self.parents)
 
     @cached_property
     def levels(self) -> list[int]:
@@ -125,7 +125,7 @@ class Graph:
         )
 
 
-class AncestorMasks:
+class AncestorBitmasks:
     """The ancestors of each step of a graph, as bit masks.
 
     The masks of 50,000 steps in layers would take 150 MB, so they are kept only up to a total size.

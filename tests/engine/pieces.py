@@ -9,7 +9,7 @@ from tasker.engine.background import BackgroundTasks
 from tasker.engine.claimer import Claimer
 from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
-from tasker.engine.figures import FigureCounter
+from tasker.engine.figures import OutcomeCounter
 from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
@@ -72,7 +72,7 @@ async def assembled(
         lease,
         reporter,
         scheduler,
-        FigureCounter(store),
+        OutcomeCounter(store),
         client.bulk,
         lease_time=settings.lease,
         retention=settings.retention,

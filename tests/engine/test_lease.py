@@ -66,7 +66,7 @@ class Holding:
     def clear_task_cache(self) -> None:
         self.calls.append("clear_task_cache")
 
-    relaxed_settlement_count = 3
+    settlement_count_without_fsync = 3
 
     def verify_claims(self, relaxed_settlements: int) -> None:
         assert 3 == relaxed_settlements

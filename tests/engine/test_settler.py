@@ -92,7 +92,7 @@ async def test_a_settlement_is_relaxed_if_all_its_templates_are(memory: Store) -
             await settle("n.relaxed", "n.flow"),
             await settle("n.flow"),
         ]
-        assert 1 == pieces.claimer.relaxed_settlement_count
+        assert 1 == pieces.claimer.settlement_count_without_fsync
 
 
 async def test_a_settlement_without_a_lease_claims_nothing(
@@ -276,9 +276,9 @@ async def test_an_ended_task_is_removed_from_the_cache(memory: Store) -> None:
         [claim] = (await memory.claim(pieces.lease.id, 1)).claims
         pieces.claimer.accept_claims([claim])
         gate = await store.gates.get()
-        before = pieces.cache.find_complete_task(claim)
+        before = pieces.cache.find_task_with_needed_results(claim)
         gate.set()
         await pieces.settler.drain()
 
         assert before is not None
-        assert pieces.cache.find_complete_task(claim) is None
+        assert pieces.cache.find_task_with_needed_results(claim) is None

@@ -35,7 +35,7 @@ async def test_removed_tasks_free_their_memory(memory: Store) -> None:
     last = task_input(stored.id, 100)
     await cache.add_created_task(last)
 
-    cached = cache.find_complete_task(Claim(last.task_id, 1, 1, 1))
+    cached = cache.find_task_with_needed_results(Claim(last.task_id, 1, 1, 1))
     assert cached is not None
     assert last == cached.input
 
@@ -48,7 +48,8 @@ async def test_the_oldest_task_is_removed_first(memory: Store) -> None:
         await cache.add_created_task(task_input(stored.id, number))
 
     kept = [
-        cache.find_complete_task(Claim(TaskId(f"{number:032x}"), 1, 1, 1)) for number in range(10)
+        cache.find_task_with_needed_results(Claim(TaskId(f"{number:032x}"), 1, 1, 1))
+        for number in range(10)
     ]
     assert kept[0] is None
     assert kept[-1] is not None
@@ -64,8 +65,8 @@ async def test_results_count_towards_the_memory_of_tasks(memory: Store) -> None:
         cache.add_result(first.task_id, no, JsonText("1" * 500))
     await cache.add_created_task(second)
 
-    assert cache.find_complete_task(Claim(first.task_id, 1, 1, 1)) is None
-    assert cache.find_complete_task(Claim(second.task_id, 1, 1, 1)) is not None
+    assert cache.find_task_with_needed_results(Claim(first.task_id, 1, 1, 1)) is None
+    assert cache.find_task_with_needed_results(Claim(second.task_id, 1, 1, 1)) is not None
 
 
 async def test_templates_are_cached_up_to_a_number_of_steps(
@@ -162,10 +163,10 @@ async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None
     first, second = task_input(stored.id, 1), task_input(stored.id, 2)
     await cache.add_created_task(first)
     await cache.add_created_task(second)
-    running = cache.find_complete_task(Claim(second.task_id, 1, 1, 1))
+    running = cache.find_task_with_needed_results(Claim(second.task_id, 1, 1, 1))
     cache.add_result(second.task_id, 1, JsonText("1" * 6_000))
 
-    assert cache.find_complete_task(Claim(first.task_id, 1, 1, 1)) is not None
+    assert cache.find_task_with_needed_results(Claim(first.task_id, 1, 1, 1)) is not None
     assert running is not None
     assert "1" * 6_000 == running.results[1]
 
@@ -176,8 +177,10 @@ async def test_an_instance_of_a_task_that_was_removed_is_read_again(memory: Stor
     cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     task = task_input(stored.id, 1)
     await cache.add_created_task(task)
-    running = cache.find_complete_task(Claim(task.task_id, 1, 1, 1))
+    running = cache.find_task_with_needed_results(Claim(task.task_id, 1, 1, 1))
     cache.add_result(task.task_id, 1, JsonText("1" * 6_000))
 
     assert running is not None  # which keeps the removed task in use
-    assert cache.find_complete_task(Claim(task.task_id, len(FLOW.steps) + 1, 1, 1)) is None
+    assert (
+        cache.find_task_with_needed_results(Claim(task.task_id, len(FLOW.steps) + 1, 1, 1)) is None
+    )

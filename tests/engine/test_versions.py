@@ -71,13 +71,13 @@ async def test_a_worker_warns_of_open_tasks_that_need_another_version_of_its_cod
 ) -> None:
     """The steps of their templates, which may be many, are compared off the event loop."""
     threads = set()
-    real = Worker._has_other_version
+    real = Worker._lacks_required_version
 
     def recorded(worker: Worker, template: Template, spec: StepSpec) -> bool:
         threads.add(threading.get_ident())
         return real(worker, template, spec)
 
-    monkeypatch.setattr(Worker, "_has_other_version", recorded)
+    monkeypatch.setattr(Worker, "_lacks_required_version", recorded)
     async with Worker(store, [ship("1.0.0")]) as first:
         first.stop()
         for _ in range(3):

@@ -22,7 +22,7 @@ from tests.examples.company import ROOT, TEMPLATES, company_templates
 
 from tasker import Handlers, LocalClient, TaskStatus, open_store
 from tasker.cli.commands.demo import example_folder
-from tasker.handlers import check_template
+from tasker.handlers import find_template_problems
 from tasker.handlers.check import find_unused_handlers
 from tasker.model import AttemptOutcome, TaskFilter
 
@@ -294,7 +294,7 @@ def test_templates_and_handlers_of_the_example_match() -> None:
     assert [] == [
         problem
         for template in company_templates()
-        for problem in check_template(template, handlers_of_file)
+        for problem in find_template_problems(template, handlers_of_file)
     ]
 
 

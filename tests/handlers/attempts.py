@@ -53,7 +53,7 @@ class FakeServices:
     ) -> None:
         """Keep nothing."""
 
-    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def append_printed_text(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         """Keep nothing."""
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
@@ -71,7 +71,7 @@ class FakeServices:
     async def record_durable_call(self, call: NewDurableCall) -> float:
         return 0.0
 
-    async def open_for_completion(self, attempt: LiveAttempt) -> Any:
+    async def set_completion_url(self, attempt: LiveAttempt) -> Any:
         return None
 
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
@@ -87,7 +87,7 @@ class FakeServices:
         for page in none:
             yield page
 
-    def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def run_coroutine_blocking(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
-from tasker.handlers.check import check_template, find_unused_handlers
+from tasker.handlers.check import find_template_problems, find_unused_handlers
 from tasker.model import JsonObject, StepOverride, StepSpec, Template
 
 SCHEMA: JsonObject = {
@@ -61,7 +61,7 @@ def problems_of(
         schema=schema,
         **(environments or {}),
     )
-    problems = check_template(checked, handlers)
+    problems = find_template_problems(checked, handlers)
     for problem in problems:
         assert ("steps[1]", __file__) == (problem.path, problem.file)
         assert problem.line
@@ -100,7 +100,9 @@ def test_matching_handlers_are_not_reported() -> None:
 
 
 def test_a_step_without_a_handler_is_reported_with_a_suggestion() -> None:
-    (problem,) = check_template(template(step("charg")), Handlers.collect({"charge": _ship}))
+    (problem,) = find_template_problems(
+        template(step("charg")), Handlers.collect({"charge": _ship})
+    )
     assert (
         "step 'charg': handler 'charg' (namespace payments) not found; did you mean 'charge'?"
         " (at steps[0])"
@@ -199,7 +201,9 @@ def test_a_broken_ancestor_is_reported_once_where_it_is() -> None:
     def charge(reserve: Hold) -> None: ...
 
     handlers = Handlers.collect({"reserve": Reserve, "charge": charge})
-    problems = check_template(template(step("reserve"), step("charge", "reserve")), handlers)
+    problems = find_template_problems(
+        template(step("reserve"), step("charge", "reserve")), handlers
+    )
     assert ["steps[0]"] == [problem.path for problem in problems]
 
 

@@ -169,7 +169,7 @@ def test_upstream_contains_exactly_the_ancestors(edges: set[tuple[int, ...]]) ->
 def test_upstream_can_be_built_from_numbers_with_gaps() -> None:
     upstream = UpstreamSteps.from_numbers({"b": 5, "a": 2})
     assert {"a": 2, "b": 5} == dict(upstream)
-    assert 0b100100 == upstream.ancestor_mask
+    assert 0b100100 == upstream.ancestor_bitmask
     assert {} == dict(UpstreamSteps.from_names())
 
 

@@ -48,7 +48,7 @@ class Processes:
             self.seen[number] = await self.store.list_due_schedules(10)
         elif action == "act":
             for due in self.seen[number]:
-                await self.scheduler.advance_schedule(due)
+                await self.scheduler.create_tasks_of_schedule(due)
         elif action == "crash":
             self.seen[number] = ()
         elif action == "jump":

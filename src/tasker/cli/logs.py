@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import orjson
 
 from tasker.cli.render.style import to_printable_line
-from tasker.engine.logs import AttemptLogFilter, read_extra_fields
+from tasker.engine.logs import AttemptLogFilter, redact_extra_fields
 from tasker.redact import redact_passwords
 
 _CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: only warnings are written
@@ -67,7 +67,7 @@ class ConsoleFormatter(logging.Formatter):
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
         fields = " ".join(
             f"{name}={_format_field_value(value)}"
-            for name, value in read_extra_fields(record).items()
+            for name, value in redact_extra_fields(record).items()
         )
         line = f"{at} {level} {redact_passwords(record.getMessage())}"
         line = f"{line}  {fields}" if fields else line
@@ -84,7 +84,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": redact_passwords(record.getMessage()),
         }
-        for name, value in read_extra_fields(record).items():
+        for name, value in redact_extra_fields(record).items():
             document[name if name not in document else f"{name}_"] = value
         if record.exc_info:
             document["trace"] = self.formatException(record.exc_info)

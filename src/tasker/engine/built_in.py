@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tasker.engine import approving, compensating, spawning, waiting
-from tasker.engine.engine_steps import BuiltInHandler, BuiltInPlan
+from tasker.engine.engine_steps import BuiltInCallPlan, BuiltInHandler
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.layout import EngineStepKind
@@ -12,7 +12,9 @@ from tasker.template.waits import expressions_of_engine_step
 
 BUILT_IN: Mapping[str, BuiltInHandler] = {
     EngineStepKind.SPAWN: BuiltInHandler(spawning.spawn_instances, spawning.list_spawn_expressions),
-    EngineStepKind.CHECK: BuiltInHandler(spawning.end_iteration, spawning.list_spawn_expressions),
+    EngineStepKind.CHECK: BuiltInHandler(
+        spawning.continue_or_end_repeat, spawning.list_spawn_expressions
+    ),
     EngineStepKind.JOIN: BuiltInHandler(spawning.join_instances),
     EngineStepKind.WAIT: BuiltInHandler(waiting.run_wait_step, expressions_of_engine_step),
     EngineStepKind.RUN_TASK: BuiltInHandler(waiting.run_task_step, expressions_of_engine_step),
@@ -20,19 +22,19 @@ BUILT_IN: Mapping[str, BuiltInHandler] = {
         approving.run_approval_step, approving.list_approval_expressions
     ),
     EngineStepKind.COMPENSATE: BuiltInHandler(compensating.insert_compensating_steps),
-    EngineStepKind.GATHER: BuiltInHandler(compensating.run_gather_step),
+    EngineStepKind.GATHER: BuiltInHandler(compensating.run_gather_barrier),
 }
 """The engine's handlers, by the value of a step's `method`."""
 
 
-def compile_built_in_plan(graph: Graph, spec: StepSpec) -> BuiltInPlan | Misuse:
+def compile_built_in_call_plan(graph: Graph, spec: StepSpec) -> BuiltInCallPlan | Misuse:
     """Return the call of the engine's handler for a step, or why it cannot be called."""
     built_in = BUILT_IN.get(_built_in_name(spec))
     if built_in is None:
         allowed = ", ".join(EngineStepKind)
         return HandlerNotFound(f"the engine has no handler for {spec.method!r}, only for {allowed}")
     try:
-        return BuiltInPlan(built_in, graph, spec)
+        return BuiltInCallPlan(built_in, graph, spec)
     except Misuse as error:
         return error.with_traceback(None)
 

@@ -110,7 +110,7 @@ class Claimer:
             self._woken.set()
 
     @property
-    def relaxed_settlement_count(self) -> int:
+    def settlement_count_without_fsync(self) -> int:
         """Number of settlements so far that a crash of the database server may have undone."""
         return self._settler.relaxed
 
@@ -318,7 +318,7 @@ class Claimer:
             return
         unknown: list[Claim] = []
         for claim in claims:
-            task = self._cache.find_complete_task(claim)
+            task = self._cache.find_task_with_needed_results(claim)
             if task is None or (
                 (queues := task.compiled.handler_queues) is not None and claim.no in queues
             ):
@@ -374,7 +374,7 @@ class Claimer:
                     for claim in claims
                     if claim.task_id in tasks
                 }
-                return await self._add_queue_pauses(known)
+                return await self._add_queue_paused_flags(known)
             except StoreUnavailable:
                 await self.recover_from_lost_reply()
             except TaskerError as error:
@@ -385,7 +385,7 @@ class Claimer:
                 first = await self._fetch_readable_inputs(claims[:half])
                 return {**first, **await self._fetch_readable_inputs(claims[half:])}
 
-    async def _add_queue_pauses(
+    async def _add_queue_paused_flags(
         self, tasks: Mapping[AttemptKey, CachedTask]
     ) -> dict[AttemptKey, FetchedInputs]:
         """Find out which steps that the engine decides about have a handler with a paused queue."""

@@ -42,8 +42,8 @@ async def insert_compensating_steps(attempt: EngineAttempt) -> Outcome:
     return completed_outcome(claim, dumps({"steps": len(steps)}))
 
 
-async def run_gather_step(attempt: EngineAttempt) -> Outcome:
-    """Complete a step that only waits for other steps."""
+async def run_gather_barrier(attempt: EngineAttempt) -> Outcome:
+    """Complete a gather step: it only waits for other steps."""
     return completed_outcome(attempt.claim, JsonText("null"))
 
 
@@ -142,7 +142,7 @@ class _CompletionOrder:
                     )
 
     def topological_order(self) -> list[_InstanceNode]:
-        """Return all places in topological order."""
+        """Return all nodes in topological order."""
         waits = dict.fromkeys(self.after, 0)
         for following in self.after.values():
             for place in following:
@@ -169,7 +169,7 @@ def plan_compensating_steps(graph: Graph, done: Sequence[CompletedStep]) -> list
     edges = _CompletionOrder(graph, done)
     order = edges.topological_order()
     undoing = {undone: node for node, undone in compensating.undone.items()}
-    waits = _find_next_kept(edges, order)
+    waits = _bypass_uncompensated_nodes(edges, order)
     _remove_idle_gathers(waits, undoing)
     kept = [place for place in order if place in waits]
     index = {place: number for number, place in enumerate(kept)}
@@ -189,10 +189,10 @@ def plan_compensating_steps(graph: Graph, done: Sequence[CompletedStep]) -> list
     ]
 
 
-def _find_next_kept(
+def _bypass_uncompensated_nodes(
     edges: _CompletionOrder, order: Sequence[_InstanceNode]
 ) -> dict[_InstanceNode, dict[_InstanceNode, None]]:
-    """Return, for each place that is kept, the next kept places after it."""
+    """Return, for each node to undo or that connects instances, the next such nodes after it."""
     nearest: dict[_InstanceNode, dict[_InstanceNode, None]] = {}
     for place in reversed(order):
         next_kept: dict[_InstanceNode, None] = {}
@@ -205,7 +205,7 @@ def _find_next_kept(
 def _remove_idle_gathers(
     waits: dict[_InstanceNode, dict[_InstanceNode, None]], undoing: dict[int, int]
 ) -> None:
-    """Remove places that connect nothing: those with at most one step before or after them."""
+    """Remove gathers that connect nothing: those with at most one step before or after them."""
     before: dict[_InstanceNode, dict[_InstanceNode, None]] = {place: {} for place in waits}
     for place, following in waits.items():
         for one in following:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker import codec
 from tasker.arrival import ParentOutcome, UnmetTriggerRule, check_trigger_rule, outgoing_edges
-from tasker.engine.engine_steps import mask_of_read_results
+from tasker.engine.engine_steps import read_results_bitmask
 from tasker.errors import PermanentError
 from tasker.graph import Graph
 from tasker.model import TASK_NODE, Claim, JsonText, Outcome, StepStatus, StepType, skipped_outcome
@@ -34,20 +34,20 @@ class RunCondition:
         self._spec = graph.specs[no - 1]
         self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.awaited_parents(no)]
         self._when = None if self._spec.when is None else compile_expression(self._spec.when)
-        self.needs = mask_of_read_results(self._when.paths if self._when else (), graph)
+        self.needs = read_results_bitmask(self._when.paths if self._when else (), graph)
         """Mask of the steps whose states and results the condition reads."""
 
         for parent in graph.awaited_parents(no):
             self.needs |= 1 << parent
 
-    def decide_outcome(self, claim: Claim, task: "CachedTask") -> Outcome | None:
-        """Return the outcome of a step that does not run, or None if it runs.
+    def find_skip_outcome(self, claim: Claim, task: "CachedTask") -> Outcome | None:
+        """Return the outcome with which a step is skipped, or None if it runs.
 
         Raises:
             PermanentError: No parent succeeded where one must, and one of them failed.
             InvalidExpression: The condition has no value.
         """
-        arrived = [(spec.name, self._arrival_of_parent(no, task)) for no, spec in self._parents]
+        arrived = [(spec.name, self._parent_outcome(no, task)) for no, spec in self._parents]
         verdict = check_trigger_rule(self._spec.trigger, arrived)
         if verdict is None and self._when is not None:
             holds = self._when.is_true(task.expression_values(self._when.paths))
@@ -59,7 +59,7 @@ class RunCondition:
         reason = {"type": "Skipped", "message": verdict.reason, "code": "skipped"}
         return skipped_outcome(claim, codec.dumps(reason))
 
-    def _arrival_of_parent(self, parent: int, task: "CachedTask") -> ParentOutcome:
+    def _parent_outcome(self, parent: int, task: "CachedTask") -> ParentOutcome:
         state = task.step_state(parent)
         spec = task.compiled.graph.specs[parent - 1]
         if state.status is StepStatus.ERROR and spec.allow_failure:
@@ -117,8 +117,8 @@ class ChildSelector:
         return chosen
 
 
-def compile_choices(graph: Graph) -> dict[int, ChildSelector] | None:
-    """Return the choices of a template's steps, or None if every success reaches all children."""
+def compile_child_selectors(graph: Graph) -> dict[int, ChildSelector] | None:
+    """Return the selectors of steps by number, or None if every success reaches all children."""
     choices = {
         no: ChildSelector(graph, no)
         for no, spec in enumerate(graph.specs, start=1)

@@ -170,7 +170,7 @@ class EventDeliverer:
         if time.monotonic() >= self._renew_at:
             await self.store_subscriptions()
         await self._load_webhooks()
-        await self._deliver_locally()
+        await self._deliver_to_local_subscribers()
         targets = {**self._targets, **self._webhooks}
         if not targets or len(self._running) >= MOST:
             return False
@@ -192,7 +192,7 @@ class EventDeliverer:
         self._look_at = time.monotonic() + LOOK
         endpoints = await self._store.list_webhook_endpoints()
         if endpoints and self._sender is None:
-            self._sender = self._open_sender()
+            self._sender = self._open_webhook_sender()
         self._webhooks = {
             endpoint.id: DeliveryTarget(
                 endpoint.name, self._make_webhook_receiver(endpoint), _FIRST_DELAY_OF_WEBHOOK
@@ -200,7 +200,7 @@ class EventDeliverer:
             for endpoint in endpoints
         }
 
-    def _open_sender(self) -> "WebhookSender":
+    def _open_webhook_sender(self) -> "WebhookSender":
         from tasker.engine.webhook_sender import WebhookSender
 
         return WebhookSender(self._settings.http_networks)
@@ -286,7 +286,7 @@ class EventDeliverer:
         since = self._store.clock.now() - WINDOW
         return await self._store.list_recent_events(self._newest, since, 1000)
 
-    async def _deliver_locally(self) -> None:
+    async def _deliver_to_local_subscribers(self) -> None:
         """Call the subscribers that get every event in each process."""
         if not self._local:
             return
@@ -314,11 +314,11 @@ async def _call_in_thread(function: Callable[[Event], object], event: Event) -> 
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
-    def set_outcome(error: BaseException | None) -> None:
+    def complete_call_future(error: BaseException | None) -> None:
         if not ended.done():
             ended.set_result(None) if error is None else ended.set_exception(error)
 
-    def call_function() -> None:
+    def run_function_in_thread() -> None:
         failure: BaseException | None = None
         try:
             function(event)
@@ -327,9 +327,9 @@ async def _call_in_thread(function: Callable[[Event], object], event: Event) -> 
         except BaseException as error:
             failure = error
         with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(set_outcome, failure)
+            loop.call_soon_threadsafe(complete_call_future, failure)
 
-    threading.Thread(target=call_function, name="tasker-subscriber", daemon=True).start()
+    threading.Thread(target=run_function_in_thread, name="tasker-subscriber", daemon=True).start()
     await ended
 
 

@@ -77,15 +77,17 @@ class BuiltInHandler(NamedTuple):
     to."""
 
 
-class BuiltInPlan:
-    """The call of a built-in handler for one step of a template."""
+class BuiltInCallPlan:
+    """A compiled call of a built-in handler for one step of a template."""
 
     is_async = True
     in_process = False
 
     def __init__(self, built_in: BuiltInHandler, graph: Graph, spec: StepSpec) -> None:
-        paths = [path for text in built_in.expressions(spec) for path in _parse_paths(text)]
-        self.needs = mask_of_read_results(paths, graph)
+        paths = [
+            path for text in built_in.expressions(spec) for path in _parse_expression_paths(text)
+        ]
+        self.needs = read_results_bitmask(paths, graph)
         """Mask of the steps whose results the handler reads in addition to its parents' results."""
 
         for no in graph.parents[graph.numbers[spec.name]]:
@@ -93,12 +95,12 @@ class BuiltInPlan:
         self.call: Callable[[Any], Awaitable[Outcome]] = built_in.run
 
 
-def _parse_paths(text: str) -> tuple[Path, ...]:
+def _parse_expression_paths(text: str) -> tuple[Path, ...]:
     return compile_expression(text).paths
 
 
-def mask_of_read_results(paths: Iterable[Path], graph: Graph) -> int:
-    """Return the mask of the steps whose results paths read: `results.NAME...`."""
+def read_results_bitmask(paths: Iterable[Path], graph: Graph) -> int:
+    """Return the bitmask of the steps whose results paths read: `results.NAME...`."""
     mask = 0
     for path in paths:
         if path.keys[0] == "results" and len(path.keys) > 1:

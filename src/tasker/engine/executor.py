@@ -11,9 +11,9 @@ from random import Random
 from typing import Any
 
 from tasker.durations import human_duration
-from tasker.engine.engine_steps import BuiltInPlan, EngineAttempt, EngineServices
+from tasker.engine.engine_steps import BuiltInCallPlan, EngineAttempt, EngineServices
 from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of_exception
-from tasker.engine.publishing import finish_with_events
+from tasker.engine.publishing import build_finished_attempt
 from tasker.engine.reporting import Reporter
 from tasker.engine.runners import EventLoopRunner, HandlerRunner, ProcessRunner, ThreadRunner
 from tasker.engine.running import RunningAttempt, StopReason
@@ -143,7 +143,7 @@ class Executor:
         node = claim.no if task.instance is None else task.instance.node
         spec = task.compiled.step_spec(node)
         plan = task.compiled.call_plan(node)
-        if isinstance(plan, BuiltInPlan):
+        if isinstance(plan, BuiltInCallPlan):
             attempt: LiveAttempt = EngineAttempt(claim, task, spec, self._engine)
         else:
             attempt = LiveAttempt(claim, task.input, task.results, self._services)
@@ -169,20 +169,20 @@ class Executor:
         if spec.heartbeat_timeout is not None:
             running.attempt.heartbeat()
             self._schedule_heartbeat_check(running, spec.heartbeat_timeout.total_seconds())
-        if isinstance(plan, BuiltInPlan):
+        if isinstance(plan, BuiltInCallPlan):
             self._in_loop.start_handler(running, plan, seconds)
         else:
             self._select_runner(plan).start_handler(running, plan, seconds)
 
     def _end_if_not_runnable(
-        self, running: RunningAttempt, plan: CallPlan | BuiltInPlan | Misuse, queue_paused: bool
+        self, running: RunningAttempt, plan: CallPlan | BuiltInCallPlan | Misuse, queue_paused: bool
     ) -> bool:
         """End the attempt if its step does not run, or not here; return whether it ended."""
         condition = (running.task.compiled.conditions or {}).get(running.node)
         if condition is None:
             return False
         try:
-            outcome = condition.decide_outcome(running.claim, running.task)
+            outcome = condition.find_skip_outcome(running.claim, running.task)
         except (Misuse, StepError) as error:
             outcome = self._error_outcome(running, error)
         limited = not running.claim.gated and running.node in running.task.compiled.gated
@@ -194,7 +194,7 @@ class Executor:
         self._free_slot(running)
         return True
 
-    def _select_runner(self, plan: CallPlan | BuiltInPlan) -> HandlerRunner:
+    def _select_runner(self, plan: CallPlan | BuiltInCallPlan) -> HandlerRunner:
         if plan.in_process:
             return self._in_processes
         return self._in_loop if plan.is_async else self._in_threads
@@ -217,7 +217,7 @@ class Executor:
                     if not is_quick_to_check(schema, text):
                         self._check_result_in_thread(running, text, check)
                         return
-                    self._report_schema_violations(running, check())
+                    self._log_or_raise_schema_violations(running, check())
             except BaseException as rejection:  # not JSON, or an error of the value's own code
                 error = rejection
         self._finish_attempt(running, text, error)
@@ -227,15 +227,15 @@ class Executor:
     ) -> None:
         """Check a result that may take long, and finish the attempt after that."""
 
-        def on_checked(ended: "asyncio.Future[list[str]]") -> None:
+        def on_result_checked(ended: "asyncio.Future[list[str]]") -> None:
             error = None
             try:
-                self._report_schema_violations(running, ended.result())
+                self._log_or_raise_schema_violations(running, ended.result())
             except BaseException as rejection:
                 error = rejection
             self._finish_attempt(running, text, error)
 
-        self._loop.run_in_executor(None, check).add_done_callback(on_checked)
+        self._loop.run_in_executor(None, check).add_done_callback(on_result_checked)
 
     def _finish_attempt(
         self, running: RunningAttempt, text: JsonText, error: BaseException | None
@@ -288,7 +288,7 @@ class Executor:
             return text
         return serialize_result(value, limit=self._settings.result_limit)
 
-    def _report_schema_violations(self, running: RunningAttempt, problems: list[str]) -> None:
+    def _log_or_raise_schema_violations(self, running: RunningAttempt, problems: list[str]) -> None:
         """Log a result that does not match its schema, or raise InvalidInput if enforced."""
         if not problems:
             return
@@ -307,7 +307,7 @@ class Executor:
 
     def _pass_to_settler(self, running: RunningAttempt, outcome: Outcome) -> None:
         self._mark_attempt_over(running)
-        finished = finish_with_events(running, outcome, time.monotonic() - running.began)
+        finished = build_finished_attempt(running, outcome, time.monotonic() - running.began)
         instance = running.task.instance
         if (
             instance is not None
@@ -417,13 +417,13 @@ class Executor:
         running = [running.claim for running in self.running.values() if not running.over]
         return [*running, *(claim for claim, *_ in self._waiting)]
 
-    def current_attempt(self) -> RunningAttempt | None:
+    def attempt_holding_loop(self) -> RunningAttempt | None:
         """Return the attempt whose code holds the event loop; callable from other threads."""
-        return self._in_loop.current_attempt()
+        return self._in_loop.attempt_holding_loop()
 
-    async def wait_for_interrupted(self, timeout: float) -> None:
+    async def wait_for_interrupted_handlers(self, timeout: float) -> None:
         """Wait until stopped async handlers have cleaned up, at most `timeout` seconds."""
-        await self._in_loop.wait_for_interrupted(timeout)
+        await self._in_loop.wait_for_interrupted_handlers(timeout)
 
     def close(self) -> None:
         """Release threads and processes, without waiting for sync handlers that still run."""

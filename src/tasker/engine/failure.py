@@ -40,7 +40,7 @@ def outcome_of_exception(
     form, a handler that cannot be called. Other errors are retried as long as the step's policy
     allows. The policy may list errors that are treated the other way.
     """
-    return retry_or_fail(
+    return decide_failure_outcome(
         claim,
         spec.retry,
         rng,
@@ -51,7 +51,7 @@ def outcome_of_exception(
     )
 
 
-def retry_or_fail(
+def decide_failure_outcome(
     claim: Claim,
     policy: Retry,
     rng: Random,
@@ -95,7 +95,7 @@ def _exception_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
     code, trace = getattr(error, "code", None), None
     if not isinstance(error, StepError | Misuse):
         trace = "".join(_stack_trace(error).format())
-    return _bound_error_fields(
+    return _truncate_error_fields(
         {"type": type(error).__name__, "message": str(error)},
         retryable=retryable,
         code=str(code) if code else None,
@@ -124,13 +124,13 @@ def serialize_error(
         trace: Its stack trace.
         details: Any value; if it has no JSON form, the reason is stored instead.
     """
-    stored = _bound_error_fields(
+    stored = _truncate_error_fields(
         facts, retryable=retryable, code=code, requested=requested, trace=trace, details=details
     )
     return codec.dumps(stored, what="error")
 
 
-def _bound_error_fields(
+def _truncate_error_fields(
     facts: Mapping[str, str],
     *,
     retryable: bool,

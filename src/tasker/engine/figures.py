@@ -27,8 +27,11 @@ _KINDS: dict[int, int | None] = {
 """The figure in which each outcome is counted, or None if the outcome is not counted."""
 
 
-class FigureCounter:
-    """Counts in memory; `write` appends the new figures to the store."""
+class OutcomeCounter:
+    """Counts the outcomes of steps and tasks per minute and template.
+
+    Figures are kept in memory until `write_counts` appends them to the store.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store

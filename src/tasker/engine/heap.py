@@ -20,7 +20,7 @@ class _Mallinfo(ctypes.Structure):
     ]
 
 
-def free_heap_bytes() -> int:
+def count_free_heap_bytes() -> int:
     """Return how many bytes are free in the heap of the C library; 0 if it is not glibc >= 2.33."""
     library = _load_glibc()
     return 0 if library is None else int(library.mallinfo2().fordblks)
@@ -40,7 +40,8 @@ class HeapTrimmer:
     def should_trim(self) -> bool:
         """Whether trimming is worth its time: some milliseconds per 100 MB."""
         return (
-            resident_memory_bytes() > self._resident + MOST_FREE and free_heap_bytes() > MOST_FREE
+            resident_memory_bytes() > self._resident + MOST_FREE
+            and count_free_heap_bytes() > MOST_FREE
         )
 
     def trim(self) -> None:

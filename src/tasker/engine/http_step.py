@@ -107,7 +107,7 @@ class HttpStepHandler:
 
     async def _send_with_redirects(
         self, request: httpx.Request, call: HttpCall, namespace: str
-    ) -> "_ReadResponse":
+    ) -> "_BufferedResponse":
         """Send a request and follow redirects to the same host."""
         shown = f"{request.method} {request.url.copy_with(query=None)}"
         first = parse_url_host(str(request.url))
@@ -136,7 +136,7 @@ class HttpStepHandler:
 
     async def _send_once(
         self, request: httpx.Request
-    ) -> tuple["_ReadResponse", httpx.Request | None]:
+    ) -> tuple["_BufferedResponse", httpx.Request | None]:
         """Send one request; return its response and, if it is redirected, the next request."""
         streamed = await self._client.send(request, stream=True)
         try:
@@ -164,14 +164,14 @@ class HttpStepHandler:
         return policy
 
 
-class _ReadResponse(NamedTuple):
+class _BufferedResponse(NamedTuple):
     """A response whose body was read."""
 
     response: httpx.Response
     is_cut: bool  #: whether the body is longer than `MOST_BYTES`
 
 
-async def _read_response(streamed: httpx.Response) -> _ReadResponse:
+async def _read_response(streamed: httpx.Response) -> _BufferedResponse:
     """Read the body of a response, no further than its limit."""
     encoding = streamed.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":  # none was accepted, and small bodies can decode to huge ones
@@ -193,7 +193,7 @@ async def _read_response(streamed: httpx.Response) -> _ReadResponse:
         request=streamed.request,
         extensions={"reason_phrase": streamed.extensions.get("reason_phrase", b"")},
     )
-    return _ReadResponse(response, cut)
+    return _BufferedResponse(response, cut)
 
 
 def _encode_body(body: Json) -> tuple[bytes | None, str]:

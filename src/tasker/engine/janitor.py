@@ -18,7 +18,7 @@ from tasker import retry
 from tasker.client.bulk import LocalBulk
 from tasker.engine import process
 from tasker.engine.failure import build_lost_attempt_error
-from tasker.engine.figures import FigureCounter
+from tasker.engine.figures import OutcomeCounter
 from tasker.engine.heap import HeapTrimmer
 from tasker.engine.lease import WorkerLease
 from tasker.engine.publishing import compute_failure_events
@@ -98,7 +98,7 @@ class Janitor:
         lease: WorkerLease,
         reporter: Reporter,
         scheduler: Scheduler,
-        figures: FigureCounter,
+        figures: OutcomeCounter,
         bulk: LocalBulk,
         *,
         lease_time: timedelta,
@@ -175,7 +175,7 @@ class Janitor:
     async def admit_as_tasks_end(self) -> None:
         """Until cancelled, start tasks as soon as the tasks that they wait for end in this process.
 
-        `admit_waiting` starts tasks if those that they wait for end elsewhere.
+        `admit_waiting_tasks` starts tasks if those that they wait for end elsewhere.
         """
         freed = self._reporter.freed = asyncio.Queue()
         while True:
@@ -216,7 +216,7 @@ class Janitor:
 
     async def settle_lost_attempts(self) -> None:
         """Settle attempts whose worker's lease expired, or whose process on this machine ended."""
-        await self._retire_gone_workers()
+        await self._retire_dead_local_workers()
         many = MOST
         while many >= MOST:
             expired = await self._store.list_expired_attempts(MOST)
@@ -227,7 +227,7 @@ class Janitor:
                 templates = [await self._load_template(attempt) for attempt in expired]
                 outcomes = [*map(self._lost_attempt_outcome, expired, templates)]
                 await self._cancel_siblings_of_failures(outcomes, templates)
-                await self._fail_external_steps(expired, outcomes, templates)
+                await self._settle_lost_external_attempts(expired, outcomes, templates)
                 events = await self._lost_attempt_events(expired, outcomes, templates)
                 settled = await self._store.settle(self._lease.id, outcomes, events=events)
                 for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True)):
@@ -236,7 +236,7 @@ class Janitor:
                         self._reporter.report_lost_attempt(outcome, compiled.template, name)
                 await self._report_ended_tasks(settled.ended)
 
-    async def _retire_gone_workers(self) -> None:
+    async def _retire_dead_local_workers(self) -> None:
         """End the leases of workers on this machine whose process has ended."""
         if not (machine := process.machine_id()):
             return
@@ -315,7 +315,7 @@ class Janitor:
             if (
                 outcome.outcome is OutcomeCode.ERROR
                 and compiled is not None
-                and compiled.is_instance_step(outcome.no)
+                and compiled.is_runtime_step(outcome.no)
                 and compiled.fails_fast
             ):
                 claim = Claim(outcome.task_id, outcome.no, outcome.attempt, 0)
@@ -327,7 +327,7 @@ class Janitor:
                             self._store, view.compiled, claim, view.instance
                         )
 
-    async def _fail_external_steps(
+    async def _settle_lost_external_attempts(
         self,
         expired: Sequence[ExpiredAttempt],
         outcomes: list[Outcome],

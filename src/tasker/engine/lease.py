@@ -53,7 +53,7 @@ class LeasedClaimer(Protocol):
         ...
 
     @property
-    def relaxed_settlement_count(self) -> int:
+    def settlement_count_without_fsync(self) -> int:
         """Number of settlements so far that a crash of the database server may have undone."""
         ...
 
@@ -182,7 +182,7 @@ class WorkerLease:
         failing = RepeatedWarning(log, "lease_renewal_failed")
         while True:
             await self._store.wait_for_revocation(pause)
-            began, relaxed = time.monotonic(), claimer.relaxed_settlement_count
+            began, relaxed = time.monotonic(), claimer.settlement_count_without_fsync
             try:
                 revoked = await self._store.renew_lease(
                     self.id, holder.held_claims(), lease=self._settings.lease

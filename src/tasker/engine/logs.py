@@ -39,12 +39,12 @@ class AttemptLogFilter(logging.Filter):
         return True
 
 
-def read_extra_fields(record: logging.LogRecord) -> dict[str, Any]:
+def redact_extra_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the `extra` fields of a record, without secrets."""
-    return filter_log_fields(vars(record))
+    return redact_log_fields(vars(record))
 
 
-def filter_log_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def redact_log_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of log records, except Python's own, without secrets."""
     fields: dict[str, Any] = {}
     for name, value in values.items():  # runs for every record; most values pass unchanged
@@ -109,7 +109,7 @@ class FallbackLogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if logging.getLogger().handlers:
             return
-        fields = "".join(f" {name}={value}" for name, value in read_extra_fields(record).items())
+        fields = "".join(f" {name}={value}" for name, value in redact_extra_fields(record).items())
         print(f"tasker: {redact_passwords(record.getMessage())} {fields}", file=sys.stderr)
 
 

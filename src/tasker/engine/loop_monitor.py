@@ -13,7 +13,7 @@ from tasker.engine.running import RunningAttempt
 class CurrentAttemptSource(Protocol):
     """Knows which attempt occupies the event loop; implemented by the executor."""
 
-    def current_attempt(self) -> RunningAttempt | None:
+    def attempt_holding_loop(self) -> RunningAttempt | None:
         """Return the attempt whose code occupies the event loop."""
         ...
 
@@ -61,5 +61,7 @@ class LoopMonitor:
             ticked_at, behind = self._ticked_at, self.blocked_duration()
             if behind.total_seconds() > self._limit and ticked_at != reported:
                 reported = ticked_at
-                event = self._reporter.report_blocked_loop(self._executor.current_attempt(), behind)
+                event = self._reporter.report_blocked_loop(
+                    self._executor.attempt_holding_loop(), behind
+                )
                 self._loop.call_soon_threadsafe(self._reporter.notify_observers, event)

@@ -11,7 +11,7 @@ from tasker.template.published_events import PublishedEvent, build_published_eve
 log = logging.getLogger("tasker.worker")
 
 
-def finish_with_events(
+def build_finished_attempt(
     running: RunningAttempt, outcome: Outcome, ran_for: float
 ) -> FinishedAttempt:
     """Return an ended attempt with the events that its step publishes.

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tasker.client.waiting import TaskEndWaiter
-from tasker.engine.figures import FigureCounter
+from tasker.engine.figures import OutcomeCounter
 from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.engine.step_logs import StepLogs
 from tasker.engine.task_cache import CachedTask
@@ -55,7 +55,7 @@ class Reporter:
         worker: str,
         observers: Iterable[Observer],
         task_ends: TaskEndWaiter,
-        figures: FigureCounter | None = None,
+        figures: OutcomeCounter | None = None,
         logs: StepLogs | None = None,
     ) -> None:
         self._worker = worker

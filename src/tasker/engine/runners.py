@@ -16,7 +16,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from tasker.codec import loads
-from tasker.engine.engine_steps import BuiltInPlan
+from tasker.engine.engine_steps import BuiltInCallPlan
 from tasker.engine.logs import current_attempt
 from tasker.engine.running import RunningAttempt
 from tasker.errors import InvalidSettings, RetryableError
@@ -59,13 +59,13 @@ class EventLoopRunner:
         self._tasks: dict[RunningAttempt, asyncio.Task[None]] = {}
 
     def start_handler(
-        self, running: RunningAttempt, plan: CallPlan | BuiltInPlan, timeout: float | None
+        self, running: RunningAttempt, plan: CallPlan | BuiltInCallPlan, timeout: float | None
     ) -> None:
         self._tasks[running] = self._loop.create_task(
             self._run_handler(running, plan), context=self._context.copy()
         )
 
-    async def _run_handler(self, running: RunningAttempt, plan: CallPlan | BuiltInPlan) -> None:
+    async def _run_handler(self, running: RunningAttempt, plan: CallPlan | BuiltInCallPlan) -> None:
         current_attempt.set(running)
         value, error = None, None
         try:
@@ -85,7 +85,7 @@ class EventLoopRunner:
         if (task := self._tasks.get(running)) is not None:
             task.cancel()
 
-    def current_attempt(self) -> RunningAttempt | None:
+    def attempt_holding_loop(self) -> RunningAttempt | None:
         """Return the attempt whose code occupies the event loop. Callable from any thread."""
         current = asyncio.current_task(self._loop)
         for running, task in list(self._tasks.items()):
@@ -93,7 +93,7 @@ class EventLoopRunner:
                 return running
         return None
 
-    async def wait_for_interrupted(self, timeout: float) -> None:
+    async def wait_for_interrupted_handlers(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for handlers to clean up."""
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=timeout)
@@ -301,7 +301,7 @@ class ProcessRunner:
             self._log_writer.close()
 
 
-def _build_attempt_span(running: RunningAttempt, plan: CallPlan | BuiltInPlan) -> AttemptSpan:
+def _build_attempt_span(running: RunningAttempt, plan: CallPlan | BuiltInCallPlan) -> AttemptSpan:
     task, claim = running.task.input, running.claim
     handler, function = ENGINE, None
     if isinstance(plan, CallPlan):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tasker.engine.engine_steps import BuiltInPlan
+from tasker.engine.engine_steps import BuiltInCallPlan
 from tasker.engine.task_cache import CachedTask
 from tasker.handlers import CallPlan, LiveAttempt
 from tasker.model import AttemptKey, Claim, Outcome, StepSpec
@@ -49,7 +49,7 @@ class RunningAttempt:
         self.spec = spec
         self.attempt = attempt
         self.began = time.monotonic()
-        self.plan: CallPlan | BuiltInPlan | None = None  #: None: its handler cannot be called
+        self.plan: CallPlan | BuiltInCallPlan | None = None  #: None: its handler cannot be called
         self.timer: asyncio.TimerHandle | None = None  #: timer of the step's `timeout_seconds`
         self.watch: asyncio.TimerHandle | None = None  #: timer of the step's `heartbeat_timeout`
         self.over = False  #: the outcome is decided; the attempt only occupies its slot

@@ -42,11 +42,11 @@ class Scheduler:
     async def create_due_tasks(self) -> None:
         """Handle the ticks of all schedules that are due."""
         while due := await self._store.list_due_schedules(AT_ONCE):
-            handled = [await self.advance_schedule(each) for each in due]
+            handled = [await self.create_tasks_of_schedule(each) for each in due]
             if not any(handled):  # other processes handle them
                 return
 
-    async def advance_schedule(self, due: DueSchedule) -> bool:
+    async def create_tasks_of_schedule(self, due: DueSchedule) -> bool:
         """Handle the ticks of a schedule; return False if another process does."""
         stored, planned = due.stored, plan_ticks(due)
         tasks, failures = await self._prepare_tasks(due, planned.starts)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class HandlerServices:
-    """Implements `tasker.handlers.Services`; called from the event loop's thread and from others.
+    """Implements `AttemptServices`; called from the event loop's thread and from others.
 
     Args:
         store: The store for checkpoints and durable calls.
@@ -69,7 +69,7 @@ class HandlerServices:
         if self._logs is not None:
             self._logs.add_record(attempt, level, source, message, fields)
 
-    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def append_printed_text(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         if self._logs is not None:
             self._logs.add_printed_text(attempt, stream, text)
 
@@ -91,7 +91,7 @@ class HandlerServices:
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return await self._store.receive_arrival(attempt.claim, wait)
 
-    async def open_for_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         token = secrets.token_urlsafe(32)
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
         return await self._store.add_completion_token(attempt.claim, hash_token(token))
@@ -112,5 +112,5 @@ class HandlerServices:
             self._store, attempt.claim.task_id, joined, join_no
         ).iterate_pages()
 
-    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_coroutine_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

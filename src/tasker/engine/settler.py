@@ -13,7 +13,7 @@ from typing import Protocol
 from tasker.engine.background import BackgroundTasks
 from tasker.engine.failure import serialize_exception
 from tasker.engine.lease import WorkerLease
-from tasker.engine.publishing import finish_with_events
+from tasker.engine.publishing import build_finished_attempt
 from tasker.engine.reporting import Reporter
 from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.engine.slots import Slots
@@ -280,16 +280,16 @@ class Settler:
             Misuse(f"the result could not be stored: {error}"), retryable=False
         )
         rejected = failed_outcome(only.running.claim, text)
-        await self._settle_batch([finish_with_events(only.running, rejected, only.ran_for)])
+        await self._settle_batch([build_finished_attempt(only.running, rejected, only.ran_for)])
 
     # -------------------------------------------------------------------- parking
 
     def add_instance_failure(self, finished: FinishedAttempt, instance: InstanceInput) -> None:
         """Accept the failure of an instance; first cancel the others if the step declares it."""
         self._parking.add(finished.running.key)
-        self._background.start_operation(self._settle_instance_failure(finished, instance))
+        self._background.start_operation(self._cancel_siblings_and_add_outcome(finished, instance))
 
-    async def _settle_instance_failure(
+    async def _cancel_siblings_and_add_outcome(
         self, finished: FinishedAttempt, instance: InstanceInput
     ) -> None:
         running, cancelled = finished.running, False
@@ -345,7 +345,9 @@ class Settler:
             held = await self._park_with_retries(running.claim, parked)
         except WaitCycle as error:
             outcome = failed_outcome(running.claim, serialize_exception(error, retryable=False))
-            self.add_outcome(finish_with_events(running, outcome, time.monotonic() - running.began))
+            self.add_outcome(
+                build_finished_attempt(running, outcome, time.monotonic() - running.began)
+            )
             return
         finally:
             self._parking.discard(running.key)

@@ -59,7 +59,7 @@ class Slots:
             self._since += elapsed
         return self.total + self._ahead
 
-    def limit_ahead(self, most: int) -> None:
+    def limit_claims_ahead(self, most: int) -> None:
         """Claim at most so many steps, up to 800, beyond what runs."""
         self._most_ahead = min(most, MOST_AHEAD)
 

@@ -53,7 +53,7 @@ async def spawn_instances(attempt: EngineAttempt) -> Outcome:
     return completed_outcome(attempt.claim, dumps({"instances": count}))
 
 
-async def end_iteration(attempt: EngineAttempt) -> Outcome:
+async def continue_or_end_repeat(attempt: EngineAttempt) -> Outcome:
     """End an iteration of a loop, and start the next unless the loop's condition holds."""
     graph, instance = attempt.cached.compiled.graph, attempt.instance
     body = graph.layout.bodies[graph.layout.spawner_around(graph.numbers[attempt.spec.name])]

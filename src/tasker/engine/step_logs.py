@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from tasker.engine.logs import current_attempt, filter_log_fields
+from tasker.engine.logs import current_attempt, redact_log_fields
 from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.errors import StoreUnavailable
 from tasker.handlers import LiveAttempt
@@ -87,7 +87,7 @@ class StepLogs:
         if self.is_disabled:
             return
         moment = self._store.clock.now().timestamp()
-        text = encode_log_fields(filter_log_fields(fields)) if fields else None
+        text = encode_log_fields(redact_log_fields(fields)) if fields else None
         message = redact_passwords(message[:LOG_CHARACTERS])
         with self._lock:
             if source == PROGRESS:
@@ -258,7 +258,7 @@ class StepLogs:
 def _keep_printed_text(stream: str, text: str) -> None:
     running = current_attempt.get()
     if running is not None:
-        running.attempt.services.append_printed(running.attempt, stream, text)
+        running.attempt.services.append_printed_text(running.attempt, stream, text)
 
 
 class _StepLogHandler(logging.Handler):

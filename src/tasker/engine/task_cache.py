@@ -9,9 +9,9 @@ from weakref import WeakValueDictionary
 from tasker import codec
 from tasker.arrival import conditional_steps, handler_queue
 from tasker.bounded_cache import BoundedCache
-from tasker.engine.built_in import compile_built_in_plan
-from tasker.engine.conditions import RunCondition, compile_choices
-from tasker.engine.engine_steps import BuiltInPlan, ParentState, build_expression_values
+from tasker.engine.built_in import compile_built_in_call_plan
+from tasker.engine.conditions import RunCondition, compile_child_selectors
+from tasker.engine.engine_steps import BuiltInCallPlan, ParentState, build_expression_values
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph, numbers_in_mask
 from tasker.handlers import CallPlan, Handlers
@@ -73,7 +73,7 @@ class CompiledTemplate:
         } or None
         self.bounds_open_tasks = template.concurrency is not None
         #: decisions, and steps with an eager child; None: it has none
-        self.choices = compile_choices(self.graph) if self.conditions else None
+        self.choices = compile_child_selectors(self.graph) if self.conditions else None
         self.fails_fast = any(
             body.spec.on_failure.policy is InstanceFailurePolicy.FAIL_FAST
             for body in self.graph.layout.bodies.values()
@@ -87,17 +87,17 @@ class CompiledTemplate:
         ]
         self._handlers = handlers
         self._labels = labels
-        self._plans: dict[int, CallPlan | BuiltInPlan | Misuse] = {}
+        self._plans: dict[int, CallPlan | BuiltInCallPlan | Misuse] = {}
         self._needs: dict[int, int] = {}  #: of the steps in `_plans`
 
     def step_spec(self, no: int) -> StepSpec:
         return self.graph.specs[no - 1]
 
-    def is_instance_step(self, no: int) -> bool:
+    def is_runtime_step(self, no: int) -> bool:
         """Return whether a task's step was created at run time: no node has its number."""
         return no > len(self.graph.specs)
 
-    def call_plan(self, no: int) -> CallPlan | BuiltInPlan | Misuse:
+    def call_plan(self, no: int) -> CallPlan | BuiltInCallPlan | Misuse:
         """Return the plan for calling a step's handler, or the reason why it cannot be called."""
         plan = self._plans.get(no)
         if plan is None:
@@ -108,14 +108,14 @@ class CompiledTemplate:
             plan = self._plans[no] = self._compile_call_plan(self.step_spec(no))
         return plan
 
-    def needed_results_mask(self, no: int) -> int | None:
-        """Return the mask of the steps whose results are read before step `no` runs.
+    def needed_results_bitmask(self, no: int) -> int | None:
+        """Return the bitmask of the steps whose results are read before step `no` runs.
 
         None: the step was created at run time.
         """
         needs = self._needs.get(no)
         if needs is None:
-            if self.is_instance_step(no):
+            if self.is_runtime_step(no):
                 return None
             plan = self.call_plan(no)
             needs = 0 if isinstance(plan, Misuse) else plan.needs
@@ -124,9 +124,9 @@ class CompiledTemplate:
             self._needs[no] = needs
         return needs
 
-    def _compile_call_plan(self, spec: StepSpec) -> CallPlan | BuiltInPlan | Misuse:
+    def _compile_call_plan(self, spec: StepSpec) -> CallPlan | BuiltInCallPlan | Misuse:
         if spec.handler == ENGINE:
-            return compile_built_in_plan(self.graph, spec)
+            return compile_built_in_call_plan(self.graph, spec)
         if not spec.requires.items() <= self._labels.items():
             return HandlerNotFound(f"this worker lacks the labels that {spec.name!r} requires")
         try:
@@ -251,19 +251,19 @@ class TaskCache:
         #: tasks that were removed, and that attempts still refer to
         self._removed: WeakValueDictionary[TaskId, CachedTask] = WeakValueDictionary()
 
-    def find_complete_task(self, claim: Claim) -> CachedTask | None:
+    def find_task_with_needed_results(self, claim: Claim) -> CachedTask | None:
         """Return a claim's task, or None unless everything that its handler needs is cached."""
         task = self._tasks.get(claim.task_id) or self._removed.get(claim.task_id)
         if task is None:
             return None
-        needs = task.compiled.needed_results_mask(claim.no)
+        needs = task.compiled.needed_results_bitmask(claim.no)
         if needs is None or needs & ~task.known:
             return None
-        return task if claim.task_id in self._tasks else self._keep_needed_results(task, needs)
+        return task if claim.task_id in self._tasks else self._recache_evicted_task(task, needs)
 
-    def _keep_needed_results(self, removed: CachedTask, needs: int) -> CachedTask:
-        """Cache the needed results of a removed task that attempts still refer to."""
-        task = removed.copy_with_results(needs)
+    def _recache_evicted_task(self, evicted: CachedTask, needs: int) -> CachedTask:
+        """Cache the needed results of an evicted task that attempts still refer to."""
+        task = evicted.copy_with_results(needs)
         self._insert_task(task)
         self._evict_oldest()
         return task
@@ -279,17 +279,17 @@ class TaskCache:
             task = tasks.get(claim.task_id)
             if (
                 task is not None
-                and (needs := task.compiled.needed_results_mask(claim.no)) is not None
+                and (needs := task.compiled.needed_results_bitmask(claim.no)) is not None
             ):
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | needs & ~task.known
         wanted = {task_id: list(numbers_in_mask(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
-                self._record_row(tasks[row.task_id], row)
+                self._record_step_result(tasks[row.task_id], row)
         self._evict_oldest()
         return tasks
 
-    def _record_row(self, task: CachedTask, row: StepResult) -> None:
+    def _record_step_result(self, task: CachedTask, row: StepResult) -> None:
         """Store how a step of the template ended."""
         size = task.size
         _record_step_end(task, row.no, row)
@@ -308,13 +308,13 @@ class TaskCache:
         made = [
             claim
             for claim in claims
-            if (task := tasks.get(claim.task_id)) and task.compiled.is_instance_step(claim.no)
+            if (task := tasks.get(claim.task_id)) and task.compiled.is_runtime_step(claim.no)
         ]
         if not made:
             return {}
         rows = {
             (row.task_id, row.no): row
-            for row in await self._store.load_runtime_steps(_group_step_numbers(made))
+            for row in await self._store.load_runtime_steps(_group_step_numbers_by_task(made))
         }
         instances = [
             (claim, tasks[claim.task_id], _build_instance_input(claim, tasks[claim.task_id], rows))
@@ -323,7 +323,7 @@ class TaskCache:
         ]
         wanted: dict[TaskId, set[int]] = {}
         for claim, task, instance in instances:
-            for node, no in _list_needed_results(task.compiled, instance):
+            for node, no in _list_steps_read_by_instance(task.compiled, instance):
                 if node != no or not task.known >> no & 1:
                     wanted.setdefault(claim.task_id, set()).add(no)
         results: dict[tuple[TaskId, int], StepResult] = {}
@@ -331,12 +331,12 @@ class TaskCache:
             numbers = {task_id: sorted(nos) for task_id, nos in wanted.items()}
             for row in await self._store.load_results(numbers):
                 results[row.task_id, row.no] = row
-                if not tasks[row.task_id].compiled.is_instance_step(row.no):
-                    self._record_row(tasks[row.task_id], row)
+                if not tasks[row.task_id].compiled.is_runtime_step(row.no):
+                    self._record_step_result(tasks[row.task_id], row)
         views: dict[AttemptKey, CachedTask] = {}
         for claim, task, instance in instances:
             views[claim.attempt_key] = view = CachedInstance(task, instance)
-            for node, no in _list_needed_results(task.compiled, instance):
+            for node, no in _list_steps_read_by_instance(task.compiled, instance):
                 ended = results.get((claim.task_id, no))
                 if ended is not None:
                     _record_step_end(view, node, ended)
@@ -386,7 +386,7 @@ class TaskCache:
     def add_result(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         """Store a result that later steps may need."""
         task = self._find_task(task_id)
-        if task is None or task.compiled.is_instance_step(no):
+        if task is None or task.compiled.is_runtime_step(no):
             return
         self._add_result(task, no, result)
         if result is not None and len(result) > self._limit // _SHARE:
@@ -436,7 +436,7 @@ class TaskCache:
             self._removed[task_id] = oldest
 
 
-def _group_step_numbers(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
+def _group_step_numbers_by_task(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
     """Return the numbers of claimed steps, by task."""
     numbers: dict[TaskId, list[int]] = {}
     for claim in claims:
@@ -486,9 +486,9 @@ def _record_step_end(task: CachedTask, node: int, row: StepResult) -> None:
         task.add_result(node, row.result)
 
 
-def _list_needed_results(
+def _list_steps_read_by_instance(
     compiled: CompiledTemplate, instance: InstanceInput
 ) -> Iterator[tuple[int, int]]:
     """Yield the nodes whose results are read for an instance and the numbers of their steps."""
-    for node in numbers_in_mask(compiled.needed_results_mask(instance.node) or 0):
+    for node in numbers_in_mask(compiled.needed_results_bitmask(instance.node) or 0):
         yield node, instance.step_number(node, compiled.graph.layout.spawner_around(node))

@@ -29,7 +29,7 @@ async def run_wait_step(attempt: EngineAttempt) -> Outcome:
     if awaited is None:
         raise Misuse(f"step {attempt.spec.name!r} does not wait for anything")
     if not awaited.signals:
-        until = None if awaited.until is None else _parse_instant(attempt, awaited.until)
+        until = None if awaited.until is None else _evaluate_instant(attempt, awaited.until)
         await calls.sleep(awaited.delay, until, None)
         return completed_outcome(attempt.claim, dumps(None))
     arrival = await _await_arrival(attempt, calls, awaited)
@@ -82,7 +82,7 @@ def _resolve_signal(attempt: EngineAttempt, signal: AwaitedSignal) -> Signal:
     return Signal(signal.name, str(key))
 
 
-def _parse_instant(attempt: EngineAttempt, text: str) -> datetime:
+def _evaluate_instant(attempt: EngineAttempt, text: str) -> datetime:
     value = compile_expression(text).evaluate(_expression_values(attempt))
     try:
         until = datetime.fromisoformat(value if isinstance(value, str) else "")

@@ -17,7 +17,7 @@ from tasker.engine.claimer import Claimer
 from tasker.engine.deliverer import EventDeliverer
 from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
-from tasker.engine.figures import FigureCounter
+from tasker.engine.figures import OutcomeCounter
 from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
 from tasker.engine.loop_monitor import LoopMonitor
@@ -122,7 +122,7 @@ class Worker:
         self.settings = settings or WorkerSettings()
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.client = LocalClient(store, claimant=self)
-        self._figures = FigureCounter(store)
+        self._figures = OutcomeCounter(store)
         self._logs = StepLogs(store, self.settings.step_logs)
         self.reporter = self._reporter = Reporter(
             self.name, observers, self.client.task_end_waiter, self._figures, self._logs
@@ -133,7 +133,7 @@ class Worker:
         self.handlers = given.bind_to_namespaces(self._templates, namespaces)
         if not self._templates and self.handlers.are_all_unbound():
             raise Misuse(_BOUND_NOWHERE)
-        self._http = self._open_http_step() if self.settings.http else None
+        self._http = self._make_http_step_handler() if self.settings.http else None
         if self._http is not None:
             self.handlers = self.handlers.with_built_in(
                 HTTP_HANDLER, self._http, namespaces=namespaces, templates=self._templates
@@ -145,7 +145,7 @@ class Worker:
         self._around = around
         self._background = BackgroundTasks(self.name)
         self._slots = Slots(self.settings.slots, ahead=self._AHEAD)
-        self._cache = self._make_cache()
+        self._cache = self._make_task_cache()
         named = {*namespaces, *(template.namespace for template in self._templates)}
         self._lease = WorkerLease(
             store, self.name, self.settings, self.handlers, named, engine_only=engine_only
@@ -189,7 +189,7 @@ class Worker:
         self._running: asyncio.Task[None] | None = None
         self._body: asyncio.Task[Any] | None = None  #: the asyncio task inside `async with`
 
-    def _make_cache(self) -> TaskCache:
+    def _make_task_cache(self) -> TaskCache:
         return TaskCache(
             self.store,
             self.handlers,
@@ -198,7 +198,7 @@ class Worker:
             labels=self.settings.labels,
         )
 
-    def _make_services(self) -> HandlerServices:
+    def _make_handler_services(self) -> HandlerServices:
         url = self.settings.public_url or ""
         return HandlerServices(self.store, self.client, url, self._logs)
 
@@ -216,7 +216,7 @@ class Worker:
             "logs": self._logs.run(),
         }
 
-    def _open_http_step(self) -> "HttpStepHandler":
+    def _make_http_step_handler(self) -> "HttpStepHandler":
         from tasker.engine.http_step import HttpStepHandler
 
         return HttpStepHandler(self.store.get_policy, self.settings.http_networks)
@@ -312,8 +312,8 @@ class Worker:
         await self._store_subscriptions()
         self._warn_of_unbound_handlers()
         self._warn_of_unknown_environment()
-        await self._warn_of_other_versions()
-        services = self._make_services()
+        await self._warn_of_lacking_versions()
+        services = self._make_handler_services()
         executor = Executor(
             self.settings,
             services,
@@ -382,7 +382,7 @@ class Worker:
         claimer.close()
         executor.shutdown()
         try:
-            await executor.wait_for_interrupted(timeout=_CLEANUP)
+            await executor.wait_for_interrupted_handlers(timeout=_CLEANUP)
             async with asyncio.timeout(_FLUSH):
                 await self._settle_and_end_lease()
         except Exception as error:  # the claims expire with the lease
@@ -401,7 +401,7 @@ class Worker:
         drained = asyncio.create_task(self._settler.drain())
         await asyncio.wait({drained, loops["settle"]}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
-        await self._stop_delivering()
+        await self._stop_deliveries_and_flush()
         loops["lease"].cancel()
         await asyncio.wait({loops["lease"]})  # a pending renewal would revive the lease
         await self._lease.end_lease()
@@ -409,7 +409,7 @@ class Worker:
     async def _store_subscriptions(self) -> None:
         await self._deliverer.store_subscriptions()
 
-    async def _stop_delivering(self) -> None:
+    async def _stop_deliveries_and_flush(self) -> None:
         """Stop deliveries and write the figures."""
         self._background["deliver"].cancel()
         await self._deliverer.close()
@@ -431,7 +431,7 @@ class Worker:
             graph = Graph(template)
             for spec in steps_with_handlers(template.steps):
                 if self.handlers.compile_call_plan(template, graph, spec) is None:
-                    self._report_missing_handler(template, spec)
+                    self._raise_or_warn_of_missing_handler(template, spec)
             if problems := find_undeclared_inputs(template, self.handlers):
                 lines = "\n".join(str(problem) for problem in problems)
                 raise Misuse(f"the handlers do not match {template.full_name}:\n{lines}")
@@ -443,7 +443,7 @@ class Worker:
                 extra={"template": template.full_name, "status": status.value},
             )
 
-    def _report_missing_handler(self, template: Template, spec: StepSpec) -> None:
+    def _raise_or_warn_of_missing_handler(self, template: Template, spec: StepSpec) -> None:
         """Raise for a step without a handler here, or log a warning if `partial` is set."""
         missing = self.handlers.not_found_error(
             spec.handler, template.namespace, spec.handler_version
@@ -472,11 +472,11 @@ class Worker:
             hint = f"no template given to this worker declares it{suggest_allowed(name, declared)}"
             log.warning("environment_unknown", extra={**facts, "hint": hint})
 
-    async def _warn_of_other_versions(self) -> None:
+    async def _warn_of_lacking_versions(self) -> None:
         """Log a warning about open tasks that require other code versions than this worker has."""
         for template_id, tasks in (await self.store.count_open_tasks(_MOST_COUNTED)).items():
             template = (await self._cache.load_template(template_id)).template
-            lacking = await asyncio.to_thread(self._steps_of_other_versions, template)
+            lacking = await asyncio.to_thread(self._list_steps_lacking_version, template)
             if lacking:
                 facts = {
                     "worker": self.name,
@@ -489,11 +489,11 @@ class Worker:
                 }
                 log.warning("open_tasks_need_other_version", extra=facts)
 
-    def _steps_of_other_versions(self, template: Template) -> list[str]:
+    def _list_steps_lacking_version(self, template: Template) -> list[str]:
         steps = steps_with_handlers(template.steps)
-        return [spec.name for spec in steps if self._has_other_version(template, spec)]
+        return [spec.name for spec in steps if self._lacks_required_version(template, spec)]
 
-    def _has_other_version(self, template: Template, spec: StepSpec) -> bool:
+    def _lacks_required_version(self, template: Template, spec: StepSpec) -> bool:
         """Return whether a step's handler is here, but not in the required version."""
         find, namespace = self.handlers.find_handler, template.namespace
         required = find(spec.handler, namespace, spec.handler_version)

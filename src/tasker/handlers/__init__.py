@@ -3,9 +3,9 @@
 from tasker.handlers.attempt import AttemptServices, LiveAttempt, StepProperties, UpstreamSteps
 from tasker.handlers.binding import CallPlan, compile_call_plan
 from tasker.handlers.check import (
-    check_template,
     derive_result_schemas,
-    find_assumed_inputs,
+    find_inputs_named_like_steps,
+    find_template_problems,
     find_unused_handlers,
 )
 from tasker.handlers.context import AsyncContext, Context, SyncContext
@@ -31,10 +31,10 @@ __all__ = [
     "Subscriber",
     "SyncContext",
     "UpstreamSteps",
-    "check_template",
     "compile_call_plan",
     "derive_result_schemas",
-    "find_assumed_inputs",
+    "find_inputs_named_like_steps",
+    "find_template_problems",
     "find_unused_handlers",
     "handler",
     "on_event",

@@ -77,7 +77,7 @@ class AttemptServices(Protocol):
         """
         ...
 
-    def append_printed(self, attempt: "LiveAttempt", stream: str, text: str) -> None:
+    def append_printed_text(self, attempt: "LiveAttempt", stream: str, text: str) -> None:
         """Keep what the attempt wrote to `stdout` or `stderr`."""
         ...
 
@@ -104,7 +104,7 @@ class AttemptServices(Protocol):
         """Record and return the first arrival for a wait; None: nothing has arrived."""
         ...
 
-    async def open_for_completion(self, attempt: "LiveAttempt") -> DurableCall | None:
+    async def set_completion_url(self, attempt: "LiveAttempt") -> DurableCall | None:
         """Create the URL at which another system completes the step, or return its completion."""
         ...
 
@@ -122,7 +122,7 @@ class AttemptServices(Protocol):
         """Yield the results of the instances of an earlier step."""
         ...
 
-    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_coroutine_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of these services, and block the calling thread until its end."""
         ...
 
@@ -238,8 +238,8 @@ class LiveAttempt:
         self.last_heartbeat = time.monotonic()
 
 
-class AncestorMasks(Protocol):
-    """The ancestors of steps by number: `tasker.graph.Ancestors`, or a dictionary."""
+class AncestorBitmasks(Protocol):
+    """The ancestors of steps by number: `tasker.graph.AncestorBitmasks`, or a dictionary."""
 
     def __getitem__(self, no: int, /) -> int: ...
 
@@ -250,7 +250,11 @@ class UpstreamSteps(Mapping[str, int]):
     __slots__ = ("_ancestor_bits", "_ancestors", "_names", "_no", "_numbers")
 
     def __init__(
-        self, numbers: Mapping[str, int], names: tuple[str, ...], ancestors: AncestorMasks, no: int
+        self,
+        numbers: Mapping[str, int],
+        names: tuple[str, ...],
+        ancestors: AncestorBitmasks,
+        no: int,
     ) -> None:
         self._numbers = numbers  #: of all steps
         self._names = names  #: of all steps: number n is at n - 1
@@ -286,7 +290,7 @@ class UpstreamSteps(Mapping[str, int]):
         return cls.from_numbers({name: no for no, name in enumerate(names, start=1)})
 
     @property
-    def ancestor_mask(self) -> int:
+    def ancestor_bitmask(self) -> int:
         """Bit n is set if step n is an ancestor. Computed on first use, because few handlers need
         it."""
         if self._ancestor_bits is None:
@@ -295,15 +299,15 @@ class UpstreamSteps(Mapping[str, int]):
 
     def __getitem__(self, name: str) -> int:
         no = self._numbers[name]
-        if not self.ancestor_mask >> no & 1:
+        if not self.ancestor_bitmask >> no & 1:
             raise KeyError(name)
         return no
 
     def __iter__(self) -> Iterator[str]:
-        return (self._names[no - 1] for no in numbers_in_mask(self.ancestor_mask))
+        return (self._names[no - 1] for no in numbers_in_mask(self.ancestor_bitmask))
 
     def __len__(self) -> int:
-        return self.ancestor_mask.bit_count()
+        return self.ancestor_bitmask.bit_count()
 
 
 class StepProperties(NamedTuple):

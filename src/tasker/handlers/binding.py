@@ -54,7 +54,7 @@ class CallPlan:
             )
         except Misuse as error:
             raise Misuse(f"step {facts.spec.name!r} of {facts.template}: {error}") from error
-        self.needs: int = self._needed_steps_mask()
+        self.needs: int = self._needed_steps_bitmask()
         """Mask of the steps whose results the handler reads and the engine must fetch."""
 
         self.is_async: bool = not facts.blocking
@@ -68,9 +68,9 @@ class CallPlan:
     def __repr__(self) -> str:
         return f"<Plan {self.facts.template} {self.facts.spec.name}: {self.handler.name}>"
 
-    def _needed_steps_mask(self) -> int:
+    def _needed_steps_bitmask(self) -> int:
         if any(argument.origin == "context" for argument in self.arguments):
-            return self.facts.upstream.ancestor_mask
+            return self.facts.upstream.ancestor_bitmask
         needed = 0
         for argument in self.arguments:
             if argument.origin == "result":
@@ -168,7 +168,7 @@ def bind_parameter(
             instances where there are none.
     """
     if parameter.element is not None:
-        return _bind_instances(parameter, handler, around)
+        return _bind_instances_parameter(parameter, handler, around)
     match parameter.source:
         case Result(step):
             if step not in upstream:
@@ -197,7 +197,7 @@ def bind_parameter(
     return ParameterSource(parameter, "input", parameter.name, parameter.name)
 
 
-def _bind_instances(
+def _bind_instances_parameter(
     parameter: Parameter, handler: Handler, around: EnclosingInstances
 ) -> ParameterSource:
     source = parameter.source
@@ -247,7 +247,7 @@ def _make_argument_filler(
 ) -> Callable[[LiveAttempt], dict[str, Any]]:
     """Return the function that fills the parameters of one attempt."""
 
-    def keyed_parameters(origin: str) -> list[_KeyedParameter]:
+    def list_parameters_of_origin(origin: str) -> list[_KeyedParameter]:
         return [
             _KeyedParameter(
                 arg.parameter.name, arg.key, arg.parameter.validate, arg.parameter.default, arg
@@ -258,12 +258,12 @@ def _make_argument_filler(
 
     context = _select_context_class(facts)
     contexts, inputs, results, config = (
-        keyed_parameters("context"),
-        keyed_parameters("input"),
-        keyed_parameters("result"),
-        keyed_parameters("config"),
+        list_parameters_of_origin("context"),
+        list_parameters_of_origin("input"),
+        list_parameters_of_origin("result"),
+        list_parameters_of_origin("config"),
     )
-    items, instances = keyed_parameters("item"), keyed_parameters("instances")
+    items, instances = list_parameters_of_origin("item"), list_parameters_of_origin("instances")
 
     def fill_arguments(attempt: LiveAttempt) -> dict[str, Any]:
         filled: dict[str, Any] = {}
@@ -280,13 +280,13 @@ def _make_argument_filler(
             values = {each.key: loads(texts[each.key]) for each in items if each.key in texts}
             _fill_parameters_by_key(filled, items, values, facts)
         for each in instances:
-            filled[each.name] = read_instances(attempt, each.key, each.validate)
+            filled[each.name] = make_instances_argument(attempt, each.key, each.validate)
         return filled
 
     return fill_arguments
 
 
-def read_instances(
+def make_instances_argument(
     attempt: LiveAttempt, joined: JoinedStep, validate: Validate | None
 ) -> Instances[Any]:
     """Return the results of the instances of an earlier step."""
@@ -295,7 +295,7 @@ def read_instances(
         None if text is None else loads(text),
         partial(services.read_instance_results, attempt, joined),
     )
-    return Instances(value, pages, services.run_blocking, validate)
+    return Instances(value, pages, services.run_coroutine_blocking, validate)
 
 
 def _fill_parameters_by_key(

@@ -20,7 +20,7 @@ from tasker.suggest import closest_match, did_you_mean
 from tasker.template.condition_checks import find_possibly_missing_results
 
 
-def check_template(
+def find_template_problems(
     template: Template, handlers: Handlers, served_elsewhere: Collection[str] = ()
 ) -> list[DocumentProblem]:
     """List the problems of running tasks of `template` with `handlers`.
@@ -39,7 +39,7 @@ def check_template(
     """
     checking = _TemplateCheck(template, handlers, served_elsewhere)
     steps = steps_with_handlers(template.steps)
-    return [problem for spec in steps for problem in checking.check_step(spec)]
+    return [problem for spec in steps for problem in checking.find_step_problems(spec)]
 
 
 def derive_result_schemas(template: Template, handlers: Handlers) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def derive_result_schemas(template: Template, handlers: Handlers) -> dict[str, A
     for spec in steps_with_handlers(template.steps):
         handler = handlers.find_handler(spec.handler, template.namespace, spec.handler_version)
         if handler is not None:
-            with suppress(Misuse):  # reported by `check`
+            with suppress(Misuse):  # reported by `find_template_problems`
                 schema = json_schema_of_type(
                     handler.return_annotation(spec.method), "serialization"
                 )
@@ -69,7 +69,7 @@ def find_undeclared_inputs(template: Template, handlers: Handlers) -> list[Docum
     return [problem for spec in steps for problem in checking.find_undeclared_inputs(spec)]
 
 
-def find_assumed_inputs(template: Template, handlers: Handlers) -> list[DocumentProblem]:
+def find_inputs_named_like_steps(template: Template, handlers: Handlers) -> list[DocumentProblem]:
     """Return the parameters that are read from the input although a step has a similar name.
 
     Each is a warning. The list is empty if the template has an `input_schema`, which declares the
@@ -82,7 +82,7 @@ def find_assumed_inputs(template: Template, handlers: Handlers) -> list[Document
     problems = []
     for no, spec in enumerate(template.steps):
         handler = handlers.find_handler(spec.handler, template.namespace, spec.handler_version)
-        for name in _required_inputs(spec, handler, graph):
+        for name in _inputs_required_by_handler(spec, handler, graph):
             similar = closest_match(name, [other for other in names if other != spec.name])
             if handler is not None and similar is not None and similar != name:
                 message = (
@@ -93,13 +93,15 @@ def find_assumed_inputs(template: Template, handlers: Handlers) -> list[Document
     return problems
 
 
-def _required_inputs(spec: StepSpec, handler: Handler | None, graph: Graph) -> Iterator[str]:
+def _inputs_required_by_handler(
+    spec: StepSpec, handler: Handler | None, graph: Graph
+) -> Iterator[str]:
     """Yield the names of the inputs that a step's handler requires."""
     if handler is None:
         return
     upstream = UpstreamSteps.for_step(graph, graph.numbers[spec.name])
     around = EnclosingInstances.for_step(graph, graph.numbers[spec.name])
-    with suppress(Misuse):  # reported by `check`
+    with suppress(Misuse):  # reported by `find_template_problems`
         for parameter in handler.parameters(spec.method):
             argument = bind_parameter(parameter, upstream, handler=handler, around=around)
             if argument.origin == "input" and argument.key and parameter.is_required:
@@ -141,7 +143,7 @@ class _TemplateCheck:
         self._places = dict(_iterate_step_paths(template.steps, "steps"))
         self._may_lack = find_possibly_missing_results(template)
 
-    def check_step(self, spec: StepSpec) -> Iterator[DocumentProblem]:
+    def find_step_problems(self, spec: StepSpec) -> Iterator[DocumentProblem]:
         """Return the problems of one step."""
         if spec.http is not None:
             return
@@ -232,7 +234,7 @@ class _TemplateCheck:
             return _describe_type_mismatch("the input", schema, wanted)
         declared = self._declared_inputs()
         if not declared:
-            return self._misplaced_step_message(argument)
+            return self._not_an_ancestor_message(argument)
         if argument.key in declared:
             part = declared[argument.key]
             given = {**_schema_definitions(schema), **(part if isinstance(part, Mapping) else {})}
@@ -251,12 +253,12 @@ class _TemplateCheck:
             return None
         if argument.key in declared or not argument.parameter.is_required:
             return None
-        return self._misplaced_step_message(argument) or (
+        return self._not_an_ancestor_message(argument) or (
             f"input_schema declares no {argument.key!r}"
             + did_you_mean(argument.key, [*self._places, *declared])
         )
 
-    def _misplaced_step_message(self, argument: ParameterSource) -> str | None:
+    def _not_an_ancestor_message(self, argument: ParameterSource) -> str | None:
         """Return an error message if a parameter has the name of a step that is not an ancestor."""
         if argument.parameter.source is None and argument.key in self._places:
             return f"step {argument.key!r} is not an ancestor; add it to the dependencies"

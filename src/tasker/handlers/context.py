@@ -355,7 +355,7 @@ class Context:
             self._calls = DurableCalls(self._attempt, self.step, self.namespace, self.max_attempts)
             return self._calls
 
-    def _new_instances(
+    def _plan_new_instances(
         self, step: str, items: Sequence[Any], name: str | None
     ) -> Iterator[NewInstances]:
         """Yield the instances to insert for items, in several parts.
@@ -418,7 +418,7 @@ class AsyncContext(Context):
             TooManyInstances: The map would have more than 100,000 instances.
         """
         spawned = None
-        for new in self._new_instances(step, items, name):
+        for new in self._plan_new_instances(step, items, name):
             spawned = await self._attempt.services.spawn_instances(self._attempt, new)
             require_same_instance_count(new, spawned)
         return 0 if spawned is None else spawned.first_instance
@@ -685,8 +685,8 @@ class SyncContext(Context):
     def spawn(self, step: str, items: Sequence[Any], *, name: str | None = None) -> int:
         """Add instances to a `map` that this step is part of: see `AsyncContext.spawn`."""
         spawned, services = None, self._attempt.services
-        for new in self._new_instances(step, items, name):
-            spawned = services.run_blocking(services.spawn_instances(self._attempt, new))
+        for new in self._plan_new_instances(step, items, name):
+            spawned = services.run_coroutine_blocking(services.spawn_instances(self._attempt, new))
             require_same_instance_count(new, spawned)
         return 0 if spawned is None else spawned.first_instance
 
@@ -744,7 +744,7 @@ class SyncContext(Context):
         record = self._find_durable_call(DurableCallKind.ONCE, name)
         if record is None:
             text = calls.serialize_value(name, function(*args, **options))
-            record = self._attempt.services.run_blocking(
+            record = self._attempt.services.run_coroutine_blocking(
                 calls.record_call(DurableCallKind.ONCE, name, text)
             )
         return decode_recorded_value(record)
@@ -770,7 +770,9 @@ class SyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: The time is invalid.
         """
-        self._attempt.services.run_blocking(self._durable_calls.sleep(delay, until, call_name))
+        self._attempt.services.run_coroutine_blocking(
+            self._durable_calls.sleep(delay, until, call_name)
+        )
 
     def wait_signal(
         self,
@@ -802,7 +804,7 @@ class SyncContext(Context):
         wait = self._durable_calls.build_wait(
             DurableCallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
-        arrival = self._attempt.services.run_blocking(
+        arrival = self._attempt.services.run_coroutine_blocking(
             self._durable_calls.wait_for_arrival(wait, on_timeout)
         )
         return arrival.payload
@@ -833,7 +835,7 @@ class SyncContext(Context):
         wait = self._durable_calls.build_wait(
             DurableCallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
-        return self._attempt.services.run_blocking(
+        return self._attempt.services.run_coroutine_blocking(
             self._durable_calls.wait_for_arrival(wait, on_timeout)
         )
 
@@ -880,7 +882,7 @@ class SyncContext(Context):
         )
         calls, namespace = self._durable_calls, self.namespace
         work = wait_for_approval(calls, question, namespace=namespace, call_name=call_name)
-        return self._attempt.services.run_blocking(work)
+        return self._attempt.services.run_coroutine_blocking(work)
 
     def run_task(
         self,
@@ -919,12 +921,12 @@ class SyncContext(Context):
         work = self._durable_calls.run_task(
             template, context, call_name, retry, options, detached=detached
         )
-        return self._attempt.services.run_blocking(work)
+        return self._attempt.services.run_coroutine_blocking(work)
 
     def _find_durable_call(self, kind: DurableCallKind, name: str) -> DurableCall | None:
         calls = self._durable_calls
         if not calls.loaded:
-            self._attempt.services.run_blocking(calls.load_records())
+            self._attempt.services.run_coroutine_blocking(calls.load_records())
         return calls.find_record(kind, name)
 
 

@@ -122,7 +122,9 @@ class DurableCalls:
             self._size = sum(len((call.value or "").encode()) for call in calls)
 
     def find_record(self, kind: DurableCallKind, name: str) -> DurableCall | None:
-        """Return the record of a call, or None if no attempt has completed it. Call `load` first.
+        """Return the record of a call, or None if no attempt has completed it.
+
+        Call `load_records` first.
 
         Raises:
             DurableCallConflict: The record belongs to a call of another kind.
@@ -136,7 +138,7 @@ class DurableCalls:
             )
         return record
 
-    def sleep_end(self, delay: Duration | None, until: datetime | None) -> SleepEnd:
+    def build_sleep_end(self, delay: Duration | None, until: datetime | None) -> SleepEnd:
         """Return the end of a sleep. Raises InvalidInput."""
         if until is None and delay is not None:
             seconds = parse_duration_argument(delay, "delay").total_seconds()
@@ -205,7 +207,7 @@ class DurableCalls:
         self, delay: Duration | None, until: datetime | None, call_name: str | None
     ) -> None:
         """Start a sleep, or return if it is over: see `AsyncContext.sleep`."""
-        timer = self.sleep_end(delay, until)
+        timer = self.build_sleep_end(delay, until)
         name = self.name_call(DurableCallKind.SLEEP, call_name)
         record = await self.load_record(DurableCallKind.SLEEP, name)
         if record is None:
@@ -224,7 +226,7 @@ class DurableCalls:
         record = await self.load_record(wait.kind, wait.call)
         if record is None:
             self.require_record_space()
-            wait = self.add_broadcast_numbers(wait)
+            wait = self.add_last_broadcast_numbers(wait)
             record = await self._attempt.services.receive_arrival(self._attempt, wait)
             if record is None:
                 raise ParkedForArrival(wait)
@@ -316,7 +318,7 @@ class DurableCalls:
                 )
         return NewWait(self.name_call(kind, call_name), kind, tuple(awaited), seconds)
 
-    def add_broadcast_numbers(self, wait: NewWait) -> NewWait:
+    def add_last_broadcast_numbers(self, wait: NewWait) -> NewWait:
         """Return a wait with the number of the last broadcast that the step has received."""
         if all(awaited.kind is not WaitKind.BROADCAST for awaited in wait.awaited):
             return wait
@@ -327,12 +329,14 @@ class DurableCalls:
             and record.value is not None
         ]
 
-        def last_number(awaited: AwaitedArrival) -> int:
+        def last_broadcast_number(awaited: AwaitedArrival) -> int:
             same = (each for each in received if (each.name, each.key) == awaited[1:3])
             return max((each.number for each in same), default=0)
 
         return wait._replace(
-            awaited=tuple(awaited._replace(after=last_number(awaited)) for awaited in wait.awaited)
+            awaited=tuple(
+                awaited._replace(after=last_broadcast_number(awaited)) for awaited in wait.awaited
+            )
         )
 
     def add_record(self, record: DurableCall) -> None:

@@ -32,14 +32,14 @@ def wrap_external_call(call: Call, facts: StepProperties, *, in_process: bool) -
             " process; use process=False"
         )
     if facts.blocking:
-        return lambda attempt: _call_blocking(call, external, attempt)
-    return lambda attempt: _call_async(call, external, attempt)
+        return lambda attempt: _call_and_park_blocking(call, external, attempt)
+    return lambda attempt: _call_and_park_async(call, external, attempt)
 
 
-async def _call_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
+async def _call_and_park_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := await services.open_for_completion(attempt)) is not None:
-        return _read_completion(completion, external, attempt)
+    if (completion := await services.set_completion_url(attempt)) is not None:
+        return _accept_completion(completion, external, attempt)
     try:
         value = call(attempt)
         if inspect.isawaitable(value):
@@ -49,24 +49,26 @@ async def _call_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) 
     except Exception:
         if (completion := await _find_completion(attempt)) is None:
             raise
-        return _read_completion(completion, external, attempt)
+        return _accept_completion(completion, external, attempt)
     text = dumps(value, what="the result")
     await asyncio.wrap_future(services.save_checkpoint(attempt, text))
     raise ParkedForArrival(build_completion_wait(external))
 
 
-def _call_blocking(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
+def _call_and_park_blocking(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := services.run_blocking(services.open_for_completion(attempt))) is not None:
-        return _read_completion(completion, external, attempt)
+    if (
+        completion := services.run_coroutine_blocking(services.set_completion_url(attempt))
+    ) is not None:
+        return _accept_completion(completion, external, attempt)
     try:
         value = call(attempt)
     except AttemptCancelled:
         raise
     except Exception:
-        if (completion := services.run_blocking(_find_completion(attempt))) is None:
+        if (completion := services.run_coroutine_blocking(_find_completion(attempt))) is None:
             raise
-        return _read_completion(completion, external, attempt)
+        return _accept_completion(completion, external, attempt)
     services.save_checkpoint(attempt, dumps(value, what="the result")).result()
     raise ParkedForArrival(build_completion_wait(external))
 
@@ -83,7 +85,9 @@ def build_completion_wait(external: ExternalSpec) -> NewWait:
     return NewWait(CALL, DurableCallKind.EXTERNAL, (awaited,), timeout)
 
 
-def _read_completion(completion: DurableCall, external: ExternalSpec, attempt: LiveAttempt) -> Any:
+def _accept_completion(
+    completion: DurableCall, external: ExternalSpec, attempt: LiveAttempt
+) -> Any:
     """Return the result in a completion, or raise its error."""
     attempt.completed = True
     return read_completion_result(completion, external)

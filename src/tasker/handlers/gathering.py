@@ -67,11 +67,11 @@ class HandlerCollector:
         elif isinstance(source, str | Path):
             self._add_path_or_module(source)
         elif isinstance(source, Mapping):
-            self._add_named(source)
+            self._add_named_handlers(source)
         elif isinstance(functions, Mapping) and not isinstance(source, type):
-            self._add_named(functions)
+            self._add_named_handlers(functions)
         elif callable(source) or callable(getattr(source, "call", None)):
-            self._add_target(source)
+            self._add_registered_target(source)
         else:
             raise Misuse(
                 f"{source!r} contains no handlers; pass modules, module names, paths,"
@@ -142,10 +142,10 @@ class HandlerCollector:
 
     def _add_modules(self, origin: ModuleOrigin, source: object) -> None:
         for module in import_with_submodules(origin, source=source):
-            self._add_members(module)
+            self._add_module_members(module)
             self.roots |= find_reload_roots(module)
 
-    def _add_named(self, source: Mapping[Any, Any]) -> None:
+    def _add_named_handlers(self, source: Mapping[Any, Any]) -> None:
         for name, target in source.items():
             if not isinstance(name, str) or not normalize_handler_name(name):
                 raise Misuse(f"{name!r} cannot be the name of a handler")
@@ -153,7 +153,7 @@ class HandlerCollector:
                 raise Misuse(f"{name!r} cannot be a handler: {target!r} is not callable")
             self.add_handler(Handler(normalize_handler_name(name), target))
 
-    def _add_target(self, target: Any) -> None:
+    def _add_registered_target(self, target: Any) -> None:
         mark = find_handler_mark(target)
         for each in (
             mark.registrations if mark else (HandlerRegistration(default_handler_name(target)),)
@@ -164,7 +164,7 @@ class HandlerCollector:
             self.add_handler(Handler(bound, target))
         self._add_target_by_path(target)
 
-    def _add_members(self, module: ModuleType) -> None:
+    def _add_module_members(self, module: ModuleType) -> None:
         for name, target in list(vars(module).items()):
             if _is_workflow(target):
                 self._add_workflow(target)
@@ -174,7 +174,7 @@ class HandlerCollector:
             if (subscriber := find_subscriber(target)) is not None:
                 self.add_subscriber(subscriber)
             elif find_handler_mark(target) is not None or (here and _is_step_handler_class(target)):
-                self._add_target(target)
+                self._add_registered_target(target)
             elif here and not name.startswith("_") and _could_be_handler(target):
                 self._add_target_by_path(target)
 

@@ -183,7 +183,7 @@ def _import_origin(origin: ModuleOrigin, source: object) -> ModuleType:
         reason = _import_error_reason(origin, source, error)
         _close_coroutines(error)
         raise HandlerImportError(reason) from error
-    expected = _allowed_origins(origin)
+    expected = _expected_module_files(origin)
     if expected is not None and _module_file(module) not in expected:
         raise HandlerImportError(
             f"cannot import {source} as module {origin.name!r}: that name already refers to"
@@ -192,7 +192,7 @@ def _import_origin(origin: ModuleOrigin, source: object) -> ModuleType:
     return module
 
 
-def _allowed_origins(origin: ModuleOrigin) -> set[Path] | None:
+def _expected_module_files(origin: ModuleOrigin) -> set[Path] | None:
     """Return the files from which a module below a root may be imported, or None for any."""
     if origin.root is None or origin.file is not None:
         return None

@@ -237,12 +237,12 @@ class Instances(Generic[T]):
         self,
         value: Any,
         pages: Callable[[], AsyncIterator[Page]],
-        run_blocking: Callable[[Coroutine[Any, Any, Any]], Any],
+        run_coroutine_blocking: Callable[[Coroutine[Any, Any, Any]], Any],
         validate: Callable[[Any], Any] | None,
     ) -> None:
         self._value = value
         self._pages = pages
-        self._run_blocking = run_blocking
+        self._run_blocking = run_coroutine_blocking
         self._validate = validate
 
     def __len__(self) -> int:

@@ -34,8 +34,9 @@ class Handlers:
     ever returned: a template that refers to `os.system` gets no handler, and a lookup never imports
     anything.
 
-    Handlers are bound to namespaces by `bind`, and `find` only considers handlers bound to the
-    template's namespace. Until `bind` is called, handlers without a namespace serve all namespaces.
+    Handlers are bound to namespaces by `bind_to_namespaces`, and `find_handler` only considers
+    handlers bound to the template's namespace. Until they are bound, handlers without a namespace
+    serve all namespaces.
     """
 
     def __init__(
@@ -228,7 +229,7 @@ class Handlers:
             self._registered.get(f"{namespace}.{name}", ()),
             self._registered.get(name, ()),
             self._others.get(name, ()),
-            self._versions_of_only_match(name, namespace),
+            self._list_versions_of_bare_name(name, namespace),
         ):
             fitting = [
                 handler
@@ -243,7 +244,7 @@ class Handlers:
         bound = self.bound_namespaces(handler)
         return namespace is None or namespace in bound or EVERY_NAMESPACE in bound
 
-    def _versions_of_only_match(self, name: str, namespace: str | None) -> Sequence[Handler]:
+    def _list_versions_of_bare_name(self, name: str, namespace: str | None) -> Sequence[Handler]:
         """List the versions of a bare name if it is unambiguous."""
         group = [each for each in self._bare.get(name, ()) if self._is_bound_to(each, namespace)]
         return group if len({handler.name for handler in group}) == 1 else ()
@@ -271,7 +272,7 @@ class Handlers:
     def not_found_error(
         self, name: str, namespace: str | None = None, version: str = ""
     ) -> HandlerNotFound:
-        """Return an error that explains why `find` returns None."""
+        """Return an error that explains why `find_handler` returns None."""
         name = normalize_handler_name(name)
         if name == HTTP_HANDLER:
             return HandlerNotFound(NO_HTTP_WORKER)

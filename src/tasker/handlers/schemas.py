@@ -57,7 +57,7 @@ class _SchemaPart:
                 break
             self.part = _resolve_reference(whole, reference)
 
-    def with_part(self, part: Any) -> "_SchemaPart":
+    def make_subschema_part(self, part: Any) -> "_SchemaPart":
         return _SchemaPart(self.whole, part)
 
     def allowed_types(self) -> frozenset[str]:
@@ -74,7 +74,7 @@ class _SchemaPart:
         for key in ("anyOf", "oneOf"):
             if key in part:
                 return frozenset().union(
-                    *(self.with_part(each).allowed_types() for each in part[key])
+                    *(self.make_subschema_part(each).allowed_types() for each in part[key])
                 )
         return _KINDS
 
@@ -117,8 +117,8 @@ def _find_object_difference(
     for name, part in wanted.properties.items():
         if name in given.properties:
             difference = _find_difference(
-                given.with_part(given.properties[name]),
-                wanted.with_part(part),
+                given.make_subschema_part(given.properties[name]),
+                wanted.make_subschema_part(part),
                 f"{path}.{name}",
                 depth + 1,
             )
@@ -133,8 +133,8 @@ def _find_array_difference(
     if "items" not in given.part or "items" not in wanted.part:
         return None
     return _find_difference(
-        given.with_part(given.part["items"]),
-        wanted.with_part(wanted.part["items"]),
+        given.make_subschema_part(given.part["items"]),
+        wanted.make_subschema_part(wanted.part["items"]),
         f"{path}[]",
         depth + 1,
     )

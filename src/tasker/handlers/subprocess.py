@@ -68,12 +68,12 @@ def initialize_child_process(heartbeats: MutableSequence[float], logs: Connectio
     _shared[:] = [heartbeats]
     if logs is not None:
         _logs[:] = [logs]
-        tee_output(_send_printed)
+        tee_output(_send_printed_text)
 
 
-def _send_printed(stream: str, text: str) -> None:
+def _send_printed_text(stream: str, text: str) -> None:
     for attempt in _attempts:
-        attempt.services.append_printed(attempt, stream, text)
+        attempt.services.append_printed_text(attempt, stream, text)
 
 
 class ChildProcessAttempt(LiveAttempt):
@@ -102,8 +102,8 @@ class ChildProcessAttempt(LiveAttempt):
         )  # the same clock in all processes of a host
 
 
-class UnavailableServices:
-    """Services of an attempt in a separate process; they all raise Misuse."""
+class LogOnlyServices:
+    """Services of an attempt in a separate process: logging works, all others raise Misuse."""
 
     clock = SystemClock()
 
@@ -122,7 +122,7 @@ class UnavailableServices:
                     pipe.fileno(), _serialize_log_record(attempt, level, source, message, fields)
                 )
 
-    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def append_printed_text(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         if not attempt.get_log().emitting:
             for line in attempt.get_log().take_complete_lines(stream, text):
                 self.append_log(attempt, logging.INFO, stream, line, {})
@@ -142,7 +142,7 @@ class UnavailableServices:
     async def record_durable_call(self, call: NewDurableCall) -> float:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def open_for_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
@@ -156,7 +156,7 @@ class UnavailableServices:
     ) -> AsyncIterator[Page]:
         raise Misuse(_NO_INSTANCES)
 
-    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_coroutine_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         work.close()
         raise Misuse(_NO_DURABLE_CALLS)
 
@@ -204,11 +204,9 @@ def run_in_subprocess(
     """
     try:
         if heartbeat_slot is None:
-            attempt = LiveAttempt(claim, task, results, UnavailableServices())
+            attempt = LiveAttempt(claim, task, results, LogOnlyServices())
         else:
-            attempt = ChildProcessAttempt(
-                claim, task, results, UnavailableServices(), heartbeat_slot
-            )
+            attempt = ChildProcessAttempt(claim, task, results, LogOnlyServices(), heartbeat_slot)
             attempt.heartbeat()
         attempt.instance, attempt.failures = instance, failures
         _attempts[:] = [attempt]
@@ -243,11 +241,11 @@ def _make_picklable(error: BaseException) -> BaseException:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:  # its constructor may do anything
-        return _copy_step_error(error)
+        return _convert_to_step_error(error)
     return error
 
 
-def _copy_step_error(error: BaseException) -> StepError:
+def _convert_to_step_error(error: BaseException) -> StepError:
     kind = type(error).__name__
     if isinstance(error, Misuse):
         return PermanentError(str(error), code=error.code)

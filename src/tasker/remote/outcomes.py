@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from tasker import codec
 from tasker.durable import DurableCall
 from tasker.engine.failure import (
+    decide_failure_outcome,
     outcome_of_exception,
-    retry_or_fail,
     serialize_error,
     serialize_exception,
 )
@@ -119,7 +119,7 @@ class OutcomeEvaluator:
             reported = ReportedError.parse(error)
         except InvalidRequest as invalid:
             return self.fail_invalid_outcome(step, invalid)
-        outcome = retry_or_fail(
+        outcome = decide_failure_outcome(
             step.claim,
             spec.retry,
             self._rng,

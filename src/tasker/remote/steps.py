@@ -95,7 +95,7 @@ class StepFinder:
         A step whose task cannot be read is tried again later.
         """
         cache = self.task_cache(worker)
-        known = [cache.find_complete_task(claim) for claim in claims]
+        known = [cache.find_task_with_needed_results(claim) for claim in claims]
         missing = [claim for claim, task in zip(claims, known, strict=True) if task is None]
         if not missing:
             return known
@@ -127,4 +127,4 @@ class StepFinder:
 
 
 def _is_instance_claim(task: CachedTask, claim: Claim) -> bool:
-    return task.compiled.is_instance_step(claim.no)
+    return task.compiled.is_runtime_step(claim.no)

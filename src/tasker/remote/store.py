@@ -246,7 +246,7 @@ class RemoteStore:
             raise Misuse(f"{self.url} rejected the registration: {rejection}") from None
         await self._stop_polling()
         self._worker = WorkerId(int(answer["worker"]))
-        self.slots.limit_ahead(int(answer.get("claim_ahead", 0)))
+        self.slots.limit_claims_ahead(int(answer.get("claim_ahead", 0)))
         self._turns = _SettlementSemaphore(int(answer.get("settlements", 1)))
         self._renewal = float(answer["renew_s"])
         self._revoked, self._renewed, self._is_lost = set(), False, False

@@ -43,12 +43,12 @@ class RemoteTemplate(CompiledTemplate):
             fields = self._fields[no] = _build_response_fields(self.step_spec(no), self.template)
         return fields
 
-    def needed_results_mask(self, no: int) -> int | None:
+    def needed_results_bitmask(self, no: int) -> int | None:
         """Return the mask of all ancestors of step `no`, because workers need different results.
 
         None: the step was created at run time.
         """
-        return None if self.is_instance_step(no) else self.graph.ancestors[no]
+        return None if self.is_runtime_step(no) else self.graph.ancestors[no]
 
     def list_readable_steps(self, no: int, needs: str | tuple[str, ...]) -> list[tuple[str, int]]:
         """Return names and numbers of the steps whose results a handler gets."""

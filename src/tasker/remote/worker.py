@@ -66,15 +66,15 @@ class RemoteWorker(Worker):
         remote.before_settling = self._logs.write_before_outcomes
         remote.handlers, remote.environment = self.handlers, self.settings.environment
 
-    def _open_http_step(self) -> NoReturn:
+    def _make_http_step_handler(self) -> NoReturn:
         raise Misuse(
             "steps with 'http' run only on workers with access to the database, not with --server"
         )
 
-    def _make_cache(self) -> TaskCache:
+    def _make_task_cache(self) -> TaskCache:
         return RemoteWorkerTaskCache(self.remote, self)
 
-    def _make_services(self) -> HandlerServices:
+    def _make_handler_services(self) -> HandlerServices:
         return RemoteHandlerServices(self.remote, self._logs)
 
     def _background_loops(
@@ -97,7 +97,7 @@ class RemoteWorker(Worker):
     async def _store_subscriptions(self) -> None:
         return
 
-    async def _stop_delivering(self) -> None:
+    async def _stop_deliveries_and_flush(self) -> None:
         return
 
     async def _register_templates(self) -> None:
@@ -106,7 +106,7 @@ class RemoteWorker(Worker):
             registered = await self.remote.client.register(template, replace=self._replace)
             self._warn_unless_approved(template, registered.stored.status)
 
-    async def _warn_of_other_versions(self) -> None:
+    async def _warn_of_lacking_versions(self) -> None:
         return
 
 
@@ -137,7 +137,7 @@ class RemoteHandlerServices(HandlerServices):
             yield page
             begin += len(page)
 
-    async def open_for_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         step = self._remote.find_claimed_step(attempt.claim.attempt_key)
         attempt.completion_url = (step and step.body.get("completion_url")) or ""
         return None  # the server settles steps that are already completed
@@ -156,7 +156,7 @@ class RemoteWorkerTaskCache(TaskCache):
         )
         self._remote = remote
 
-    def find_complete_task(self, claim: Claim) -> CachedTask | None:
+    def find_task_with_needed_results(self, claim: Claim) -> CachedTask | None:
         step = self._remote.find_claimed_step(claim.attempt_key)
         if step is None or step.body.get("payload"):
             return None

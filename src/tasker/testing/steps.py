@@ -212,7 +212,7 @@ class _RecordingServices:
     ) -> None:
         """Keep nothing: tests read the log itself."""
 
-    def append_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+    def append_printed_text(self, attempt: LiveAttempt, stream: str, text: str) -> None:
         """Keep nothing: tests read the output itself."""
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
@@ -230,7 +230,7 @@ class _RecordingServices:
             return (call.until - self.clock.now()).total_seconds()
         return call.delay or 0.0
 
-    async def open_for_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         attempt.completion_url = "/v1/complete/test"
         return None
 
@@ -249,7 +249,7 @@ class _RecordingServices:
         for page in none:
             yield page
 
-    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_coroutine_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
 

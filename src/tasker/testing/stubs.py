@@ -64,7 +64,7 @@ class StubbedHandlers(Handlers):
     def not_found_error(
         self, name: str, namespace: str | None = None, version: str = ""
     ) -> HandlerNotFound:
-        """Return the error that explains why `find` returns None."""
+        """Return the error that explains why `find_handler` returns None."""
         if name == HTTP_HANDLER:
             return HandlerNotFound(
                 "an http step needs a stub in a test, such as"

@@ -24,10 +24,10 @@ from tasker.errors import (
 from tasker.handlers import (
     Handlers,
     derive_result_schemas,
-    find_assumed_inputs,
+    find_inputs_named_like_steps,
     find_unused_handlers,
 )
-from tasker.handlers import check_template as problems_of
+from tasker.handlers import find_template_problems as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
 from tasker.plurals import format_count
@@ -153,7 +153,7 @@ class _CheckFindings:
                     for problem in problems_of(template, handlers, self._served_elsewhere)
                 ]
             for template in templates:
-                self.warnings += find_assumed_inputs(template, handlers)
+                self.warnings += find_inputs_named_like_steps(template, handlers)
             self.warnings += find_unused_handlers(templates, handlers) if templates else []
 
     async def check_against_store(self, client: Client, namespaces: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import PROGRESS_EVENTS, TaskProgressDisplay
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
-from tasker.handlers import check_template, find_assumed_inputs
+from tasker.handlers import find_inputs_named_like_steps, find_template_problems
 from tasker.handlers.gathering import split_namespace
 from tasker.handlers.importing import is_path_source
 from tasker.plurals import format_count
@@ -141,8 +141,8 @@ class ReloadingWorker:
             return None
         for template in loaded.templates:
             self._progress.add_template(template)
-            problems = check_template(template, loaded.handlers)
-            problems += find_assumed_inputs(template, loaded.handlers)
+            problems = find_template_problems(template, loaded.handlers)
+            problems += find_inputs_named_like_steps(template, loaded.handlers)
             print_problems(
                 self._err, problems, of=template.full_name, kind="warning", style="yellow"
             )

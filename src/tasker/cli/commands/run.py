@@ -35,7 +35,7 @@ from tasker.client.templates import split_template_reference
 from tasker.durations import human_duration
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
-from tasker.handlers import find_assumed_inputs
+from tasker.handlers import find_inputs_named_like_steps
 from tasker.model import Step, Task, TaskFilter, Template
 from tasker.settings import WorkerSettings
 
@@ -190,7 +190,7 @@ class EmbeddedTaskRun:
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
         require_all_handlers(template, worker.handlers)
-        warnings = find_assumed_inputs(template, worker.handlers)
+        warnings = find_inputs_named_like_steps(template, worker.handlers)
         print_problems(
             self._invocation.err, warnings, of=template.full_name, kind="warning", style="yellow"
         )

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic_core import to_jsonable_python
 
 import tasker
-from tasker.api.compat.core_views import core_step, core_step_audit, core_task, core_task_page
+from tasker.api.compat.core_views import core_step, core_step_attempt, core_task, core_task_page
 from tasker.api.compat.requests import EarlierTaskStatus, source_tag
 from tasker.client import SyncClient
 from tasker.model import Step, Task
@@ -255,7 +255,7 @@ class TaskerClient:
         with _errors_of("get_step_audit_history"):
             task, step = _step_of(client, _uuid(task_uuid), _uuid(step_uuid))
             attempts = client.attempts(task.id, step=step.name)
-        views = [core_step_audit(task, step, attempt) for attempt in reversed(attempts)]
+        views = [core_step_attempt(task, step, attempt) for attempt in reversed(attempts)]
         return [StepAuditResponse.from_dict(_json(view)) for view in views]
 
     def health_check(self) -> HealthResponse:

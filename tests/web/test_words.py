@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tasker.api.app import _openapi_document
+from tasker.api.app import _build_openapi_document
 from tasker.model import AttemptOutcome, StepStatus, TaskStatus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ def test_statuses_have_the_labels_of_the_glossary() -> None:
 
 def test_every_field_that_the_pages_read_is_in_the_openapi_description() -> None:
     """Models are matched by name."""
-    schemas = _openapi_document(secured=True, metrics_public=False)["components"]["schemas"]
+    schemas = _build_openapi_document(secured=True, metrics_public=False)["components"]["schemas"]
     text = (SOURCES / "api" / "types.ts").read_text()
     interfaces = re.findall(r"export interface (\w+) \{\n(.*?)\n\}", text, re.DOTALL)
     compared = {name: body for name, body in interfaces if name in schemas}

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from tasker.api.auth.authorizer import Authorizer, AuthRules
+from tasker.api.auth.authorizer import Authorizer, LoadedAuthSettings
 from tasker.api.auth.local import LocalOnlyMiddleware
 from tasker.api.compat import core, founding
 from tasker.api.dependencies import ApiServices
@@ -55,7 +55,7 @@ from tasker.api.routes import (
     webhooks,
     workers,
 )
-from tasker.api.routing import DirectMiddleware
+from tasker.api.routing import DirectRouteMiddleware
 from tasker.api.shared import SharedResponses
 from tasker.api.waiting import TaskWatcher
 from tasker.client import LocalClient
@@ -146,7 +146,7 @@ def create_app(
         InvalidSettings: A key or class named in `auth` cannot be loaded.
     """
     settings = settings or ServerSettings()
-    rules = AuthRules.load(auth or AuthSettings())
+    loaded_auth = LoadedAuthSettings.load(auth or AuthSettings())
     metrics = metrics or Metrics()
 
     @asynccontextmanager
@@ -155,7 +155,9 @@ def create_app(
             yield
             return
         async with open_store(store) as opened:
-            app.state.tasker = _make_api(opened, settings, rules, metrics, tracing, None)
+            app.state.tasker = _make_api_services(
+                opened, settings, loaded_auth, metrics, tracing, None
+            )
             yield
 
     app = FastAPI(
@@ -174,20 +176,22 @@ def create_app(
         },
     )
     if not isinstance(store, str):
-        app.state.tasker = _make_api(store, settings, rules, metrics, tracing, worker)
+        app.state.tasker = _make_api_services(
+            store, settings, loaded_auth, metrics, tracing, worker
+        )
     served = [group for group in ROUTES if group is not workers.routes]
     own = [route for group in served for route in group.router.routes]
     app.router.routes[:0] = [workers.WorkerRoute(), *own]  # the first ones are found soonest
     _add_error_handlers(app)
     _add_middleware(app, settings, metrics, local_only=local_only)
-    _set_up_openapi(app, rules.settings)
+    _set_up_openapi(app, loaded_auth.settings)
     return app
 
 
-def _make_api(
+def _make_api_services(
     store: Store,
     settings: ServerSettings,
-    rules: AuthRules,
+    loaded_auth: LoadedAuthSettings,
     metrics: Metrics,
     tracing: "Tracing | None",
     worker: Worker | None,
@@ -199,7 +203,7 @@ def _make_api(
         claimant=worker,
         observers=[metrics.count_notice, *([tracing.record_notice] if tracing else [])],
     )
-    client.template_cache.discreet = bool(rules.settings.enabled)
+    client.template_cache.discreet = bool(loaded_auth.settings.enabled)
     closing, watcher = asyncio.Event(), TaskWatcher(store)
     if worker is not None:
         worker.observers += [metrics.count_notice, watcher.observe_notice]
@@ -210,7 +214,7 @@ def _make_api(
         templates=client.template_cache,
         sensitive=SensitiveDataFinder(store, client.template_cache),
         watcher=watcher,
-        authorizer=Authorizer(store, rules),
+        authorizer=Authorizer(store, loaded_auth),
         rate_limits=CallerRateLimits(settings.rate, settings.burst),
         logins=CallerRateLimits(_LOGINS_PER_SECOND, _LOGINS_AT_ONCE),
         metrics=metrics,
@@ -264,7 +268,7 @@ def _add_middleware(
     local_only: bool,
 ) -> None:
     """Wrap the routes in middleware; the last one added is the outermost."""
-    app.add_middleware(DirectMiddleware, routes=app.routes)
+    app.add_middleware(DirectRouteMiddleware, routes=app.routes)
     app.add_middleware(RequestLimitsMiddleware, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
@@ -295,7 +299,7 @@ def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:
 
     def openapi() -> dict[str, Any]:
         with _DESCRIBING:
-            return _openapi_document(secured=secured, metrics_public=metrics_public)
+            return _build_openapi_document(secured=secured, metrics_public=metrics_public)
 
     app.openapi = openapi  # type: ignore[method-assign]
     [served] = [
@@ -304,7 +308,7 @@ def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:
 
     text = b""
 
-    async def respond_when_built(request: Request) -> Any:
+    async def serve_openapi_document(request: Request) -> Any:
         nonlocal text
         if not text or request.scope.get("root_path"):  # which the document would contain
             await asyncio.to_thread(openapi)  # the first time this takes a second
@@ -314,12 +318,12 @@ def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:
             text = response.body
         return Response(text, media_type="application/json")
 
-    built = Route(OPENAPI_PATH, respond_when_built, include_in_schema=False)
+    built = Route(OPENAPI_PATH, serve_openapi_document, include_in_schema=False)
     app.router.routes.insert(app.routes.index(served), built)
 
 
 @cache
-def _openapi_document(*, secured: bool, metrics_public: bool) -> dict[str, Any]:
+def _build_openapi_document(*, secured: bool, metrics_public: bool) -> dict[str, Any]:
     routes = [route for group in ROUTES for route in group.documented_routes()]
     public = [str(METRICS_READ)] if metrics_public else []
     return build_openapi(routes, VERSION, secured=secured, public=public)

@@ -61,12 +61,14 @@ async def authorize(
     return principal
 
 
-async def is_allowed(request: Request, permission: Permission, template: TemplateName) -> bool:
+async def is_allowed_on_template(
+    request: Request, permission: Permission, template: TemplateName
+) -> bool:
     """Return whether the caller may use `permission` on tasks of a template."""
-    return await is_allowed_in(request, permission, *template)
+    return await is_allowed_on_template_version(request, permission, *template)
 
 
-async def is_allowed_in(
+async def is_allowed_on_template_version(
     request: Request, permission: Permission, namespace: str, name: str, version: str | None = None
 ) -> bool:
     """Return whether the caller may use `permission` on tasks of a template or its versions."""
@@ -113,7 +115,7 @@ async def visible_namespaces(request: Request, permission: Permission) -> frozen
     )
 
 
-async def listable_namespaces(
+async def listable_task_namespaces(
     request: Request, permission: Permission, attributes: Mapping[str, str]
 ) -> frozenset[str] | None:
     """Return the namespaces whose tasks the caller may list, or None for all.

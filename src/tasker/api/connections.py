@@ -111,8 +111,8 @@ class Connection(HttpToolsProtocol):
         if callback is not None:
             callback()
 
-    def watch(self, callback: Callable[[], None]) -> None:
-        """Call a function once if the client disconnects, until `unwatch` is called.
+    def set_disconnect_callback(self, callback: Callable[[], None]) -> None:
+        """Call a function once if the client disconnects, unless it is cleared before.
 
         This takes less memory than a task that waits for the ASGI message of the disconnection.
         """
@@ -122,15 +122,15 @@ class Connection(HttpToolsProtocol):
             self._on_lost = callback
             self.flow.resume_reading()  # paused during large bodies
 
-    def unwatch(self) -> None:
-        """Forget the function passed to `watch`."""
+    def clear_disconnect_callback(self) -> None:
+        """Forget the function passed to `set_disconnect_callback`."""
         self._on_lost = None
 
     def data_received(self, data: bytes) -> None:
         self._unparsed += len(data)
         super().data_received(data)
         if self._unparsed > MAX_HEAD and not self.transport.is_closing():
-            self.server_state.count_closed(self, "head_too_large")
+            self.server_state.record_closed(self, "head_too_large")
             self._reject_request(_HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -152,7 +152,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         too_many = len(self.headers) > MAX_HEADERS
-        self.server_state.count_closed(self, "head_too_large" if too_many else "invalid_request")
+        self.server_state.record_closed(self, "head_too_large" if too_many else "invalid_request")
         self._reject_request(_HEAD_TOO_LARGE if too_many else _INVALID)
 
     def _reject_request(self, status: bytes) -> None:
@@ -232,12 +232,12 @@ class Connections(ServerState):
             groups = (own,)
         if not groups:
             return True
-        for each in _connections_in(groups):
+        for each in _flatten_groups(groups):
             if each is not connection and not each.is_busy:
-                self._count_and_forget(each, "displaced")
+                self._record_closed_and_forget(each, "displaced")
                 each.transport.abort()
                 return True
-        self._count_and_forget(connection, "rejected")
+        self._record_closed_and_forget(connection, "rejected")
         return False
 
     def forget(self, connection: Connection) -> None:
@@ -255,9 +255,9 @@ class Connections(ServerState):
         head, response = settings.header_timeout.total_seconds(), settings.timeout.total_seconds()
         if now >= self._next_sweep:
             self._next_sweep = now + head / 10
-            for connection in list(_connections_in(self._open.values())):
+            for connection in list(_flatten_groups(self._open.values())):
                 if reason := connection.overdue_reason(now, head=head, response=response):
-                    self._count_and_forget(connection, reason)
+                    self._record_closed_and_forget(connection, reason)
                     connection.transport.abort()
         if self.cut and now >= self._next_record:
             self._next_record = now + LOG_EVERY
@@ -265,13 +265,13 @@ class Connections(ServerState):
             log.warning("connections_cut", extra={**self.cut, **facts})
             self.cut.clear()
 
-    def count_closed(self, connection: Connection, reason: str) -> None:
+    def record_closed(self, connection: Connection, reason: str) -> None:
         """Count a closed connection, for the next log record."""
         self.cut[reason] += 1
         self._last_address = connection.address
 
-    def _count_and_forget(self, connection: Connection, reason: str) -> None:
-        self.count_closed(connection, reason)
+    def _record_closed_and_forget(self, connection: Connection, reason: str) -> None:
+        self.record_closed(connection, reason)
         self.forget(connection)
 
     def _is_proxy(self, connection: Connection) -> bool:
@@ -289,7 +289,7 @@ def _parse_networks(proxies: Iterable[str]) -> Iterator[IPv4Network | IPv6Networ
             yield ip_network(proxy, strict=False)
 
 
-def _connections_in(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
+def _flatten_groups(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
     for group in groups:
         yield from group
 

@@ -58,9 +58,9 @@ def api_services_of(request: Request) -> ApiServices:
     return api
 
 
-async def _api_dependency(request: Request) -> ApiServices:
+async def _api_services_dependency(request: Request) -> ApiServices:
     """The same as a dependency. It is async because FastAPI calls plain functions in a thread."""
     return api_services_of(request)
 
 
-ApiServicesOf: TypeAlias = Annotated[ApiServices, Depends(_api_dependency)]
+ApiServicesOf: TypeAlias = Annotated[ApiServices, Depends(_api_services_dependency)]

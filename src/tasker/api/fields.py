@@ -46,14 +46,14 @@ UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0
 Uuid: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
 
 
-def _check_utc(at: datetime) -> datetime:
+def _convert_to_utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
     except OverflowError:
         raise ValueError("must be between the years 1 and 9999 (UTC)") from None
 
 
-Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_check_utc)]
+Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_convert_to_utc)]
 
 
 def _check_year(at: datetime) -> datetime:

@@ -44,7 +44,7 @@ def sent_correlation_id(scope: MutableMapping[str, Any]) -> str | None:
     return sent if sent is not None and is_correlation_id(sent) else None
 
 
-def correlation_id_of_new_tasks(scope: MutableMapping[str, Any]) -> str | None:
+def parse_sent_correlation_id(scope: MutableMapping[str, Any]) -> str | None:
     """Return the caller's correlation id, or None if it is absent. Raises ValueError."""
     sent = first_header(scope, CORRELATION)
     if sent is None or is_correlation_id(sent):
@@ -69,6 +69,6 @@ def sent_traceparent(scope: MutableMapping[str, Any]) -> str | None:
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
 
 
-def traceparent_of(scope: MutableMapping[str, Any]) -> str | None:
+def traceparent_for_new_tasks(scope: MutableMapping[str, Any]) -> str | None:
     """Return the traceparent for new tasks: that of the request's span, or the caller's."""
     return current_trace() or sent_traceparent(scope)

@@ -168,7 +168,7 @@ class RequestLimitsMiddleware:
         if scope["type"] != "http" or scope["path"] in EXEMPT:
             await self.app(scope, receive, send)
             return
-        limits = _concurrency_limits(scope, self.settings)
+        limits = _concurrency_limits_of_request(scope, self.settings)
         for kind, most in limits.items():
             if self.under_way[kind] >= most:
                 problem = Problem(
@@ -191,7 +191,7 @@ class RequestLimitsMiddleware:
         for kind in limits:
             self.under_way[kind] += 1
         try:
-            body.check_length(scope)
+            body.check_content_length(scope)
             async with asyncio.timeout(None if waits else self.settings.timeout.total_seconds()):
                 await self.app(scope, body.receive, send_and_note_start)
         except TimeoutError:
@@ -215,7 +215,7 @@ class RequestLimitsMiddleware:
         return Problem("request_timeout", f"The request took longer than {limit}.")
 
 
-def _concurrency_limits(scope: Scope, settings: ServerSettings) -> Mapping[str, int]:
+def _concurrency_limits_of_request(scope: Scope, settings: ServerSettings) -> Mapping[str, int]:
     """Return the kinds of requests among which a request counts, and how many there may be.
 
     Requests whose body is read although they have no credential count apart, so that bodies which
@@ -242,7 +242,7 @@ class _LimitedBody:
         self._limit = limit
         self._size = 0
 
-    def check_length(self, scope: Scope) -> None:
+    def check_content_length(self, scope: Scope) -> None:
         """Reject a body whose `Content-Length` exceeds the limit. Raises Problem."""
         length = first_header(scope, "content-length") or ""
         if length.isascii() and length.isdigit() and int(length[:20]) > self._limit:

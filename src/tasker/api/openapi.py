@@ -100,13 +100,13 @@ def _describe_dataclass(kind: type) -> None:
     inherited ones. All fields are required.
     """
     config = ConfigDict(
-        json_schema_extra=partial(_describe_response, kind),
+        json_schema_extra=partial(_describe_response_fields, kind),
         json_schema_serialization_defaults_required=True,
     )
     with_config(config)(kind)
 
 
-def _describe_response(kind: type, schema: dict[str, Any]) -> None:
+def _describe_response_fields(kind: type, schema: dict[str, Any]) -> None:
     documented = attribute_docstrings(kind)
     for name, field in schema["properties"].items():
         field.pop("default", None)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from tasker.api.compat.errors import core_error
+from tasker.api.compat.errors import core_error_fields
 from tasker.api.headers import correlation_id_of
 from tasker.api.responses import JsonResponse
 from tasker.api.views import documented
@@ -221,7 +221,7 @@ class Problem(HTTPException):
             "detail": self.detail,
             "instance": path,
             "correlation_id": correlation_id,
-            **core_error(path, self.status_code, self.detail),
+            **core_error_fields(path, self.status_code, self.detail),
             **self.more,
         }
         if self.errors:

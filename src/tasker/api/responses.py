@@ -73,7 +73,7 @@ class JsonResponse(Response):
             large = len(self.body) >= LARGE_BODY
             content = await viewer.mask(self._content, large=large)
             if content is not self._content:
-                self._replace_body(await in_thread(large, partial(self.render, content)))
+                self._replace_body(await in_thread_if(large, partial(self.render, content)))
         if self._compressible and len(self.body) >= LARGE_BODY and _accepts_gzip(scope):
             packed = partial(gzip.compress, bytes(self.body), _FASTEST, mtime=0)
             self._replace_body(await asyncio.to_thread(packed))
@@ -123,9 +123,9 @@ def _accepts_gzip(scope: Scope) -> bool:
 
 async def in_thread_if_large(parts: int, build: Callable[[], T]) -> T:
     """Return the result of `build`, called outside the event loop if there are many parts."""
-    return await in_thread(parts > LARGE, build)
+    return await in_thread_if(parts > LARGE, build)
 
 
-async def in_thread(large: bool, build: Callable[[], T]) -> T:
+async def in_thread_if(large: bool, build: Callable[[], T]) -> T:
     """Return the result of `build`, called outside the event loop if it is large."""
     return await asyncio.to_thread(build) if large else build()

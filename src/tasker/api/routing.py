@@ -193,7 +193,7 @@ class DirectRoute(APIRoute):
         await response(scope, receive, send)
 
 
-class DirectMiddleware:
+class DirectRouteMiddleware:
     """The innermost middleware: calls direct routes with fixed paths without a search for them,
     and those that serve a group of paths.
 

@@ -76,7 +76,7 @@ class Server:
         Args:
             at_once: Whether to end immediately, without draining or waiting for open requests.
         """
-        self._uvicorn.announce_stop()
+        self._uvicorn.mark_not_ready()
         if at_once or not self._settings.drain:
             self._request_exit(at_once)
         elif self._draining is None:
@@ -182,12 +182,12 @@ class _UvicornServer(uvicorn.Server):
         self._connections.close_overdue()
         return await super().on_tick(counter)
 
-    def announce_stop(self) -> None:
+    def mark_not_ready(self) -> None:
         """Make `/ready` respond with 503."""
         if api := getattr(self._app.state, "tasker", None):  # absent before the startup
             api.readiness.stopping = True
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
-        self.announce_stop()
+        self.mark_not_ready()
         self._app.state.tasker.closing.set()
         await super().shutdown(list(sockets or ()))

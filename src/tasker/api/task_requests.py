@@ -25,7 +25,7 @@ from tasker.api.fields import (
     Version,
     to_timedelta,
 )
-from tasker.api.headers import correlation_id_of_new_tasks, first_header, traceparent_of
+from tasker.api.headers import first_header, parse_sent_correlation_id, traceparent_for_new_tasks
 from tasker.api.problems import Problem, RequestFault
 from tasker.api.requests import RequestBody
 from tasker.api.views import convert_to_view
@@ -148,13 +148,13 @@ def to_task_request(
         idempotency_key=fields.idempotency_key or key,
         unique_while=fields.unique_while,
         if_exists=fields.if_exists,
-        correlation_id=fields.correlation_id or _correlation_id_of(request),
+        correlation_id=fields.correlation_id or _read_correlation_id_header(request),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
         attached=fields.attached,
         created_by=creator.name if creator.known else fields.created_by or creator.name,
         reason=fields.reason,
         tags=tuple(dict.fromkeys(fields.tags)),
-        trace=traceparent_of(request.scope),
+        trace=traceparent_for_new_tasks(request.scope),
         run_at=fields.run_at,
         delay=fields.delay_seconds,
         deadline=to_timedelta(fields.deadline_seconds),
@@ -199,10 +199,10 @@ def idempotency_key_of(request: Request, fields: TaskFields) -> str | None:
     return key
 
 
-def _correlation_id_of(request: Request) -> str | None:
+def _read_correlation_id_header(request: Request) -> str | None:
     """Return the correlation id of the request's header, if any. Raises Problem."""
     try:
-        return correlation_id_of_new_tasks(request.scope)
+        return parse_sent_correlation_id(request.scope)
     except ValueError as error:
         fault: RequestFault = {"path": "header.X-Correlation-Id", "message": str(error)}
         raise Problem("invalid_request", f"{fault['path']} {error}.", errors=[fault]) from None

@@ -52,7 +52,7 @@ class RequestViewer:
             return await asyncio.to_thread(mask_response, content, rules, default)
         return mask_response(content, rules, default)
 
-    async def sees_all(self) -> bool:
+    async def sees_task_unmasked(self) -> bool:
         """Return whether nothing of the task at the request's path is masked."""
         rules = await self._sensitive.find_masking_rules({self.owner})
         return rules[self.owner].masks_nothing and await self._may_read_payloads(self.owner)

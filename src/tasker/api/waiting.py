@@ -22,7 +22,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
 _FOLLOWED_EVERY = 0.25  #: seconds between reads of tasks that streams follow, if one has changed
 
 
-class ObservedTask(Generic[T]):
+class ObservedTaskValue(Generic[T]):
     """A repeatedly read property of one task, for requests that wait until it changes."""
 
     def __init__(self) -> None:
@@ -63,11 +63,11 @@ class ObservedTask(Generic[T]):
         return True
 
 
-FollowedTask: TypeAlias = ObservedTask[str]
+FollowedTask: TypeAlias = ObservedTaskValue[str]
 """An observed task of which only the ETag is read, for streams of changes."""
 
 
-class WatchedTask(ObservedTask[Task]):
+class WatchedTask(ObservedTaskValue[Task]):
     """One task that requests wait for."""
 
     def __init__(self, store: Store, task_id: TaskId) -> None:
@@ -119,7 +119,7 @@ class FollowedTasks:
         followed = self._tasks.setdefault(task_id, FollowedTask())
         followed.users += 1
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read(), name="follow tasks")
+            self._reading = asyncio.create_task(self._poll_etags(), name="follow tasks")
         try:
             yield followed
         finally:
@@ -135,7 +135,7 @@ class FollowedTasks:
         if task_id in self._tasks:
             self._hurry.set()
 
-    async def _read(self) -> None:
+    async def _poll_etags(self) -> None:
         """Read the tasks repeatedly until none is followed."""
         while True:
             self._hurry.clear()

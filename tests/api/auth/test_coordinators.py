@@ -15,7 +15,7 @@ from tasker.api.auth import (
     Resource,
     TeamCoordinator,
 )
-from tasker.api.auth.authorizer import Authorizer, AuthRules
+from tasker.api.auth.authorizer import Authorizer, LoadedAuthSettings
 from tasker.api.auth.loading import create_configured_instance
 from tasker.client import LocalClient
 from tasker.errors import InvalidSettings
@@ -316,7 +316,7 @@ async def test_a_key_with_the_role_admin_is_restricted_to_its_namespaces(store: 
 
 
 async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -> None:
-    authorizer = Authorizer(store, AuthRules.load(AuthSettings(enabled=True)))
+    authorizer = Authorizer(store, LoadedAuthSettings.load(AuthSettings(enabled=True)))
     viewer = of_team(None, permissions=ROLES["viewer"], namespaces=frozenset({"payments"}))
     nobody = of_team(None, permissions=frozenset(), namespaces=frozenset({"payments"}))
 

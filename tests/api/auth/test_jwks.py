@@ -14,7 +14,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from tests.api.auth.scene import calling, ec_key, rsa_key, token, with_tokens
 from tests.waiting import eventually
 
-from tasker.api.auth.credentials import KeysUnavailable
+from tasker.api.auth.credentials import TokenKeysUnavailable
 from tasker.api.auth.jwks import REFETCH, PublishedKeySet, signature_keys_of
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -220,7 +220,7 @@ async def test_cached_keys_are_used_while_the_provider_is_down(
     await eventually(lambda: 2 == provider.asked)
 
     clock.now += REFETCH
-    with pytest.raises(KeysUnavailable):
+    with pytest.raises(TokenKeysUnavailable):
         await keys.key("a", "RS256")
     provider.status = "200 OK"
     clock.now += REFETCH
@@ -275,7 +275,7 @@ async def test_an_invalid_key_set_is_not_used(
 ) -> None:
     """Redirects are not followed, large bodies are not read to the end; the log has the reason."""
     provider.status, provider.headers, provider.body = status, headers, body
-    with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(KeysUnavailable):
+    with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(TokenKeysUnavailable):
         await keys.key("a", "RS256")
 
     (record,) = caplog.records
@@ -290,7 +290,7 @@ async def test_the_fetch_of_keys_has_a_timeout(provider: Provider) -> None:
     settings = auth(provider, jwks_timeout=timedelta(milliseconds=50))
     provider.answering.clear()
 
-    with pytest.raises(KeysUnavailable):
+    with pytest.raises(TokenKeysUnavailable):
         await PublishedKeySet(settings).key("a", "RS256")
 
 
@@ -302,7 +302,7 @@ async def test_a_machine_without_trusted_certificates_reports_it(
 ) -> None:
     """The file of trusted certificates may be missing."""
     monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
-    with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(KeysUnavailable):
+    with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(TokenKeysUnavailable):
         await keys.key("a", "RS256")
 
     assert "FileNotFoundError" in vars(caplog.records[0])["why"]
@@ -390,6 +390,6 @@ async def test_a_discovery_document_of_another_issuer_is_refused(
     """A foreign issuer, or a key URL without HTTPS."""
     keys = PublishedKeySet(discovering(provider, **document), clock=clock)
 
-    with pytest.raises(KeysUnavailable):
+    with pytest.raises(TokenKeysUnavailable):
         await keys.key("a", "RS256")
     assert 1 == provider.asked

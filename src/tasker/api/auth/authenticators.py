@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_name
+from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_principal_name
 from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
 from tasker.api.headers import client_address, correlation_id_of
 from tasker.teams.model import ALL_NAMESPACES
@@ -83,7 +83,7 @@ async def authenticate_with(
         if inspect.isawaitable(answer):
             async with asyncio.timeout(TIME_LIMIT):
                 answer = await answer
-        principal = None if answer is None else check_principal(answer, roles)
+        principal = None if answer is None else validate_authenticator_result(answer, roles)
     except Exception as error:
         log.exception("authenticator_failed", extra={"correlation_id": correlation_id_of(scope)})
         raise AuthenticatorError from error
@@ -105,7 +105,9 @@ def to_auth_request(scope: MutableMapping[str, Any]) -> AuthRequest:
     return AuthRequest(scope["method"], scope["path"], headers, address)
 
 
-def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) -> Principal:
+def validate_authenticator_result(
+    answer: object, roles: Mapping[str, frozenset[Permission]]
+) -> Principal:
     """Return a principal with the permissions of its roles.
 
     Raises:
@@ -118,7 +120,7 @@ def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) 
         text = getattr(answer, field)
         if text is None and field == "team":
             continue
-        if not (isinstance(text, str) and is_valid_name(text)) or text == ANONYMOUS_NAME:
+        if not (isinstance(text, str) and is_valid_principal_name(text)) or text == ANONYMOUS_NAME:
             raise ValueError(f"the {field} of the principal is {NOT_A_NAME}: {text!r:.100}")
     held = _read_string_set("roles", answer.roles)
     spaces = (

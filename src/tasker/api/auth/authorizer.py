@@ -15,8 +15,8 @@ from tasker.api.auth.coordinators import (
 from tasker.api.auth.credentials import (
     KEY_PREFIX,
     Credential,
-    KeysUnavailable,
     NotAuthenticated,
+    TokenKeysUnavailable,
     credential_of,
     sends_credential,
 )
@@ -62,7 +62,7 @@ _READ_AS = {"signals": "tasks", "payloads": "tasks"}
 applies."""
 
 
-class AuthRules(NamedTuple):
+class LoadedAuthSettings(NamedTuple):
     """The auth settings, with keys and classes loaded."""
 
     settings: AuthSettings
@@ -73,7 +73,7 @@ class AuthRules(NamedTuple):
     provider: "IdentityProvider | None" = None  #: None: people log in with keys only
 
     @classmethod
-    def load(cls, settings: AuthSettings) -> "AuthRules":
+    def load(cls, settings: AuthSettings) -> "LoadedAuthSettings":
         """Load the keys and classes named in the settings.
 
         Raises:
@@ -95,11 +95,11 @@ class AuthRules(NamedTuple):
         roles = permissions_by_role(settings)
         provider = None
         if settings.enabled and settings.has_login:
-            provider = _make_provider(settings, roles)
+            provider = _make_identity_provider(settings, roles)
         return cls(settings, roles, tokens, coordinator, authenticator, provider)
 
 
-def _make_provider(
+def _make_identity_provider(
     settings: AuthSettings, roles: Mapping[str, frozenset[Permission]]
 ) -> "IdentityProvider":
     from tasker.api.auth.oidc import IdentityProvider  # slow to load, as below
@@ -121,20 +121,22 @@ class Authorizer:
 
     Args:
         store: The store with the API keys.
-        rules: The loaded settings.
+        loaded_auth: The loaded settings.
     """
 
-    def __init__(self, store: Store, rules: AuthRules) -> None:
+    def __init__(self, store: Store, loaded_auth: LoadedAuthSettings) -> None:
         self._store = store
-        self._settings = rules.settings
-        self._roles = rules.roles
-        self._tokens = rules.tokens
-        self._coordinator = rules.coordinator
-        self._authenticator = rules.authenticator
-        self._plain = type(rules.coordinator) is PermissionCoordinator
-        self._keys = ApiKeyCache(store, rules.roles, seconds=rules.settings.cache.total_seconds())
-        self.sessions = Sessions(store, self._keys, rules.settings, rules.roles)
-        self.provider = rules.provider
+        self._settings = loaded_auth.settings
+        self._roles = loaded_auth.roles
+        self._tokens = loaded_auth.tokens
+        self._coordinator = loaded_auth.coordinator
+        self._authenticator = loaded_auth.authenticator
+        self._plain = type(loaded_auth.coordinator) is PermissionCoordinator
+        self._keys = ApiKeyCache(
+            store, loaded_auth.roles, seconds=loaded_auth.settings.cache.total_seconds()
+        )
+        self.sessions = Sessions(store, self._keys, loaded_auth.settings, loaded_auth.roles)
+        self.provider = loaded_auth.provider
 
     @property
     def is_enabled(self) -> bool:
@@ -175,7 +177,7 @@ class Authorizer:
         except NotAuthenticated as rejection:
             self._log_rejection(scope, rejection)
             raise unauthenticated_problem(rejection.reason) from None
-        except KeysUnavailable:
+        except TokenKeysUnavailable:
             raise auth_unavailable_problem("The keys that verify tokens") from None
         except AuthenticatorError:
             raise auth_unavailable_problem("Credentials of this kind") from None
@@ -189,7 +191,7 @@ class Authorizer:
     async def _identify_caller(self, scope: MutableMapping[str, Any]) -> Principal:
         secret = None if sends_credential(scope) else session_secret_of(scope)
         if secret is not None and (self._settings.api_keys or self._settings.has_login):
-            return await self.sessions.principal_of(secret, scope)
+            return await self.sessions.authenticate(secret, scope)
         credential = self._credential_or_authenticator(scope)
         if isinstance(credential, Authenticator):
             return await authenticate_with(credential, scope, self._roles)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_name
+from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_principal_name
 from tasker.api.auth.principal import Principal
 from tasker.settings import AuthSettings
 from tasker.teams.model import ALL_NAMESPACES
@@ -37,7 +37,7 @@ def principal_of_claims(
     held = claimed or frozenset()
     spaces = _token_namespaces(claims, settings, admin=ADMIN in held)
     team = find_claim(claims, named.team)
-    if team is not None and not (isinstance(team, str) and is_valid_name(team)):
+    if team is not None and not (isinstance(team, str) and is_valid_principal_name(team)):
         raise NotAuthenticated("invalid", f"the claim {named.team} is {NOT_A_NAME}")
     return Principal(
         name=_principal_name(claims, settings),
@@ -105,13 +105,13 @@ def _token_namespaces(
 def _principal_name(claims: Mapping[str, Any], settings: AuthSettings) -> str:
     """Return the verified e-mail address, or the subject if there is no such address."""
     subject = find_claim(claims, settings.claims.subject)
-    if not isinstance(subject, str) or not is_valid_name(subject):
+    if not isinstance(subject, str) or not is_valid_principal_name(subject):
         raise NotAuthenticated(
             "invalid", f"the claim {settings.claims.subject} is missing or is {NOT_A_NAME}"
         )
     email = find_claim(claims, settings.claims.email)
     verified = claims.get("email_verified")
     trusted = verified is True or (verified is None and settings.trust_email)
-    if trusted and isinstance(email, str) and "@" in email and is_valid_name(email):
+    if trusted and isinstance(email, str) and "@" in email and is_valid_principal_name(email):
         return email
     return subject

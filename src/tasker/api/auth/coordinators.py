@@ -86,13 +86,13 @@ class TeamCoordinator(Coordinator):
         return principal.has(permission)
 
     def _may_access(self, principal: Principal, namespace: str) -> bool:
-        if principal.team is not None and normalize_name(principal.team) == normalize_name(
-            namespace
-        ):
+        if principal.team is not None and normalize_team_name(
+            principal.team
+        ) == normalize_team_name(namespace):
             return True
         return principal.has_access_to(namespace)
 
 
-def normalize_name(name: str) -> str:
+def normalize_team_name(name: str) -> str:
     """Return the form in which team names and namespaces are compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")

@@ -47,7 +47,7 @@ class NotAuthenticated(Exception):
         self.reason, self.why = reason, why
 
 
-class KeysUnavailable(Exception):
+class TokenKeysUnavailable(Exception):
     """The keys that verify tokens are temporarily unavailable."""
 
 
@@ -87,7 +87,7 @@ def sends_credential(scope: MutableMapping[str, Any]) -> bool:
     return any(first_header(scope, name) is not None for name in ("authorization", "x-api-key"))
 
 
-def is_valid_name(text: str) -> bool:
+def is_valid_principal_name(text: str) -> bool:
     """Return whether a string is valid as the name of a principal or a team."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tasker import codec
-from tasker.api.auth.credentials import KeysUnavailable
+from tasker.api.auth.credentials import TokenKeysUnavailable
 from tasker.api.auth.tokens import PublicKey, key_supports_algorithm
 from tasker.errors import InvalidInput, TooLarge
 from tasker.settings import AuthSettings, check_key_url
@@ -68,7 +68,7 @@ class PublishedKeySet:
             await self._refetch_keys()
             age = self._cache_age()
             if age is None or age > self._refresh + self._stale:
-                raise KeysUnavailable("the keys for verifying tokens cannot be fetched")
+                raise TokenKeysUnavailable("the keys for verifying tokens cannot be fetched")
         key = self._find_key(kid, algorithm)
         if key is None:
             await self._refetch_keys()
@@ -105,7 +105,7 @@ class PublishedKeySet:
         url = self._url or self._issuer
         try:
             async with asyncio.timeout(self._timeout):
-                url = self._url or await self._discover()
+                url = self._url or await self._discover_key_url()
                 keys = signature_keys_of(await fetch_document(url, self._timeout))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"[:200]
@@ -114,7 +114,7 @@ class PublishedKeySet:
         self._keys, self._fetched = keys, self._clock()
         log.info("token_keys_fetched", extra={"url": url, "keys": sorted(keys)})
 
-    async def _discover(self) -> str:
+    async def _discover_key_url(self) -> str:
         """Return the key URL of the discovery document."""
         document = await fetch_discovery_document(self._issuer, self._timeout)
         keys = document.get("jwks_uri")
@@ -149,10 +149,10 @@ async def fetch_document(url: str, timeout: float) -> bytes:
         httpx.AsyncClient(follow_redirects=False, timeout=timeout) as client,
         client.stream("GET", url, headers=_HEADERS) as response,
     ):
-        return await read_json_body(response)
+        return await read_bounded_body(response)
 
 
-async def read_json_body(response: httpx.Response) -> bytes:
+async def read_bounded_body(response: httpx.Response) -> bytes:
     """Return the body of a successful response. Raises ValueError."""
     if response.is_redirect:
         raise ValueError("the response is a redirect, and redirects are not followed")

@@ -50,7 +50,7 @@ class ApiKeyCache:
         self._store = store
         self._roles = roles
         self._known: TTLCache[str, _KnownKey | None] = TTLCache(
-            self._find, seconds=seconds, clock=clock
+            self._read_stored_key, seconds=seconds, clock=clock
         )
         self._touched: TTLCache[str, None] = TTLCache(
             self._record_use, seconds=max(_TOUCH, seconds), clock=clock
@@ -71,7 +71,7 @@ class ApiKeyCache:
         if known is None or not right:
             why = "the key does not exist" if known is None else "the secret is wrong"
             raise NotAuthenticated("invalid", f"key {parts.prefix}: {why}")
-        return await self._check_active(known)
+        return await self._principal_of_active_key(known)
 
     async def principal_of_prefix(self, prefix: str) -> Principal:
         """Return the principal of the key with a prefix, whose secret was verified before.
@@ -83,9 +83,9 @@ class ApiKeyCache:
         known = await self._known.get(prefix)
         if known is None:
             raise NotAuthenticated("invalid", f"key {prefix} does not exist")
-        return await self._check_active(known)
+        return await self._principal_of_active_key(known)
 
-    async def _check_active(self, known: "_KnownKey") -> Principal:
+    async def _principal_of_active_key(self, known: "_KnownKey") -> Principal:
         key = known.key
         if not key.is_active(datetime.now(UTC)):
             raise NotAuthenticated(
@@ -94,7 +94,7 @@ class ApiKeyCache:
         await self._touched.get(key.prefix)
         return known.principal
 
-    async def _find(self, prefix: str) -> "_KnownKey | None":
+    async def _read_stored_key(self, prefix: str) -> "_KnownKey | None":
         stored = await self._store.find_api_key(prefix)
         if stored is None:
             return None

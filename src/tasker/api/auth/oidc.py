@@ -19,8 +19,8 @@ import httpx
 
 from tasker import codec
 from tasker.api.auth.claims import principal_of_claims
-from tasker.api.auth.credentials import KeysUnavailable, NotAuthenticated
-from tasker.api.auth.jwks import PublishedKeySet, fetch_discovery_document, read_json_body
+from tasker.api.auth.credentials import NotAuthenticated, TokenKeysUnavailable
+from tasker.api.auth.jwks import PublishedKeySet, fetch_discovery_document, read_bounded_body
 from tasker.api.auth.principal import Principal
 from tasker.api.auth.tokens import TokenVerifier
 from tasker.errors import InvalidInput, TooLarge
@@ -102,7 +102,7 @@ class IdentityProvider:
         own = settings.model_copy(update={"audience": self._client_id, "jwks_url": None})
         self._verifier = TokenVerifier(PublishedKeySet(own), own)
         self._endpoints: TTLCache[str, _ProviderEndpoints] = TTLCache(
-            self._discover, seconds=_FRESH
+            self._fetch_endpoints, seconds=_FRESH
         )
 
     async def login_url(self, login: PendingLogin, redirect_uri: str) -> str:
@@ -160,7 +160,7 @@ class IdentityProvider:
             self.principal_of(claims)
         except NotAuthenticated as rejection:
             raise LoginFailed("token", f"the ID token was rejected: {rejection.why}") from None
-        except KeysUnavailable:
+        except TokenKeysUnavailable:
             raise LoginFailed("unavailable", "the provider's keys cannot be fetched") from None
         given = claims.get("nonce")
         if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
@@ -189,7 +189,7 @@ class IdentityProvider:
                 httpx.AsyncClient(follow_redirects=False, timeout=self._timeout) as client,
                 client.stream("POST", endpoint, data=form, auth=auth) as response,
             ):
-                body = await read_json_body(response)
+                body = await read_bounded_body(response)
             answer = codec.parse_untrusted(body, what="the provider's response", limit=len(body))
         except (httpx.HTTPError, ValueError) as error:
             raise LoginFailed(
@@ -211,7 +211,7 @@ class IdentityProvider:
             why = f"cannot fetch the discovery document: {type(error).__name__}: {error}"[:200]
             raise LoginFailed("unavailable", why) from None
 
-    async def _discover(self, issuer: str) -> _ProviderEndpoints:
+    async def _fetch_endpoints(self, issuer: str) -> _ProviderEndpoints:
         document = await fetch_discovery_document(issuer, self._timeout)
         urls = []
         for name in _ProviderEndpoints._fields:

@@ -73,7 +73,7 @@ class Sessions:
         self._keys = keys
         self._settings = settings
         self._known: TTLCache[str, UserSession | None] = TTLCache(
-            self._find, seconds=settings.cache.total_seconds()
+            self._read_stored_session, seconds=settings.cache.total_seconds()
         )
         self._touched: TTLCache[str, None] = TTLCache(self._record_use, seconds=_TOUCH)
 
@@ -108,8 +108,8 @@ class Sessions:
         """Return a session, or None if it has ended."""
         return await self._known.get(digest_secret(secret))
 
-    async def principal_of(self, secret: str, scope: MutableMapping[str, Any]) -> Principal:
-        """Return the caller of a request with a session.
+    async def authenticate(self, secret: str, scope: MutableMapping[str, Any]) -> Principal:
+        """Return the caller of a request with a session, and record its use.
 
         Raises:
             NotAuthenticated: The session has ended, or its key was revoked.
@@ -118,7 +118,7 @@ class Sessions:
         session = await self.read(secret)
         if session is None:
             raise NotAuthenticated("expired", "the session has ended")
-        check_same_origin(scope, csrf_token_of(secret))
+        check_csrf(scope, csrf_token_of(secret))
         await self._touched.get(digest_secret(secret))
         if session.key_prefix is None:
             principal = self._principal_of_claims(session.claims or {})
@@ -137,7 +137,7 @@ class Sessions:
             raise NotAuthenticated("revoked", "login with an identity provider is disabled")
         return principal_of_claims(claims, self._settings, self._roles)
 
-    async def _find(self, digest: str) -> UserSession | None:
+    async def _read_stored_session(self, digest: str) -> UserSession | None:
         return await self._store.find_session(digest, idle=self._settings.session_idle)
 
     async def _record_use(self, digest: str) -> None:
@@ -167,7 +167,7 @@ def session_secret_of(scope: MutableMapping[str, Any]) -> str | None:
     return cookies.get(HOST_COOKIE) or cookies.get(COOKIE) or None
 
 
-def check_same_origin(scope: MutableMapping[str, Any], token: str | None) -> None:
+def check_csrf(scope: MutableMapping[str, Any], token: str | None) -> None:
     """Reject a change that was not sent by one of this server's pages.
 
     Args:

@@ -32,7 +32,7 @@ class TokenKeySource(Protocol):
         """Return the key that a token names, or None if no key is suitable.
 
         Raises:
-            KeysUnavailable: The keys cannot be fetched at the moment.
+            TokenKeysUnavailable: The keys cannot be fetched at the moment.
         """
         ...
 
@@ -67,7 +67,7 @@ class TokenVerifier:
 
         Raises:
             NotAuthenticated: The token is invalid or has expired.
-            KeysUnavailable: The token cannot be verified at the moment.
+            TokenKeysUnavailable: The token cannot be verified at the moment.
         """
         claims = await self._verified.get(text)
         if int(claims["exp"]) <= time.time() - self._leeway.total_seconds():

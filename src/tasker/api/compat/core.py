@@ -15,7 +15,7 @@ from tasker.api.compat.core_views import (
     CoreBottlenecks,
     CorePerformance,
     CoreStep,
-    CoreStepAudit,
+    CoreStepAttempt,
     CoreSummary,
     CoreTask,
     CoreTaskList,
@@ -24,7 +24,7 @@ from tasker.api.compat.core_views import (
     core_bottlenecks,
     core_performance,
     core_step,
-    core_step_audit,
+    core_step_attempt,
     core_task,
     core_task_page,
     core_task_summary,
@@ -39,10 +39,10 @@ from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath
 from tasker.api.problems import Problem
 from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.steps import find_step
+from tasker.api.routes.steps import find_step_number_and_name
 from tasker.api.routes.tasks import (
     CREATES,
-    created_headers,
+    created_task_headers,
     operator_client,
     read_authorized_task,
     read_template_and_steps,
@@ -76,7 +76,7 @@ _MOST = 1000  #: tasks that can be reached by page
 StepUuid = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-class CoreQuery(BaseModel):
+class CoreTaskQuery(BaseModel):
     """Filters of a task list, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -160,12 +160,12 @@ async def create_core_task(
     template = template_reference_of(body.name, body.namespace, body.version)
     task = await create_requested_task(api, request, body.task_fields(), template)
     view = core_task(task)
-    return JsonResponse(view, 201 if task.created else 200, created_headers(task))
+    return JsonResponse(view, 201 if task.created else 200, created_task_headers(task))
 
 
 @routes.add("GET", "/tasks", TASKS_LIST, response=CoreTaskList)
 async def list_core_tasks(
-    request: Request, api: ApiServicesOf, query: Annotated[CoreQuery, Query()]
+    request: Request, api: ApiServicesOf, query: Annotated[CoreTaskQuery, Query()]
 ) -> JsonResponse:
     """List tasks, newest first, at most the first 1,000."""
     last = query.page * query.per_page
@@ -250,20 +250,24 @@ async def get_core_step(
     """Read a step."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded = await read_template_of_task(api, task.id)
-    no, _ = await _find_step(api, loaded, task.id, step_uuid)
+    no, _ = await _find_step_number_and_name(api, loaded, task.id, step_uuid)
     return await _step_response(api, task, loaded, no)
 
 
-@routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], error_codes=_MISSING)
+@routes.add(
+    "GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAttempt], error_codes=_MISSING
+)
 async def list_core_attempts(
     request: Request, api: ApiServicesOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
     """List a step's finished attempts, newest first."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    no, _ = await _find_step(api, await read_template_of_task(api, task.id), task.id, step_uuid)
+    no, _ = await _find_step_number_and_name(
+        api, await read_template_of_task(api, task.id), task.id, step_uuid
+    )
     attempts = await api.store.list_attempts(task.id, no=no)
     step = (await api.store.list_steps(task.id, after=no - 1, limit=1))[0]
-    return JsonResponse([core_step_audit(task, step, attempt) for attempt in reversed(attempts)])
+    return JsonResponse([core_step_attempt(task, step, attempt) for attempt in reversed(attempts)])
 
 
 @routes.add(
@@ -286,7 +290,7 @@ async def act_on_core_step(
     permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
     task = await read_authorized_task(request, api, task_id, permission)
     loaded = await read_template_of_task(api, task.id)
-    no, name = await _find_step(api, loaded, task.id, step_uuid)
+    no, name = await _find_step_number_and_name(api, loaded, task.id, step_uuid)
     changed = await _act_on_step(request, api, task.id, name, action)
     return await _step_response(api, changed, loaded, no)
 
@@ -323,12 +327,12 @@ def _resolve_actor(name: str | None, caller: Principal) -> str:
     return name if name and not caller.known else caller.name
 
 
-async def _find_step(
+async def _find_step_number_and_name(
     api: ApiServices, loaded: LoadedTemplate, task_id: TaskId, step: str
 ) -> tuple[int, str]:
     """Return a step's number and name from its UUID, name or number. Raises NotFound."""
     if len(step) != 36:
-        return await find_step(api, loaded, task_id, step)
+        return await find_step_number_and_name(api, loaded, task_id, step)
     for no, name in enumerate(loaded.graph.names, start=1):
         if step_uuid(task_id, name) == step.lower():
             return no, name

@@ -30,7 +30,7 @@ from tasker.model import (
 )
 
 
-class CoreReadiness(TypedDict):
+class CoreStepReadinessFields(TypedDict):
     """The state of a step, and whether it can run."""
 
     name: str
@@ -48,7 +48,7 @@ class CoreReadiness(TypedDict):
 
 
 @documented
-class CoreStepReadiness(CoreReadiness):
+class CoreStepReadiness(CoreStepReadinessFields):
     """A step, and whether it can run."""
 
     workflow_step_uuid: str
@@ -60,7 +60,7 @@ class CoreStepReadiness(CoreReadiness):
     """Always null."""
 
 
-class CoreStep(CoreReadiness):
+class CoreStep(CoreStepReadinessFields):
     """One step of one task."""
 
     step_uuid: str
@@ -182,7 +182,7 @@ class CoreSummary(TypedDict):
 
 
 @documented
-class CoreStepAudit(TypedDict):
+class CoreStepAttempt(TypedDict):
     """One finished attempt of a step."""
 
     audit_uuid: str
@@ -264,7 +264,7 @@ class CorePerformance(TypedDict):
     calculated_at: datetime
 
 
-class CoreUtilization(TypedDict):
+class CoreResourceUtilization(TypedDict):
     database_pool_utilization: float
     system_health: dict[str, int]
 
@@ -305,7 +305,7 @@ class CoreBottlenecks(TypedDict):
 
     slow_steps: list[CoreSlowStep]
     slow_tasks: list[CoreSlowTask]
-    resource_utilization: CoreUtilization
+    resource_utilization: CoreResourceUtilization
     recommendations: list[str]
 
 
@@ -315,17 +315,17 @@ def step_uuid(task_id: TaskId, name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _named_step_uuid(template: TemplateName, step: str) -> str:
+def _template_step_uuid(template: TemplateName, step: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"tasker:{template}/{step}"))
 
 
 def core_step_readiness(task: Task, step: Step) -> CoreStepReadiness:
     """Return whether a step can run."""
     return {
-        **_core_readiness(step),
+        **_core_step_readiness_fields(step),
         "workflow_step_uuid": step_uuid(task.id, step.name),
         "task_uuid": task.id,
-        "named_step_uuid": _named_step_uuid(task.template, step.name),
+        "named_step_uuid": _template_step_uuid(task.template, step.name),
         "backoff_request_seconds": None,
     }
 
@@ -333,7 +333,7 @@ def core_step_readiness(task: Task, step: Step) -> CoreStepReadiness:
 def core_step(task: Task, step: Step) -> CoreStep:
     """Return a step."""
     return {
-        **_core_readiness(step),
+        **_core_step_readiness_fields(step),
         "step_uuid": step_uuid(task.id, step.name),
         "task_uuid": task.id,
         "created_at": task.created_at,
@@ -345,7 +345,7 @@ def core_step(task: Task, step: Step) -> CoreStep:
     }
 
 
-def _core_readiness(step: Step) -> CoreReadiness:
+def _core_step_readiness_fields(step: Step) -> CoreStepReadinessFields:
     parents = len(step.dependencies)
     return {
         "name": step.name,
@@ -467,7 +467,7 @@ def _summary_step(view: CoreStep, step: Step) -> CoreSummaryStep:
     }
 
 
-def core_step_audit(task: Task, step: Step, attempt: Attempt) -> CoreStepAudit:
+def core_step_attempt(task: Task, step: Step, attempt: Attempt) -> CoreStepAttempt:
     """Return a finished attempt of a step."""
     own = step_uuid(task.id, attempt.step)
     audit = str(uuid5(UUID(own), str(attempt.attempt)))

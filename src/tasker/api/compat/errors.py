@@ -16,7 +16,7 @@ _CODES: Mapping[int, str] = {
 }
 
 
-def core_error(path: str, status: int, detail: str) -> dict[str, dict[str, str]]:
+def core_error_fields(path: str, status: int, detail: str) -> dict[str, dict[str, str]]:
     """Return the additional members of a problem for a request to the core's routes."""
     if not path.startswith(f"{CORE}/"):
         return {}

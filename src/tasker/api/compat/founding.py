@@ -10,15 +10,15 @@ from starlette.requests import Request
 
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.compat.founding_views import (
-    Delegated,
+    DelegatedTask,
     FoundingTask,
     FoundingTaskList,
     HandlerDetail,
     HandlerIndex,
     HandlersOfNamespace,
     delegation_view,
-    founding_fields,
     founding_task,
+    founding_task_fields,
     handler_detail,
     handler_namespace,
 )
@@ -39,7 +39,7 @@ from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import (
     CREATES,
-    created_headers,
+    created_task_headers,
     read_authorized_task,
     read_template_and_steps,
 )
@@ -95,7 +95,7 @@ class AnyTaskBody(JsonBody[BaseModel]):
 AnyTask = Annotated[EarlierTaskBody | WrappedBody | DelegationBody, Depends(AnyTaskBody())]
 
 
-class FoundingQuery(BaseModel):
+class FoundingTaskQuery(BaseModel):
     """Filters of a task list, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -118,11 +118,11 @@ class FoundingQuery(BaseModel):
     "POST",
     "/tasker/tasks",
     TASKS_CREATE,
-    response=FoundingTask | Delegated,
+    response=FoundingTask | DelegatedTask,
     status=201,
     description="The task was created. If the request has a `workflow_name`, the response is a "
-    "`Delegated`.",
-    extra_responses={200: ExtraResponse(FoundingTask | Delegated, _FOUND)},
+    "`DelegatedTask`.",
+    extra_responses={200: ExtraResponse(FoundingTask | DelegatedTask, _FOUND)},
     error_codes=CREATES,
 )
 async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTask) -> JsonResponse:
@@ -134,10 +134,10 @@ async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTa
         task = await _create_founding_task(
             request, api, body, body.workflow_name, body.workflow_version
         )
-        return _created_task_response(task, delegation_view(founding_fields(task)))
+        return _created_task_response(task, delegation_view(founding_task_fields(task)))
     flat = body.task if isinstance(body, WrappedBody) else body
     task = await _create_founding_task(request, api, flat, flat.name, flat.version)
-    return _created_task_response(task, founding_task(founding_fields(task)))
+    return _created_task_response(task, founding_task(founding_task_fields(task)))
 
 
 @routes.add(
@@ -157,7 +157,7 @@ async def execute_workflow(
 ) -> JsonResponse:
     """Create a task."""
     task = await _create_founding_task(request, api, body, body.name, body.version)
-    return _created_task_response(task, founding_task(founding_fields(task)))
+    return _created_task_response(task, founding_task(founding_task_fields(task)))
 
 
 async def _create_founding_task(
@@ -170,13 +170,13 @@ async def _create_founding_task(
     template = template_reference_of(name, body.namespace, version)
     try:
         return await create_requested_task(
-            api, request, _with_correlation_id(body.task_fields()), template
+            api, request, _add_correlation_id_from_context(body.task_fields()), template
         )
     except NotFound as error:
         raise Problem("not_found", str(error), status=400) from None
 
 
-def _with_correlation_id(fields: TaskFields) -> TaskFields:
+def _add_correlation_id_from_context(fields: TaskFields) -> TaskFields:
     """Use the context's correlation id, unless the body has one."""
     text = fields.context.get("correlation_id")
     if fields.correlation_id or not (isinstance(text, str) and is_correlation_id(text)):
@@ -185,12 +185,12 @@ def _with_correlation_id(fields: TaskFields) -> TaskFields:
 
 
 def _created_task_response(task: Task, view: Any) -> JsonResponse:
-    return JsonResponse(view, 201 if task.created else 200, created_headers(task))
+    return JsonResponse(view, 201 if task.created else 200, created_task_headers(task))
 
 
 @routes.add("GET", "/tasker/tasks", TASKS_LIST, response=FoundingTaskList)
 async def list_founding_tasks(
-    request: Request, api: ApiServicesOf, query: Annotated[FoundingQuery, Query()]
+    request: Request, api: ApiServicesOf, query: Annotated[FoundingTaskQuery, Query()]
 ) -> JsonResponse:
     """List tasks, newest first."""
     tasks = await api.store.list_tasks(
@@ -206,7 +206,7 @@ async def list_founding_tasks(
     )
     shown = tasks[: query.limit]
     view: FoundingTaskList = {
-        "tasks": [founding_fields(task) for task in shown],
+        "tasks": [founding_task_fields(task) for task in shown],
         "next_cursor": shown[-1].id if len(tasks) > len(shown) else None,
     }
     return JsonResponse(view)
@@ -224,7 +224,9 @@ async def get_founding_task(
     now = datetime.now(UTC)
     return await build_response(
         len(steps),
-        lambda: founding_task(founding_fields(task, loaded.fill_derived_step_fields(steps, now))),
+        lambda: founding_task(
+            founding_task_fields(task, loaded.fill_derived_step_fields(steps, now))
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from tasker.teams.model import NamespaceInfo
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundingFields(TaskView):
+class FoundingTaskFields(TaskView):
     """A task's fields, plus those that only earlier clients read."""
 
     task_id: str
@@ -33,23 +33,23 @@ class FoundingFields(TaskView):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundingTask(FoundingFields):
+class FoundingTask(FoundingTaskFields):
     """A task: its fields, repeated under `task`."""
 
-    task: FoundingFields
+    task: FoundingTaskFields
 
 
 @documented
 class FoundingTaskList(TypedDict):
     """Tasks, newest first."""
 
-    tasks: list[FoundingFields]
+    tasks: list[FoundingTaskFields]
     next_cursor: str | None
     """The `cursor` of the next page; null on the last one."""
 
 
 @documented
-class Delegated(TypedDict):
+class DelegatedTask(TypedDict):
     """The response to a request that named a `workflow_name`."""
 
     task_id: str
@@ -66,7 +66,7 @@ class Delegated(TypedDict):
     task_status: str
     """The task's own status."""
     created_at: datetime
-    task: FoundingFields
+    task: FoundingTaskFields
 
 
 @documented
@@ -156,11 +156,11 @@ class HandlerDetail(HandlerFields):
     generated_at: datetime
 
 
-def founding_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingFields:
+def founding_task_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingTaskFields:
     """Return a task's fields."""
     return convert_to_view(
         task_view(task, steps),
-        FoundingFields,
+        FoundingTaskFields,
         task_id=task.id,
         initiator=task.created_by or "unknown",
         source_system=source_system(task),
@@ -169,12 +169,12 @@ def founding_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingFields:
     )
 
 
-def founding_task(fields: FoundingFields) -> FoundingTask:
+def founding_task(fields: FoundingTaskFields) -> FoundingTask:
     """Return a task with its fields in both places where earlier clients look for them."""
     return convert_to_view(fields, FoundingTask, task=fields)
 
 
-def delegation_view(task: FoundingFields) -> Delegated:
+def delegation_view(task: FoundingTaskFields) -> DelegatedTask:
     """Return the response to a team that delegated to another team's workflow."""
     return {
         "task_id": task.id,

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from tasker import limits
 from tasker.api.authorization import (
     authorize,
-    is_allowed,
-    listable_namespaces,
+    is_allowed_on_template,
+    listable_task_namespaces,
     visible_namespaces,
 )
 from tasker.api.dependencies import ApiServices, ApiServicesOf, api_services_of
@@ -125,7 +125,7 @@ async def start_bulk_operation(
     own transaction, from the newest task to the oldest.
     """
     client = operator_client(request, api).bulk
-    wanted = await _make_authorized_request(request, api, body)
+    wanted = await _make_authorized_bulk_request(request, api, body)
     if body.dry_run:
         return JsonResponse(await client.preview_bulk_request(wanted))
     started = await client.start_bulk_request(
@@ -188,7 +188,7 @@ async def stop_bulk_operation(
     return JsonResponse(await operator_client(request, api).bulk.stop(bulk_id, reason=reason))
 
 
-async def _make_authorized_request(
+async def _make_authorized_bulk_request(
     request: Request, api: ApiServices, body: BulkOperationBody
 ) -> BulkRequest:
     """Return the requested tasks that the caller may change. Raises Problem, NotFound."""
@@ -219,7 +219,7 @@ async def _actionable_namespaces(
 ) -> frozenset[str] | None:
     """Return the namespaces in which the caller may list tasks and perform the action, or None for
     all."""
-    listed = await listable_namespaces(request, TASKS_LIST, attributes)
+    listed = await listable_task_namespaces(request, TASKS_LIST, attributes)
     acted = await visible_namespaces(request, permission)
     if listed is None or acted is None:
         return acted if listed is None else listed
@@ -236,7 +236,9 @@ async def _actionable_templates(
         return None
     stored = await api.store.list_template_versions(namespace=filter.namespace, name=filter.name)
     names = {TemplateName(one.namespace, one.name, one.version) for one in stored}
-    return frozenset([name for name in names if await is_allowed(request, permission, name)])
+    return frozenset(
+        [name for name in names if await is_allowed_on_template(request, permission, name)]
+    )
 
 
 def _is_within_namespaces(stored: StoredBulkOperation, namespaces: frozenset[str] | None) -> bool:

@@ -13,7 +13,7 @@ from tasker.api.authorization import viewer_of
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Instant, Line, TaskPath
 from tasker.api.responses import LARGE, JsonResponse
-from tasker.api.routes.steps import find_step
+from tasker.api.routes.steps import find_step_number_and_name
 from tasker.api.routes.tasks import read_authorized_task, read_template_of_task
 from tasker.api.routing import Routes
 from tasker.api.views.logs import log_page_view
@@ -59,9 +59,11 @@ async def list_logs(
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     no, step = None, query.step
     if step is not None:
-        no, step = await find_step(api, await read_template_of_task(api, task.id), task.id, step)
+        no, step = await find_step_number_and_name(
+            api, await read_template_of_task(api, task.id), task.id, step
+        )
     viewer, text = viewer_of(request), query.text
-    searched_later = text is not None and not await viewer.sees_all()
+    searched_later = text is not None and not await viewer.sees_task_unmasked()
     records = await api.store.list_logs(
         task.id,
         LogFilter(

@@ -344,7 +344,7 @@ async def delete_schedule(
 @routes.add(
     "GET", _SCHEDULE + "/ticks", SCHEDULES_READ, response=TickList, error_codes=("not_found",)
 )
-async def list_ticks(
+async def list_ticks_without_task(
     request: Request,
     api: ApiServicesOf,
     namespace: NamespacePath,
@@ -369,7 +369,7 @@ async def pause_schedule(
     body: PauseReason,
 ) -> JsonResponse:
     """Pause a schedule: its ticks create no tasks."""
-    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
+    schedules = await _authorized_schedule_client(request, api, SCHEDULES_PAUSE, namespace, name)
     return _schedule_response(
         await schedules.pause(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
     )
@@ -387,7 +387,7 @@ async def resume_schedule(
     body: PauseReason,
 ) -> JsonResponse:
     """Resume a schedule, from the first tick after now."""
-    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
+    schedules = await _authorized_schedule_client(request, api, SCHEDULES_PAUSE, namespace, name)
     return _schedule_response(
         await schedules.resume(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
     )
@@ -411,7 +411,7 @@ async def backfill_schedule(
 
     Also needs `tasks:create`.
     """
-    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
+    schedules = await _authorized_schedule_client(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.get_schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     return JsonResponse(
@@ -439,14 +439,14 @@ async def trigger_schedule(
 
     Also needs `tasks:create`.
     """
-    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
+    schedules = await _authorized_schedule_client(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.get_schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     task_id = await schedules.trigger(stored.full_name)
     return JsonResponse(TriggerResponse(task_id=task_id), 201, {"Location": f"/v1/tasks/{task_id}"})
 
 
-async def _schedule_client_of_caller(
+async def _authorized_schedule_client(
     request: Request, api: ApiServices, permission: Permission, namespace: str, name: str
 ) -> Any:
     """Return the client's methods for schedules if the caller has a permission."""

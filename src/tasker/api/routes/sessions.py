@@ -16,7 +16,7 @@ from tasker.api.auth.rejections import unauthenticated_problem
 from tasker.api.auth.sessions import (
     COOKIE,
     HOST_COOKIE,
-    check_same_origin,
+    check_csrf,
     csrf_token_of,
     session_secret_of,
 )
@@ -50,15 +50,15 @@ class LoginBody(RequestBody):
     api_key: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-async def _limit_login_rate(request: Request) -> None:
-    check_same_origin(request.scope, None)
+async def _check_origin_and_login_rate(request: Request) -> None:
+    check_csrf(request.scope, None)
     api_services_of(request).logins.admit(client_address(request.scope))
 
 
 @routes.add(
     "POST",
     "",
-    admit=_limit_login_rate,
+    admit=_check_origin_and_login_rate,
     response=SessionView,
     status=201,
     description="The session was created; `Set-Cookie` contains its cookie.",
@@ -199,7 +199,7 @@ async def end_session(request: Request, api: ApiServicesOf) -> Response:
     """Log out; does nothing without a session."""
     secret = session_secret_of(request.scope)
     if secret is not None:
-        check_same_origin(request.scope, csrf_token_of(secret))
+        check_csrf(request.scope, csrf_token_of(secret))
         await api.authorizer.sessions.end(secret)
     response = Response(status_code=204)
     for name in (COOKIE, HOST_COOKIE):

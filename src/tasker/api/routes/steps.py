@@ -16,7 +16,7 @@ from tasker.api.routes.tasks import (
     MOST_ATTEMPTS,
     operator_client,
     read_authorized_task,
-    read_task_times,
+    read_task_phase_times,
     read_template_of_task,
 )
 from tasker.api.routing import READS_BODY, Routes
@@ -81,28 +81,34 @@ class RequestedStep(NamedTuple):
         """Respond with the step in its current state."""
         steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
         now = datetime.now(UTC)
-        times = await read_task_times(self.api, task, steps, now, no=self.no)
+        times = await read_task_phase_times(self.api, task, steps, now, no=self.no)
         return JsonResponse(self.loaded.fill_derived_step_fields(steps, now, times)[0])
 
 
-def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, RequestedStep]]:
+def authorized_step_dependency(
+    permission: Permission,
+) -> Callable[..., Coroutine[Any, Any, RequestedStep]]:
     """Return the dependency that reads a step on which the caller may use `permission`."""
 
-    async def read_step(
+    async def read_authorized_step(
         request: Request, api: ApiServicesOf, task_id: TaskPath, step: StepPath
     ) -> RequestedStep:
         task = await read_authorized_task(request, api, task_id, permission)
         loaded = await read_template_of_task(api, task.id)
         client = operator_client(request, api)
-        no, name = await find_step(api, loaded, task.id, step)
+        no, name = await find_step_number_and_name(api, loaded, task.id, step)
         return RequestedStep(api, client, task, loaded, no, name)
 
-    return read_step
+    return read_authorized_step
 
 
-ReadableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_READ))]
-ResolvableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_RESOLVE))]
-RetryableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_RETRY))]
+ReadableStep: TypeAlias = Annotated[RequestedStep, Depends(authorized_step_dependency(STEPS_READ))]
+ResolvableStep: TypeAlias = Annotated[
+    RequestedStep, Depends(authorized_step_dependency(STEPS_RESOLVE))
+]
+RetryableStep: TypeAlias = Annotated[
+    RequestedStep, Depends(authorized_step_dependency(STEPS_RETRY))
+]
 
 
 @routes.add("GET", "", STEPS_READ, response=list[Step], error_codes=_MISSING)
@@ -202,7 +208,7 @@ async def skip_step(
     )
 
 
-async def find_step(
+async def find_step_number_and_name(
     api: ApiServices, loaded: LoadedTemplate, task_id: TaskId, step: str
 ) -> tuple[int, str]:
     """Return a step's number and name from its name or number. Raises NotFound."""

@@ -109,7 +109,7 @@ async def get_performance(
     version: Named = None,
 ) -> JsonResponse:
     """Report durations, rates and outcomes of the tasks of the last hours."""
-    window = await _requested_window(request, hours, namespace, name, version)
+    window = await _authorized_analysis_window(request, hours, namespace, name, version)
 
     async def build_performance() -> JsonResponse:
         return JsonResponse(await api.store.performance(window))
@@ -133,7 +133,7 @@ async def get_series(
     Workers add their figures every few seconds, and created tasks are counted a minute later.
     Figures are kept for 14 days. `by=status` applies to `ended`.
     """
-    window = await _requested_window(request, hours, namespace, name, None)
+    window = await _authorized_analysis_window(request, hours, namespace, name, None)
 
     async def build_chart() -> JsonResponse:
         return JsonResponse(await read_series(api.store, metric, window, by=by, step_seconds=step))
@@ -142,7 +142,7 @@ async def get_series(
 
 
 @failures.add("GET", "", ANALYTICS_READ, response=list[FailureCause])
-async def list_failures(
+async def list_causes_of_failures(
     request: Request,
     api: ApiServicesOf,
     hours: Hours = 24,
@@ -154,7 +154,7 @@ async def list_failures(
 
     At most the newest 1,000 failed tasks of the last hours are read.
     """
-    window = await _requested_window(request, hours, namespace, name, version)
+    window = await _authorized_analysis_window(request, hours, namespace, name, version)
 
     async def build_failure_causes() -> JsonResponse:
         return JsonResponse(await list_failure_causes(api.store, window))
@@ -227,7 +227,7 @@ async def get_bottlenecks(
     ] = 1,
 ) -> JsonResponse:
     """Report slow and failing steps, errors, and steps that block others."""
-    window = await _requested_window(request, hours, namespace, name, version)
+    window = await _authorized_analysis_window(request, hours, namespace, name, version)
 
     async def build_bottlenecks() -> JsonResponse:
         bottlenecks = await api.store.bottlenecks(
@@ -238,7 +238,7 @@ async def get_bottlenecks(
     return await api.shared.respond(request, (window, limit, min_executions), build_bottlenecks)
 
 
-async def _requested_window(
+async def _authorized_analysis_window(
     request: Request, hours: float, namespace: str | None, *rest: Any
 ) -> AnalysisWindow:
     """Return the requested window, restricted to the namespaces that the caller may see."""

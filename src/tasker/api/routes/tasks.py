@@ -13,7 +13,7 @@ from tasker.api.authorization import (
     access_channel_of,
     audit_actor_of,
     authorize,
-    listable_namespaces,
+    listable_task_namespaces,
     principal_of,
     viewer_of,
 )
@@ -221,7 +221,7 @@ async def create_task(
 ) -> JsonResponse:
     """Create a task."""
     template = template_reference_of(body.name, body.namespace, body.version)
-    return created_response(await create_requested_task(api, request, body, template))
+    return created_task_response(await create_requested_task(api, request, body, template))
 
 
 @routes.add(
@@ -253,12 +253,12 @@ async def create_tasks(
     return JsonResponse(answer, 201 if new else 200)
 
 
-def created_response(task: Task) -> JsonResponse:
+def created_task_response(task: Task) -> JsonResponse:
     """Respond with a new task, or with the one that already has the idempotency key."""
-    return JsonResponse(task_view(task), 201 if task.created else 200, created_headers(task))
+    return JsonResponse(task_view(task), 201 if task.created else 200, created_task_headers(task))
 
 
-def created_headers(task: Task) -> dict[str, str]:
+def created_task_headers(task: Task) -> dict[str, str]:
     """Return the headers with a task's URL and correlation id."""
     headers = {"Location": f"/v1/tasks/{task.id}"}
     if is_correlation_id(task.correlation_id):
@@ -277,7 +277,7 @@ async def list_tasks(
 
     Tasks created in the meantime do not shift later pages.
     """
-    visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
+    visible = await listable_task_namespaces(request, TASKS_LIST, query.attributes)
 
     async def build_task_page() -> JsonResponse:
         tasks = await api.store.list_tasks(
@@ -297,7 +297,7 @@ async def count_tasks(
     request: Request, api: ApiServicesOf, query: Annotated[CountQuery, Query()]
 ) -> JsonResponse:
     """Count tasks by status, up to 10,000 of each status."""
-    visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
+    visible = await listable_task_namespaces(request, TASKS_LIST, query.attributes)
 
     async def build_task_counts() -> JsonResponse:
         filter = query.to_task_filter(visible, query.attributes)
@@ -578,7 +578,7 @@ async def task_response(api: ApiServices, task: Task, status: int = 200) -> Json
     return await build_response(len(steps), build_task_view, status, etag_headers(task))
 
 
-async def read_task_times(
+async def read_task_phase_times(
     api: ApiServices, task: Task, steps: Sequence[Step], now: datetime, *, no: int | None = None
 ) -> TaskTimes:
     """Return the time of a task's steps by phase; `no` selects a single step."""

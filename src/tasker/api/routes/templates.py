@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from tasker import codec, versions
 from tasker.analytics.model import UsualDurations
-from tasker.api.authorization import authorize, is_allowed_in, visible_namespaces
+from tasker.api.authorization import authorize, is_allowed_on_template_version, visible_namespaces
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
@@ -140,7 +140,7 @@ async def _get_stored_template(api: ApiServices, version: TemplateVersion) -> St
 @routes.add(
     "GET", "/{namespace}/{name}", TEMPLATES_READ, response=VersionList, error_codes=_MISSING
 )
-async def list_versions(
+async def list_versions_of_template(
     request: Request, api: ApiServicesOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
     """List the versions of a template, with their reviews."""
@@ -361,7 +361,7 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
             namespace, name, _ = split_template_reference(step.task.template, None, None)
             if namespace == template.namespace:
                 continue
-            if not await is_allowed_in(request, TASKS_CREATE, namespace, name):
+            if not await is_allowed_on_template_version(request, TASKS_CREATE, namespace, name):
                 raise Problem(
                     "forbidden",
                     f"The step {step.name!r} runs tasks of {namespace}.{name}; to register the"
@@ -404,19 +404,23 @@ def _parse_template_body(text: bytes, yaml: bool, limit: int) -> Template:
 # ------------------------------------------------------------------------ reviewing
 
 
-def template_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, str]]:
+def authorized_template_dependency(
+    permission: Permission,
+) -> Callable[..., Coroutine[Any, Any, str]]:
     """Return the dependency that names a version on which the caller may use `permission`."""
 
-    async def read_reference(
+    async def read_authorized_reference(
         request: Request, namespace: NamespacePath, name: NamePath, version: VersionPath
     ) -> str:
         await authorize(request, permission, namespace=namespace, name=name, version=version)
         return f"{namespace}.{name}@{version}"
 
-    return read_reference
+    return read_authorized_reference
 
 
-RetirableTemplate: TypeAlias = Annotated[str, Depends(template_at_path(TEMPLATES_RETIRE))]
+RetirableTemplate: TypeAlias = Annotated[
+    str, Depends(authorized_template_dependency(TEMPLATES_RETIRE))
+]
 
 
 @statuses.add(
@@ -429,7 +433,7 @@ RetirableTemplate: TypeAlias = Annotated[str, Depends(template_at_path(TEMPLATES
 async def review_template(
     request: Request,
     api: ApiServicesOf,
-    template: Annotated[str, Depends(template_at_path(TEMPLATES_APPROVE))],
+    template: Annotated[str, Depends(authorized_template_dependency(TEMPLATES_APPROVE))],
     body: Annotated[ReviewBody, Depends(JsonBody(ReviewBody))],
 ) -> JsonResponse:
     """Approve or reject a version that is pending review. An approved version accepts tasks."""

@@ -31,7 +31,7 @@ _Body: TypeAlias = Mapping[str, Any]
 _Answer: TypeAlias = Mapping[str, Any] | None
 
 
-class WorkerAction(NamedTuple):
+class WorkerActionSpec(NamedTuple):
     """One route below a worker."""
 
     summary: str
@@ -39,22 +39,24 @@ class WorkerAction(NamedTuple):
     """Whether the route may wait before it responds; the wait ends if the caller disconnects."""
 
 
-ACTIONS: Mapping[str, WorkerAction] = {
-    "claim": WorkerAction("Claim due steps. If none is due, wait until one is", waits=True),
-    "settle": WorkerAction("Settle attempts; the response contains the next steps"),
-    "renew": WorkerAction("Renew the lease and wait for revocations", waits=True),
-    "resume": WorkerAction("List the claims of a claim or settle request whose response was lost"),
-    "payload": WorkerAction("Read the payload of a claimed step"),
-    "template": WorkerAction("Read the template of a claimed step"),
-    "checkpoint": WorkerAction("Store a checkpoint of an attempt"),
-    "calls": WorkerAction("Read the durable calls of a step"),
-    "once": WorkerAction("Record the result of a `once` call"),
-    "record": WorkerAction("Record a durable call of the kind `once`, `sleep` or `run_task`"),
-    "spawn": WorkerAction("Add instances to a map"),
-    "instances": WorkerAction("Read the results of an earlier step's instances"),
-    "run_task": WorkerAction("Create or find the child task of a `run_task` call"),
-    "progress": WorkerAction("Store the progress of an attempt"),
-    "logs": WorkerAction("Store log records of an attempt"),
+ACTIONS: Mapping[str, WorkerActionSpec] = {
+    "claim": WorkerActionSpec("Claim due steps. If none is due, wait until one is", waits=True),
+    "settle": WorkerActionSpec("Settle attempts; the response contains the next steps"),
+    "renew": WorkerActionSpec("Renew the lease and wait for revocations", waits=True),
+    "resume": WorkerActionSpec(
+        "List the claims of a claim or settle request whose response was lost"
+    ),
+    "payload": WorkerActionSpec("Read the payload of a claimed step"),
+    "template": WorkerActionSpec("Read the template of a claimed step"),
+    "checkpoint": WorkerActionSpec("Store a checkpoint of an attempt"),
+    "calls": WorkerActionSpec("Read the durable calls of a step"),
+    "once": WorkerActionSpec("Record the result of a `once` call"),
+    "record": WorkerActionSpec("Record a durable call of the kind `once`, `sleep` or `run_task`"),
+    "spawn": WorkerActionSpec("Add instances to a map"),
+    "instances": WorkerActionSpec("Read the results of an earlier step's instances"),
+    "run_task": WorkerActionSpec("Create or find the child task of a `run_task` call"),
+    "progress": WorkerActionSpec("Store the progress of an attempt"),
+    "logs": WorkerActionSpec("Store log records of an attempt"),
 }
 
 
@@ -197,8 +199,8 @@ def _watch_for_disconnect(
     """Call a function once if the caller disconnects; return a function that stops that."""
     connection: Connection | None = scope.get(CONNECTION)
     if connection is not None:
-        connection.watch(on_disconnect)
-        return connection.unwatch
+        connection.set_disconnect_callback(on_disconnect)
+        return connection.clear_disconnect_callback
 
     async def wait_for_disconnect() -> None:  # with another ASGI server
         while (await receive())["type"] != "http.disconnect":

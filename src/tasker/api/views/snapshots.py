@@ -127,7 +127,7 @@ class _DistinctValues(Generic[T]):
         self.by_key: dict[Any, int] = {}
         self.values: list[T] = []
 
-    def index_of(self, key: Any, value: T) -> int:
+    def find_or_add_index(self, key: Any, value: T) -> int:
         position = self.by_key.setdefault(key, len(self.values))
         if position == len(self.values):
             self.values.append(value)
@@ -155,7 +155,7 @@ def snapshot_view(
         grouped: Whether steps with the same structure are omitted and counted as a group.
         opened: Groups whose steps are all listed.
     """
-    since = _milliseconds_since(task.created_at)
+    since = _make_elapsed_ms_function(task.created_at)
     parents = _drawn_parents(steps)
     groups = _group_steps(steps, parents, since) if grouped else {}
     listed = [
@@ -174,10 +174,10 @@ def snapshot_view(
             code=error.get("code"),
             message=str(error.get("message", ""))[:_LONGEST_MESSAGE],
         )
-        return errors.index_of(tuple(kind.values()), kind)
+        return errors.find_or_add_index(tuple(kind.values()), kind)
 
     def worker_index(name: str | None) -> int | None:
-        return None if name is None else workers.index_of(name, name)
+        return None if name is None else workers.find_or_add_index(name, name)
 
     numbers = {step.no for step in listed}
     return {
@@ -187,7 +187,7 @@ def snapshot_view(
         "no": [step.no for step in listed],
         "name": [step.name for step in listed],
         "status": [step.status for step in listed],
-        "handler": [handlers.index_of(step.handler, step.handler) for step in listed],
+        "handler": [handlers.find_or_add_index(step.handler, step.handler) for step in listed],
         "attempts": [step.attempts for step in listed],
         "max_attempts": [step.max_attempts for step in listed],
         "enqueued": [since(step.enqueued_at) for step in listed],
@@ -227,11 +227,11 @@ def snapshot_view(
     }
 
 
-def _milliseconds_since(start: datetime) -> Callable[[datetime | None], int | None]:
-    def since(at: datetime | None) -> int | None:
+def _make_elapsed_ms_function(start: datetime) -> Callable[[datetime | None], int | None]:
+    def elapsed_ms(at: datetime | None) -> int | None:
         return None if at is None else round((at - start).total_seconds() * 1000)
 
-    return since
+    return elapsed_ms
 
 
 def _drawn_parents(steps: Iterable[Step]) -> dict[int, list[int]]:

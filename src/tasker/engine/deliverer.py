@@ -122,7 +122,9 @@ class EventDeliverer:
             ids = await self._store.subscribe(new, self._worker)
             for subscription, (_, subscriber) in zip(ids, self._shared, strict=True):
                 self._targets[subscription] = DeliveryTarget(
-                    subscriber.name, self._make_subscriber_receiver(subscriber), _FIRST_DELAY
+                    subscriber.name,
+                    self._make_subscriber_delivery_function(subscriber),
+                    _FIRST_DELAY,
                 )
         self._renew_at = time.monotonic() + RENEWAL
         if self._local and not self._newest:
@@ -195,7 +197,9 @@ class EventDeliverer:
             self._sender = self._open_webhook_sender()
         self._webhooks = {
             endpoint.id: DeliveryTarget(
-                endpoint.name, self._make_webhook_receiver(endpoint), _FIRST_DELAY_OF_WEBHOOK
+                endpoint.name,
+                self._make_webhook_delivery_function(endpoint),
+                _FIRST_DELAY_OF_WEBHOOK,
             )
             for endpoint in endpoints
         }
@@ -249,7 +253,7 @@ class EventDeliverer:
             await self._store.settle_deliveries(outcomes)
             del self._outcomes[: len(outcomes)]
 
-    def _make_subscriber_receiver(self, subscriber: Subscriber) -> Receive:
+    def _make_subscriber_delivery_function(self, subscriber: Subscriber) -> Receive:
         """Return a function that calls a subscriber."""
         limit = self._settings.subscriber_timeout.total_seconds()
 
@@ -270,7 +274,7 @@ class EventDeliverer:
 
         return call_subscriber
 
-    def _make_webhook_receiver(self, endpoint: WebhookEndpoint) -> Receive:
+    def _make_webhook_delivery_function(self, endpoint: WebhookEndpoint) -> Receive:
         """Return a function that sends events to a webhook."""
 
         async def post_event(event: Event) -> DeliveryResult:
@@ -303,7 +307,7 @@ class EventDeliverer:
                 continue
             if not matches_event_name(subscriber.events, event.name):
                 continue
-            response = await self._make_subscriber_receiver(subscriber)(event)
+            response = await self._make_subscriber_delivery_function(subscriber)(event)
             if response.error:
                 facts = {"subscription": subscriber.name, "event": event.id}
                 log.warning("delivery_failed", extra={**facts, "error": response.error})

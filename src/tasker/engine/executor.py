@@ -242,7 +242,7 @@ class Executor:
     ) -> None:
         """Decide the outcome of an attempt unless it is already decided, and free its slot."""
         if not running.over:
-            if parked := _find_wait_request(error):
+            if parked := _find_parked_exception(error):
                 self._end_parked_attempt(running, parked)
             elif error is None:
                 self._pass_to_settler(running, self._success_outcome(running, text))
@@ -436,10 +436,10 @@ def _template_and_step(running: RunningAttempt) -> tuple[str, StepSpec]:
     return str(running.task.compiled.template.key), running.spec
 
 
-def _find_wait_request(error: BaseException | None) -> StepParked | None:
+def _find_parked_exception(error: BaseException | None) -> StepParked | None:
     """Return the request to wait, alone or in a group."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            if parked := _find_wait_request(inner):
+            if parked := _find_parked_exception(inner):
                 return parked
     return error if isinstance(error, StepParked) else None

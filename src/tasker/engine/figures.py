@@ -47,13 +47,13 @@ class OutcomeCounter:
                 continue
             template = finished.running.task.input.template_id
             if counted is None or template != last:
-                last, counted = template, self._counts_of_minute(minute, template)
+                last, counted = template, self._get_or_add_minute_counts(minute, template)
             counted[kind] += 1
 
     def count_remote_outcome(self, template: int, outcome: OutcomeCode) -> None:
         """Count an outcome of a remote worker."""
         if (kind := _KINDS[outcome]) is not None:
-            self._counts_of_minute(int(time.time() // 60), template)[kind] += 1
+            self._get_or_add_minute_counts(int(time.time() // 60), template)[kind] += 1
 
     def count_ended_tasks(
         self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]
@@ -64,11 +64,11 @@ class OutcomeCounter:
             task, kind = tasks.get(task_id), _ENDS.get(status)
             if task is None or kind is None:
                 continue
-            counted = self._counts_of_minute(int(now // 60), task.input.template_id)
+            counted = self._get_or_add_minute_counts(int(now // 60), task.input.template_id)
             counted[kind] += 1
             counted[_SECONDS] += max(0.0, now - codec.task_id_timestamp(task_id))
 
-    def _counts_of_minute(self, minute: int, template: int) -> list[float]:
+    def _get_or_add_minute_counts(self, minute: int, template: int) -> list[float]:
         key = (minute, template)
         counted = self._counted.get(key)
         if counted is None:

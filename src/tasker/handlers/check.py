@@ -89,7 +89,7 @@ def find_inputs_named_like_steps(template: Template, handlers: Handlers) -> list
                     f"step {spec.name!r}: parameter {name!r} is treated as an input of the task;"
                     f" did you mean step {similar!r}?"
                 )
-                problems.append(_handler_problem(handler, message, f"steps[{no}]"))
+                problems.append(_build_handler_problem(handler, message, f"steps[{no}]"))
     return problems
 
 
@@ -125,7 +125,7 @@ def find_unused_handlers(
         if id(handler.target) not in used:
             used.add(id(handler.target))  # only once, even if the handler has several names
             problems.append(
-                _handler_problem(handler, f"no step uses the handler {handler.name!r}", "")
+                _build_handler_problem(handler, f"no step uses the handler {handler.name!r}", "")
             )
     return problems
 
@@ -155,8 +155,8 @@ class _TemplateCheck:
             error = self._handlers.not_found_error(spec.handler, namespace, spec.handler_version)
             yield DocumentProblem(message=f"step {spec.name!r}: {error}", path=place)
             return
-        for message in self._check_parameters(spec, handler):
-            yield _handler_problem(handler, f"step {spec.name!r}: {message}", place)
+        for message in self._find_parameter_problems(spec, handler):
+            yield _build_handler_problem(handler, f"step {spec.name!r}: {message}", place)
 
     def find_undeclared_inputs(self, spec: StepSpec) -> Iterator[DocumentProblem]:
         """Return the problems of parameters of one step, if it has a handler."""
@@ -169,12 +169,12 @@ class _TemplateCheck:
         around = EnclosingInstances.for_step(self._graph, self._graph.numbers[spec.name])
         for parameter in handler.parameters(spec.method):
             argument = bind_parameter(parameter, upstream, handler=handler, around=around)
-            message = self._check_input_is_declared(argument)
+            message = self._find_undeclared_input(argument)
             if message is not None:
                 message = f"step {spec.name!r}: parameter {parameter.name!r}: {message}"
-                yield _handler_problem(handler, message, self._places[spec.name])
+                yield _build_handler_problem(handler, message, self._places[spec.name])
 
-    def _check_parameters(self, spec: StepSpec, handler: Handler) -> Iterator[str]:
+    def _find_parameter_problems(self, spec: StepSpec, handler: Handler) -> Iterator[str]:
         try:
             parameters = handler.parameters(spec.method)
             if handler.process:
@@ -190,7 +190,7 @@ class _TemplateCheck:
             except Misuse as error:
                 yield str(error)
                 continue
-            message = self._check_argument(spec, argument)
+            message = self._find_argument_problem(spec, argument)
             if message is not None:
                 yield f"parameter {parameter.name!r}: {message}"
         if spec.result_schema is not None:
@@ -201,19 +201,19 @@ class _TemplateCheck:
             if difference is not None:
                 yield f"its return type does not match result_schema: {difference}"
 
-    def _check_argument(self, spec: StepSpec, argument: ParameterSource) -> str | None:
+    def _find_argument_problem(self, spec: StepSpec, argument: ParameterSource) -> str | None:
         match argument.origin:
             case "input":
-                return self._check_input(argument)
+                return self._find_input_problem(argument)
             case "config":
-                return self._check_config(spec, argument)
+                return self._find_config_problem(spec, argument)
             case "result":
-                return self._check_result_parameter(argument) or self._check_accepts_none(
+                return self._find_result_problem(argument) or self._find_unaccepted_none(
                     spec, argument
                 )
         return None
 
-    def _check_accepts_none(self, spec: StepSpec, argument: ParameterSource) -> str | None:
+    def _find_unaccepted_none(self, spec: StepSpec, argument: ParameterSource) -> str | None:
         """Return a message if a parameter does not accept None although its step may have no
         result."""
         step = self._graph.names[argument.key - 1]
@@ -227,7 +227,7 @@ class _TemplateCheck:
             " or a default"
         )
 
-    def _check_input(self, argument: ParameterSource) -> str | None:
+    def _find_input_problem(self, argument: ParameterSource) -> str | None:
         schema = self._template.input_schema or {}
         wanted = json_schema_of_type(argument.parameter.annotation, "validation")
         if argument.key is None:
@@ -239,14 +239,14 @@ class _TemplateCheck:
             part = declared[argument.key]
             given = {**_schema_definitions(schema), **(part if isinstance(part, Mapping) else {})}
             return _describe_type_mismatch(f"input {argument.key!r}", given, wanted)
-        return self._check_input_is_declared(argument)
+        return self._find_undeclared_input(argument)
 
     def _declared_inputs(self) -> Mapping[str, Any]:
         """Return the schemas of the inputs by name; empty if they are unknown."""
         declared = (self._template.input_schema or {}).get("properties")
         return declared if isinstance(declared, Mapping) else {}
 
-    def _check_input_is_declared(self, argument: ParameterSource) -> str | None:
+    def _find_undeclared_input(self, argument: ParameterSource) -> str | None:
         """Return a message if a parameter asks for an input that the schema does not declare."""
         declared = self._declared_inputs()
         if argument.origin != "input" or not argument.key or not declared:
@@ -264,7 +264,7 @@ class _TemplateCheck:
             return f"step {argument.key!r} is not an ancestor; add it to the dependencies"
         return None
 
-    def _check_config(self, spec: StepSpec, argument: ParameterSource) -> str | None:
+    def _find_config_problem(self, spec: StepSpec, argument: ParameterSource) -> str | None:
         overrides = [steps.get(spec.name) for steps in self._template.environments.values()]
         configs = [spec.config, *(each.config for each in overrides if each and each.config)]
         if not argument.parameter.is_required or any(argument.key in config for config in configs):
@@ -273,7 +273,7 @@ class _TemplateCheck:
             argument.key, [key for config in configs for key in config]
         )
 
-    def _check_result_parameter(self, argument: ParameterSource) -> str | None:
+    def _find_result_problem(self, argument: ParameterSource) -> str | None:
         before = self._graph.specs[argument.key - 1]
         wanted = json_schema_of_type(argument.parameter.annotation, "validation")
         difference = _describe_type_mismatch(
@@ -309,7 +309,7 @@ def _schema_definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
-def _handler_problem(handler: Handler, message: str, path: str) -> DocumentProblem:
+def _build_handler_problem(handler: Handler, message: str, path: str) -> DocumentProblem:
     return DocumentProblem(
         message=message, path=path, file=str(handler.file or ""), line=handler.line
     )

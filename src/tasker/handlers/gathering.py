@@ -116,7 +116,7 @@ class HandlerCollector:
                 )
         self.subscribers.append(subscriber)
 
-    def add_handler_by_path(self, handler: Handler) -> None:
+    def add_handler_under_dotted_path(self, handler: Handler) -> None:
         """Add one handler under its dotted path."""
         there = self.others.setdefault(handler.name, [])
         there[:] = [
@@ -162,7 +162,7 @@ class HandlerCollector:
                 raise Misuse(f'{target!r} has no name; give it one: {{"name": ...}}')
             bound = each._replace(namespace=each.namespace or self._namespace)
             self.add_handler(Handler(bound, target))
-        self._add_target_by_path(target)
+        self._add_target_under_dotted_path(target)
 
     def _add_module_members(self, module: ModuleType) -> None:
         for name, target in list(vars(module).items()):
@@ -176,9 +176,9 @@ class HandlerCollector:
             elif find_handler_mark(target) is not None or (here and _is_step_handler_class(target)):
                 self._add_registered_target(target)
             elif here and not name.startswith("_") and _could_be_handler(target):
-                self._add_target_by_path(target)
+                self._add_target_under_dotted_path(target)
 
-    def _add_target_by_path(self, target: object) -> None:
+    def _add_target_under_dotted_path(self, target: object) -> None:
         """Add a function or class under its dotted path, with the namespace and version of its
         registration.
         """
@@ -189,7 +189,9 @@ class HandlerCollector:
         mark = find_handler_mark(target)
         for each in mark.registrations if mark else (HandlerRegistration(path),):
             namespace = each.namespace or self._namespace
-            self.add_handler_by_path(Handler(each._replace(name=path, namespace=namespace), target))
+            self.add_handler_under_dotted_path(
+                Handler(each._replace(name=path, namespace=namespace), target)
+            )
 
 
 def split_namespace(source: str | Path) -> tuple[str, str | Path]:

@@ -106,7 +106,7 @@ class Handlers:
         for handler in self.list_registered():
             gathering.add_handler(handler)
         for handler in _iterate_handlers(self._others):
-            gathering.add_handler_by_path(handler)
+            gathering.add_handler_under_dotted_path(handler)
         for subscriber in self.subscribers:
             gathering.add_subscriber(subscriber)
         gathering.roots |= self._roots

@@ -9,7 +9,7 @@ from tasker.analytics.model import (
     ErrorPattern,
     RetryStatistics,
     StepFigures,
-    Utilization,
+    StoreLoad,
     make_recommendations,
     rate_per_hour,
     rounded_share,
@@ -17,7 +17,7 @@ from tasker.analytics.model import (
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-IDLE = Utilization(database_pool_utilization=0.0, due_steps=0, scheduled_steps=0, running_steps=0)
+IDLE = StoreLoad(database_pool_utilization=0.0, due_steps=0, scheduled_steps=0, running_steps=0)
 
 
 def step(
@@ -50,7 +50,7 @@ def advice(
     patterns: tuple[ErrorPattern, ...] = (),
     retries: RetryStatistics | None = None,
     blocking_steps: tuple[BlockingStep, ...] = (),
-    utilization: Utilization = IDLE,
+    utilization: StoreLoad = IDLE,
 ) -> list[str]:
     return list(
         make_recommendations(
@@ -96,7 +96,7 @@ def test_there_is_no_advice_without_problems() -> None:
         step("a", errors=2, seconds=30),
         patterns=(pattern("E", 4),),
         retries=RetryStatistics(retried_steps=9, succeeded=1, failed=3),
-        utilization=Utilization(
+        utilization=StoreLoad(
             database_pool_utilization=0.8, due_steps=1000, scheduled_steps=0, running_steps=0
         ),
     )
@@ -156,7 +156,7 @@ def test_a_failed_step_with_waiting_children_is_reported() -> None:
 
 def test_a_shortage_of_workers_or_connections_is_reported() -> None:
     """The advice contains the figure."""
-    busy = Utilization(
+    busy = StoreLoad(
         database_pool_utilization=0.9, due_steps=25_000, scheduled_steps=0, running_steps=80
     )
 

@@ -7,7 +7,7 @@ import pytest
 from tasker import PermanentError, Worker, WorkerSettings, open_store
 from tasker.analytics.figures import (
     Chart,
-    FigureRow,
+    IntervalFigures,
     Metric,
     SeriesGrouping,
     make_chart,
@@ -20,10 +20,10 @@ from tasker.model import StepSpec, Template
 NOW = datetime(2026, 5, 1, 12, 0, 30, tzinfo=UTC)
 LAST = int(NOW.timestamp()) // 60
 ROWS = [
-    FigureRow(LAST, "shop", "order", 4, 2, 1, 0, 9, 1, 6.0),
-    FigureRow(LAST - 1, "shop", "order", 1, 1, 0, 0, 3, 0, 1.0),
-    FigureRow(LAST - 1, "bank", "pay", 5, 0, 0, 2, 0, 0, 0.0),
-    FigureRow(LAST - 2, "bank", "old", 9, 9, 9, 9, 9, 9, 9.0),
+    IntervalFigures(LAST, "shop", "order", 4, 2, 1, 0, 9, 1, 6.0),
+    IntervalFigures(LAST - 1, "shop", "order", 1, 1, 0, 0, 3, 0, 1.0),
+    IntervalFigures(LAST - 1, "bank", "pay", 5, 0, 0, 2, 0, 0, 0.0),
+    IntervalFigures(LAST - 2, "bank", "old", 9, 9, 9, 9, 9, 9, 9.0),
 ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from tasker.model import (
     Attempt,
     AttemptOutcome,
-    PhaseTimes,
+    PhaseDurations,
     Step,
     StepCounts,
     StepStatus,
@@ -100,8 +100,10 @@ def _attempt(
 
 def _times(
     started: float | None, queued: float, ran: float, backoff: float, parked: float
-) -> PhaseTimes:
-    return PhaseTimes(started_after=started, queued=queued, ran=ran, backoff=backoff, parked=parked)
+) -> PhaseDurations:
+    return PhaseDurations(
+        started_after=started, queued=queued, ran=ran, backoff=backoff, parked=parked
+    )
 
 
 HISTORY = [

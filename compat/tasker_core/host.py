@@ -20,7 +20,7 @@ from tasker.model import AttemptOutcome
 from tasker.notices import Notice, StepSettled
 from tasker.remote.store import RemoteStore
 from tasker.remote.worker import RemoteWorker
-from tasker.settings import SchemaMismatchAction, WorkerSettings
+from tasker.settings import JsonSchemaMismatchAction, WorkerSettings
 from tasker.store.open import DEFAULT_URL, open_store
 from tasker_core.adapter import adapters_of
 from tasker_core.environment import concurrency, database_url, environment, server_url
@@ -154,7 +154,7 @@ class Host:
                 store = await stack.enter_async_context(opening)
                 worker = Worker(store, [self._handlers, self._subscriber()], **self._options())
                 client = LocalClient(
-                    store, claimant=worker, actor=_ACTOR, inputs=SchemaMismatchAction.OFF
+                    store, claimant=worker, actor=_ACTOR, inputs=JsonSchemaMismatchAction.OFF
                 )
             await stack.enter_async_context(worker)
             self._loop, self._worker = asyncio.get_running_loop(), worker
@@ -167,7 +167,7 @@ class Host:
             "templates": self.templates,
             "namespaces": self._namespaces,
             "settings": WorkerSettings(
-                slots=concurrency(), environment=environment(), results=SchemaMismatchAction.OFF
+                slots=concurrency(), environment=environment(), results=JsonSchemaMismatchAction.OFF
             ),
             "name": self.name,
             "observers": [self.counts.add],
@@ -214,7 +214,7 @@ class ClientHost:
     async def _serve(self, url: str) -> None:
         is_server = url.startswith(("http://", "https://"))
         options = {"api_key": os.environ.get("TASKER_API_KEY")} if is_server else {}
-        given = {} if is_server else {"actor": _ACTOR, "inputs": SchemaMismatchAction.OFF}
+        given = {} if is_server else {"actor": _ACTOR, "inputs": JsonSchemaMismatchAction.OFF}
         try:
             async with connect(url, **options, **given) as client:
                 self._ready.set_result(SyncClient(client, self._loop))

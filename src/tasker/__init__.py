@@ -137,7 +137,7 @@ if TYPE_CHECKING:
         UnsuccessfulEnd,
         WorkerAttempt,
     )
-    from tasker.settings import SchemaMismatchAction, WorkerSettings
+    from tasker.settings import JsonSchemaMismatchAction, WorkerSettings
     from tasker.step_logs import LogPage, LogRecord
     from tasker.store.open import open_store
     from tasker.store.protocol import Registered, Store
@@ -208,6 +208,7 @@ __all__ = [
     "InvalidSettings",
     "InvalidTemplate",
     "Item",
+    "JsonSchemaMismatchAction",
     "Limit",
     "LimitInfo",
     "LimitSetting",
@@ -239,7 +240,6 @@ __all__ = [
     "ScheduleChanged",
     "ScheduleExists",
     "SchemaMismatch",
-    "SchemaMismatchAction",
     "SearchMatch",
     "Series",
     "SeriesGrouping",
@@ -463,7 +463,7 @@ _HOMES = {
         "WorkerAttempt",
     ),
     "settings": (
-        "SchemaMismatchAction",
+        "JsonSchemaMismatchAction",
         "WorkerSettings",
     ),
     "store.open": ("open_store",),

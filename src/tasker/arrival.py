@@ -60,15 +60,17 @@ def outgoing_edges(graph: Graph, no: int) -> OutgoingEdges:
         open_end |= trigger is TriggerRule.ALWAYS or trigger in EAGER_TRIGGERS
         parents = len(graph.parents[child])
         if trigger is not TriggerRule.ALWAYS:
-            children += [child] * (parents if _is_freed_by_one_parent(trigger, success=True) else 1)
+            children += [child] * (
+                parents if _can_one_parent_free_step(trigger, success=True) else 1
+            )
         if spec.allow_failure or tolerated:
             at_once = any(
-                _is_freed_by_one_parent(trigger, success=success) for success in (True, False)
+                _can_one_parent_free_step(trigger, success=success) for success in (True, False)
             )
             on_error += [child] * (parents if at_once else 1)
         elif trigger in FAILURE_TRIGGERS:
             on_error += [child] * (
-                parents if _is_freed_by_one_parent(trigger, success=False) else 1
+                parents if _can_one_parent_free_step(trigger, success=False) else 1
             )
     if open_end:
         if children and set(children) <= set(on_error):
@@ -77,7 +79,7 @@ def outgoing_edges(graph: Graph, no: int) -> OutgoingEdges:
     return OutgoingEdges(tuple(children), tuple(on_error))
 
 
-def _is_freed_by_one_parent(trigger: TriggerRule, *, success: bool) -> bool:
+def _can_one_parent_free_step(trigger: TriggerRule, *, success: bool) -> bool:
     """Return whether one parent's success (or, otherwise, its failure) frees a step."""
     if trigger is TriggerRule.ONE_DONE:
         return True
@@ -91,7 +93,7 @@ def initial_pending_parents(graph: Graph, no: int) -> int:
     return graph.awaited_parent_count(no)
 
 
-def conditional_steps(graph: Graph) -> frozenset[int]:
+def steps_that_may_be_skipped(graph: Graph) -> frozenset[int]:
     """Return the steps that might not run after they are freed."""
     conditional: set[int] = set()
     for no in graph.topological_order:
@@ -125,11 +127,11 @@ def _may_lack_result(spec: StepSpec) -> bool:
 def guaranteed_successes(graph: Graph) -> Mapping[int, frozenset[int]]:
     """Return, for each step, the steps that have certainly succeeded when it runs."""
     certain: dict[int, frozenset[int]] = {}
-    unless_failed = _guaranteed_unless_failed(graph)
+    when_run_or_skipped = _guaranteed_when_run_or_skipped(graph)
     for no in graph.topological_order:
         spec = graph.specs[no - 1]
         known: list[frozenset[int]] = []
-        for parent in graph.dependencies[no]:
+        for parent in graph.direct_dependencies[no]:
             succeeded = spec.trigger is TriggerRule.ALL_SUCCESS
             allowed = graph.specs[parent - 1].allow_failure
             itself = frozenset({parent}) if succeeded and not allowed else frozenset[int]()
@@ -139,22 +141,22 @@ def guaranteed_successes(graph: Graph) -> Mapping[int, frozenset[int]]:
         elif spec.trigger in EAGER_TRIGGERS:
             certain[no] = frozenset.intersection(*known)
         elif spec.trigger in _NONE_FAILED:
-            certain[no] = unless_failed[no]
+            certain[no] = when_run_or_skipped[no]
         else:
             certain[no] = frozenset()
-    for no, undone in graph.layout.undone_nodes.items():
+    for no, undone in graph.layout.undone_node_by_compensating_node.items():
         certain[no] = certain[undone] | {undone}
     return certain
 
 
-def _guaranteed_unless_failed(graph: Graph) -> Mapping[int, frozenset[int]]:
+def _guaranteed_when_run_or_skipped(graph: Graph) -> Mapping[int, frozenset[int]]:
     """Return, for each step, the steps that have certainly succeeded when it runs or is skipped."""
-    conditional = conditional_steps(graph)
+    conditional = steps_that_may_be_skipped(graph)
     certain: dict[int, frozenset[int]] = {}
     for no in graph.topological_order:
         known: set[int] = set()
         if graph.specs[no - 1].trigger in (TriggerRule.ALL_SUCCESS, *_NONE_FAILED):
-            for parent in graph.dependencies[no]:
+            for parent in graph.direct_dependencies[no]:
                 known |= certain[parent]
                 if not (
                     parent in conditional
@@ -190,11 +192,11 @@ def handler_queue(template: Template, graph: Graph, no: int) -> StepQueue:
     spec = graph.specs[no - 1]
     if spec.handler == ENGINE:
         return ENGINE_QUEUE
-    gated = bool(template.limits_of(spec)) or map_max_concurrency(graph, no) is not None
+    gated = bool(template.limits_of(spec)) or enclosing_map_max_concurrency(graph, no) is not None
     return StepQueue(spec.handler, str(spec.requirement), gated)
 
 
-def map_max_concurrency(graph: Graph, no: int) -> int | None:
+def enclosing_map_max_concurrency(graph: Graph, no: int) -> int | None:
     """Return `max_concurrency` of the map whose body contains a step."""
     body = graph.layout.bodies.get(graph.layout.spawner_around(no))
     if no in graph.layout.compensating_nodes:
@@ -260,7 +262,7 @@ class UnmetTriggerRule(NamedTuple):
     failed: bool = False  #: whether the step fails instead of being skipped
 
 
-def check_trigger_rule(
+def find_unmet_trigger_rule(
     trigger: TriggerRule, parents: Sequence[tuple[str, ParentOutcome]]
 ) -> UnmetTriggerRule | None:
     """Return why its rule keeps a freed step from running, or None if the step runs.

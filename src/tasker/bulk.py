@@ -112,7 +112,7 @@ class BulkRequest:
             wanted = tuple({*wanted} & {self.filter.status})
         return [replace(self.filter, status=status) for status in wanted]
 
-    def may_change(self, task: Task) -> bool:
+    def caller_may_change(self, task: Task) -> bool:
         """Return whether the caller may change a matching task."""
         return self.templates is None or task.template in self.templates
 
@@ -287,7 +287,7 @@ def new_start_token(request: BulkRequest) -> str:
     return f"{codec.new_task_id()}.{request.digest}"
 
 
-def parse_start_token(token: str, request: BulkRequest) -> TaskId:
+def operation_id_from_start_token(token: str, request: BulkRequest) -> TaskId:
     """Return the id of the operation that a token starts.
 
     Raises:

@@ -16,7 +16,7 @@ def hash_token(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def decode_completion(text: JsonText | None) -> Any:
+def unwrap_completion_result(text: JsonText | None) -> Any:
     """Return the result in a completion; None after a timeout.
 
     Raises:

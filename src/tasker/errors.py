@@ -18,7 +18,7 @@ TaskerError                       `code` is stable and part of the API
 │   ├── WebhookExists             the namespace has a webhook or subscriber of that name
 │   ├── TaskChanged               the task has changed since the caller read it
 │   ├── WrongStatus
-│   │   └── FailureAlreadyHandled a failed step whose children have run without it
+│   │   └── ChildrenAlreadyRan    a failed step whose children have run without it
 │   ├── CompensationStarted       a task whose completed steps are being undone
 │   ├── TooManyOpenTasks          the maximum number of tasks with its key is open
 │   ├── TemplateNotApproved       the template version accepts no new tasks
@@ -325,7 +325,7 @@ class WrongStatus(Rejected):
         super().__init__(f"cannot {act} {what}: it is {status}, not {others}")
 
 
-class FailureAlreadyHandled(WrongStatus):
+class ChildrenAlreadyRan(WrongStatus):
     """A failed step cannot be retried because its children have already run without it.
 
     Args:

@@ -76,27 +76,30 @@ class Graph:
     @cached_property
     def topological_order(self) -> tuple[int, ...]:
         """All steps in topological order, with ties in the template's order."""
-        pending_parents = [len(parents) for parents in self.dependencies]
+        pending_parents = [len(parents) for parents in self.direct_dependencies]
         order = list(self.roots)
         for no in order:
-            for follower in self.dependents[no]:
+            for follower in self.direct_dependents[no]:
                 pending_parents[follower] -= 1
                 if pending_parents[follower] == 0:
                     order.append(follower)
         return tuple(order)
 
     @cached_property
-    def dependents(self) -> list[tuple[int, ...]]:
-        """followers[no]: the steps that wait for step `no`, ascending."""
-        followers: list[list[int]] = [[] for _ in self.dependencies]
+    def direct_dependents(self) -> list[tuple[int, ...]]:
+        """direct_dependents[no]: the steps that wait for step `no`, ascending."""
+        followers: list[list[int]] = [[] for _ in self.direct_dependencies]
         for no in self.forward_nodes:
-            for parent in self.dependencies[no]:
+            for parent in self.direct_dependencies[no]:
                 followers[parent].append(no)
         return [tuple(numbers) for numbers in followers]
 
     @cached_property
-    def dependencies(self) -> list[tuple[int, ...]]:
-        """waits[no]: the steps that step `no` waits for; a join waits for the end of its body."""
+    def direct_dependencies(self) -> list[tuple[int, ...]]:
+        """direct_dependencies[no]: the steps that step `no` waits for.
+
+        A join waits for the end of its body.
+        """
         if not self.layout.bodies:
             return self.parents
         waits = list(self.parents)
@@ -115,7 +118,9 @@ class Graph:
         """levels[no]: the length of the longest path from a root, 0 for roots."""
         levels = [0] * len(self.parents)
         for no in self.topological_order:
-            levels[no] = max((levels[parent] + 1 for parent in self.dependencies[no]), default=0)
+            levels[no] = max(
+                (levels[parent] + 1 for parent in self.direct_dependencies[no]), default=0
+            )
         return levels
 
     def ancestor_names(self, step: str) -> tuple[str, ...]:
@@ -201,11 +206,11 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> tuple[str, ...] | N
                 return (*names[names.index(node) :], node)
             if node not in done:
                 path[node] = iter(dependencies[node])
-            node = _next_unvisited(path, done, dependencies)
+            node = _backtrack_to_unvisited(path, done, dependencies)
     return None
 
 
-def _next_unvisited(
+def _backtrack_to_unvisited(
     path: dict[str, Iterator[str]], done: set[str], dependencies: Mapping[str, Sequence[str]]
 ) -> str | None:
     """Return the next name to visit, after removing exhausted nodes from `path`."""

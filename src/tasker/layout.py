@@ -70,7 +70,7 @@ class BodyNodes(NamedTuple):
         )
 
     @property
-    def check_node(self) -> int | None:
+    def loop_check_node(self) -> int | None:
         """The node that ends each iteration of a loop."""
         return self.first + self.size - 1 if isinstance(self.spawning, Repeat) else None
 
@@ -105,7 +105,7 @@ class NodeLayout:
             self._add_compensating_nodes(self.specs)
 
     @property
-    def undone_nodes(self) -> Mapping[int, int]:
+    def undone_node_by_compensating_node(self) -> Mapping[int, int]:
         """The nodes that are undone, by the nodes that undo them."""
         return {} if self.compensating is None else self.compensating.undone
 

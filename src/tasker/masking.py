@@ -104,7 +104,7 @@ def mask_value(value: Any) -> Any:
         return {key: mask_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [mask_value(part) for part in value]
-    return {"masked": True, "type": _masked_type(value)}
+    return {"masked": True, "type": _type_name_shown_when_masked(value)}
 
 
 def mask_path(value: Any, keys: Keys) -> Any:
@@ -176,7 +176,7 @@ def find_data_owners(content: Any, default: DataOwner) -> Iterator[DataOwner]:
     if names == ():
         return
     members = _read_members(content)
-    owner = _named_owner(members, default)
+    owner = _find_owner_in_members(members, default)
     yield owner
     for name in members if names is None else names:
         part = members[name]
@@ -202,7 +202,7 @@ def mask_response(content: Any, rules: Mapping[DataOwner, MaskingRule], default:
     if names == ():
         return content
     members = _read_members(content)
-    owner = _named_owner(members, default)
+    owner = _find_owner_in_members(members, default)
     rule = rules[owner]
     changed = {
         name: shown
@@ -265,7 +265,7 @@ def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: Maskin
         for keys in rule.inputs:
             part = mask_path(part, keys)
     elif name != "attributes":
-        step = _described_step(members)
+        step = _find_described_step_name(members)
         for named, *rest in rule.results:
             if step is None:
                 part = mask_path(part, (named, *rest))
@@ -299,7 +299,7 @@ def _mask_form(schema: Any, *, names: bool = False) -> Any:
     }
 
 
-def _described_step(members: Mapping[str, Any]) -> str | None:
+def _find_described_step_name(members: Mapping[str, Any]) -> str | None:
     """Return the template's name of the step that a part of a response describes."""
     name = members.get("step") or (members.get("name") if "no" in members else None)
     if not isinstance(name, str):
@@ -307,7 +307,7 @@ def _described_step(members: Mapping[str, Any]) -> str | None:
     return re.sub(r"\[\d*\]", "", name).removesuffix(".compensation").rpartition(".")[2]
 
 
-def _named_owner(members: Mapping[str, Any], default: DataOwner) -> DataOwner:
+def _find_owner_in_members(members: Mapping[str, Any], default: DataOwner) -> DataOwner:
     """Return the owner that a part of a response names, or `default`."""
     namespace, task_id = members.get("namespace"), members.get("task_id")
     if not isinstance(namespace, str):
@@ -398,7 +398,7 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _PLAIN or isinstance(value, str | int | float)  # such as enums
 
 
-def _masked_type(value: Any) -> str:
+def _type_name_shown_when_masked(value: Any) -> str:
     if isinstance(value, bool):
         return "boolean"
     return "number" if isinstance(value, int | float) else "string"

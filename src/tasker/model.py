@@ -1540,7 +1540,7 @@ class CurrentStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseTimes:
+class PhaseDurations:
     """The time of a step or a task by phase, in seconds."""
 
     started_after: float | None
@@ -1691,7 +1691,7 @@ class StepOverview(StepSummary):
     """Type, message, code and details of the last attempt's error; None unless the last attempt
     failed."""
 
-    times: PhaseTimes | None = field(default=None, compare=False)
+    times: PhaseDurations | None = field(default=None, compare=False)
     """Times by phase."""
 
 
@@ -1976,7 +1976,7 @@ class Claim(NamedTuple):
         return self[:3]
 
     @property
-    def queued_and_parked(self) -> tuple[timedelta, timedelta]:
+    def queued_and_parked_durations(self) -> tuple[timedelta, timedelta]:
         """Return the times for which the attempt was queued and, before that, parked."""
         return timedelta(seconds=self.queued), timedelta(seconds=self.parked or 0.0)
 
@@ -2042,7 +2042,7 @@ def skipped_outcome(claim: Claim, reason: JsonText) -> Outcome:
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.SKIPPED, None, reason, 0.0)
 
 
-def to_handler_outcome(claim: Claim) -> Outcome:
+def requeued_for_handler_outcome(claim: Claim) -> Outcome:
     """Return the outcome of an attempt by the engine after which the step waits for its handler."""
     return released_outcome(claim)._replace(to_handler=True)
 
@@ -2227,7 +2227,7 @@ class RuntimeStep(NamedTuple):
     undoes: int | None = None  #: the step that it undoes
 
 
-class CompletedStep(NamedTuple):
+class CompensationCandidate(NamedTuple):
     """A step whose template declares a compensation for it, or a step that spawned such steps."""
 
     no: int
@@ -2393,7 +2393,7 @@ class UnservedQueue(NamedTuple):
     reason: str  #: what live workers lack
 
 
-class NeighbourWorker(NamedTuple):
+class WorkerOnSameMachine(NamedTuple):
     """A worker with a valid lease whose process runs, or ran, on the same machine."""
 
     id: WorkerId

@@ -140,7 +140,7 @@ class TickHandled(NamedTuple):
     namespace: str
     schedule: str  #: its name in the namespace
     tick: datetime  #: the first of several
-    outcome: str  #: `created`, or why it has no task: a `TickOutcome`
+    outcome: str  #: `created`, or why it has no task: a `NoTaskReason`
     late_by: timedelta  #: from the tick to now
 
 
@@ -158,7 +158,7 @@ Notice: TypeAlias = (
 Observer: TypeAlias = Callable[[Notice], None]
 
 
-class AttemptSpan(NamedTuple):
+class AttemptTraceInfo(NamedTuple):
     """The properties of an attempt that is about to run, for traces."""
 
     task_id: TaskId
@@ -173,6 +173,6 @@ class AttemptSpan(NamedTuple):
     function: str | None  #: qualified name of the handler's function or class; None: built in
 
 
-Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]
+Around: TypeAlias = Callable[[AttemptTraceInfo], AbstractContextManager[object]]
 """Function that returns a context manager, which is entered before the handler is called and exited
 after the call, in the same thread."""

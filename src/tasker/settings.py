@@ -112,7 +112,7 @@ class SettingsSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class SchemaMismatchAction(StrEnum):
+class JsonSchemaMismatchAction(StrEnum):
     """Action for a value that does not match its schema."""
 
     ENFORCE = "enforce"  #: an error
@@ -160,7 +160,7 @@ class _CommonWorkerSettings(SettingsSection):
     attempt_timeout: Annotated[Seconds, _duration_between("1ms")] | None = None
     """Time limit for attempts whose step sets none; if absent, there is no limit."""
 
-    results: SchemaMismatchAction = SchemaMismatchAction.WARN
+    results: JsonSchemaMismatchAction = JsonSchemaMismatchAction.WARN
     """What to do with a result that does not match its step's `result_schema`: `enforce` (reject
     it), `warn` (log a warning) or `off`."""
 
@@ -348,7 +348,7 @@ class ServerSettings(SettingsSection):
     workers' external steps and the callback of logins. If absent, `completion_url` is only a path,
     and the callback is at the address that the browser used."""
 
-    results: SchemaMismatchAction = SchemaMismatchAction.WARN
+    results: JsonSchemaMismatchAction = JsonSchemaMismatchAction.WARN
     """What to do with a result from a remote worker that does not match its step's `result_schema`:
     `enforce` (reject it), `warn` (log a warning) or `off`."""
 
@@ -364,7 +364,7 @@ class ServerSettings(SettingsSection):
     proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-*` headers are trusted."""
 
-    inputs: SchemaMismatchAction = SchemaMismatchAction.ENFORCE
+    inputs: JsonSchemaMismatchAction = JsonSchemaMismatchAction.ENFORCE
     """What to do with a context that does not match its template's `input_schema`: `enforce`
     (reject it), `warn` (log a warning) or `off`."""
 

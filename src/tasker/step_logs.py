@@ -187,8 +187,8 @@ def limit_records(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
         record._replace(
             at=round(record.at, 6),  # as instants are read
             level=max(0, min(record.level, 1000)),
-            source=_clean_text(record.source, _LONGEST_SOURCE),
-            message=_clean_text(record.message, LOG_CHARACTERS),
+            source=_clean_and_truncate(record.source, _LONGEST_SOURCE),
+            message=_clean_and_truncate(record.message, LOG_CHARACTERS),
             fields=None
             if record.fields is None
             or len(record.fields) > LOG_FIELDS_BYTES
@@ -200,6 +200,6 @@ def limit_records(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
     ]
 
 
-def _clean_text(text: str, most: int) -> str:
+def _clean_and_truncate(text: str, most: int) -> str:
     text = UNSTORABLE.sub("", text)
     return text if len(text) <= most else text[: most - len(_CUT)] + _CUT

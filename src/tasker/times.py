@@ -16,7 +16,15 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
-from tasker.model import Attempt, AttemptOutcome, PhaseTimes, Step, StepStatus, Task, TemplateName
+from tasker.model import (
+    Attempt,
+    AttemptOutcome,
+    PhaseDurations,
+    Step,
+    StepStatus,
+    Task,
+    TemplateName,
+)
 from tasker.notices import (
     AttemptLost,
     AttemptStopped,
@@ -30,11 +38,11 @@ from tasker.notices import (
 class TaskTimes(NamedTuple):
     """Times of a task by phase, as a whole and by step."""
 
-    task: PhaseTimes
+    task: PhaseDurations
     """The task's times by phase. Each moment from creation to end is counted once: as `ran` if any
     step ran at that moment, otherwise as `queued`, `backoff` or `parked`, in this order."""
 
-    steps: Mapping[str, PhaseTimes]
+    steps: Mapping[str, PhaseDurations]
     """The times of each step by name, in the order of the steps."""
 
 
@@ -66,7 +74,7 @@ def task_times(
     for attempt in history:
         if attempt.claimed_at is not None and attempt.no in attempts:
             attempts[attempt.no].append(attempt)
-    by_step: dict[str, PhaseTimes] = {}
+    by_step: dict[str, PhaseDurations] = {}
     everything: list[Interval] = []
     started: list[float] = []
     for step in steps:
@@ -77,9 +85,9 @@ def task_times(
         after = None if first is None else max((first - task.created_at).total_seconds(), 0.0)
         if after is not None:
             started.append(after)
-        by_step[step.name] = _make_phase_times(after, _sum_by_phase(intervals))
+        by_step[step.name] = _make_phase_durations(after, _sum_by_phase(intervals))
     return TaskTimes(
-        _make_phase_times(min(started, default=None), _sum_without_overlap(everything)), by_step
+        _make_phase_durations(min(started, default=None), _sum_without_overlap(everything)), by_step
     )
 
 
@@ -137,9 +145,9 @@ def _sum_without_overlap(intervals: Iterable[Interval]) -> list[float]:
     return seconds
 
 
-def _make_phase_times(started_after: float | None, seconds: Sequence[float]) -> PhaseTimes:
+def _make_phase_durations(started_after: float | None, seconds: Sequence[float]) -> PhaseDurations:
     rounded = [round(each, 6) for each in seconds]
-    return PhaseTimes(
+    return PhaseDurations(
         started_after=started_after,
         queued=rounded[StepPhase.QUEUED],
         ran=rounded[StepPhase.RAN],

@@ -28,6 +28,6 @@ class TypedTemplate(ABC, Generic[In, Out]):
     def read_result(self, value: Any) -> Out:
         """Return a task's result, converted to its type. Raises pydantic.ValidationError."""
 
-    def result_of(self, task: Task) -> Out:
+    def result_of_task(self, task: Task) -> Out:
         """Return the result of a complete task. Raises pydantic.ValidationError."""
         return self.read_result(task.result)

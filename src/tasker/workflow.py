@@ -1025,11 +1025,11 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
                 raise InvalidTemplate(
                     *(self._locate_problem(problem, problem.path) for problem in error.problems)
                 ) from None
-            self._check_result(template)
+            self._check_result_type(template)
             self._template = template
         return self._template
 
-    def _check_result(self, template: Template) -> None:
+    def _check_result_type(self, template: Template) -> None:
         """Raise InvalidTemplate if the only last step returns a type other than `result`."""
         sinks = Graph(template).sinks
         if self._result is None or len(sinks) != 1:

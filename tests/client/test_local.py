@@ -15,8 +15,8 @@ from tests.engine.factories import SOON, Unreliable
 from tasker import (
     AsyncContext,
     Client,
+    JsonSchemaMismatchAction,
     LocalClient,
-    SchemaMismatchAction,
     TaskRequest,
     TaskStatus,
     Template,
@@ -191,7 +191,7 @@ SCHEMA = {
 
 
 async def strict(
-    store: Store, mode: SchemaMismatchAction = SchemaMismatchAction.ENFORCE
+    store: Store, mode: JsonSchemaMismatchAction = JsonSchemaMismatchAction.ENFORCE
 ) -> LocalClient:
     client = LocalClient(store, inputs=mode)
     await client.register(template("strict", input_schema=SCHEMA))
@@ -217,7 +217,7 @@ async def test_an_invalid_input_is_refused(store: Store) -> None:
 async def test_an_invalid_input_can_be_a_warning(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await strict(store, SchemaMismatchAction.WARN)
+    client = await strict(store, JsonSchemaMismatchAction.WARN)
     task = await client.create_task("hello.strict", {"name": 5})
 
     assert {"name": 5, "polite": True} == task.context
@@ -227,7 +227,7 @@ async def test_an_invalid_input_can_be_a_warning(
 async def test_validation_of_inputs_can_be_switched_off(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await strict(store, SchemaMismatchAction.OFF)
+    client = await strict(store, JsonSchemaMismatchAction.OFF)
     task = await client.create_task("hello.strict", {"name": 5})
 
     assert {"name": 5} == task.context
@@ -235,9 +235,9 @@ async def test_validation_of_inputs_can_be_switched_off(
 
 
 @pytest.mark.parametrize("context", [[1], "text", 5, True])
-@pytest.mark.parametrize("mode", list(SchemaMismatchAction))
+@pytest.mark.parametrize("mode", list(JsonSchemaMismatchAction))
 async def test_a_context_must_be_an_object_in_every_mode(
-    store: Store, mode: SchemaMismatchAction, context: Any
+    store: Store, mode: JsonSchemaMismatchAction, context: Any
 ) -> None:
     client = await strict(store, mode)
     with pytest.raises(InvalidInput):

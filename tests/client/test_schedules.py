@@ -10,7 +10,7 @@ from tasker import InvalidInput, NotFound
 from tasker.client.sync import SyncClient
 from tasker.errors import Rejected, ScheduleChanged, ScheduleExists
 from tasker.model import Schedule, TaskFilter
-from tasker.schedules.model import TickOutcome
+from tasker.schedules.model import NoTaskReason
 from tasker.testing.store_suite.factories import register_template
 from tasker.testing.store_suite.schedules import SYNC, template_declaring_schedules
 
@@ -119,7 +119,7 @@ async def test_ticks_without_a_task_are_listed(scene: Scene, template: str) -> N
     await schedules.pause("suite.sync")
 
     assert [] == await schedules.ticks_without_task("suite.sync")
-    assert {"buffered", "skipped", "missed", "paused", "failed"} == set(TickOutcome)
+    assert {"buffered", "skipped", "missed", "paused", "failed"} == set(NoTaskReason)
 
 
 async def test_all_clients_refuse_alike(scene: Scene, template: str) -> None:

@@ -109,7 +109,7 @@ async def assert_typed_runs(client: Client) -> None:
     task = await client.create_task(orders, ORDER)
 
     assert {"orderNumber": "o1", "due": "2030-01-31"} == task.context
-    assert PARCEL == orders.result_of(await client.wait(task.id, timeout=60))
+    assert PARCEL == orders.result_of_task(await client.wait(task.id, timeout=60))
     assert PARCEL == await client.run(orders, ORDER, timeout="20s")
     assert {"grams": 8} == await client.run(weighing, Weighing(grams=7))
     assert "hello nobody" == await client.run(greeting)

@@ -29,7 +29,7 @@ from tasker import (
 from tasker.engine.compensating import plan_compensating_steps
 from tasker.errors import Misuse, TaskFailed
 from tasker.graph import Graph
-from tasker.model import CompletedStep, Template
+from tasker.model import CompensationCandidate, Template
 from tasker.store.protocol import Store
 from tasker.template.document import template_to_document
 from tasker.template.load import parse_template
@@ -247,7 +247,7 @@ def test_a_template_is_read_back_from_its_document() -> None:
     assert template == template_from_stored_document(template_to_document(template))
 
 
-def planned(template: Template, *steps: CompletedStep) -> dict[int, set[int]]:
+def planned(template: Template, *steps: CompensationCandidate) -> dict[int, set[int]]:
     """Plan the compensation of completed steps; return which of them each waits for, all told."""
     made = plan_compensating_steps(Graph(template), steps)
     waits: dict[int, set[int]] = {step.place: set() for step in made}
@@ -270,15 +270,15 @@ def test_each_compensating_step_waits_for_those_of_later_steps() -> None:
     fetch, inner = numbers["fetch"], numbers["inner.map"]
     line = bodies[inner].first
     done = (
-        CompletedStep(numbers["first"], numbers["first"], None, None),
-        CompletedStep(101, fetch, each, 0),  # with the inner spawner 102
-        CompletedStep(111, fetch, each, 1),
-        CompletedStep(121, line, 102, 0),
-        CompletedStep(122, line, 102, 1),
-        CompletedStep(131, bodies[poll].first, poll, 0),
-        CompletedStep(132, bodies[poll].first, poll, 1),
-        CompletedStep(numbers["last"], numbers["last"], None, None),
-        CompletedStep(102, inner, each, 0),
+        CompensationCandidate(numbers["first"], numbers["first"], None, None),
+        CompensationCandidate(101, fetch, each, 0),  # with the inner spawner 102
+        CompensationCandidate(111, fetch, each, 1),
+        CompensationCandidate(121, line, 102, 0),
+        CompensationCandidate(122, line, 102, 1),
+        CompensationCandidate(131, bodies[poll].first, poll, 0),
+        CompensationCandidate(132, bodies[poll].first, poll, 1),
+        CompensationCandidate(numbers["last"], numbers["last"], None, None),
+        CompensationCandidate(102, inner, each, 0),
     )
 
     waits = planned(parse_template(NESTED), *done)
@@ -311,7 +311,7 @@ steps:
     )
     graph = Graph(template)
     steps = [
-        CompletedStep(1000 * spawner + instance, body.first, spawner, instance)
+        CompensationCandidate(1000 * spawner + instance, body.first, spawner, instance)
         for spawner, body in graph.layout.bodies.items()
         for instance in range(200)
     ]

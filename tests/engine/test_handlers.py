@@ -14,10 +14,10 @@ from tests.waiting import eventually
 from tasker import (
     AsyncContext,
     Context,
+    JsonSchemaMismatchAction,
     PermanentError,
     Retry,
     RetryableError,
-    SchemaMismatchAction,
     StepStatus,
     SyncContext,
     Task,
@@ -389,7 +389,7 @@ SCHEMA: JsonObject = {"type": "object", "required": ["id"]}
 
 
 async def test_results_that_do_not_match_can_be_an_error(memory: Store) -> None:
-    settings = WorkerSettings(results=SchemaMismatchAction.ENFORCE)
+    settings = WorkerSettings(results=JsonSchemaMismatchAction.ENFORCE)
     _, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
 
     assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
@@ -398,10 +398,11 @@ async def test_results_that_do_not_match_can_be_an_error(memory: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "warned"), [(SchemaMismatchAction.WARN, True), (SchemaMismatchAction.OFF, False)]
+    ("mode", "warned"),
+    [(JsonSchemaMismatchAction.WARN, True), (JsonSchemaMismatchAction.OFF, False)],
 )
 async def test_results_that_do_not_match_can_be_a_warning(
-    memory: Store, caplog: pytest.LogCaptureFixture, mode: SchemaMismatchAction, warned: bool
+    memory: Store, caplog: pytest.LogCaptureFixture, mode: JsonSchemaMismatchAction, warned: bool
 ) -> None:
     settings = WorkerSettings(results=mode)
     task, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)

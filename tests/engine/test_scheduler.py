@@ -15,7 +15,7 @@ from tasker.engine.scheduler import Scheduler
 from tasker.errors import InvalidInput, NotFound, ScheduleChanged
 from tasker.model import JsonObject, OverlapPolicy, Schedule, Task, TaskFilter, TaskStatus
 from tasker.notices import Notice, TickHandled
-from tasker.schedules.model import TickOutcome
+from tasker.schedules.model import NoTaskReason
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
@@ -237,7 +237,7 @@ async def test_a_tick_whose_task_cannot_be_created_is_recorded(bench: Bench) -> 
     assert ["28 03:00"] == await bench.ticks()
     assert [("28 01:00", "28 02:00", "failed")] == await bench.records()
     (record,) = await bench.client.schedules.ticks_without_task("n.hourly")
-    assert TickOutcome.FAILED is record.outcome
+    assert NoTaskReason.FAILED is record.outcome
     assert "retired" in record.detail
 
 

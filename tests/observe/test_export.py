@@ -14,7 +14,7 @@ PROGRAM = """
     from datetime import timedelta
 
     from tasker.codec import new_task_id
-    from tasker.notices import AttemptSpan, StepSettled, TaskEnded
+    from tasker.notices import AttemptTraceInfo, StepSettled, TaskEnded
     from tasker.model import AttemptOutcome, TaskStatus, TemplateName
     from tasker.observe.tracing import Tracing, set_up_otlp_export
 
@@ -22,7 +22,7 @@ PROGRAM = """
     tracing = Tracing()
     template = TemplateName("payments", "refund", "1.0.0")
     task, no_time = new_task_id(), timedelta(0)
-    attempt = AttemptSpan(
+    attempt = AttemptTraceInfo(
         task, template, "charge", 1, "correlation", None, no_time, no_time,
         "charge", "shop.charge",
     )

@@ -33,7 +33,7 @@ from tasker import (
 from tasker.api import create_app
 from tasker.codec import new_task_id, task_id_time
 from tasker.model import StepSpec, TemplateName
-from tasker.notices import AttemptSpan
+from tasker.notices import AttemptTraceInfo
 from tasker.observe.tracing import SCHEMA, Tracing, attempt_span_attributes, error_type
 from tasker.store.protocol import Store
 
@@ -250,7 +250,7 @@ async def test_a_task_that_a_request_ends_has_a_span(
 def test_attributes_are_those_of_the_semantic_conventions() -> None:
     """Those that do not begin with `tasker.` are names of the conventions' package."""
     no_time, template = timedelta(0), TemplateName("n", "t", "1.0.0")
-    span = AttemptSpan(
+    span = AttemptTraceInfo(
         new_task_id(), template, "s", 1, "c", None, no_time, no_time, "handler", "module.function"
     )
     known = {

@@ -80,9 +80,9 @@ from tasker.model import (
     failed_outcome,
     lost_outcome,
     released_outcome,
+    requeued_for_handler_outcome,
     retry_outcome,
     skipped_outcome,
-    to_handler_outcome,
 )
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.driver import Driver
@@ -480,7 +480,7 @@ class Engine(RuleBasedStateMachine):
         if kind == NO_CHOICE:
             return completed_outcome(claim, codec.dumps({}))._replace(choice=())
         if kind == HAND_BACK:
-            return to_handler_outcome(claim)
+            return requeued_for_handler_outcome(claim)
         match KINDS[kind]:
             case AttemptOutcome.SKIPPED:
                 return skipped_outcome(claim, ERROR)
@@ -618,7 +618,7 @@ class Engine(RuleBasedStateMachine):
             return
         template = template_of(task.shape, self.namespace, "t")
         graph = Graph(template)
-        nodes = [*graph.layout.undone_nodes.values()]
+        nodes = [*graph.layout.undone_node_by_compensating_node.values()]
         steps = plan_compensating_steps(graph, await hand.store.completed_steps(task.id, nodes))
         keep_going = template.compensation.keep_going
         added = await hand.store.add_compensating_steps(

@@ -15,7 +15,7 @@ from tasker.clock import ManualClock
 from tasker.engine.reporting import Reporter
 from tasker.engine.scheduler import Scheduler
 from tasker.model import OverlapPolicy, Schedule, TaskFilter
-from tasker.schedules.model import DueSchedule, TickOutcome
+from tasker.schedules.model import DueSchedule, NoTaskReason
 from tasker.schedules.ticks import ticks_between
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -152,7 +152,7 @@ async def check(store: Store, schedule: Schedule) -> None:
         between = list(ticks_between(schedule, record.first, record.last + MICRO))
         assert [record.first, record.last] == [between[0], between[-1]]
         handled += between
-        buffered += record.outcome is TickOutcome.BUFFERED
+        buffered += record.outcome is NoTaskReason.BUFFERED
     assert list(ticks_between(schedule, START + MICRO, stored.next_at)) == sorted(handled)
     assert stored.buffered == buffered
 

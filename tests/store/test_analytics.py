@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasker import codec
-from tasker.analytics.compute import Period
+from tasker.analytics.compute import ResolvedWindow
 from tasker.analytics.model import AnalysisWindow
 from tasker.errors import StoreUnavailable
 from tasker.model import NewTask, StepSpec, TaskId, Template
@@ -54,7 +54,7 @@ async def create(store: Store, count: int) -> list[TaskId]:
 
 def test_a_period_starts_with_its_first_rows() -> None:
     """It starts with the window if all rows were read, and later if some were left out."""
-    period = Period(AnalysisWindow(hours=2), NOW, None)
+    period = ResolvedWindow(AnalysisWindow(hours=2), NOW, None)
     oldest = codec.lowest_task_id_at(NOW - timedelta(minutes=5))
 
     assert NOW - timedelta(hours=2) == period.covered_start(oldest, counted=9, most=10)

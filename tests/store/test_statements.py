@@ -1249,7 +1249,7 @@ async def pages_of_compensation(
         await hand.complete(await hand.claim_one())
     pages = await read(failed_outcome(await hand.claim_one(), JsonText('{"message":"x"}')))
     planner = await hand.claim_one()
-    nodes = [*Graph(trip_template()).layout.undone_nodes.values()]
+    nodes = [*Graph(trip_template()).layout.undone_node_by_compensating_node.values()]
     steps = plan_of(Graph(trip_template()), await store.completed_steps(task_id, nodes))
     values = {"task_id": task_id, "first_no": 100, "keep_going": True, "steps": json.dumps(steps)}
     pages += await buffers(connection, "add_compensating_steps", values)

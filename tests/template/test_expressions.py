@@ -11,9 +11,9 @@ from tasker import Workflow, limits
 from tasker.errors import InvalidExpression, InvalidInput
 from tasker.model import Json
 from tasker.template.expression_types import (
-    check_condition_type,
-    check_expression_types,
-    check_placeholder_paths,
+    find_condition_type_errors,
+    find_expression_type_errors,
+    find_invalid_placeholder_paths,
 )
 from tasker.template.expressions import compile_expression, compile_path, compile_text
 
@@ -244,7 +244,7 @@ SCHEMAS: Mapping[str, Any] = {
     ],
 )
 def test_an_expression_that_matches_the_schemas_has_no_type_errors(text: str) -> None:
-    assert check_condition_type(compile_expression(text), SCHEMAS) == []
+    assert find_condition_type_errors(compile_expression(text), SCHEMAS) == []
 
 
 @pytest.mark.parametrize(
@@ -278,15 +278,15 @@ def test_an_expression_that_matches_the_schemas_has_no_type_errors(text: str) ->
     ],
 )
 def test_an_expression_that_contradicts_the_schemas_is_reported(text: str, problem: str) -> None:
-    assert check_condition_type(compile_expression(text), SCHEMAS) == [problem]
+    assert find_condition_type_errors(compile_expression(text), SCHEMAS) == [problem]
 
 
 def test_a_type_error_names_the_expected_types() -> None:
     expression = compile_expression("input.amount")
-    assert check_expression_types(expression, SCHEMAS, frozenset({"array"}), "a list") == [
+    assert find_expression_type_errors(expression, SCHEMAS, frozenset({"array"}), "a list") == [
         "it is a number, not a list"
     ]
-    assert check_placeholder_paths(compile_text("{input.sku}"), SCHEMAS)[0].startswith(
+    assert find_invalid_placeholder_paths(compile_text("{input.sku}"), SCHEMAS)[0].startswith(
         "input has no property 'sku'"
     )
 

@@ -11,7 +11,7 @@ from tests.template.problems import prepared
 
 from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
-from tasker.template.schema import fill_and_examine_input, find_result_violations
+from tasker.template.schema import fill_input_and_list_violations, find_result_violations
 
 ORDER: JsonObject = {
     "type": "object",
@@ -185,7 +185,7 @@ def test_long_values_are_shortened_in_messages() -> None:
 def test_a_check_returns_violations_without_raising() -> None:
     """A setting may say that violations are only warned of."""
     schema: JsonObject = {"required": ["b"], "properties": {"a": {"default": 1}}}
-    filled, violations = asyncio.run(fill_and_examine_input(template(schema), {}))
+    filled, violations = asyncio.run(fill_input_and_list_violations(template(schema), {}))
 
     assert filled == {"a": 1}
     assert violations == [Violation("$.b", "is required")]

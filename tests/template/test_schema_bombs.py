@@ -11,9 +11,9 @@ import pytest
 from tests.template.problems import problems
 
 from tasker import (
+    JsonSchemaMismatchAction,
     LocalClient,
     Retry,
-    SchemaMismatchAction,
     Template,
     Worker,
     WorkerSettings,
@@ -205,7 +205,7 @@ async def test_a_context_that_takes_long_to_check_is_refused_and_leaves_the_loop
 async def test_a_result_that_takes_long_to_check_fails_its_step_and_leaves_the_loop_free() -> None:
     async with open_store("sqlite::memory:") as store:
         client = LocalClient(store)
-        settings = WorkerSettings(results=SchemaMismatchAction.ENFORCE)
+        settings = WorkerSettings(results=JsonSchemaMismatchAction.ENFORCE)
         spec = StepSpec(name="only", result_schema=RECURSIVE, retry=Retry(max_attempts=1))
         bomb = replace(template(), steps=(spec,))
 

@@ -88,7 +88,7 @@ async def results(client: Client) -> None:
     task_id: str = task.id
     assert_type(task.result, Any)
     assert_type(task.result_as(Parcel), Parcel)
-    assert_type(orders.result_of(task), Parcel)
+    assert_type(orders.result_of_task(task), Parcel)
     assert_type(orders.make_context(Order(task_id)), Mapping[str, Any])
     async with open_store("sqlite::memory:") as store:
         assert_type(store.url, str)

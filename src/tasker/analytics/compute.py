@@ -14,8 +14,8 @@ from tasker.analytics.model import (
     Performance,
     RetryStatistics,
     StepFigures,
+    StoreLoad,
     TaskFigures,
-    Utilization,
     make_recommendations,
     rate_per_hour,
     rounded_share,
@@ -27,7 +27,7 @@ from tasker.store.rows import Row
 Instant = Callable[[Any], datetime]
 
 
-class Period(NamedTuple):
+class ResolvedWindow(NamedTuple):
     """A window in the form in which a store queries it."""
 
     window: AnalysisWindow
@@ -62,7 +62,7 @@ class WindowCounts(NamedTuple):
     attempt_start: datetime
 
 
-def compute_performance(period: Period, counted: WindowCounts) -> Performance:
+def compute_performance(period: ResolvedWindow, counted: WindowCounts) -> Performance:
     tasks, attempts = counted.tasks, counted.attempts
     total, failed = tasks["total"], tasks["failed"]
     completed = tasks["complete"] + tasks["resolved"]
@@ -95,11 +95,11 @@ class BottleneckRows(NamedTuple):
     patterns: list[ErrorPattern]
     retries: RetryStatistics
     blocking_steps: list[BlockingStep]
-    utilization: Utilization
+    utilization: StoreLoad
 
 
 def compute_bottlenecks(
-    period: Period, counted: WindowCounts, findings: BottleneckRows, limit: int
+    period: ResolvedWindow, counted: WindowCounts, findings: BottleneckRows, limit: int
 ) -> Bottlenecks:
     tasks, attempts = counted.tasks, counted.attempts
     return Bottlenecks(

@@ -57,7 +57,7 @@ class SeriesGrouping(StrEnum):
     WORKFLOW = "workflow"
 
 
-class FigureRow(NamedTuple):
+class IntervalFigures(NamedTuple):
     """Figures of a template, added up over the minutes of one point."""
 
     point: int
@@ -128,7 +128,7 @@ def resolve_point_interval(hours: float, step_seconds: int | None) -> int:
 
 
 def make_chart(
-    rows: Iterable[FigureRow],
+    rows: Iterable[IntervalFigures],
     metric: Metric,
     by: SeriesGrouping,
     *,
@@ -165,7 +165,9 @@ def make_chart(
     )
 
 
-def _values_by_series(row: FigureRow, metric: Metric, by: SeriesGrouping) -> Mapping[str, float]:
+def _values_by_series(
+    row: IntervalFigures, metric: Metric, by: SeriesGrouping
+) -> Mapping[str, float]:
     """Return the value of a row by the key of its series."""
     if by is SeriesGrouping.STATUS and metric is Metric.ENDED:
         return {"complete": row.completed, "error": row.failed, "cancelled": row.cancelled}

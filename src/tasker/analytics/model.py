@@ -234,7 +234,7 @@ class RetryStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utilization:
+class StoreLoad:
     """Current load of the store, independent of the window; steps are counted up to 100,000."""
 
     database_pool_utilization: float  #: from 0 to 1
@@ -297,7 +297,7 @@ class SystemStatus:
     """Number of steps that the workers have claimed; null if the caller cannot see all
     namespaces."""
 
-    utilization: Utilization | None
+    utilization: StoreLoad | None
     """The store's figures; null if the caller cannot see all namespaces."""
 
 
@@ -319,7 +319,7 @@ class Bottlenecks:
     error_patterns: tuple[ErrorPattern, ...]  #: the most frequent first
     retries: RetryStatistics
     blocking_steps: tuple[BlockingStep, ...]  #: those that block the most steps first
-    utilization: Utilization
+    utilization: StoreLoad
     recommendations: tuple[str, ...]
     analysis_period_start: datetime
     step_period_start: datetime
@@ -361,7 +361,7 @@ def make_recommendations(
     total_errors: int,
     retries: RetryStatistics,
     blocking_steps: Sequence[BlockingStep],
-    utilization: Utilization,
+    utilization: StoreLoad,
 ) -> tuple[str, ...]:
     """List recommendations derived from the statistics."""
     return (
@@ -413,7 +413,7 @@ def _advise_on_waits(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
         yield f"{step} failed in {tasks}, and other steps wait for it: retry or resolve this step"
 
 
-def _advise_on_store(utilization: Utilization) -> Iterator[str]:
+def _advise_on_store(utilization: StoreLoad) -> Iterator[str]:
     if utilization.due_steps > 1_000:
         yield (
             f"{utilization.due_steps:,} steps are due and wait for a worker:"

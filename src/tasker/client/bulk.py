@@ -177,9 +177,9 @@ class LocalBulk(BulkClient):
             by_status=dict(+statuses),
             by_template=dict(templates.most_common()),
             rejected=dict(+rejected),
-            sample=[task.id for task in _sort_newest_first(sample) if request.may_change(task)][
-                : bulk.SAMPLE
-            ],
+            sample=[
+                task.id for task in _sort_newest_first(sample) if request.caller_may_change(task)
+            ][: bulk.SAMPLE],
             token=bulk.new_start_token(request),
         )
 
@@ -215,7 +215,9 @@ class LocalBulk(BulkClient):
     ) -> BulkOperation:
         """Start an operation; see `start`."""
         bulk.validate_rate(per_second)
-        bulk_id = new_task_id() if token is None else bulk.parse_start_token(token, request)
+        bulk_id = (
+            new_task_id() if token is None else bulk.operation_id_from_start_token(token, request)
+        )
         preview = await self.preview_bulk_request(request)
         new = NewBulkOperation(
             id=bulk_id,
@@ -296,7 +298,7 @@ class LocalBulk(BulkClient):
     ) -> StoredBulkOperation | None:
         """Apply the action to a task; return None if the operation was stopped or taken over."""
         request = stored.request
-        if isinstance(task, Task) and not request.may_change(task):
+        if isinstance(task, Task) and not request.caller_may_change(task):
             return await self._store.skip_bulk_task(stored, task.id, None)
         task_id = task.id if isinstance(task, Task) else task
         try:

@@ -50,7 +50,7 @@ from tasker.model import (
     LimitSetting,
     LimitValues,
     Pause,
-    PhaseTimes,
+    PhaseDurations,
     Rate,
     RevealedTask,
     Step,
@@ -69,7 +69,7 @@ from tasker.why import Reason
 
 JsonObject = Mapping[str, Any]  # a JSON object in a response
 
-_times, _stored = TypeAdapter(PhaseTimes), TypeAdapter(StoredTemplate)
+_times, _stored = TypeAdapter(PhaseDurations), TypeAdapter(StoredTemplate)
 task = TypeAdapter(Task).validate_python
 steps = TypeAdapter(list[Step]).validate_python
 events = TypeAdapter(list[Event]).validate_python

@@ -12,13 +12,13 @@ from tasker.client.schedules import PREVIEW, ScheduleClient, split_schedule_name
 from tasker.client.templates import split_template_reference
 from tasker.model import Schedule, TaskId
 from tasker.schedules.document import schedule_to_document
-from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
+from tasker.schedules.model import BackfillResult, StoredSchedule, TicksWithoutTask
 
 _PAGE = 100
 
 _instants = TypeAdapter(list[datetime]).validate_python
-_records = TypeAdapter(list[TickRecord]).validate_python
-_backfill = TypeAdapter(Backfill).validate_python
+_records = TypeAdapter(list[TicksWithoutTask]).validate_python
+_backfill = TypeAdapter(BackfillResult).validate_python
 _instant = TypeAdapter(datetime).validate_python
 _optional_instant = TypeAdapter(datetime | None).validate_python
 _SPEC = (
@@ -81,7 +81,7 @@ class HttpSchedules(ScheduleClient):
     async def get(self, name: str) -> StoredSchedule:
         return _decode_schedule(await self._requests.get(_schedule_path(name)))
 
-    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TicksWithoutTask]:
         read = await self._requests.get(f"{_schedule_path(name)}/ticks", limit=limit)
         return _records(read["ticks"])
 
@@ -117,7 +117,7 @@ class HttpSchedules(ScheduleClient):
 
     async def backfill(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
-    ) -> Backfill:
+    ) -> BackfillResult:
         body = {"start": start, "end": end, "dry_run": dry_run}
         return _backfill(
             await self._requests.send("POST", f"{_schedule_path(name)}/backfill", body=body)

@@ -79,14 +79,14 @@ from tasker.model import (
     TemplateStatus,
 )
 from tasker.notices import Observer, TaskEnded
-from tasker.settings import SchemaMismatchAction
+from tasker.settings import JsonSchemaMismatchAction
 from tasker.step_logs import LogFilter, LogPage, LogPosition, level_number
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
 from tasker.template.attributes import compute_task_attributes, render_task_title
 from tasker.template.load import validate_template
-from tasker.template.schema import fill_and_check_input, fill_and_examine_input
-from tasker.template.step_limits import compute_place_of_task, render_limits_of_steps
+from tasker.template.schema import fill_and_check_input, fill_input_and_list_violations
+from tasker.template.step_limits import compute_open_task_bound, render_limits_of_steps
 from tasker.times import TaskTimes, task_times
 from tasker.typed_template import In, TypedTemplate
 from tasker.waits import (
@@ -152,7 +152,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         *,
         actor: str | None = None,
         via: AccessChannel | None = None,
-        inputs: SchemaMismatchAction = SchemaMismatchAction.ENFORCE,
+        inputs: JsonSchemaMismatchAction = JsonSchemaMismatchAction.ENFORCE,
         context_limit: int = codec.DEFAULT_LIMIT,
         claimant: LocalWorker | None = None,
         origin: AttemptOrigin | None = None,
@@ -363,7 +363,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def _build_new_task(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
         template = loaded.stored.template
         context: Json = request.context
-        if template.input_schema is not None and self._inputs is not SchemaMismatchAction.OFF:
+        if template.input_schema is not None and self._inputs is not JsonSchemaMismatchAction.OFF:
             context = await self._prepare_context(template, context)
         elif not isinstance(context, Mapping):
             raise InvalidInput("the context must be a JSON object")
@@ -384,7 +384,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             )
         place = None
         if template.concurrency is not None:
-            place = compute_place_of_task(template, codec.loads(text))
+            place = compute_open_task_bound(template, codec.loads(text))
         origin = self._origin
         parent_id = origin.task_id if origin else None
         if request.parent_id:
@@ -427,9 +427,9 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     async def _prepare_context(self, template: Template, context: Json) -> Json:
         """Fill in defaults and check the context; violations raise InvalidInput or are logged."""
-        if self._inputs is SchemaMismatchAction.ENFORCE or not isinstance(context, Mapping):
+        if self._inputs is JsonSchemaMismatchAction.ENFORCE or not isinstance(context, Mapping):
             return await fill_and_check_input(template, context)
-        filled, violations = await fill_and_examine_input(template, context)
+        filled, violations = await fill_input_and_list_violations(template, context)
         if violations:
             problem = "; ".join(map(str, violations[:10]))
             log.warning(

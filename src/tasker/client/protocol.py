@@ -320,7 +320,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """
         task = await self.create_task(template, context, **options)
         task = await self.wait(task.id, timeout=timeout)
-        return template.result_of(task) if isinstance(template, TypedTemplate) else task
+        return template.result_of_task(task) if isinstance(template, TypedTemplate) else task
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Wait until a task is complete, and return it with its `result`.

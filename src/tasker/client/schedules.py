@@ -9,11 +9,11 @@ from tasker.client.templates import DEFAULT_NAMESPACE, split_template_reference
 from tasker.errors import InvalidInput, Violation
 from tasker.model import NewTask, Schedule, TaskId
 from tasker.schedules.model import (
-    Backfill,
+    BackfillResult,
     NewSchedule,
     ScheduledTask,
     StoredSchedule,
-    TickRecord,
+    TicksWithoutTask,
     declared_schedule_error,
 )
 from tasker.schedules.ticks import (
@@ -91,7 +91,7 @@ class ScheduleClient(Protocol):
         """Return a schedule. Raises NotFound."""
         ...
 
-    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TicksWithoutTask]:
         """List the ticks that have no task, latest first, at most 1,000. Raises NotFound.
 
         To list the tasks of ticks, use `client.tasks(TaskFilter(schedule_id=...))`.
@@ -119,7 +119,7 @@ class ScheduleClient(Protocol):
 
     async def backfill(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
-    ) -> Backfill:
+    ) -> BackfillResult:
         """Create a task with priority 0 for each past tick from `start` up to, but not including,
         `end`.
 
@@ -238,7 +238,7 @@ class LocalSchedules(ScheduleClient):
             namespace=namespace, template=template, after=after, limit=_PAGE
         )
 
-    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TicksWithoutTask]:
         return await self._store.list_ticks_without_task(*split_schedule_name(name), limit=limit)
 
     async def pause(
@@ -263,11 +263,11 @@ class LocalSchedules(ScheduleClient):
 
     async def backfill(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
-    ) -> Backfill:
+    ) -> BackfillResult:
         stored = await self.get(name)
         ticks = _list_backfill_ticks(stored.schedule, start, end, self._store.clock.now())
         if dry_run:
-            return Backfill(ticks=ticks, created=0, existing=0)
+            return BackfillResult(ticks=ticks, created=0, existing=0)
         created = existing = 0
         for first in range(0, len(ticks), _AT_ONCE):
             tasks = [
@@ -287,7 +287,7 @@ class LocalSchedules(ScheduleClient):
             advanced = await self._store.create_scheduled_tasks(stored, tasks)
             new = sum(is_new for _, is_new in advanced.created)
             created, existing = created + new, existing + len(tasks) - new
-        return Backfill(ticks=ticks, created=created, existing=existing)
+        return BackfillResult(ticks=ticks, created=created, existing=existing)
 
     async def trigger(self, name: str) -> TaskId:
         stored = await self.get(name)

@@ -57,7 +57,7 @@ from tasker.model import (
     TemplateVersion,
     WorkerAttempt,
 )
-from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
+from tasker.schedules.model import BackfillResult, StoredSchedule, TicksWithoutTask
 from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
@@ -606,10 +606,10 @@ class SyncSchedules:
         """Return a schedule. Raises NotFound."""
         return cast(StoredSchedule, self._run_in_loop(self._schedules.get(name)))
 
-    def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+    def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TicksWithoutTask]:
         """List ticks, latest first: see `ScheduleClient.ticks_without_task`."""
         return cast(
-            list[TickRecord],
+            list[TicksWithoutTask],
             self._run_in_loop(self._schedules.ticks_without_task(name, limit=limit)),
         )
 
@@ -629,10 +629,10 @@ class SyncSchedules:
 
     def backfill(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
-    ) -> Backfill:
+    ) -> BackfillResult:
         """Create tasks for past ticks: see `ScheduleClient.backfill`."""
         filled = self._schedules.backfill(name, start, end, dry_run=dry_run)
-        return cast(Backfill, self._run_in_loop(filled))
+        return cast(BackfillResult, self._run_in_loop(filled))
 
     def trigger(self, name: str) -> TaskId:
         """Create a task of a schedule now: see `ScheduleClient.trigger`."""

@@ -14,7 +14,7 @@ from tasker.layout import COMPENSATION, find_node_instance
 from tasker.model import (
     MOST_SPAWNED,
     NewTask,
-    PhaseTimes,
+    PhaseDurations,
     Step,
     StepCounts,
     StepSpec,
@@ -182,7 +182,7 @@ class LoadedTemplate:
 
 
 def _fill_derived_step_fields(
-    step: Step, spec: StepSpec, now: datetime, times: PhaseTimes | None
+    step: Step, spec: StepSpec, now: datetime, times: PhaseDurations | None
 ) -> Step:
     due = step.run_at is None or step.run_at <= now
     status, until = step.status, step.waits_until

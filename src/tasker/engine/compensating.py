@@ -16,7 +16,7 @@ from tasker.layout import BodyNodes
 from tasker.model import (
     MOST_SPAWNED,
     CompensatingStep,
-    CompletedStep,
+    CompensationCandidate,
     JsonText,
     Outcome,
     Repeat,
@@ -49,9 +49,9 @@ async def run_gather_barrier(attempt: EngineAttempt) -> Outcome:
 
 async def _load_completed_steps(
     store: WorkerStore, graph: Graph, task_id: TaskId
-) -> list[CompletedStep]:
+) -> list[CompensationCandidate]:
     """Return the steps to undo and the steps that spawned them."""
-    nodes = sorted(graph.layout.undone_nodes.values())
+    nodes = sorted(graph.layout.undone_node_by_compensating_node.values())
     done = await store.completed_steps(task_id, nodes)
     while done and len(done) % COMPLETED_STEPS == 0:
         page = await store.completed_steps(task_id, nodes, after=done[-1].no)
@@ -62,7 +62,8 @@ async def _load_completed_steps(
     inner = [no for no in made if no > len(graph.specs)]
     rows = await store.load_runtime_steps({task_id: inner}) if inner else []
     spawners = [
-        CompletedStep(row.no, row.template_node, row.spawned_by, row.instance) for row in rows
+        CompensationCandidate(row.no, row.template_node, row.spawned_by, row.instance)
+        for row in rows
     ]
     return done + spawners
 
@@ -80,20 +81,20 @@ class _InstanceNode(NamedTuple):
 class _CompletionOrder:
     """The order in which the steps of a task completed."""
 
-    def __init__(self, graph: Graph, done: Sequence[CompletedStep]) -> None:
+    def __init__(self, graph: Graph, done: Sequence[CompensationCandidate]) -> None:
         self._graph = graph
         self.numbers: dict[_InstanceNode, int] = {}
         """Step numbers of the nodes to undo, and of the spawners and joins that connect their
         instances."""
 
         self.after: dict[_InstanceNode, list[_InstanceNode]] = {}
-        undone = {*graph.layout.undone_nodes.values()}
+        undone = {*graph.layout.undone_node_by_compensating_node.values()}
         known = {step.no: step for step in done}
         instances: dict[_Instance, BodyNodes] = {}
         for step in done:
             if step.node in undone:
                 self.numbers[_InstanceNode(_find_instance(step), step.node)] = step.no
-            here: CompletedStep | None = step
+            here: CompensationCandidate | None = step
             while here is not None and (instance := _find_instance(here)) is not None:
                 instances[instance] = graph.layout.bodies[graph.layout.spawner_around(here.node)]
                 here = known.get(instance[0])
@@ -156,7 +157,9 @@ class _CompletionOrder:
         return order
 
 
-def plan_compensating_steps(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
+def plan_compensating_steps(
+    graph: Graph, done: Sequence[CompensationCandidate]
+) -> list[CompensatingStep]:
     """Return the steps that undo completed steps; a step comes before the steps that it waits for.
 
     Args:
@@ -223,7 +226,7 @@ def _remove_idle_gathers(
         del waits[gather], before[gather]
 
 
-def _find_instance(step: CompletedStep) -> _Instance | None:
+def _find_instance(step: CompensationCandidate) -> _Instance | None:
     if step.spawned_by is None or step.instance is None:
         return None
     return step.spawned_by, step.instance

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tasker import codec
-from tasker.arrival import ParentOutcome, UnmetTriggerRule, check_trigger_rule, outgoing_edges
+from tasker.arrival import ParentOutcome, UnmetTriggerRule, find_unmet_trigger_rule, outgoing_edges
 from tasker.engine.engine_steps import read_results_bitmask
 from tasker.errors import PermanentError
 from tasker.graph import Graph
@@ -48,7 +48,7 @@ class RunCondition:
             InvalidExpression: The condition has no value.
         """
         arrived = [(spec.name, self._parent_outcome(no, task)) for no, spec in self._parents]
-        verdict = check_trigger_rule(self._spec.trigger, arrived)
+        verdict = find_unmet_trigger_rule(self._spec.trigger, arrived)
         if verdict is None and self._when is not None:
             holds = self._when.is_true(task.expression_values(self._when.paths))
             verdict = None if holds else UnmetTriggerRule(f"when: {self._when.text}")

@@ -41,11 +41,11 @@ from tasker.model import (
     StepSpec,
     completed_outcome,
     released_outcome,
+    requeued_for_handler_outcome,
     sleep_outcome,
-    to_handler_outcome,
 )
 from tasker.notices import Around
-from tasker.settings import SchemaMismatchAction, WorkerSettings
+from tasker.settings import JsonSchemaMismatchAction, WorkerSettings
 from tasker.template.schema import find_result_violations, is_quick_to_check
 
 log = logging.getLogger("tasker.worker")
@@ -187,7 +187,7 @@ class Executor:
             outcome = self._error_outcome(running, error)
         limited = not running.claim.gated and running.node in running.task.compiled.gated
         if outcome is None and (limited or queue_paused or isinstance(plan, HandlerNotFound)):
-            outcome = to_handler_outcome(running.claim)
+            outcome = requeued_for_handler_outcome(running.claim)
         if outcome is None:
             return False
         self._pass_to_settler(running, outcome)
@@ -212,7 +212,10 @@ class Executor:
             try:
                 text = self._serialize_result(running, value)
                 schema = running.spec.result_schema
-                if schema is not None and self._settings.results is not SchemaMismatchAction.OFF:
+                if (
+                    schema is not None
+                    and self._settings.results is not JsonSchemaMismatchAction.OFF
+                ):
                     check = partial(find_result_violations, *_template_and_step(running), text)
                     if not is_quick_to_check(schema, text):
                         self._check_result_in_thread(running, text, check)
@@ -293,7 +296,7 @@ class Executor:
         if not problems:
             return
         message = f"the result does not match the step's result_schema: {'; '.join(problems)}"
-        if self._settings.results is SchemaMismatchAction.ENFORCE:
+        if self._settings.results is JsonSchemaMismatchAction.ENFORCE:
             raise InvalidInput(message)
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
         log.warning("result_schema_mismatch", extra={**facts, "problem": message})

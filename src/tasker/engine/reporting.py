@@ -70,7 +70,7 @@ class Reporter:
     def report_start(self, running: RunningAttempt) -> None:
         """Report the start of an attempt."""
         if self.observers:
-            queued, parked = running.claim.queued_and_parked
+            queued, parked = running.claim.queued_and_parked_durations
             self.notify_observers(
                 StepStarted(**running.log_fields(), queued_for=queued, parked_for=parked)
             )

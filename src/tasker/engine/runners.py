@@ -23,7 +23,7 @@ from tasker.errors import InvalidSettings, RetryableError
 from tasker.handlers import CallPlan
 from tasker.handlers.subprocess import initialize_child_process, run_in_subprocess
 from tasker.model import ENGINE, JsonText
-from tasker.notices import Around, AttemptSpan
+from tasker.notices import Around, AttemptTraceInfo
 from tasker.settings import StepLogMode, WorkerSettings
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class EventLoopRunner:
             if self._around is None:
                 value = await plan.call(running.attempt)
             else:
-                with self._around(_build_attempt_span(running, plan)):
+                with self._around(_build_attempt_trace_info(running, plan)):
                     value = await plan.call(running.attempt)
         except asyncio.CancelledError as cancelled:
             error = _self_cancellation_error(cancelled)
@@ -173,7 +173,7 @@ class ThreadRunner:
         try:
             if self._around is None:
                 return plan.call(running.attempt)
-            with self._around(_build_attempt_span(running, plan)):
+            with self._around(_build_attempt_trace_info(running, plan)):
                 return plan.call(running.attempt)
         finally:
             current_attempt.reset(token)
@@ -301,20 +301,22 @@ class ProcessRunner:
             self._log_writer.close()
 
 
-def _build_attempt_span(running: RunningAttempt, plan: CallPlan | BuiltInCallPlan) -> AttemptSpan:
+def _build_attempt_trace_info(
+    running: RunningAttempt, plan: CallPlan | BuiltInCallPlan
+) -> AttemptTraceInfo:
     task, claim = running.task.input, running.claim
     handler, function = ENGINE, None
     if isinstance(plan, CallPlan):
         spec = plan.facts.spec
         handler, function = spec.handler, plan.handler.qualified_name(spec.method)
-    return AttemptSpan(
+    return AttemptTraceInfo(
         claim.task_id,
         running.task.compiled.key,
         running.step_name,
         claim.attempt,
         task.correlation_id,
         task.trace,
-        *running.claim.queued_and_parked,
+        *running.claim.queued_and_parked_durations,
         handler=handler,
         function=function,
     )

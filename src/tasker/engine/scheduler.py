@@ -11,10 +11,10 @@ from tasker.errors import StoreUnavailable, TaskerError
 from tasker.notices import TickHandled
 from tasker.schedules.model import (
     DueSchedule,
+    NoTaskReason,
     ScheduleAdvance,
     ScheduledTask,
-    TickOutcome,
-    TickRecord,
+    TicksWithoutTask,
 )
 from tasker.schedules.planning import TickPlan, plan_ticks
 from tasker.store.protocol import AuditNote, Store
@@ -77,7 +77,7 @@ class Scheduler:
 
     async def _prepare_tasks(
         self, due: DueSchedule, ticks: Sequence[datetime]
-    ) -> tuple[list[ScheduledTask], list[TickRecord]]:
+    ) -> tuple[list[ScheduledTask], list[TicksWithoutTask]]:
         """Return the tasks of ticks, and records of those whose task cannot be created."""
         tasks, failures = [], []
         for tick in ticks:
@@ -90,10 +90,10 @@ class Scheduler:
                 facts = {"schedule": due.stored.full_name, "tick": tick, "error": str(error)}
                 log.warning("tick_failed", extra=facts)
                 failures.append(
-                    TickRecord(
+                    TicksWithoutTask(
                         first=tick,
                         last=tick,
-                        outcome=TickOutcome.FAILED,
+                        outcome=NoTaskReason.FAILED,
                         detail=str(error)[:_LONGEST_DETAIL],
                     )
                 )
@@ -104,7 +104,7 @@ class Scheduler:
         due: DueSchedule,
         planned: TickPlan,
         tasks: Sequence[ScheduledTask],
-        records: Sequence[TickRecord],
+        records: Sequence[TicksWithoutTask],
     ) -> None:
         namespace, name = due.stored.namespace, due.stored.name
         for tick, _ in tasks:
@@ -116,6 +116,6 @@ class Scheduler:
             self._reporter.notify_observers(
                 TickHandled(namespace, name, record.first, record.outcome.value, late)
             )
-            if record.outcome is TickOutcome.MISSED:
+            if record.outcome is NoTaskReason.MISSED:
                 facts = {"schedule": due.stored.full_name, "first": record.first}
                 log.warning("ticks_missed", extra={**facts, "last": record.last})

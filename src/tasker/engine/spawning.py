@@ -135,7 +135,7 @@ def _expression_values(attempt: EngineAttempt, body: BodyNodes) -> Mapping[str, 
     """Return the values of the names of a step's expression."""
     names = attempt.expression_values(_spawn_expression(body).paths)
     results = names["results"]
-    if body.check_node is None or body.spec.steps or not isinstance(results, Mapping):
+    if body.loop_check_node is None or body.spec.steps or not isinstance(results, Mapping):
         return names
     text = attempt.results.get(body.first)  # the loop's own handler is its body
     own = None if text is None else loads(text)

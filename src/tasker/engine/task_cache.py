@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tasker import codec
-from tasker.arrival import conditional_steps, handler_queue
+from tasker.arrival import handler_queue, steps_that_may_be_skipped
 from tasker.bounded_cache import BoundedCache
 from tasker.engine.built_in import compile_built_in_call_plan
 from tasker.engine.conditions import RunCondition, compile_child_selectors
@@ -59,7 +59,7 @@ class CompiledTemplate:
         self.graph = Graph(template)
         #: steps that the engine decides about before they run; None: it has none
         self.conditions = {
-            no: RunCondition(self.graph, no) for no in conditional_steps(self.graph)
+            no: RunCondition(self.graph, no) for no in steps_that_may_be_skipped(self.graph)
         } or None
         #: those of them that are under limits
         self.gated = {
@@ -462,7 +462,7 @@ def _build_instance_input(
             items.setdefault(name, here.item or JsonText("null"))
         node, no = here.template_node, here.no
         if here.undoes is not None:
-            node, no = layout.undone_nodes[node], here.undoes
+            node, no = layout.undone_node_by_compensating_node[node], here.undoes
         offsets[scope] = no - node
         numbers.insert(0, here.instance)
         here = rows.get((claim.task_id, here.spawned_by))

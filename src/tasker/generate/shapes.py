@@ -246,7 +246,7 @@ class _SchemaReader:
                 return self._read_union(schema[union], name)
         if "const" in schema or "enum" in schema:
             values = [schema["const"]] if "const" in schema else list(schema["enum"])
-            return self._read_values(values, schema, name)
+            return self._read_enum_values(values, schema, name)
         kinds = schema.get("type", "object" if "properties" in schema else "any")
         if isinstance(kinds, list):
             others = [kind for kind in kinds if kind != "null"]
@@ -275,7 +275,7 @@ class _SchemaReader:
         self._types.definitions.append(Record(name, fields, _description_of(schema)))
         return NamedShape(name)
 
-    def _read_values(self, values: list[Any], schema: Mapping[str, Any], name: str) -> Shape:
+    def _read_enum_values(self, values: list[Any], schema: Mapping[str, Any], name: str) -> Shape:
         texts = [value for value in values if value is not None]
         if not texts or not all(isinstance(value, str) for value in texts):
             return ANY

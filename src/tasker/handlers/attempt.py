@@ -269,7 +269,7 @@ class UpstreamSteps(Mapping[str, int]):
         A step that undoes an instance reads the instance's result under the name of the step with
         instances.
         """
-        undone = graph.layout.undone_nodes.get(no)
+        undone = graph.layout.undone_node_by_compensating_node.get(no)
         if undone is None or not graph.names[undone - 1].endswith("[]"):
             return cls(graph.numbers, graph.names, graph.ancestors, no)
         name = graph.names[undone - 1].removesuffix("[]")

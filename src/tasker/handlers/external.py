@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasker.codec import dumps
-from tasker.completions import CALL, decode_completion
+from tasker.completions import CALL, unwrap_completion_result
 from tasker.durable import DurableCall, DurableCallKind
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepProperties
@@ -96,7 +96,7 @@ def _accept_completion(
 def read_completion_result(completion: DurableCall, external: ExternalSpec) -> Any:
     """Return the result in a completion. Raises PermanentError if it is an error or too late."""
     try:
-        return decode_completion(completion.value)
+        return unwrap_completion_result(completion.value)
     except TimeoutError as late:
         if external.on_timeout is TimeoutAction.CONTINUE:
             return None

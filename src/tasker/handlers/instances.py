@@ -110,11 +110,12 @@ def describe_joined_step(graph: Graph, body: BodyNodes) -> JoinedStep:
     sinks = tuple(
         (graph.specs[no - 1].name, no - body.first)
         for no in body.nodes
-        if graph.children[no] == (body.join,) and no != body.check_node
+        if graph.children[no] == (body.join,) and no != body.loop_check_node
     )
-    if body.check_node is not None:
+    if body.loop_check_node is not None:
         sinks = tuple(
-            (graph.specs[no - 1].name, no - body.first) for no in graph.parents[body.check_node]
+            (graph.specs[no - 1].name, no - body.first)
+            for no in graph.parents[body.loop_check_node]
         )
     return JoinedStep(body.spec.name, body.join, graph.layout.spawner_around(body.join), sinks)
 

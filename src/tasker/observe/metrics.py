@@ -256,18 +256,20 @@ class Metrics:
         elif isinstance(notice, StepSettled):
             self._count_settlement(notice)
         else:
-            self._count_other(notice)
+            self._count_other_notice(notice)
 
     def _count_start(self, notice: StepStarted) -> None:
-        total, distribution = self._starts_of(notice.template)
+        total, distribution = self._attempt_start_series(notice.template)
         queued = notice.queued_for.total_seconds()
         total.inc(max(queued, 0.0))
         distribution.observe(queued)
         if notice.parked_for:
-            self._add_seconds(StepPhase.PARKED, notice.template, notice.parked_for.total_seconds())
+            self._add_phase_seconds(
+                StepPhase.PARKED, notice.template, notice.parked_for.total_seconds()
+            )
         self._change_running_count(notice, 1)
 
-    def _starts_of(self, template: TemplateName) -> tuple[Counter, Histogram]:
+    def _attempt_start_series(self, template: TemplateName) -> tuple[Counter, Histogram]:
         """Return the series that each start of an attempt changes."""
         starts = self._starts.get(template)
         if starts is None:
@@ -280,16 +282,18 @@ class Metrics:
         return starts
 
     def _count_settlement(self, notice: StepSettled) -> None:
-        attempts, total, distribution = self._ends_of(notice)
+        attempts, total, distribution = self._attempt_end_series(notice)
         ran = notice.ran_for.total_seconds()
         attempts.inc()
         total.inc(max(ran, 0.0))
         distribution.observe(ran)
         if notice.delay:
-            self._add_seconds(StepPhase.BACKOFF, notice.template, notice.delay.total_seconds())
+            self._add_phase_seconds(
+                StepPhase.BACKOFF, notice.template, notice.delay.total_seconds()
+            )
         self._change_running_count(notice, -1)
 
-    def _ends_of(self, notice: StepSettled) -> tuple[Counter, Counter, Histogram]:
+    def _attempt_end_series(self, notice: StepSettled) -> tuple[Counter, Counter, Histogram]:
         """Return the series that each attempt of a step with the same outcome changes."""
         template, step, outcome = at = notice.template, notice.step, notice.outcome
         ends = self._ends.get(at)
@@ -303,13 +307,13 @@ class Metrics:
                 self._ends[at] = ends
         return ends
 
-    def _add_seconds(self, phase: StepPhase, template: TemplateName, seconds: float) -> None:
+    def _add_phase_seconds(self, phase: StepPhase, template: TemplateName, seconds: float) -> None:
         series = self._find_series(self.step_seconds, template, last=_PHASES[phase])
         series.inc(max(seconds, 0.0))
 
-    def _count_other(self, notice: Notice) -> None:
+    def _count_other_notice(self, notice: Notice) -> None:
         for phase, template, seconds in phase_durations_in_notice(notice):
-            self._add_seconds(phase, template, seconds)
+            self._add_phase_seconds(phase, template, seconds)
         if isinstance(notice, StepWaiting):
             self._change_running_count(notice, -1)
             self._find_series(self.attempts, notice.template, notice.step, "parked").inc()

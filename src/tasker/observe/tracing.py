@@ -24,7 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from tasker.errors import InvalidSettings, StepError
 from tasker.model import TaskId, TaskStatus, TemplateName
-from tasker.notices import AttemptSpan, Notice, StepSettled, TaskEnded
+from tasker.notices import AttemptTraceInfo, Notice, StepSettled, TaskEnded
 from tasker.times import phase_durations_in_notice
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Tracing:
         self._times = meter.create_counter("tasker.step.time", unit="s")
 
     @contextmanager
-    def attempt_span(self, attempt: AttemptSpan) -> Iterator[None]:
+    def attempt_span(self, attempt: AttemptTraceInfo) -> Iterator[None]:
         """Run an attempt inside a span; for `Worker(around=...)`."""
         creator = _parse_traceparent(attempt.trace)
         with self._tracer.start_as_current_span(
@@ -125,7 +125,7 @@ def _span_attributes(
     }
 
 
-def attempt_span_attributes(attempt: AttemptSpan) -> dict[str, str | int | float]:
+def attempt_span_attributes(attempt: AttemptTraceInfo) -> dict[str, str | int | float]:
     """Return the attributes of an attempt's span."""
     code = {} if attempt.function is None else {"code.function.name": attempt.function}
     return {

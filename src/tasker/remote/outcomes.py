@@ -21,7 +21,7 @@ from tasker.model import ExternalSpec, JsonText, Outcome, completed_outcome, fai
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest
 from tasker.remote.serving import ServedStep
-from tasker.settings import SchemaMismatchAction
+from tasker.settings import JsonSchemaMismatchAction
 from tasker.template.schema import find_result_violations, is_quick_to_check
 
 log = logging.getLogger("tasker.remote")
@@ -44,7 +44,7 @@ class OutcomeEvaluator:
         results: What to do with a result that does not match its step's `result_schema`.
     """
 
-    def __init__(self, results: SchemaMismatchAction) -> None:
+    def __init__(self, results: JsonSchemaMismatchAction) -> None:
         self._results = results
         self._rng = Random()
 
@@ -72,7 +72,7 @@ class OutcomeEvaluator:
         """Raise InvalidInput if a result does not match its schema and schemas are enforced."""
         compiled = step.task.compiled
         spec = compiled.step_spec(step.node)
-        if spec.result_schema is None or self._results is SchemaMismatchAction.OFF:
+        if spec.result_schema is None or self._results is JsonSchemaMismatchAction.OFF:
             return
         name = str(compiled.template.key)
         if is_quick_to_check(spec.result_schema, text):
@@ -82,7 +82,7 @@ class OutcomeEvaluator:
         if not problems:
             return
         message = f"the result does not match the step's result_schema: {'; '.join(problems)}"
-        if self._results is SchemaMismatchAction.ENFORCE:
+        if self._results is JsonSchemaMismatchAction.ENFORCE:
             raise InvalidInput(message)
         facts = {"task_id": step.claim.task_id, "step": spec.name, "problem": message}
         log.warning("result_schema_mismatch", extra=facts)

@@ -36,7 +36,9 @@ class RemoteReporter:
         if self._reporter.observers:
             self._reporter.notify_observers(
                 StepStarted(
-                    *_attempt_notice_fields(step), *step.claim.queued_and_parked, is_remote=True
+                    *_attempt_notice_fields(step),
+                    *step.claim.queued_and_parked_durations,
+                    is_remote=True,
                 )
             )
 

@@ -28,7 +28,7 @@ from tasker.remote.serving import ServedStep
 from tasker.remote.settlements import MOST_OUTCOMES, SettlementService
 from tasker.remote.settler import RemoteSettler
 from tasker.remote.steps import StepFinder
-from tasker.settings import SchemaMismatchAction
+from tasker.settings import JsonSchemaMismatchAction
 from tasker.store.protocol import AuditNote, Store
 
 FEATURES = (
@@ -65,7 +65,7 @@ class RemoteWorkerService:
         client: LocalClient,
         reporter: Reporter,
         *,
-        results: SchemaMismatchAction,
+        results: JsonSchemaMismatchAction,
         public_url: str,
         lease: timedelta,
         closing: asyncio.Event,

@@ -47,7 +47,7 @@ def schedule_from_document(document: Mapping[str, Any], *, name: str | None = No
     return Schedule(**read)
 
 
-def describe_schedule(stored: StoredSchedule) -> dict[str, Any]:
+def stored_schedule_to_json(stored: StoredSchedule) -> dict[str, Any]:
     """Return a stored schedule as the object that the API and the command line show."""
     spec = stored.schedule
     return {

@@ -77,7 +77,7 @@ def declared_schedule_error(stored: StoredSchedule) -> Rejected:
     )
 
 
-class TickOutcome(StrEnum):
+class NoTaskReason(StrEnum):
     """Why a tick has no task."""
 
     BUFFERED = "buffered"  #: it waits for the end of an earlier task
@@ -88,12 +88,12 @@ class TickOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TickRecord:
+class TicksWithoutTask:
     """Successive ticks that have no task, for the same reason."""
 
     first: datetime
     last: datetime
-    outcome: TickOutcome
+    outcome: NoTaskReason
     detail: str = ""
 
 
@@ -120,7 +120,7 @@ class ScheduleAdvance(NamedTuple):
     tasks: Sequence[ScheduledTask]  #: to create, oldest first
     cancel: bool  #: whether the task of the last tick is cancelled before
     taken: Sequence[datetime]  #: ticks that no longer wait
-    records: Sequence[TickRecord]  #: buffered ones among them
+    records: Sequence[TicksWithoutTask]  #: buffered ones among them
     next_at: datetime
     look_at: datetime
 
@@ -132,7 +132,7 @@ class ScheduleAdvanceResult(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backfill:
+class BackfillResult:
     """The result of a backfill."""
 
     ticks: Sequence[datetime]

@@ -9,8 +9,8 @@ from tasker.model import OverlapPolicy, Schedule
 from tasker.schedules.model import (
     CAUGHT_UP_AT_ONCE,
     DueSchedule,
-    TickOutcome,
-    TickRecord,
+    NoTaskReason,
+    TicksWithoutTask,
 )
 from tasker.schedules.ticks import next_tick, previous_tick
 
@@ -24,7 +24,7 @@ class TickPlan(NamedTuple):
     starts: Sequence[datetime]  #: ticks whose tasks are created, oldest first
     cancel: bool  #: whether the task of the last tick is cancelled
     taken: Sequence[datetime]  #: ticks that no longer wait
-    records: Sequence[TickRecord]  #: ticks without a task, and those that begin to wait
+    records: Sequence[TicksWithoutTask]  #: ticks without a task, and those that begin to wait
     next_at: datetime
     look_at: datetime
 
@@ -32,7 +32,7 @@ class TickPlan(NamedTuple):
 def plan_ticks(due: DueSchedule) -> TickPlan:
     """Decide what happens to the ticks of a schedule up to now, at most 100 of them."""
     schedule = due.stored.schedule
-    missed, ticks, next_at = _due_ticks(schedule, due.stored.next_at, due.now)
+    missed, ticks, next_at = _split_missed_and_due_ticks(schedule, due.stored.next_at, due.now)
     starts, waiting, skipped = _apply_overlap_policy(
         schedule.overlap, [*due.waiting, *ticks], is_running=due.is_running
     )
@@ -41,7 +41,7 @@ def plan_ticks(due: DueSchedule) -> TickPlan:
         *missed,
         *_group_successive_ticks(schedule, skipped),
         *(
-            TickRecord(first=tick, last=tick, outcome=TickOutcome.BUFFERED)
+            TicksWithoutTask(first=tick, last=tick, outcome=NoTaskReason.BUFFERED)
             for tick in waiting
             if tick not in before
         ),
@@ -57,23 +57,23 @@ def plan_ticks(due: DueSchedule) -> TickPlan:
 
 
 def build_skipped_ticks(
-    schedule: Schedule, first: datetime, until: datetime, outcome: TickOutcome
-) -> TickRecord | None:
+    schedule: Schedule, first: datetime, until: datetime, outcome: NoTaskReason
+) -> TicksWithoutTask | None:
     """Return the record of the ticks from `first` up to, but not including, `until`, if any."""
     last = previous_tick(schedule, until)
     if last is None or last < first:
         return None
-    return TickRecord(first=first, last=last, outcome=outcome)
+    return TicksWithoutTask(first=first, last=last, outcome=outcome)
 
 
-def _due_ticks(
+def _split_missed_and_due_ticks(
     schedule: Schedule, first: datetime, now: datetime
-) -> tuple[list[TickRecord], list[datetime], datetime]:
+) -> tuple[list[TicksWithoutTask], list[datetime], datetime]:
     """Return the missed ticks up to now, the ticks to handle, and the next tick."""
     missed = []
     oldest = now - schedule.catch_up
     if first < oldest and (
-        record := build_skipped_ticks(schedule, first, oldest, TickOutcome.MISSED)
+        record := build_skipped_ticks(schedule, first, oldest, NoTaskReason.MISSED)
     ):
         missed.append(record)
         first = next_tick(schedule, record.last)
@@ -98,11 +98,13 @@ def _apply_overlap_policy(
     return starts, [*others[:capacity]], [*others[capacity:]]
 
 
-def _group_successive_ticks(schedule: Schedule, ticks: Sequence[datetime]) -> list[TickRecord]:
+def _group_successive_ticks(
+    schedule: Schedule, ticks: Sequence[datetime]
+) -> list[TicksWithoutTask]:
     """Return records of skipped ticks, one for each run of successive ticks."""
-    runs: list[TickRecord] = []
+    runs: list[TicksWithoutTask] = []
     for tick in ticks:
         follows = runs and next_tick(schedule, runs[-1].last) == tick
         first = runs.pop().first if follows else tick
-        runs.append(TickRecord(first=first, last=tick, outcome=TickOutcome.SKIPPED))
+        runs.append(TicksWithoutTask(first=first, last=tick, outcome=NoTaskReason.SKIPPED))
     return runs

@@ -14,15 +14,15 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from tasker.analytics.failures import FailedStep, FailureTriage, FailureTriageChange
-from tasker.analytics.figures import FigureRow, MinuteFigures
+from tasker.analytics.figures import IntervalFigures, MinuteFigures
 from tasker.analytics.model import (
     AnalysisWindow,
     Bottlenecks,
     HandlerBacklog,
     OldestSnapshot,
     Performance,
+    StoreLoad,
     UsualDurations,
-    Utilization,
 )
 from tasker.approvals import Approval
 from tasker.bulk import BulkOperation, BulkRejection, NewBulkOperation, StoredBulkOperation
@@ -57,7 +57,7 @@ from tasker.model import (
     Claim,
     ClaimResult,
     CompensatingStep,
-    CompletedStep,
+    CompensationCandidate,
     CreateTasksResult,
     CurrentStep,
     ExpiredAttempt,
@@ -69,7 +69,6 @@ from tasker.model import (
     LimitKey,
     LimitSetting,
     LimitValues,
-    NeighbourWorker,
     NewEvent,
     NewInstances,
     NewTask,
@@ -105,6 +104,7 @@ from tasker.model import (
     WorkerAttempt,
     WorkerId,
     WorkerInfo,
+    WorkerOnSameMachine,
     WorkerRegistration,
 )
 from tasker.schedules.model import (
@@ -114,7 +114,7 @@ from tasker.schedules.model import (
     ScheduleAdvanceResult,
     ScheduledTask,
     StoredSchedule,
-    TickRecord,
+    TicksWithoutTask,
 )
 from tasker.step_logs import EVERY_RECORD, LogFilter, LogPosition, LogRecord, NewLogRecord
 from tasker.teams.model import (
@@ -348,7 +348,7 @@ class WorkerStore(Protocol):
 
     async def completed_steps(
         self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
-    ) -> list[CompletedStep]:
+    ) -> list[CompensationCandidate]:
         """Return the completed steps that were created from any of these nodes, by number.
 
         Args:
@@ -554,7 +554,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def list_workers_on_machine(self, machine: str) -> list[NeighbourWorker]:
+    async def list_workers_on_machine(self, machine: str) -> list[WorkerOnSameMachine]:
         """List the workers of a machine whose lease is valid: see `WorkerProcess.machine`."""
         ...
 
@@ -1242,7 +1242,7 @@ class ScheduleStore(Protocol):
 
     async def list_ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
-    ) -> list[TickRecord]:
+    ) -> list[TicksWithoutTask]:
         """List the recorded ticks without a task, latest first. Raises NotFound."""
         ...
 
@@ -1477,7 +1477,7 @@ class AnalyticsStore(Protocol):
         """
         ...
 
-    async def count_backlog(self) -> Utilization:
+    async def count_backlog(self) -> StoreLoad:
         """Count the steps that are due now, due later, and running."""
         ...
 
@@ -1499,7 +1499,7 @@ class AnalyticsStore(Protocol):
 
     async def list_minute_figures(
         self, window: AnalysisWindow, *, step_seconds: int
-    ) -> list[FigureRow]:
+    ) -> list[IntervalFigures]:
         """Return the figures of a window, added up over points of `step_seconds`."""
         ...
 

@@ -11,11 +11,11 @@ from tasker import codec
 from tasker.arrival import (
     ENGINE_QUEUE,
     StepQueue,
-    conditional_steps,
     handler_queue,
     initial_pending_parents,
     initial_queue,
     outgoing_edges,
+    steps_that_may_be_skipped,
 )
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
@@ -84,14 +84,16 @@ class TemplateRow(NamedTuple):
         """Build the rows of a valid template."""
         document = template_to_document(template)
         graph = Graph(template)
-        undone_by = {undone: no for no, undone in graph.layout.undone_nodes.items()}
+        undone_by = {
+            undone: no for no, undone in graph.layout.undone_node_by_compensating_node.items()
+        }
         rows = [
             _template_step_row(template, graph, no, undone_by.get(no))
             for no in range(1, len(graph.parents))
         ]
         compensating, compensation = graph.layout.compensating, template.compensation
         queues = {handler_queue(template, graph, no) for no in range(1, len(graph.parents))}
-        if conditional_steps(graph):
+        if steps_that_may_be_skipped(graph):
             queues.add(ENGINE_QUEUE)
         return cls(
             template.key,

@@ -44,7 +44,7 @@ from tasker.model import (
     task_status_of_code,
 )
 from tasker.schedules.document import schedule_from_document as schedule_of_document
-from tasker.schedules.model import StoredSchedule, TickOutcome, TickRecord
+from tasker.schedules.model import NoTaskReason, StoredSchedule, TicksWithoutTask
 from tasker.teams.model import (
     ApiKey,
     ApiKeyId,
@@ -256,11 +256,11 @@ class RowReader(NamedTuple):
             updated_at=self.instant(row["updated_at"]),
         )
 
-    def tick_record(self, row: Row) -> TickRecord:
-        return TickRecord(
+    def tick_record(self, row: Row) -> TicksWithoutTask:
+        return TicksWithoutTask(
             first=self.instant(row["first_tick"]),
             last=self.instant(row["last_tick"]),
-            outcome=TickOutcome(row["outcome"]),
+            outcome=NoTaskReason(row["outcome"]),
             detail=row["detail"],
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from tasker.approvals import DEFAULT_FORM, MOST_ASSIGNEES
 from tasker.model import ApprovalSpec, ExternalSpec, JsonObject, TimeoutAction
 from tasker.template import parts
-from tasker.template.expression_types import check_condition_type
+from tasker.template.expression_types import find_condition_type_errors
 from tasker.template.expressions import compile_expression
 from tasker.template.reading import (
     YEARS_10,
@@ -99,6 +99,6 @@ def _read_rejection_condition(
     text = parts.read_expression(value, (*names, "form"))
     if text is not None:
         schemas = {**dict.fromkeys(names, True), "form": form}
-        for problem in check_condition_type(compile_expression(text), schemas):
+        for problem in find_condition_type_errors(compile_expression(text), schemas):
             value.report_problem(f"invalid expression {text[:100]!r}: {problem}")
     return text

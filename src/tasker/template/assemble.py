@@ -66,7 +66,7 @@ def assemble_template(root: Node, problems: FileProblems) -> Template | None:
         environments=top.read("environments", read_environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )
-    _check_limits_of_map_bodies(top, template)
+    _reject_map_bodies_with_too_many_limits(top, template)
     if named := top.get("sensitive"):
         check_sensitive_paths(named, template)
     if (written := top.get("compensation")) and not any(spec.compensate for spec in specs.values()):
@@ -76,7 +76,7 @@ def assemble_template(root: Node, problems: FileProblems) -> Template | None:
     return template
 
 
-def _check_limits_of_map_bodies(top: MappingFields, template: Template) -> None:
+def _reject_map_bodies_with_too_many_limits(top: MappingFields, template: Template) -> None:
     """Reject bodies of maps with more limits than a step may have."""
     for spec in flatten_steps(template.steps):
         if not isinstance(spec.spawning, Map) or spec.spawning.max_concurrency is None:

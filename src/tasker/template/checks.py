@@ -8,7 +8,7 @@ from tasker.model import StepSpec
 from tasker.suggest import did_you_mean
 from tasker.template.branches import check_decisions_and_conditions
 from tasker.template.http import results_used_by_call
-from tasker.template.instances import check_referenced_results
+from tasker.template.instances import check_results_come_from_ancestors
 from tasker.template.parts import ParsedStep
 from tasker.template.reading import LocatedValue
 from tasker.template.waits import results_used_by_engine_step
@@ -38,7 +38,7 @@ def check_steps_and_dependencies(steps: list[ParsedStep]) -> None:
         else:
             known[name] = read
     _check_dependencies(steps, known, None, frozenset())
-    check_referenced_results(steps)
+    check_results_come_from_ancestors(steps)
 
 
 def _iterate_with_bodies(steps: Iterable[ParsedStep]) -> Iterator[ParsedStep]:
@@ -147,7 +147,7 @@ def _check_dependency(
     elif name not in known:
         guess = (
             ""
-            if value.problems.is_full
+            if value.problems.omits_suggestions
             else did_you_mean(name, (other for other in known if other != step))
         )
         value.report_problem(f"the step {step!r} depends on {name!r}, which is not a step{guess}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tasker.arrival import conditional_steps, guaranteed_successes
+from tasker.arrival import guaranteed_successes, steps_that_may_be_skipped
 from tasker.errors import InvalidExpression
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template, TriggerRule
@@ -22,7 +22,7 @@ _NEEDS_ONE = frozenset(
 
 def find_unreachable_steps(graph: Graph) -> Mapping[str, str]:
     """Return the steps that never run, and why."""
-    conditional = conditional_steps(graph)
+    conditional = steps_that_may_be_skipped(graph)
     reasons: dict[str, str] = {}
     for no in graph.topological_order:
         spec = graph.specs[no - 1]
@@ -60,7 +60,7 @@ def _is_always_false(spec: StepSpec) -> bool:
 def find_possibly_missing_results(template: Template) -> Mapping[str, frozenset[str]]:
     """Return, for each step, the ancestors that may have no result when it runs."""
     graph = Graph(template)
-    if not conditional_steps(graph) and not any(spec.allow_failure for spec in graph.specs):
+    if not steps_that_may_be_skipped(graph) and not any(spec.allow_failure for spec in graph.specs):
         return {}
     certain = guaranteed_successes(graph)
     return {

@@ -51,7 +51,7 @@ class TemplateDifference:
 
 def compare_templates(before: Template, after: Template) -> TemplateDifference:
     """Return the differences between two templates."""
-    old, new = _document_by_step(before), _document_by_step(after)
+    old, new = _to_document_with_steps_by_name(before), _to_document_with_steps_by_name(after)
     old_steps = {spec.name: spec for spec in before.steps}
     new_steps = {spec.name: spec for spec in after.steps}
     return TemplateDifference(
@@ -68,7 +68,7 @@ def compare_templates(before: Template, after: Template) -> TemplateDifference:
     )
 
 
-def _document_by_step(template: Template) -> dict[str, Json]:
+def _to_document_with_steps_by_name(template: Template) -> dict[str, Json]:
     """Write a template with its steps by name, and without its own name and version."""
     document = dict(template_to_document(template))
     steps = {

@@ -51,7 +51,9 @@ def _read_environment(
         if change is None:
             continue
         if change.step != ALL and change.step not in specs:
-            guess = "" if value.problems.is_full else did_you_mean(change.step, (*specs, ALL))
+            guess = (
+                "" if value.problems.omits_suggestions else did_you_mean(change.step, (*specs, ALL))
+            )
             change.name.report_problem(f"{change.step!r} is not a step of this template{guess}")
         elif change.step in changes:
             change.name.report_problem(f"the step {change.step!r} is duplicated")

@@ -27,10 +27,10 @@ from tasker.template.condition_checks import find_unreachable_steps
 from tasker.template.expression_types import (
     KINDS,
     Schemas,
-    check_condition_type,
-    check_expression_types,
-    check_placeholder_paths,
     element_schema,
+    find_condition_type_errors,
+    find_expression_type_errors,
+    find_invalid_placeholder_paths,
     property_kinds,
 )
 from tasker.template.expressions import compile_expression, compile_text
@@ -148,10 +148,10 @@ def _one_instance_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
 def _check_template(template: Template, schemas: Schemas) -> Iterator[DocumentProblem]:
     for message in _check_limits(template.limits, schemas):
         yield DocumentProblem(message, path="limits")
-    for message in check_placeholder_paths(compile_text(template.title), schemas):
+    for message in find_invalid_placeholder_paths(compile_text(template.title), schemas):
         yield DocumentProblem(f"title: {message}", path="title")
     for name, text in template.attributes.items():
-        for message in check_expression_types(compile_expression(text), schemas):
+        for message in find_expression_type_errors(compile_expression(text), schemas):
             yield DocumentProblem(f"attribute {name!r}: {message}", path=f"attributes.{name}")
     for no, schedule in enumerate(template.schedules):
         with suppress(InvalidInput):  # invalid placeholders are reported when it is read
@@ -165,7 +165,7 @@ def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
     for limit in limits:
         for path in compile_text(limit.key).paths:
             expression = compile_expression(str(path))
-            for message in check_expression_types(
+            for message in find_expression_type_errors(
                 expression, schemas, _KEY_PART, "a string, a number or a boolean"
             ):
                 yield f"limit {limit.key!r}: {message}"
@@ -218,22 +218,24 @@ def _check_condition(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
     if spec.when is None:
         return
     expression = compile_expression(spec.when)
-    for message in check_condition_type(expression, schemas):
+    for message in find_condition_type_errors(expression, schemas):
         yield f"when: {message}"
 
 
 def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Iterator[str]:
     match spec.spawning:
         case Map(over=text):
-            messages = check_expression_types(compile_expression(text), schemas, _LIST, "a list")
+            messages = find_expression_type_errors(
+                compile_expression(text), schemas, _LIST, "a list"
+            )
             yield from (f"map: over: {message}" for message in messages)
         case Batch(total=text):
-            messages = check_expression_types(
+            messages = find_expression_type_errors(
                 compile_expression(text), schemas, _NUMBER, "a number"
             )
             yield from (f"batch: total: {message}" for message in messages)
         case Repeat(until=text):
-            messages = check_condition_type(compile_expression(text), within)
+            messages = find_condition_type_errors(compile_expression(text), within)
             yield from (f"repeat: until: {message}" for message in messages)
 
 
@@ -244,31 +246,31 @@ def _check_engine_step(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
     if spec.approval is not None:
         yield from _check_approval(spec.approval, schemas)
     for text in () if spec.task is None else compile_texts_with_placeholders(spec.task.context):
-        yield from (f"task: {message}" for message in check_placeholder_paths(text, schemas))
+        yield from (f"task: {message}" for message in find_invalid_placeholder_paths(text, schemas))
     for text in () if spec.http is None else compile_texts_of_call(spec.http):
-        yield from (f"http: {message}" for message in check_placeholder_paths(text, schemas))
+        yield from (f"http: {message}" for message in find_invalid_placeholder_paths(text, schemas))
 
 
 def _check_wait(wait: WaitSpec, schemas: Schemas) -> Iterator[str]:
     if wait.until is not None:
-        messages = check_expression_types(
+        messages = find_expression_type_errors(
             compile_expression(wait.until), schemas, _STRING, "an instant"
         )
         yield from (f"wait: until: {message}" for message in messages)
     for signal in wait.signals:
         if signal.key is not None:
             key = compile_expression(signal.key)
-            messages = check_expression_types(key, schemas, _KEY, "a string or a number")
+            messages = find_expression_type_errors(key, schemas, _KEY, "a string or a number")
             yield from (f"wait: key: {message}" for message in messages)
 
 
 def _check_approval(approval: ApprovalSpec, schemas: Schemas) -> Iterator[str]:
     for assignee in (*approval.assignees, *approval.escalate_to):
-        for message in check_placeholder_paths(compile_text(assignee), schemas):
+        for message in find_invalid_placeholder_paths(compile_text(assignee), schemas):
             yield f"approval: assignee {assignee!r}: {message}"
     if approval.reject_when is not None:
         form = {**schemas, "form": approval.form or DEFAULT_FORM}
-        for message in check_condition_type(compile_expression(approval.reject_when), form):
+        for message in find_condition_type_errors(compile_expression(approval.reject_when), form):
             yield f"approval: reject_when: {message}"
 
 
@@ -283,7 +285,7 @@ def _check_events(spec: StepSpec, schemas: Schemas, results: Mapping[str, Any]) 
 def _check_event_payload(event: EventSpec, names: Schemas) -> Iterator[str]:
     if isinstance(event.payload, str):
         if event.payload:
-            yield from check_expression_types(compile_expression(event.payload), names)
+            yield from find_expression_type_errors(compile_expression(event.payload), names)
         return
     declared: Mapping[str, Any] = event.schema or {}
     for key in declared.get("required", ()):
@@ -292,5 +294,5 @@ def _check_event_payload(event: EventSpec, names: Schemas) -> Iterator[str]:
     for key, text in event.payload.items():
         expected = property_kinds(declared, key)
         what = "what its schema allows" if expected != KINDS else ""
-        for message in check_expression_types(compile_expression(text), names, expected, what):
+        for message in find_expression_type_errors(compile_expression(text), names, expected, what):
             yield f"payload {key!r}: {message}"

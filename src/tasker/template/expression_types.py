@@ -28,12 +28,12 @@ _ORDERED = (frozenset({"number"}), frozenset({"string"}))
 _MOST_REFERENCES = 50  #: followed for one schema
 
 
-def check_condition_type(expression: Expression, schemas: Schemas) -> list[str]:
+def find_condition_type_errors(expression: Expression, schemas: Schemas) -> list[str]:
     """List the type errors of an expression that must be true or false."""
-    return check_expression_types(expression, schemas, _CONDITION, "true or false")
+    return find_expression_type_errors(expression, schemas, _CONDITION, "true or false")
 
 
-def check_expression_types(
+def find_expression_type_errors(
     expression: Expression, schemas: Schemas, expected: frozenset[str] = KINDS, what: str = ""
 ) -> list[str]:
     """List the type errors of an expression, as messages.
@@ -51,7 +51,7 @@ def check_expression_types(
     return problems
 
 
-def check_placeholder_paths(text: TextTemplate, schemas: Schemas) -> list[str]:
+def find_invalid_placeholder_paths(text: TextTemplate, schemas: Schemas) -> list[str]:
     """List, as messages, the paths in a text's placeholders that the schemas exclude."""
     problems: list[str] = []
     for path in text.paths:

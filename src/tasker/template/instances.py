@@ -208,7 +208,7 @@ def check_keys_of_step_with_instances(fields: MappingFields) -> None:
             value.report_problem(f"{key!r} belongs to a step of the body: move it into 'steps'")
 
 
-def check_max_concurrency(fields: MappingFields, spec: StepSpec) -> None:
+def reject_max_concurrency_of_waiting_instances(fields: MappingFields, spec: StepSpec) -> None:
     """Report a `max_concurrency` of instances that only wait: it limits steps in progress."""
     kind = next((key for key in ("task", "wait", "approval") if getattr(spec, key)), None)
     value = fields.get("map")
@@ -219,7 +219,7 @@ def check_max_concurrency(fields: MappingFields, spec: StepSpec) -> None:
         )
 
 
-def check_referenced_results(steps: list[ParsedStep]) -> None:
+def check_results_come_from_ancestors(steps: list[ParsedStep]) -> None:
     """Report `results` in expressions that do not belong to ancestors."""
     _check_results_in_scope(steps, {})
 

@@ -28,7 +28,7 @@ def build_node(value: Json, path: str, depth: int, problems: FileProblems) -> No
     if isinstance(value, Mapping):
         table = MappingNode(None)
         for key, part in value.items():
-            if _require_text(key, path, problems):
+            if _report_unless_text(key, path, problems):
                 table.entries[key] = MappingEntry(
                     None, build_node(part, join_path(path, key), depth + 1, problems)
                 )
@@ -46,7 +46,7 @@ def build_node(value: Json, path: str, depth: int, problems: FileProblems) -> No
 
 def _build_scalar(value: object, path: str, problems: FileProblems) -> ScalarNode:
     if isinstance(value, str):
-        _require_text(value, path, problems)
+        _report_unless_text(value, path, problems)
         return ScalarNode(value, value, None)
     if isinstance(value, int) and value not in INTEGERS:
         problems.add("an integer needs more than 64 bits; write it as a string", path=path)
@@ -60,7 +60,7 @@ def _build_scalar(value: object, path: str, problems: FileProblems) -> ScalarNod
     return ScalarNode(None, "", None)
 
 
-def _require_text(text: object, path: str, problems: FileProblems) -> bool:
+def _report_unless_text(text: object, path: str, problems: FileProblems) -> bool:
     """Return whether a key or value is a string that JSON can represent; if not, report it."""
     if not isinstance(text, str):
         problems.add(f"the key {text!r} is not a string", path=path)

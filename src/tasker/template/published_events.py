@@ -76,18 +76,18 @@ class _PayloadValues:
         if event.payload in ("", "result") and self._outcome.error is None:
             return self._outcome.result or _NULL
         if event.payload == "":
-            return codec.dumps(self.names["error"])
+            return codec.dumps(self.values_by_name["error"])
         if isinstance(event.payload, str):
-            return codec.dumps(compile_expression(event.payload).evaluate(self.names))
+            return codec.dumps(compile_expression(event.payload).evaluate(self.values_by_name))
         return codec.dumps(
             {
-                key: compile_expression(text).evaluate(self.names)
+                key: compile_expression(text).evaluate(self.values_by_name)
                 for key, text in event.payload.items()
             }
         )
 
     @property
-    def names(self) -> dict[str, Json]:
+    def values_by_name(self) -> dict[str, Json]:
         """The values by name; the error has no stack trace."""
         if self._names is None:
             result, error = self._outcome.result, self._outcome.error

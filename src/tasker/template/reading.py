@@ -107,7 +107,7 @@ class MappingFields:
             value_read = LocatedValue(entry.node, join_path(value.path, written), value.problems)
             if key not in keys.allowed:
                 value_read.report_problem(
-                    _unknown_key_message(written, keys, guess=not value.problems.is_full),
+                    _unknown_key_message(written, keys, guess=not value.problems.omits_suggestions),
                     entry.mark,
                 )
             elif key in self._written:

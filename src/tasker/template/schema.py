@@ -52,14 +52,14 @@ async def fill_and_check_input(template: Template, context: Json) -> JsonObject:
         InvalidInput: It is not an object, or does not match the schema. The message lists the first
             10 violations; `path` is the path of the first one.
     """
-    filled, violations = await fill_and_examine_input(template, context)
+    filled, violations = await fill_input_and_list_violations(template, context)
     if violations:
         message = "; ".join(map(str, violations))
         raise InvalidInput(message, path=violations[0].path, violations=violations)
     return filled
 
 
-async def fill_and_examine_input(
+async def fill_input_and_list_violations(
     template: Template, context: Json
 ) -> tuple[JsonObject, list[Violation]]:
     """Fill the template's defaults into a context and return it with its violations.
@@ -136,7 +136,9 @@ def find_violations(schema: JsonObject, value: JsonText, what: str) -> list[str]
 
 def is_quick_to_check(schema: JsonObject, value: JsonText) -> bool:
     """Return whether a value can be checked on an event loop, in well under 100 ms."""
-    return len(value) <= _QUICK_LENGTH and _is_light_cached(_SchemaIdentityKey(schema))
+    return len(value) <= _QUICK_LENGTH and _is_quick_for_every_value_cached(
+        _SchemaIdentityKey(schema)
+    )
 
 
 def answer_check_request(question: JsonObject) -> JsonObject:
@@ -313,7 +315,7 @@ class _SchemaIdentityKey:
 
 
 @lru_cache(maxsize=1024)
-def _is_light_cached(same: _SchemaIdentityKey) -> bool:
+def _is_quick_for_every_value_cached(same: _SchemaIdentityKey) -> bool:
     return is_quick_for_every_value(same.schema)
 
 

@@ -211,7 +211,7 @@ class _SchemaCostMeter:
         sizes: dict[int, int] = {}
         depths: dict[int, int] = {}
 
-        def measure_node(node: int, edges: list[_SchemaEdge]) -> None:
+        def limit_schemas_at_node(node: int, edges: list[_SchemaEdge]) -> None:
             path = self._paths[node]
             size = 1 + self._extra.get(node, 0) + sum(sizes[edge.target] for edge in edges)
             if size > MAX_AT_ONE_VALUE:
@@ -225,7 +225,7 @@ class _SchemaCostMeter:
                 raise _LimitExceeded(path, f"a chain of references is longer than {MAX_REFERENCES}")
             sizes[node], depths[node] = size, depth
 
-        back = self._visit_targets_first(lambda edge: edge.same_value, measure_node)
+        back = self._visit_targets_first(lambda edge: edge.same_value, limit_schemas_at_node)
         if back is not None:
             raise _LimitExceeded(
                 self._paths[back],
@@ -236,12 +236,12 @@ class _SchemaCostMeter:
         """Return the number of schemas with references followed, and whether they are recursive."""
         sizes: dict[int, int] = {}
 
-        def measure_node(node: int, edges: list[_SchemaEdge]) -> None:
+        def measure_node_expansion(node: int, edges: list[_SchemaEdge]) -> None:
             size = 1 + self._extra.get(node, 0)
             size += sum(sizes.get(edge.target, 0) for edge in edges)
             sizes[node] = min(size, MAX_SCHEMAS)
 
-        recursive = self._visit_targets_first(lambda edge: True, measure_node) is not None
+        recursive = self._visit_targets_first(lambda edge: True, measure_node_expansion) is not None
         return sizes.get(id(self._root), 0), recursive
 
     def _visit_targets_first(

@@ -8,7 +8,7 @@ from tasker.errors import DocumentProblem
 from tasker.masking import Keys, split_sensitive_paths
 from tasker.model import Template, flatten_steps
 from tasker.suggest import did_you_mean
-from tasker.template.expression_types import check_expression_types
+from tasker.template.expression_types import find_expression_type_errors
 from tasker.template.expressions import Path, compile_expression, compile_path, compile_text
 from tasker.template.parts import read_path
 from tasker.template.reading import LocatedValue
@@ -63,7 +63,7 @@ def find_sensitive_path_problems(
 ) -> Iterator[DocumentProblem]:
     """Yield the sensitive paths that the template's schemas exclude; for `tasker check`."""
     for text in template.sensitive:
-        for message in check_expression_types(compile_expression(text), schemas):
+        for message in find_expression_type_errors(compile_expression(text), schemas):
             yield DocumentProblem(f"sensitive path {text!r}: {message}", path="sensitive")
 
 

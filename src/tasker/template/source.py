@@ -99,7 +99,7 @@ class FileProblems:
         )
 
     @property
-    def is_full(self) -> bool:
+    def omits_suggestions(self) -> bool:
         """Whether there are so many problems that suggestions are omitted."""
         return len(self.entries) >= MAX_PROBLEMS // 5
 
@@ -134,8 +134,8 @@ def parse_documents(source: str | bytes, problems: FileProblems) -> list[Node]:
     _check_characters(text, problems)
     builder = _NodeBuilder(problems)
     try:
-        for event in _parse_events(text):
-            builder.handle_event(event)
+        for event in _parse_yaml_events(text):
+            builder.handle_yaml_event(event)
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         mark = SourcePosition(at.line + 1, at.column + 1) if at else None
@@ -149,7 +149,7 @@ def parse_documents(source: str | bytes, problems: FileProblems) -> list[Node]:
     return builder.roots
 
 
-def _parse_events(text: str) -> Iterator[Any]:
+def _parse_yaml_events(text: str) -> Iterator[Any]:
     """Yield the parser's events; PyYAML's own composing would recurse without bound."""
     loader = Loader(text)
     try:
@@ -241,19 +241,19 @@ class _NodeBuilder:
         self._anchors: dict[str, Node | None] = {}  # None: still being read
         self._repeated = 0
 
-    def handle_event(self, event: Any) -> None:
+    def handle_yaml_event(self, event: Any) -> None:
         """Take the parser's next event."""
         mark = SourcePosition(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
-            self._report_tag(event.tag, mark)
+            self._report_unsupported_tag(event.tag, mark)
             self._add_to_parent(self._read_scalar(event, mark), event.anchor)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._report_tag(event.tag, mark)
+            self._report_unsupported_tag(event.tag, mark)
             self._open_container(event, mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close_container()
         elif isinstance(event, yaml.AliasEvent):
-            self._resolve_alias(str(event.anchor), mark)
+            self._add_aliased_node(str(event.anchor), mark)
         elif isinstance(event, yaml.DocumentStartEvent):
             self._anchors = {}
 
@@ -274,7 +274,7 @@ class _NodeBuilder:
             self._problems.add(read.problem, mark)
         return ScalarNode(read.value, text, mark, rejected=bool(read.problem))
 
-    def _report_tag(self, tag: str | None, mark: SourcePosition) -> None:
+    def _report_unsupported_tag(self, tag: str | None, mark: SourcePosition) -> None:
         if tag and tag not in ("!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"):
             shown = tag.replace(_CORE, "!!")
             self._problems.add(f"the tag {shown!r} is not supported; remove it", mark)
@@ -297,7 +297,7 @@ class _NodeBuilder:
                     frame.node.entries.setdefault(key, entry)
         self._add_to_parent(frame.node, frame.anchor)
 
-    def _resolve_alias(self, anchor: str, mark: SourcePosition) -> None:
+    def _add_aliased_node(self, anchor: str, mark: SourcePosition) -> None:
         node = self._anchors.get(anchor)
         if node is None:
             self._abort_reading(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tasker import limits
-from tasker.arrival import handler_queue, map_max_concurrency
+from tasker.arrival import enclosing_map_max_concurrency, handler_queue
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidExpression, InvalidInput, TooLarge
 from tasker.graph import Graph
@@ -61,7 +61,7 @@ def read_concurrency(value: LocatedValue) -> TaskConcurrency | None:
     )
 
 
-def compute_place_of_task(template: Template, context: Json) -> OpenTaskBound | None:
+def compute_open_task_bound(template: Template, context: Json) -> OpenTaskBound | None:
     """Return the bound that applies to a new task. Raises InvalidInput, TooLarge."""
     bound = template.concurrency
     if bound is None:
@@ -134,7 +134,7 @@ def _render_key(what: str, declared: str, namespace: str, context: Json) -> Limi
     return make_limit_key(key, namespace)
 
 
-def list_shared_limit_keys(template: Template) -> list[str]:
+def list_cross_namespace_limit_keys(template: Template) -> list[str]:
     """Return the keys of all namespaces for which a template declares a bound."""
     of_steps = (each for step in flatten_steps(template.steps) for each in step.limits or ())
     declared = [*template.limits, *of_steps]
@@ -192,7 +192,7 @@ def collect_declared_limits(template: Template, graph: Graph) -> dict[int, Decla
     for no, spec in enumerate(graph.specs, start=1):
         if not handler_queue(template, graph, no).gated:
             continue
-        limits, most = template.limits_of(spec), map_max_concurrency(graph, no)
+        limits, most = template.limits_of(spec), enclosing_map_max_concurrency(graph, no)
         declared[no] = DeclaredLimits(
             limits, graph.layout.spawner_around(no) if most else 0, most or 0
         )

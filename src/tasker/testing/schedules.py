@@ -14,7 +14,7 @@ from tasker.engine.scheduler import Scheduler
 from tasker.errors import WaitTimeout
 from tasker.handlers import Handlers
 from tasker.model import Task, TaskFilter, Template
-from tasker.schedules.model import TickRecord
+from tasker.schedules.model import TicksWithoutTask
 from tasker.settings import WorkerSettings
 from tasker.testing.stubs import StubbedHandlers
 from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
@@ -31,7 +31,7 @@ class ScheduleRun:
     tasks: Sequence[Task]
     """The tasks that schedules created, sorted by tick, with their results."""
 
-    records: Mapping[str, Sequence[TickRecord]]
+    records: Mapping[str, Sequence[TicksWithoutTask]]
     """The ticks without a task, latest first, by the full name of the schedule."""
 
 

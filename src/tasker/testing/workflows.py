@@ -234,7 +234,9 @@ async def run_workflow(
                 reversed(await store.list_tasks(TaskFilter(parent_id=task.id), limit=1000))
             ),
             slept=store.skipped,
-            read_result=workflow.result_of if isinstance(workflow, Workflow) else _result_as_json,
+            read_result=workflow.result_of_task
+            if isinstance(workflow, Workflow)
+            else _result_as_json,
         )
 
 

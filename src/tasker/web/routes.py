@@ -50,7 +50,7 @@ def add_web_ui(app: FastAPI, settings: ServerSettings) -> None:
     async def redirect_to_ui(request: Request) -> Response:
         return RedirectResponse(f"{base}/ui/", 307)
 
-    async def redirect_to_workflows(request: Request) -> Response:
+    async def redirect_admin_workflows_to_ui(request: Request) -> Response:
         rest = request.scope["path"].removeprefix("/admin")
         query = request.url.query
         return RedirectResponse(f"{base}/ui{rest}" + (f"?{query}" if query else ""), 307)
@@ -60,8 +60,10 @@ def add_web_ui(app: FastAPI, settings: ServerSettings) -> None:
         Route("/ui", redirect_to_ui, include_in_schema=False),
         Route("/ui/assets/{name:path}", send_asset, include_in_schema=False),
         Route("/ui/{path:path}", show_page, include_in_schema=False),
-        Route("/admin/workflows", redirect_to_workflows, include_in_schema=False),
-        Route("/admin/workflows/{path:path}", redirect_to_workflows, include_in_schema=False),
+        Route("/admin/workflows", redirect_admin_workflows_to_ui, include_in_schema=False),
+        Route(
+            "/admin/workflows/{path:path}", redirect_admin_workflows_to_ui, include_in_schema=False
+        ),
     ]
 
 

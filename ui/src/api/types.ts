@@ -325,7 +325,7 @@ export interface TaskFigures {
   last_executed_at: string
 }
 
-export interface Utilization {
+export interface StoreLoad {
   due_steps: number
   scheduled_steps: number
   running_steps: number
@@ -334,7 +334,7 @@ export interface Utilization {
 
 export interface Bottlenecks {
   slow_tasks: TaskFigures[]
-  utilization: Utilization
+  utilization: StoreLoad
 }
 
 export interface WorkerInfo {
@@ -502,7 +502,7 @@ export interface ScheduleList {
   next_cursor: number | null
 }
 
-export interface TickRecord {
+export interface TicksWithoutTask {
   first: string
   last: string
   outcome: string
@@ -510,14 +510,14 @@ export interface TickRecord {
 }
 
 export interface TickList {
-  ticks: TickRecord[]
+  ticks: TicksWithoutTask[]
 }
 
 export interface SchedulePreview {
   ticks: string[]
 }
 
-export interface Backfill {
+export interface BackfillResult {
   ticks: string[]
   created: number
   existing: number

@@ -1,7 +1,7 @@
 // Schedules: when they create tasks, what became of their ticks, and what can be done to them.
 import { useState } from "preact/hooks"
 import { call, get, may, now, post, queryOf } from "../api/client.ts"
-import type { Backfill, SchedulePreview, ScheduleList, ScheduleView, TickList, TriggerResponse } from "../api/types.ts"
+import type { BackfillResult, SchedulePreview, ScheduleList, ScheduleView, TickList, TriggerResponse } from "../api/types.ts"
 import { ActionDialog, withReason, type Action } from "../parts/action.tsx"
 import { Button, Empty, Failed, Loading, plural, shortId, Stale, Time } from "../parts/bits.tsx"
 import { Json } from "../parts/json.tsx"
@@ -148,7 +148,7 @@ function backfillAction(schedule: ScheduleView): Action {
     effects: ["Each tick in the period gets a task with priority 0, unless an earlier backfill created one."],
     preview: async (entered) => {
       if (!entered["start"] || !entered["end"]) return { effects: [] }
-      const { ticks } = await post<Backfill>(`${pathOf(schedule)}/backfill`, { ...body(entered), dry_run: true })
+      const { ticks } = await post<BackfillResult>(`${pathOf(schedule)}/backfill`, { ...body(entered), dry_run: true })
       const few = ticks.slice(0, 3).map(clock).join(", ")
       return { effects: [`${plural(ticks.length, "tick")}: ${few}${ticks.length > 3 ? `, … ${clock(ticks.at(-1)!)}` : ""}.`] }
     },

@@ -27,7 +27,7 @@ from tasker.api.views.schedules import (
 )
 from tasker.client.schedules import PREVIEW
 from tasker.model import EPOCH, PRIORITIES, OverlapPolicy, Schedule
-from tasker.schedules.model import Backfill, StoredSchedule
+from tasker.schedules.model import BackfillResult, StoredSchedule
 from tasker.teams.permissions import (
     SCHEDULES_BACKFILL,
     SCHEDULES_CREATE,
@@ -397,7 +397,7 @@ async def resume_schedule(
     "POST",
     _SCHEDULE + "/backfill",
     SCHEDULES_BACKFILL,
-    response=Backfill,
+    response=BackfillResult,
     error_codes=(*_CREATES, "idempotency_conflict", "rejected"),
 )
 async def backfill_schedule(

@@ -52,7 +52,7 @@ from tasker.teams.permissions import (
 )
 from tasker.template.diff import TemplateDifference, compare_templates
 from tasker.template.load import parse_template, template_from_document
-from tasker.template.step_limits import list_shared_limit_keys
+from tasker.template.step_limits import list_cross_namespace_limit_keys
 
 routes = Routes("templates", "/v1/templates")
 statuses = Routes("templates", "/v1/template_versions")
@@ -340,7 +340,7 @@ async def register_templates(
 async def _authorize_shared_limits(request: Request, templates: Sequence[Template]) -> None:
     """Raise Problem if templates set limits for keys that all namespaces share and the caller may
     not."""
-    keys = [key for template in templates for key in list_shared_limit_keys(template)]
+    keys = [key for template in templates for key in list_cross_namespace_limit_keys(template)]
     if keys and await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
         raise Problem(
             "forbidden",

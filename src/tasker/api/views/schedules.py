@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import documented
 from tasker.model import OverlapPolicy
-from tasker.schedules.document import describe_schedule
-from tasker.schedules.model import StoredSchedule, TickRecord
+from tasker.schedules.document import stored_schedule_to_json
+from tasker.schedules.model import StoredSchedule, TicksWithoutTask
 
 
 @documented
@@ -79,7 +79,7 @@ class TriggerResponse(TypedDict):
 class TickList(TypedDict):
     """Ticks that have no task, latest first."""
 
-    ticks: list[TickRecord]
+    ticks: list[TicksWithoutTask]
 
 
 @documented
@@ -91,4 +91,4 @@ class SchedulePreview(TypedDict):
 
 def schedule_view(stored: StoredSchedule) -> ScheduleView:
     """Return a schedule for a response."""
-    return cast(ScheduleView, describe_schedule(stored))
+    return cast(ScheduleView, stored_schedule_to_json(stored))

@@ -8,7 +8,15 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import convert_to_view, documented
 from tasker.derive import DerivedStatuses, derive_statuses
-from tasker.model import CurrentStep, PhaseTimes, Step, StepOverview, StepSummary, Task, TaskSummary
+from tasker.model import (
+    CurrentStep,
+    PhaseDurations,
+    Step,
+    StepOverview,
+    StepSummary,
+    Task,
+    TaskSummary,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +28,7 @@ class TaskSummaryView(DerivedStatuses, TaskSummary):
 class TaskView(DerivedStatuses, Task):
     """A task with its times and steps."""
 
-    times: PhaseTimes | None
+    times: PhaseDurations | None
     """Times by phase: each moment counts once, as `ran` if any step ran then, otherwise as
     `queued`, `backoff` or `parked`; null in lists and in responses to creation requests."""
 
@@ -84,7 +92,7 @@ class SummaryView(TypedDict):
 def task_view(
     task: Task,
     steps: Iterable[Step] = (),
-    times: PhaseTimes | None = None,
+    times: PhaseDurations | None = None,
     current: CurrentStep | None = None,
 ) -> TaskView:
     """Return a task in full, with its steps if they are given."""

@@ -16,8 +16,8 @@ from tasker.cli.render.tables import make_table
 from tasker.durations import format_duration
 from tasker.model import EPOCH, PRIORITIES, OverlapPolicy, Schedule
 from tasker.plurals import format_count
-from tasker.schedules.document import describe_schedule
-from tasker.schedules.model import StoredSchedule, TickRecord
+from tasker.schedules.document import stored_schedule_to_json
+from tasker.schedules.model import StoredSchedule, TicksWithoutTask
 
 _RECORDS = 20  #: records of ticks that `show` prints
 
@@ -141,7 +141,7 @@ async def create_schedule(
         stored = await save(template, schedule, reason=reason)
     if invocation.as_json:
         invocation.print_json(
-            {**to_plain_json(describe_schedule(stored)), "ticks": to_plain_json(ticks)}
+            {**to_plain_json(stored_schedule_to_json(stored)), "ticks": to_plain_json(ticks)}
         )
     else:
         verb = "replaced" if replace else "created"
@@ -164,7 +164,7 @@ async def list_schedules(
     listed = sorted(listed, key=lambda stored: stored.full_name)
     if invocation.as_json:
         invocation.print_json(
-            {"schedules": [to_plain_json(describe_schedule(one)) for one in listed]}
+            {"schedules": [to_plain_json(stored_schedule_to_json(one)) for one in listed]}
         )
         return
     rows = make_table("schedule", "template", "ticks", "overlap", "last", "next")
@@ -197,7 +197,7 @@ async def show_schedule(invocation: Invocation, name: Name) -> None:
     if invocation.as_json:
         invocation.print_json(
             {
-                **to_plain_json(describe_schedule(stored)),
+                **to_plain_json(stored_schedule_to_json(stored)),
                 "ticks": to_plain_json(ticks),
                 "ticks_without_task": to_plain_json(records),
             }
@@ -226,7 +226,7 @@ async def show_schedule(invocation: Invocation, name: Name) -> None:
     _print_ticks(invocation, ticks, stored.schedule.timezone)
     for record in records:
         invocation.out.print(
-            _describe_tick_record(record), highlight=False, soft_wrap=True, markup=False
+            _describe_ticks_without_task(record), highlight=False, soft_wrap=True, markup=False
         )
 
 
@@ -307,7 +307,7 @@ async def trigger_schedule(invocation: Invocation, name: Name) -> None:
 
 def _print_action_result(invocation: Invocation, stored: StoredSchedule, verb: str) -> None:
     if invocation.as_json:
-        invocation.print_json(to_plain_json(describe_schedule(stored)))
+        invocation.print_json(to_plain_json(stored_schedule_to_json(stored)))
     else:
         invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
 
@@ -320,7 +320,7 @@ def _print_ticks(invocation: Invocation, ticks: Sequence[datetime], timezone: st
         invocation.out.print(f"  {line}", highlight=False, markup=False)
 
 
-def _describe_tick_record(record: TickRecord) -> str:
+def _describe_ticks_without_task(record: TicksWithoutTask) -> str:
     last = "" if record.first == record.last else f" to {format_local_time(record.last)}"
     detail = f": {record.detail}" if record.detail else ""
     return f"{record.outcome.value:12} {format_local_time(record.first)}{last}{detail}"

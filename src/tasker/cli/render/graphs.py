@@ -53,13 +53,13 @@ def to_mermaid(template: Template) -> str:
     steps that undo others.
     """
     graph = Graph(template)
-    numbers, undone = graph.forward_nodes, graph.layout.undone_nodes
+    numbers, undone = graph.forward_nodes, graph.layout.undone_node_by_compensating_node
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
     lines += [f"    s{no}{_mermaid_node(graph, no)}" for no in (*numbers, *undone)]
     lines += [
         f"    s{before} {_mermaid_arrow(graph, before, no)} s{no}"
         for no in numbers
-        for before in graph.dependencies[no]
+        for before in graph.direct_dependencies[no]
     ]
     lines += [f"    s{before} -. undone by .-> s{no}" for no, before in undone.items()]
     return "\n".join(lines)
@@ -96,7 +96,7 @@ class _GraphDrawing:
         lane = self.lanes.index(no) if no in self.lanes else self._find_free_lane(0)
         self.lanes[lane] = None
         yield GraphLine(_join_cells(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
-        children = self._graph.dependents[no]
+        children = self._graph.direct_dependents[no]
         met = {self.lanes.index(child) for child in children if child in self.lanes}
         opened = self._assign_lanes(lane, [child for child in children if child not in self.lanes])
         if met or opened:
@@ -145,7 +145,7 @@ def _join_cells(cells: list[str], joined: set[int]) -> str:
 def _drawing_order(graph: Graph) -> tuple[int, ...]:
     """Return the steps in template order if that is topological, otherwise in graph order."""
     numbers = tuple(graph.forward_nodes)
-    sound = all(parent < no for no in numbers for parent in graph.dependencies[no])
+    sound = all(parent < no for no in numbers for parent in graph.direct_dependencies[no])
     return numbers if sound else graph.topological_order
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tasker.cli.render.tables import make_table
 from tasker.durations import human_duration
-from tasker.model import PhaseTimes
+from tasker.model import PhaseDurations
 from tasker.times import TaskTimes
 
 
@@ -24,7 +24,7 @@ def make_timeline_table(timeline: TaskTimes) -> Table:
     return rows
 
 
-def _sort_by_start(timeline: TaskTimes) -> list[tuple[str, PhaseTimes]]:
+def _sort_by_start(timeline: TaskTimes) -> list[tuple[str, PhaseDurations]]:
     """Return the steps' times in the order in which they started; others follow."""
     return sorted(
         timeline.steps.items(),
@@ -32,7 +32,7 @@ def _sort_by_start(timeline: TaskTimes) -> list[tuple[str, PhaseTimes]]:
     )
 
 
-def _time_cells(times: PhaseTimes) -> list[str]:
+def _time_cells(times: PhaseDurations) -> list[str]:
     started = "" if times.started_after is None else f"+{human_duration(times.started_after)}"
     seconds = (times.queued, times.ran, times.backoff, times.parked)
     return [started, *(human_duration(each) if each else "" for each in seconds)]

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from tasker import codec
 from tasker.analytics import compute
-from tasker.analytics.compute import BottleneckRows, Period, WindowCounts
+from tasker.analytics.compute import BottleneckRows, ResolvedWindow, WindowCounts
 from tasker.analytics.failures import FailedStep, FailureMute, FailureTriage, FailureTriageChange
-from tasker.analytics.figures import FIGURES_KEPT, MERGED_AFTER, FigureRow, MinuteFigures
+from tasker.analytics.figures import FIGURES_KEPT, MERGED_AFTER, IntervalFigures, MinuteFigures
 from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
@@ -22,8 +22,8 @@ from tasker.analytics.model import (
     HandlerBacklog,
     Performance,
     RetryStatistics,
+    StoreLoad,
     UsualDurations,
-    Utilization,
     make_usual_durations,
 )
 from tasker.model import StoredTemplate, TaskId
@@ -52,7 +52,7 @@ class Analytics(TransactionalStore):
         self, window: AnalysisWindow, *, limit: int = 1000
     ) -> list[FailedStep]:
         async def read_failed_steps(tx: Session) -> list[FailedStep]:
-            period = await _resolve_period(tx, window)
+            period = await _resolve_window(tx, window)
             rows = await tx.fetch_all(
                 "list_failed_steps",
                 templates=period.templates,
@@ -115,7 +115,7 @@ class Analytics(TransactionalStore):
         bounds = self._row_limits()
 
         async def compute_performance(tx: Session) -> Performance:
-            period = await _resolve_period(tx, window)
+            period = await _resolve_window(tx, window)
             return compute.compute_performance(
                 period, await _read_window_counts(tx, period, bounds)
             )
@@ -128,7 +128,7 @@ class Analytics(TransactionalStore):
         bounds = self._row_limits()
 
         async def compute_bottlenecks(tx: Session) -> Bottlenecks:
-            period = await _resolve_period(tx, window)
+            period = await _resolve_window(tx, window)
             counted = await _read_window_counts(tx, period, bounds)
             findings = await self._read_bottleneck_rows(tx, period, limit, min_executions)
             return compute.compute_bottlenecks(period, counted, findings, limit)
@@ -162,20 +162,22 @@ class Analytics(TransactionalStore):
 
     async def list_minute_figures(
         self, window: AnalysisWindow, *, step_seconds: int
-    ) -> list[FigureRow]:
-        async def read_minute_figures(tx: Session) -> list[FigureRow]:
-            period = await _resolve_period(tx, window)
+    ) -> list[IntervalFigures]:
+        async def read_minute_figures(tx: Session) -> list[IntervalFigures]:
+            period = await _resolve_window(tx, window)
             rows = await tx.fetch_all(
                 "list_minute_figures",
                 minutes=step_seconds // 60,
                 since=int(tx.now.timestamp() - window.hours * 3600) // 60,
                 templates=period.templates,
             )
-            return [FigureRow(*(row[field] for field in FigureRow._fields)) for row in rows]
+            return [
+                IntervalFigures(*(row[field] for field in IntervalFigures._fields)) for row in rows
+            ]
 
         return await self._in_read_transaction(read_minute_figures)
 
-    async def count_backlog(self) -> Utilization:
+    async def count_backlog(self) -> StoreLoad:
         return await self._run_analysis(self._read_backlog_counts)
 
     async def count_backlog_by_queue(self) -> list[HandlerBacklog]:
@@ -202,7 +204,7 @@ class Analytics(TransactionalStore):
         return RowLimits(MOST_TASKS, MOST_ATTEMPTS)
 
     async def _read_bottleneck_rows(
-        self, tx: Session, period: Period, limit: int, min_executions: int
+        self, tx: Session, period: ResolvedWindow, limit: int, min_executions: int
     ) -> BottleneckRows:
         bounds = self._row_limits()
         tasks = _sample_parameters(period, bounds)
@@ -234,9 +236,9 @@ class Analytics(TransactionalStore):
             await self._read_backlog_counts(tx),
         )
 
-    async def _read_backlog_counts(self, tx: Session) -> Utilization:
+    async def _read_backlog_counts(self, tx: Session) -> StoreLoad:
         (backlog,) = await tx.fetch_all("count_backlog", most=self._row_limits().attempts)
-        return Utilization(
+        return StoreLoad(
             database_pool_utilization=self._connection_pool_utilization(),
             due_steps=backlog["due"],
             scheduled_steps=backlog["scheduled"],
@@ -260,20 +262,22 @@ def _first_task_id_of_minute(minute: int) -> TaskId:
     return TaskId(codec.lowest_task_id_at(datetime.fromtimestamp(minute * 60, UTC)))
 
 
-async def _resolve_period(tx: Session, window: AnalysisWindow) -> Period:
+async def _resolve_window(tx: Session, window: AnalysisWindow) -> ResolvedWindow:
     if window.is_unfiltered:
-        return Period(window, tx.now, None)
+        return ResolvedWindow(window, tx.now, None)
     templates = await find_template_ids(
         tx, window.namespace, window.name, window.version, visible=window.visible
     )
-    return Period(window, tx.now, templates)
+    return ResolvedWindow(window, tx.now, templates)
 
 
-def _sample_parameters(period: Period, bounds: RowLimits) -> dict[str, Any]:
+def _sample_parameters(period: ResolvedWindow, bounds: RowLimits) -> dict[str, Any]:
     return {"since": period.lowest_task_id, "templates": period.templates, "most": bounds.tasks}
 
 
-async def _read_window_counts(tx: Session, period: Period, bounds: RowLimits) -> WindowCounts:
+async def _read_window_counts(
+    tx: Session, period: ResolvedWindow, bounds: RowLimits
+) -> WindowCounts:
     sample = _sample_parameters(period, bounds)
     (tasks,) = await tx.fetch_all(
         "task_statistics", last_hour=period.lowest_task_id_of_last_hour, **sample

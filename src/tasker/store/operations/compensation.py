@@ -7,7 +7,7 @@ from tasker.errors import CompensationStarted
 from tasker.model import (
     Claim,
     CompensatingStep,
-    CompletedStep,
+    CompensationCandidate,
     JsonText,
     StatusCode,
     TaskId,
@@ -22,7 +22,7 @@ class CompensationPlanning(TransactionalStore):
 
     async def completed_steps(
         self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
-    ) -> list[CompletedStep]:
+    ) -> list[CompensationCandidate]:
         rows = await self._fetch_all(
             "completed_steps",
             task_id=task_id,
@@ -31,7 +31,7 @@ class CompensationPlanning(TransactionalStore):
             limit=COMPLETED_STEPS,
         )
         return [
-            CompletedStep(row["no"], row["node"], row["spawned_by"], row["instance"])
+            CompensationCandidate(row["no"], row["node"], row["spawned_by"], row["instance"])
             for row in rows
         ]
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from tasker.errors import CompensationStarted, FailureAlreadyHandled
+from tasker.errors import ChildrenAlreadyRan, CompensationStarted
 from tasker.model import StatusCode, StepStatus, TaskId
 from tasker.store import operator_rules
 from tasker.store.operations.auditing import add_step_audit_entries
@@ -44,7 +44,7 @@ class TaskRetry(NamedTuple):
     async def require_retryable(self, tx: Session) -> None:
         """Raise unless all given steps can be retried.
 
-        Raises: NotFound, CompensationStarted, WrongStatus, FailureAlreadyHandled.
+        Raises: NotFound, CompensationStarted, WrongStatus, ChildrenAlreadyRan.
         """
         for first in range(0, len(self.nos or ()), PAGE):
             nos = (self.nos or ())[first : first + PAGE]
@@ -63,10 +63,10 @@ class TaskRetry(NamedTuple):
     def require_waiting_children(
         self, failed: Sequence[Row], started_without: Collection[int]
     ) -> None:
-        """Raise FailureAlreadyHandled if children of a failed step have started without it."""
+        """Raise ChildrenAlreadyRan if children of a failed step have started without it."""
         for row in failed:
             if row["no"] in started_without:
-                raise FailureAlreadyHandled(row["name"])
+                raise ChildrenAlreadyRan(row["name"])
 
     async def lock_next_failed(self, tx: Session, last_no: int) -> StepPage:
         """Lock the next steps to retry."""

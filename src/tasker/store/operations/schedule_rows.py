@@ -10,9 +10,9 @@ from tasker.model import Schedule
 from tasker.schedules.document import schedule_from_document, schedule_to_document
 from tasker.schedules.model import (
     NewSchedule,
+    NoTaskReason,
     StoredSchedule,
-    TickOutcome,
-    TickRecord,
+    TicksWithoutTask,
     declared_schedule_error,
 )
 from tasker.schedules.ticks import next_tick, previous_tick
@@ -113,11 +113,11 @@ async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -
 
 
 async def record_ticks_without_task(
-    tx: Session, stored: StoredSchedule, record: TickRecord
+    tx: Session, stored: StoredSchedule, record: TicksWithoutTask
 ) -> None:
     """Add a record, or extend that of the directly preceding ticks."""
     facts = {"outcome": record.outcome.value, "detail": record.detail}
-    if record.outcome is not TickOutcome.BUFFERED:
+    if record.outcome is not NoTaskReason.BUFFERED:
         previous = previous_tick(stored.schedule, record.first)
         if await tx.fetch_all(
             "extend_tick_record", id=stored.id, previous=previous, last_tick=record.last, **facts

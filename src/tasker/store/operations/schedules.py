@@ -8,12 +8,12 @@ from tasker.model import TaskId
 from tasker.schedules.model import (
     DueSchedule,
     NewSchedule,
+    NoTaskReason,
     ScheduleAdvance,
     ScheduleAdvanceResult,
     ScheduledTask,
     StoredSchedule,
-    TickOutcome,
-    TickRecord,
+    TicksWithoutTask,
 )
 from tasker.schedules.planning import build_skipped_ticks
 from tasker.schedules.ticks import next_tick
@@ -68,7 +68,7 @@ class Schedules(TransactionalStore):
             if not paused:
                 now = await read_store_clock(tx)
                 while_paused = build_skipped_ticks(
-                    before.schedule, next_at, now + _INSTANT, TickOutcome.PAUSED
+                    before.schedule, next_at, now + _INSTANT, NoTaskReason.PAUSED
                 )
                 if while_paused is not None:
                     await record_ticks_without_task(tx, before, while_paused)
@@ -120,8 +120,8 @@ class Schedules(TransactionalStore):
 
     async def list_ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
-    ) -> list[TickRecord]:
-        async def read_ticks_without_task(tx: Session) -> list[TickRecord]:
+    ) -> list[TicksWithoutTask]:
+        async def read_ticks_without_task(tx: Session) -> list[TicksWithoutTask]:
             stored = await read_schedule(tx, namespace, name)
             rows = await tx.fetch_all("ticks_without_task", id=stored.id, limit=limit)
             return [tx.read.tick_record(row) for row in rows]
@@ -171,7 +171,7 @@ class Schedules(TransactionalStore):
                 await tx.fetch_all("delete_buffered_ticks", id=stored.id, ticks=list(advance.taken))
             for record in advance.records:
                 await record_ticks_without_task(tx, stored, record)
-            if any(record.outcome is not TickOutcome.BUFFERED for record in advance.records):
+            if any(record.outcome is not NoTaskReason.BUFFERED for record in advance.records):
                 await tx.fetch_all("trim_tick_records", id=stored.id, most=limits.TICKS_RECORDED)
             await tx.fetch_all(
                 "advance_schedule",

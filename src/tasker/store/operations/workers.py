@@ -15,7 +15,6 @@ from tasker.model import (
     ExpiredAttempt,
     FailUnclaimedResult,
     JsonText,
-    NeighbourWorker,
     Outcome,
     OutcomeCode,
     Queue,
@@ -33,6 +32,7 @@ from tasker.model import (
     WorkerAttempt,
     WorkerId,
     WorkerInfo,
+    WorkerOnSameMachine,
     WorkerRegistration,
 )
 from tasker.store import operator_rules, unserved
@@ -189,9 +189,12 @@ class Workers(ConcurrencyPlaces):
 
         await self._in_write_transaction(retire_and_audit_worker)
 
-    async def list_workers_on_machine(self, machine: str) -> list[NeighbourWorker]:
+    async def list_workers_on_machine(self, machine: str) -> list[WorkerOnSameMachine]:
         rows = await self._fetch_all("list_workers_on_machine", machine=machine)
-        return [NeighbourWorker(*(row[name] for name in NeighbourWorker._fields)) for row in rows]
+        return [
+            WorkerOnSameMachine(*(row[name] for name in WorkerOnSameMachine._fields))
+            for row in rows
+        ]
 
     async def renew_lease(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta

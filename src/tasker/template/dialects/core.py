@@ -327,15 +327,15 @@ def _read_step(
         wait=fields.read("wait", read_wait, within),
         external=fields.read("external", read_external),
         approval=fields.read("approval", read_approval, within),
-        task=read_optional(_child_task_field(fields), read_child_task, within),
+        task=read_optional(_find_child_task_field(fields), read_child_task, within),
         spawning=spawning,
         steps=tuple(step.spec for step in body),
         collect=collect,
         reduce=reduce,
         on_failure=on_failure,
     )
-    _require_one_kind_of_work(fields)
-    instances.check_max_concurrency(fields, spec)
+    _reject_several_kinds_of_work(fields)
+    instances.reject_max_concurrency_of_waiting_instances(fields, spec)
     if named is None or name is None:
         return None
     return ParsedStep(
@@ -348,12 +348,12 @@ def _read_step(
     )
 
 
-def _child_task_field(fields: MappingFields) -> LocatedValue | None:
+def _find_child_task_field(fields: MappingFields) -> LocatedValue | None:
     """Return the task that a step, or each instance of its map, runs."""
     return instances.task_field_of_map(fields) or fields.get("task")
 
 
-def _require_one_kind_of_work(fields: MappingFields) -> None:
+def _reject_several_kinds_of_work(fields: MappingFields) -> None:
     """Report a step with several of a handler, an HTTP call, a wait, an approval or a task."""
     given = [key for key in ("http", "wait", "approval", "task", "handler") if key in fields]
     for key in given[1:]:

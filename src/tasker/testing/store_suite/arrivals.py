@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tasker import codec
-from tasker.errors import FailureAlreadyHandled
+from tasker.errors import ChildrenAlreadyRan
 from tasker.model import (
     ENGINE,
     AttemptOutcome,
@@ -24,8 +24,8 @@ from tasker.model import (
     completed_outcome,
     failed_outcome,
     released_outcome,
+    requeued_for_handler_outcome,
     skipped_outcome,
-    to_handler_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -401,7 +401,7 @@ class TestArrivalsTakenBack(StoreTests):
         await hand.fail(claims["a"])
         await hand.claim_one()
 
-        with pytest.raises(FailureAlreadyHandled, match="cannot retry step a"):
+        with pytest.raises(ChildrenAlreadyRan, match="cannot retry step a"):
             await store.retry_steps(task_id, ACT, steps=[1])
 
         assert StepStatus.ERROR is (await steps_by_name(store, task_id))["a"].status
@@ -451,7 +451,7 @@ class TestEngineQueue(StoreTests):
         """Handed back, it goes to the queue of its handler; the attempt does not count."""
         task_id, (others, engine), claim = await self._claim_conditional_step(store)
 
-        await engine.settle(to_handler_outcome(claim))
+        await engine.settle(requeued_for_handler_outcome(claim))
 
         again = await others.claim_one()
         assert (2, 1) == (again.attempt, again.counted_attempts)
@@ -478,7 +478,7 @@ class TestEngineQueue(StoreTests):
         await others.complete(*await others.claim())
 
         claims = await engine.claim()
-        await engine.settle(*(to_handler_outcome(claim) for claim in reversed(claims)))
+        await engine.settle(*(requeued_for_handler_outcome(claim) for claim in reversed(claims)))
 
         assert [high, low] == [claim.task_id for claim in claims]
         assert [high, low] == [claim.task_id for claim in await others.claim()]
@@ -488,7 +488,7 @@ class TestEngineQueue(StoreTests):
         task_id, (others, engine), claim = await self._claim_conditional_step(store)
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
-        await engine.settle(to_handler_outcome(claim))
+        await engine.settle(requeued_for_handler_outcome(claim))
         assert [] == await others.claim()
         assert [] == await engine.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)

@@ -60,7 +60,7 @@ def trip_template(compensation: Compensation | None = None) -> Template:
 async def add_planned_compensation(store: Store, claim: Claim, template: Template) -> int:
     """Do what the planning step does; return the number of steps."""
     graph = Graph(template)
-    nodes = graph.layout.undone_nodes.values()
+    nodes = graph.layout.undone_node_by_compensating_node.values()
     steps = plan_compensating_steps(graph, await store.completed_steps(claim.task_id, list(nodes)))
     keep_going = template.compensation.keep_going
     assert await store.add_compensating_steps(claim, steps, len(steps), keep_going=keep_going)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tasker import limits
-from tasker.errors import FailureAlreadyHandled, NotFound, WrongStatus
+from tasker.errors import ChildrenAlreadyRan, NotFound, WrongStatus
 from tasker.model import (
     CompensateSpec,
     Compensation,
@@ -344,7 +344,7 @@ class TestActionsInPages(StoreTests):
         await hand.fail(*await hand.claim())
         assert 5 == (await hand.claim_one()).no
 
-        with pytest.raises(FailureAlreadyHandled, match="cannot retry step handled"):
+        with pytest.raises(ChildrenAlreadyRan, match="cannot retry step handled"):
             await store.retry_steps(task_id, ACT, steps=[1, 2, 3, 4])
 
         assert (4, 0) == await count_failed_and_enqueued(store, task_id)

@@ -21,11 +21,11 @@ from tasker.model import (
 from tasker.schedules.model import (
     DueSchedule,
     NewSchedule,
+    NoTaskReason,
     ScheduleAdvance,
     ScheduledTask,
     StoredSchedule,
-    TickOutcome,
-    TickRecord,
+    TicksWithoutTask,
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.model import NamespacePolicy
@@ -46,8 +46,10 @@ def make_new_schedule(name: str = "hourly", **fields: Any) -> NewSchedule:
     return NewSchedule(namespace="suite", template="one", version="^1", schedule=schedule)
 
 
-def skipped_ticks_record(first: datetime, last: datetime, outcome: TickOutcome) -> TickRecord:
-    return TickRecord(first=first, last=last, outcome=outcome)
+def skipped_ticks_record(
+    first: datetime, last: datetime, outcome: NoTaskReason
+) -> TicksWithoutTask:
+    return TicksWithoutTask(first=first, last=last, outcome=outcome)
 
 
 class TestSchedules(StoreTests):
@@ -173,7 +175,7 @@ class TestSchedules(StoreTests):
         assert [] == due
         assert [] == await store.list_due_schedules(10)
         (record,) = await store.list_ticks_without_task("suite", "hourly")
-        assert TickOutcome.PAUSED is record.outcome
+        assert NoTaskReason.PAUSED is record.outcome
         assert 2 * HOUR == record.last - record.first
         assert record.last < resumed.next_at <= record.last + HOUR
 
@@ -299,7 +301,7 @@ class TestTicks(StoreTests):
             tasks=(),
             cancel=False,
             taken=(),
-            records=[skipped_ticks_record(tick, tick, TickOutcome.BUFFERED)],
+            records=[skipped_ticks_record(tick, tick, NoTaskReason.BUFFERED)],
             next_at=tick + HOUR,
             look_at=due.now + timedelta(seconds=5),
         )
@@ -326,12 +328,12 @@ class TestTicks(StoreTests):
         tick = due.stored.next_at
         for number in range(3):
             at = tick + number * HOUR
-            outcome = TickOutcome.SKIPPED if number < 2 else TickOutcome.MISSED
+            outcome = NoTaskReason.SKIPPED if number < 2 else NoTaskReason.MISSED
             due = await record_ticks(store, due, skipped_ticks_record(at, at, outcome))
 
         assert [
-            skipped_ticks_record(tick + 2 * HOUR, tick + 2 * HOUR, TickOutcome.MISSED),
-            skipped_ticks_record(tick, tick + HOUR, TickOutcome.SKIPPED),
+            skipped_ticks_record(tick + 2 * HOUR, tick + 2 * HOUR, NoTaskReason.MISSED),
+            skipped_ticks_record(tick, tick + HOUR, NoTaskReason.SKIPPED),
         ] == await store.list_ticks_without_task("suite", "hourly")
 
     async def test_the_oldest_records_are_deleted(
@@ -342,7 +344,7 @@ class TestTicks(StoreTests):
         ticks = [due.stored.next_at + number * 2 * HOUR for number in range(4)]
         for tick in ticks:
             due = await record_ticks(
-                store, due, skipped_ticks_record(tick, tick, TickOutcome.SKIPPED)
+                store, due, skipped_ticks_record(tick, tick, NoTaskReason.SKIPPED)
             )
 
         kept = await store.list_ticks_without_task("suite", "hourly")
@@ -521,7 +523,7 @@ async def make_advance_with_task(store: Store, due: DueSchedule) -> ScheduleAdva
     )
 
 
-async def record_ticks(store: Store, due: DueSchedule, ticks: TickRecord) -> DueSchedule:
+async def record_ticks(store: Store, due: DueSchedule, ticks: TicksWithoutTask) -> DueSchedule:
     """Record ticks of a schedule that is due, and let it be due again."""
     advance = ScheduleAdvance(
         tasks=(),

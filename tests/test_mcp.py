@@ -95,7 +95,7 @@ async def test_an_assistant_finds_the_cause_of_a_failure_and_retries_the_step(
     assert preview["effects"]
     assert "complete_step" == done["action"]
     assert "the token is unknown, was already used, or is older than ten minutes" in again
-    [entry] = await worker.client.audit(task.id)
+    [entry] = await worker.client.task_audit(task.id)
     assert "the customer gave another number" == entry.reason
 
 

@@ -101,7 +101,7 @@ async def test_a_cause_is_assigned_noted_and_muted(scene: Scene) -> None:
     failures, key = scene.client.failures, cause.fingerprint
 
     await failures.assign(key, "ann", namespace="hello", reason="on call")
-    await failures.note(key, "asked the bank", namespace="hello")
+    await failures.set_note(key, "asked the bank", namespace="hello")
     muted = await failures.mute(key, until=UNTIL, below="2.0.0", namespace="hello")
 
     assert ("ann", "asked the bank", UNTIL, "2.0.0") == (
@@ -137,8 +137,8 @@ async def test_invalid_triage_is_refused(scene: Scene) -> None:
         failures.mute(key, until=datetime(2099, 1, 1)),
         failures.assign(key, "ann", namespace="no such name!"),
         failures.assign(key, "a" * 201),
-        failures.note(key, "a" * 4097),
-        failures.note(key, "a\0"),
+        failures.set_note(key, "a" * 4097),
+        failures.set_note(key, "a\0"),
     ):
         with pytest.raises(InvalidInput):
             await refused

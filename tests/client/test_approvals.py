@@ -40,7 +40,7 @@ async def test_an_approval_is_listed_and_decided(scene: Scene) -> None:
     assert [decided] == await scene.client.approvals(status="decided", task_id=approval.task_id)
     assert ["too much"] == [
         entry.reason
-        for entry in await scene.client.audit(approval.task_id)
+        for entry in await scene.client.task_audit(approval.task_id)
         if entry.action == "decide"
     ]
     with pytest.raises(WrongStatus, match=r"cannot decide approval .*: it is decided, not open"):

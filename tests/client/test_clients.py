@@ -219,15 +219,15 @@ async def test_an_action_on_a_changed_task_is_refused(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})
     etag = (await client.get(task.id)).etag
-    changed = await client.complete(task.id, "greet", "Hi", if_match=etag)
+    changed = await client.complete_step(task.id, "greet", "Hi", if_match=etag)
 
     for action in (
         client.cancel(task.id, if_match=etag),
         client.retry(task.id, if_match=etag),
         client.resolve(task.id, if_match=etag),
         client.resolve(task.id, "shout", if_match=etag),
-        client.complete(task.id, "shout", "HI", if_match=etag),
-        client.skip(task.id, "shout", if_match=etag),
+        client.complete_step(task.id, "shout", "HI", if_match=etag),
+        client.skip_step(task.id, "shout", if_match=etag),
     ):
         with pytest.raises(TaskChanged) as caught:
             await action
@@ -265,7 +265,7 @@ async def test_many_tasks_are_changed_by_one_operation(scene: Scene) -> None:
     ]
     assert [again.id, first.id, rest.id] == [one.id for one in await client.bulk.list()]
     assert TaskStatus.PENDING is (await client.get(other.id)).status
-    (entry,) = await client.audit(ids[0])
+    (entry,) = await client.task_audit(ids[0])
     assert ("wrong", first.id) == (entry.reason, entry.bulk_id)
     with pytest.raises(WrongStatus):
         await client.bulk.stop(rest.id)
@@ -530,8 +530,8 @@ async def test_a_result_can_be_read_as_a_type(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
-    await client.complete(task.id, "greet", {"greeting": "Hi"})
-    completed = await client.complete(task.id, "shout", {"text": "HI", "at": "2026-01-01"})
+    await client.complete_step(task.id, "greet", {"greeting": "Hi"})
+    completed = await client.complete_step(task.id, "shout", {"text": "HI", "at": "2026-01-01"})
 
     assert Shout(text="HI", at=date(2026, 1, 1)) == completed.result_as(Shout)
     with pytest.raises(ValidationError):
@@ -545,7 +545,7 @@ async def test_a_skipped_step_passes_none_to_its_children(scene: Scene) -> None:
         with pytest.raises(TaskFailed):
             await client.wait(task.id, timeout=SOON)
 
-    skipped = await client.skip(task.id, "refuse", reason="paid already")
+    skipped = await client.skip_step(task.id, "refuse", reason="paid already")
     async with scene.worker():
         ended = await client.wait(task.id, timeout=SOON)
 
@@ -554,7 +554,7 @@ async def test_a_skipped_step_passes_none_to_its_children(scene: Scene) -> None:
     refuse = (await client.steps(task.id))[0]
     assert (StepStatus.RESOLVED_MANUALLY, None) == (refuse.status, refuse.result)
     assert [("skip", "paid already")] == [
-        (entry.action, entry.reason) for entry in await client.audit(task.id)
+        (entry.action, entry.reason) for entry in await client.task_audit(task.id)
     ]
 
 
@@ -584,7 +584,7 @@ async def test_an_operator_completes_a_failed_task(scene: Scene) -> None:
             await client.wait(task.id, timeout=SOON)
 
     resolved = await client.resolve(task.id, "refuse", {"paid": True}, reason="paid in cash")
-    completed = await client.complete(task.id, "after", [1, 2], reason="done by hand")
+    completed = await client.complete_step(task.id, "after", [1, 2], reason="done by hand")
 
     assert TaskStatus.IN_PROGRESS is retried.status
     assert TaskStatus.IN_PROGRESS is resolved.status
@@ -594,7 +594,7 @@ async def test_an_operator_completes_a_failed_task(scene: Scene) -> None:
         ("anonymous", "the bank is back"),
         ("anonymous", "paid in cash"),
         ("anonymous", "done by hand"),
-    ] == [(entry.actor, entry.reason) for entry in await client.audit(task.id)]
+    ] == [(entry.actor, entry.reason) for entry in await client.task_audit(task.id)]
 
 
 async def test_a_failed_task_can_be_resolved(scene: Scene) -> None:
@@ -637,7 +637,7 @@ async def test_missing_objects_are_not_found(scene: Scene) -> None:
         client.steps(NOBODY),
         client.attempts(NOBODY),
         client.task_times(NOBODY),
-        client.audit(NOBODY),
+        client.task_audit(NOBODY),
         client.cancel(NOBODY),
         client.retry(NOBODY),
         client.wait(NOBODY, timeout=SOON),

@@ -281,7 +281,7 @@ async def test_a_wait_outlasts_a_restart_of_the_store(store: Store, client: Loca
     unreliable.refuse("find_ended_tasks", 1)
     unreliable.refuse("get_task", 1)
     waiting = asyncio.create_task(LocalClient(unreliable).wait(task.id, timeout=SOON))
-    await client.complete(task.id, "greet", "hi")
+    await client.complete_step(task.id, "greet", "hi")
 
     assert TaskStatus.COMPLETE == (await waiting).status
 
@@ -301,7 +301,7 @@ async def test_tasks_awaited_together_are_read_together(store: Store, client: Lo
     together = LocalClient(counting)
     waiting = asyncio.gather(*(together.wait(task.id, timeout=SOON) for task in tasks))
     for task in tasks:
-        await client.complete(task.id, "greet", "hi")
+        await client.complete_step(task.id, "greet", "hi")
 
     assert {TaskStatus.COMPLETE} == {task.status for task in await waiting}
     assert 200 == counting.calls.count("get_task")
@@ -434,7 +434,7 @@ async def test_a_transaction_is_refused_by_a_store_without_them(
 async def test_the_actor_is_audited(client: LocalClient) -> None:
     task = await client.create_task("hello.greeting")
     await client.acting_as("bob").resolve(task.id, "greet", "hi", reason="by phone")
-    [entry] = await client.audit(task.id)
+    [entry] = await client.task_audit(task.id)
 
     assert "ann" == task.created_by
     assert ("bob", "resolve_step", "greet", "by phone") == (
@@ -471,12 +471,12 @@ async def test_every_call_reports_an_unknown_task_as_not_found(
         client.steps(nobody),
         client.attempts(nobody),
         client.attempts(nobody, step="greet"),
-        client.audit(nobody),
+        client.task_audit(nobody),
         client.cancel(nobody),
         client.retry(nobody),
         client.resolve(nobody),
         client.resolve(nobody, "greet"),
-        client.complete(nobody, "greet", 1),
+        client.complete_step(nobody, "greet", 1),
     ):
         with pytest.raises(NotFound, match=f"task {task_id} not found"):
             await call
@@ -554,7 +554,7 @@ async def test_tracebacks_of_refusals_end_at_the_client(any_store: Store) -> Non
 
     async def complete() -> object:
         await client.cancel(task.id)
-        return await client.complete(task.id, "greet", 1)
+        return await client.complete_step(task.id, "greet", 1)
 
     async def missing() -> object:
         return await client.get(str(uuid4()))

@@ -46,7 +46,7 @@ async def test_a_signal_reaches_the_step_that_waits(scene: Scene) -> None:
     arrival = (await read_arrivals(scene.store, claim))["wait"]
     assert ({"cents": 5}, "anonymous") == (arrival.payload, arrival.sent_by)
     assert ["by phone", "paid"] == [
-        entry.reason for entry in await scene.client.audit(task_id) if entry.action == "signal"
+        entry.reason for entry in await scene.client.task_audit(task_id) if entry.action == "signal"
     ]
 
 

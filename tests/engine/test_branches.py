@@ -386,7 +386,7 @@ steps:
             await worker.client.retry(task.id, steps=["a"], reason="fixed")
             await eventually(lambda: _ended(store, task.id, 1))
         else:
-            await worker.client.complete(task.id, "a", 7, reason="by hand")
+            await worker.client.complete_step(task.id, "a", 7, reason="by hand")
         done.set()
         ended = await worker.client.wait(task.id, timeout=SOON)
 

@@ -289,7 +289,7 @@ async def test_a_resolved_step_reopens_its_task(store: Store, how: str) -> None:
         if how == "resolve":
             await client.resolve(task.id, "bad", "by hand", reason="test")
         elif how == "complete":
-            await client.complete(task.id, "bad", "by hand", reason="test")
+            await client.complete_step(task.id, "bad", "by hand", reason="test")
         else:
             await client.retry(task.id, reason="test")
         task = await client.wait(task.id, timeout=SOON)

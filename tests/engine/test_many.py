@@ -91,7 +91,7 @@ async def test_operators_may_act_on_running_tasks(store: Store) -> None:
                 lambda: client.cancel(task.id),  # noqa: B023 - called at once
                 lambda: client.retry(task.id),  # noqa: B023
                 lambda: client.resolve(task.id, name, "by hand"),  # noqa: B023
-                lambda: client.complete(task.id, name, "by hand"),  # noqa: B023
+                lambda: client.complete_step(task.id, name, "by hand"),  # noqa: B023
                 lambda: client.resolve(task.id),  # noqa: B023
             )
             try:

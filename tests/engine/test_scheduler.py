@@ -164,7 +164,7 @@ async def test_cancel_running_cancels_the_last_task(bench: Bench) -> None:
 
     first, second = await bench.tasks()
     assert (TaskStatus.CANCELLED, TaskStatus.PENDING) == (first.status, second.status)
-    (entry,) = await bench.client.audit(first.id)
+    (entry,) = await bench.client.task_audit(first.id)
     assert ("schedule:n.hourly", "the next tick of its schedule is due") == (
         entry.actor,
         entry.reason,

@@ -523,7 +523,7 @@ async def test_a_late_result_is_not_used(memory: Store) -> None:
         task = await worker.client.create_task("n.flow")
         await began.wait()
         store.held_up["renew_lease"] = store.held_up["claim"] = gate = asyncio.Event()
-        await LocalClient(memory).complete(task.id, "first", "by hand")
+        await LocalClient(memory).complete_step(task.id, "first", "by hand")
         await eventually(lambda: memory.list_held_claims(worker.id))  # the second step, claimed
         go_on.set()
         await eventually(lambda: of_kind(SettlementRejected, events))

@@ -77,7 +77,7 @@ async def test_the_demo_can_be_repeated_on_both_stores(
             (killed,) = await client.tasks(TaskFilter(name="process_return"), limit=1)
             outcomes = {entry.outcome for entry in await client.attempts(killed.id)}
             (retried,) = await client.tasks(TaskFilter(name="user_registration"), limit=1)
-            (act,) = {entry.action: entry for entry in await client.audit(retried.id)}.values()
+            (act,) = {entry.action: entry for entry in await client.task_audit(retried.id)}.values()
         assert 24 == len(tasks)
         assert 2 == sum(task.status is TaskStatus.ERROR for task in tasks)
         assert NAMESPACES == {task.template.namespace for task in tasks}
@@ -218,7 +218,7 @@ async def test_tasks_of_an_interrupted_demo_are_cancelled(tmp_path: Path) -> Non
         await demo.clear_stage(client)
 
         states = [(await client.get(task.id)).status.value for task in (left, child, other)]
-        (entry,) = await client.audit(left.id)
+        (entry,) = await client.task_audit(left.id)
     assert ["cancelled", "cancelled", "pending"] == states
     assert "the demo was interrupted" == entry.reason
 

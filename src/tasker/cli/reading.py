@@ -81,7 +81,7 @@ async def read_task_detail(client: Client, task_id: TaskId, *, full: bool = True
         steps=steps,
         counts=counts,
         attempts=await client.attempts(task_id),
-        audit=await client.audit(task_id),
+        audit=await client.task_audit(task_id),
         children=await client.tasks(TaskFilter(parent_id=task_id), limit=_CHILDREN),
     )
 

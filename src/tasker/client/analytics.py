@@ -71,7 +71,7 @@ class FailureClient(Protocol):
         """
         ...
 
-    async def note(
+    async def set_note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
         """Replace the note about a cause: see `assign`."""
@@ -186,7 +186,7 @@ class LocalFailures(FailureClient):
         change = FailureTriageChange(assignee=assignee)
         return await self._change_triage(namespace, fingerprint, change, reason)
 
-    async def note(
+    async def set_note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
         return await self._change_triage(

@@ -326,7 +326,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         given = {name: value for name, value in query.items() if value is not None}
         return decode.log_page(await self._requests.send("GET", path, query=given))
 
-    async def audit(self, task_id: str) -> list[AuditEntry]:
+    async def task_audit(self, task_id: str) -> list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_quote_path_segment(task_id)}/audit")
         return decode.audit(read)
 
@@ -366,7 +366,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         body = {"result": _to_json_fragment(result), "reason": reason}
         return await self._act_on_step(task_id, step, "resolve", body, if_match)
 
-    async def complete(
+    async def complete_step(
         self,
         task_id: str,
         step: str,
@@ -378,7 +378,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         body = {"result": _to_json_fragment(result), "reason": reason}
         return await self._act_on_step(task_id, step, "complete", body, if_match)
 
-    async def skip(
+    async def skip_step(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
         return await self._act_on_step(task_id, step, "skip", {"reason": reason}, if_match)

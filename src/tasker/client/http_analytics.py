@@ -39,7 +39,7 @@ class HttpFailures(FailureClient):
     ) -> FailureTriage:
         return await self._send_triage_change(fingerprint, namespace, reason, assignee=assignee)
 
-    async def note(
+    async def set_note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
         return await self._send_triage_change(fingerprint, namespace, reason, note=note)

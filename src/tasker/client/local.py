@@ -625,7 +625,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         return LogPage(tuple(records), following)
 
     @shorten_tracebacks
-    async def audit(self, task_id: str) -> list[AuditEntry]:
+    async def task_audit(self, task_id: str) -> list[AuditEntry]:
         return await self.store.list_audit_entries(TaskId(task_id))
 
     # ------------------------------------------------------------------- acting
@@ -696,7 +696,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         )
 
     @shorten_tracebacks
-    async def complete(
+    async def complete_step(
         self,
         task_id: str,
         step: str,
@@ -712,7 +712,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         )
 
     @shorten_tracebacks
-    async def skip(
+    async def skip_step(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
         no = await self._find_step_number(TaskId(task_id), step)

@@ -442,7 +442,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """
         ...
 
-    async def audit(self, task_id: str) -> list[AuditEntry]:
+    async def task_audit(self, task_id: str) -> list[AuditEntry]:
         """List operator actions on a task, oldest first. Raises NotFound."""
         ...
 
@@ -489,7 +489,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """
         ...
 
-    async def complete(
+    async def complete_step(
         self,
         task_id: str,
         step: str,
@@ -503,7 +503,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """
         ...
 
-    async def skip(
+    async def skip_step(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
         """Skip a step that is not needed: it becomes resolved_manually, and its children receive

@@ -268,9 +268,9 @@ class SyncClient:
             )
         )
 
-    def audit(self, task_id: str) -> list[AuditEntry]:
+    def task_audit(self, task_id: str) -> list[AuditEntry]:
         """List operator actions on a task, oldest first. Raises NotFound."""
-        return self._run_in_loop(self._client.audit(task_id))
+        return self._run_in_loop(self._client.task_audit(task_id))
 
     def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
         """Cancel an open task. Raises NotFound, WrongStatus."""
@@ -312,7 +312,7 @@ class SyncClient:
             self._client.resolve(task_id, step, result, reason=reason, if_match=if_match)
         )
 
-    def complete(
+    def complete_step(
         self,
         task_id: str,
         step: str,
@@ -321,16 +321,18 @@ class SyncClient:
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
-        """Complete a step with a result: see `Client.complete`."""
+        """Complete a step with a result: see `Client.complete_step`."""
         return self._run_in_loop(
-            self._client.complete(task_id, step, result, reason=reason, if_match=if_match)
+            self._client.complete_step(task_id, step, result, reason=reason, if_match=if_match)
         )
 
-    def skip(
+    def skip_step(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        """Skip a step that is not needed: see `Client.skip`."""
-        return self._run_in_loop(self._client.skip(task_id, step, reason=reason, if_match=if_match))
+        """Skip a step that is not needed: see `Client.skip_step`."""
+        return self._run_in_loop(
+            self._client.skip_step(task_id, step, reason=reason, if_match=if_match)
+        )
 
     def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
         """Return the data of a task or a step, unmasked: see `Client.reveal`."""
@@ -669,11 +671,11 @@ class SyncFailures:
         assigned = self._failures.assign(fingerprint, assignee, namespace=namespace, reason=reason)
         return cast(FailureTriage, self._run_in_loop(assigned))
 
-    def note(
+    def set_note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
-        """Replace the note about a cause: see `FailureClient.note`."""
-        noted = self._failures.note(fingerprint, note, namespace=namespace, reason=reason)
+        """Replace the note about a cause: see `FailureClient.set_note`."""
+        noted = self._failures.set_note(fingerprint, note, namespace=namespace, reason=reason)
         return cast(FailureTriage, self._run_in_loop(noted))
 
     def mute(

@@ -164,7 +164,7 @@ async def _resolve_task(client: Client, given: Mapping[str, Any]) -> Any:
 
 
 async def _complete_step(client: Client, given: Mapping[str, Any]) -> Any:
-    return await client.complete(
+    return await client.complete_step(
         given["task_id"],
         given["step"],
         given["result"],
@@ -174,7 +174,7 @@ async def _complete_step(client: Client, given: Mapping[str, Any]) -> Any:
 
 
 async def _skip_step(client: Client, given: Mapping[str, Any]) -> Any:
-    return await client.skip(
+    return await client.skip_step(
         given["task_id"], given["step"], reason=given["reason"], if_match=given["etag"]
     )
 

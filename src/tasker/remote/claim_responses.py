@@ -47,7 +47,7 @@ class ClaimResponseBuilder:
         self, worker: RegisteredWorker, claims: Sequence[Claim], **others: Any
     ) -> dict[str, Any]:
         """Return the response that hands claims to a worker."""
-        steps = await self._prepare_steps(worker, claims) if claims else []
+        steps = await self._load_steps_to_hand_out(worker, claims) if claims else []
         served = (
             serialize_steps_with_tickets(worker, steps, await self._finder.ticket_signer())
             if steps
@@ -57,7 +57,7 @@ class ClaimResponseBuilder:
             self._reporter.report_start(step)
         return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
 
-    async def _prepare_steps(
+    async def _load_steps_to_hand_out(
         self, worker: RegisteredWorker, claims: Sequence[Claim]
     ) -> list[ServedStep]:
         """Return claimed steps with their tasks; steps that cannot be handed out are settled."""

@@ -60,7 +60,7 @@ def serialize_steps_with_tickets(
         ticket = Ticket(claim, step.task.input.template_id, step.node, worker.id, now)
         text = tickets.sign(ticket)
         worker.given[text] = ticket
-        body = _build_step_head(step, text)
+        body = _serialize_step_metadata(step, text)
         index = worker.get_handler_assignment(
             _require_remote_template(step.task), step.node
         ).handler_index
@@ -116,7 +116,7 @@ def _build_instance_inputs(step: ServedStep) -> Mapping[str, JsonText | None]:
     return items
 
 
-def _build_step_head(step: ServedStep, ticket: str) -> dict[str, Any]:
+def _serialize_step_metadata(step: ServedStep, ticket: str) -> dict[str, Any]:
     claim, task, node, name = step.claim, step.task, step.node, step.name
     given, instance = task.input, task.instance
     return {

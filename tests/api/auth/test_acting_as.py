@@ -28,7 +28,7 @@ async def test_the_audit_names_both_the_principal_and_the_actor(store: Store) ->
         "http://server", api_key=text, acting_as="ann", transport=httpx.ASGITransport(app)
     ) as client:
         await client.cancel(task, reason="ordered twice")
-        (entry,) = await client.audit(task)
+        (entry,) = await client.task_audit(task)
 
     assert ("deploy key (as ann)", "ordered twice") == (entry.actor, entry.reason)
 

@@ -319,7 +319,7 @@ async def _act_on_step(
     data = action.completion_data
     if data.metadata:
         reason = f"{reason} (metadata: {codec.dumps(data.metadata, what='the metadata')})".strip()
-    return await client.complete(task_id, step, data.result, reason=reason)
+    return await client.complete_step(task_id, step, data.result, reason=reason)
 
 
 def _resolve_actor(name: str | None, caller: Principal) -> str:

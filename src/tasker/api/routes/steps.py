@@ -190,7 +190,7 @@ async def complete_step(
 ) -> JsonResponse:
     """Complete a step with a result, as if its handler had returned it; its task continues."""
     return await step.respond(
-        await step.client.complete(
+        await step.client.complete_step(
             step.task.id, step.name, body.result, reason=body.reason, if_match=if_match
         )
     )
@@ -204,7 +204,7 @@ async def skip_step(
 ) -> JsonResponse:
     """Skip a step that is not needed; its task continues with null as the step's result."""
     return await step.respond(
-        await step.client.skip(step.task.id, step.name, reason=body.reason, if_match=if_match)
+        await step.client.skip_step(step.task.id, step.name, reason=body.reason, if_match=if_match)
     )
 
 

@@ -114,7 +114,7 @@ async def note_failure(
     """Write a note about a cause."""
     async with invocation.open_client(operates=True) as client:
         one = await _find_cause(client, cause, make_analysis_window(last))
-        triage = await client.failures.note(
+        triage = await client.failures.set_note(
             one.fingerprint, text, namespace=one.namespace, reason=reason
         )
     _print_triage_change(invocation, triage, "note saved" if text else "note deleted")

@@ -696,7 +696,9 @@ async def complete_step(
     """Complete a step with a result, as if its handler had returned it."""
     async with invocation.open_client(operates=True) as client:
         task_id = await find_task(client, task)
-        changed = await client.complete(task_id, step, result, reason=reason, if_match=if_match)
+        changed = await client.complete_step(
+            task_id, step, result, reason=reason, if_match=if_match
+        )
     _print_task_status(invocation, changed)
 
 
@@ -714,7 +716,7 @@ async def skip_step(
     """
     async with invocation.open_client(operates=True) as client:
         task_id = await find_task(client, task)
-        changed = await client.skip(task_id, step, reason=reason, if_match=if_match)
+        changed = await client.skip_step(task_id, step, reason=reason, if_match=if_match)
     _print_task_status(invocation, changed)
 
 

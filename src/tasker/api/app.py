@@ -206,7 +206,7 @@ def _make_api_services(
     client.template_cache.discreet = bool(loaded_auth.settings.enabled)
     closing, watcher = asyncio.Event(), TaskWatcher(store)
     if worker is not None:
-        worker.observers += [metrics.count_notice, watcher.observe_notice]
+        worker.observers += [metrics.count_notice, watcher.refresh_task_of_notice]
     return ApiServices(
         store=store,
         settings=settings,

@@ -223,7 +223,7 @@ async def create_requested_task(
     except InvalidInput as error:
         raise invalid_context_problem(error) from None
     api.metrics.count_created_tasks(tasks)
-    return await _add_unserved_count(api, task, tasks[0])
+    return await _add_no_worker_count(api, task, tasks[0])
 
 
 async def create_requested_tasks(
@@ -249,7 +249,7 @@ async def create_requested_tasks(
     except InvalidInput as error:
         raise invalid_context_problem(error, bulk=True, single=len(bodies) == 1) from None
     api.metrics.count_created_tasks(tasks)
-    return [await _add_unserved_count(api, *each) for each in zip(requests, tasks, strict=True)]
+    return [await _add_no_worker_count(api, *each) for each in zip(requests, tasks, strict=True)]
 
 
 async def _creating_client(
@@ -276,7 +276,7 @@ async def _creating_client(
     return api.client.for_attempt(origin)
 
 
-async def _add_unserved_count(api: ApiServices, request: TaskRequest, task: Task) -> Task:
+async def _add_no_worker_count(api: ApiServices, request: TaskRequest, task: Task) -> Task:
     """Return a new task with its number of due steps that no live worker can run."""
     if not task.created or request.run_at or request.delay:
         return task

@@ -188,7 +188,7 @@ class TaskWatcher:
         watched = self._watched.get(task_id)
         return watched.users if watched else 0
 
-    def observe_notice(self, notice: Notice) -> None:
+    def refresh_task_of_notice(self, notice: Notice) -> None:
         """Read the task of a notice immediately; for `Worker(observers=...)`."""
         if isinstance(notice, _OF_NO_TASK):
             return

@@ -21,7 +21,7 @@ _NO_DIGEST = digest_secret("")  #: compared with unknown keys, so timing reveals
 _TOUCH = 60.0  #: seconds between two updates of a key's `last_used_at`
 
 
-class _KnownKey(NamedTuple):
+class _CachedApiKey(NamedTuple):
     """A key of the store, and the principal of its callers."""
 
     key: ApiKey
@@ -49,7 +49,7 @@ class ApiKeyCache:
     ) -> None:
         self._store = store
         self._roles = roles
-        self._known: TTLCache[str, _KnownKey | None] = TTLCache(
+        self._known: TTLCache[str, _CachedApiKey | None] = TTLCache(
             self._read_stored_key, seconds=seconds, clock=clock
         )
         self._touched: TTLCache[str, None] = TTLCache(
@@ -85,7 +85,7 @@ class ApiKeyCache:
             raise NotAuthenticated("invalid", f"key {prefix} does not exist")
         return await self._principal_of_active_key(known)
 
-    async def _principal_of_active_key(self, known: "_KnownKey") -> Principal:
+    async def _principal_of_active_key(self, known: "_CachedApiKey") -> Principal:
         key = known.key
         if not key.is_active(datetime.now(UTC)):
             raise NotAuthenticated(
@@ -94,11 +94,11 @@ class ApiKeyCache:
         await self._touched.get(key.prefix)
         return known.principal
 
-    async def _read_stored_key(self, prefix: str) -> "_KnownKey | None":
+    async def _read_stored_key(self, prefix: str) -> "_CachedApiKey | None":
         stored = await self._store.find_api_key(prefix)
         if stored is None:
             return None
-        return _KnownKey(stored.key, stored.digest, self._make_principal(stored.key))
+        return _CachedApiKey(stored.key, stored.digest, self._make_principal(stored.key))
 
     def _make_principal(self, key: ApiKey) -> Principal:
         permissions = [

@@ -120,7 +120,7 @@ class IdentityProvider:
         }
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"
 
-    async def log_in(
+    async def complete_login(
         self, login: PendingLogin, query: Mapping[str, str], redirect_uri: str
     ) -> Mapping[str, Any]:
         """Return the claims of the person who logged in at the provider.

@@ -62,7 +62,7 @@ _MISSING = ("not_found",)
 _FOUND = "A task with this idempotency key already exists."
 
 
-class WrappedBody(RequestBody):
+class WrappedTaskBody(RequestBody):
     """A task to create, wrapped in `task`."""
 
     task: EarlierTaskBody
@@ -84,15 +84,15 @@ class AnyTaskBody(JsonBody[BaseModel]):
 
     @property
     def models(self) -> tuple[type[BaseModel], ...]:
-        return (EarlierTaskBody, WrappedBody, DelegationBody)
+        return (EarlierTaskBody, WrappedTaskBody, DelegationBody)
 
     def model_for(self, keys: Collection[str]) -> type[BaseModel]:
         if "task" in keys:
-            return WrappedBody
+            return WrappedTaskBody
         return DelegationBody if "workflow_name" in keys else EarlierTaskBody
 
 
-AnyTask = Annotated[EarlierTaskBody | WrappedBody | DelegationBody, Depends(AnyTaskBody())]
+AnyTask = Annotated[EarlierTaskBody | WrappedTaskBody | DelegationBody, Depends(AnyTaskBody())]
 
 
 class FoundingTaskQuery(BaseModel):
@@ -135,7 +135,7 @@ async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTa
             request, api, body, body.workflow_name, body.workflow_version
         )
         return _created_task_response(task, delegation_view(founding_task_fields(task)))
-    flat = body.task if isinstance(body, WrappedBody) else body
+    flat = body.task if isinstance(body, WrappedTaskBody) else body
     task = await _create_founding_task(request, api, flat, flat.name, flat.version)
     return _created_task_response(task, founding_task(founding_task_fields(task)))
 

@@ -86,7 +86,7 @@ async def begin_session(
     response = JsonResponse(
         _session_view(api, session.principal, session.secret, session.stored), 201
     )
-    _set_cookie(request, api, response, session.secret, session.stored)
+    _set_session_cookie(request, api, response, session.secret, session.stored)
     return response
 
 
@@ -164,13 +164,13 @@ async def finish_login(request: Request, api: ApiServicesOf) -> Response:
         if login is None:
             raise LoginFailed("state", "the browser sent no login cookie")
         address = _callback_url(request, api)
-        claims = await provider.log_in(login, dict(request.query_params), address)
+        claims = await provider.complete_login(login, dict(request.query_params), address)
         session = await api.authorizer.sessions.begin_with_claims(claims)
     except LoginFailed as failure:
         response: Response = _redirect_to_login(api, failure.code, failure.why)
     else:
         response = RedirectResponse(f"{api.settings.base_path}/ui{login.path}", 303)
-        _set_cookie(request, api, response, session.secret, session.stored)
+        _set_session_cookie(request, api, response, session.secret, session.stored)
     response.delete_cookie(name, samesite="lax", **options)
     return response
 
@@ -248,7 +248,7 @@ def _group_names(principal: Principal | None) -> list[str]:
     return sorted(principal.groups) if principal.known else [EVERY_GROUP]
 
 
-def _set_cookie(
+def _set_session_cookie(
     request: Request, api: ApiServices, response: Response, secret: str, stored: UserSession
 ) -> None:
     name, options = _cookie_name_and_path(request, api, COOKIE, HOST_COOKIE)

@@ -33,12 +33,12 @@ from tasker.api.task_requests import (
     template_reference_of,
 )
 from tasker.api.views.tasks import (
-    SummaryView,
     TaskList,
     TasksCreated,
     TaskView,
-    summary_view,
+    TaskWithStepsSummaryView,
     task_view,
+    task_with_steps_summary_view,
 )
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
@@ -343,7 +343,7 @@ async def get_task(
     "GET",
     "/{task_id}/summary",
     TASKS_READ,
-    response=SummaryView,
+    response=TaskWithStepsSummaryView,
     error_codes=_MISSING,
 )
 async def get_task_summary(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
@@ -352,7 +352,8 @@ async def get_task_summary(request: Request, api: ApiServicesOf, task_id: TaskPa
     loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
-        len(steps), lambda: summary_view(task, loaded.fill_derived_step_fields(steps, now))
+        len(steps),
+        lambda: task_with_steps_summary_view(task, loaded.fill_derived_step_fields(steps, now)),
     )
 
 

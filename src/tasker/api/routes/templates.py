@@ -20,7 +20,7 @@ from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.templates import (
-    Registered,
+    RegisteredTemplate,
     ReviewedVersionList,
     TemplateList,
     TemplatesRegistered,
@@ -327,7 +327,7 @@ async def register_templates(
     new = sum(one.created for one in registered)
 
     def build_bulk_registration_response() -> TemplatesRegistered:
-        views: list[Registered] = [
+        views: list[RegisteredTemplate] = [
             {**template_head(one.stored, document=True), "created": one.created}
             for one in registered
         ]

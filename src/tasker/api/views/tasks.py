@@ -82,7 +82,7 @@ class SummaryStep(StepSummary):
     error: SummaryError | None
 
 
-class SummaryView(TypedDict):
+class TaskWithStepsSummaryView(TypedDict):
     """The statuses of a task and its steps, without their data."""
 
     task: TaskSummaryView
@@ -107,7 +107,7 @@ def task_summary_view(task: Task) -> TaskSummaryView:
     return convert_to_view(task, TaskSummaryView, **vars(derive_statuses(task)))
 
 
-def summary_view(task: Task, steps: Iterable[Step]) -> SummaryView:
+def task_with_steps_summary_view(task: Task, steps: Iterable[Step]) -> TaskWithStepsSummaryView:
     """Return the status of a task and its steps."""
     return {"task": task_summary_view(task), "steps": [_summary_step(step) for step in steps]}
 

@@ -115,7 +115,7 @@ class TemplateView(TemplateHead):
 
 
 @documented
-class Registered(TemplateHead):
+class RegisteredTemplate(TemplateHead):
     """A template version of a request that registers several."""
 
     created: bool
@@ -126,7 +126,7 @@ class Registered(TemplateHead):
 class TemplatesRegistered(TypedDict):
     """Template versions in the order of the request."""
 
-    templates: list[Registered]
+    templates: list[RegisteredTemplate]
     created: int
     """Number of versions that this request registered."""
 

@@ -108,7 +108,7 @@ async def attempts_of_all_kinds(store: Store) -> None:
     await store.cancel_task(cancelled.task_id, ACT)
     await store.park_until_task_ends(waiting, await create_task(store, child))
     await hand.fail(failing)
-    await hand.retry(again)
+    await hand.fail_with_retry(again)
     await hand.settle(
         released_outcome(handed),
         lost_outcome(forgotten, ERROR, timedelta(0)),
@@ -160,7 +160,7 @@ async def test_only_first_successes_have_no_row(
     await register_and_create_task(store, chain_template())
     hand = await ManualWorker.register(store)
     await hand.complete(await hand.claim_one())
-    await hand.retry(await hand.claim_one())
+    await hand.fail_with_retry(await hand.claim_one())
     await hand.complete(await hand.claim_one())
     await hand.fail(await hand.claim_one())
 

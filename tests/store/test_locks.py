@@ -171,7 +171,7 @@ async def queue_resumed(store: Store, other: ManualWorker, task_id: TaskId) -> N
 
 
 async def retried(store: Store, other: ManualWorker, task_id: TaskId) -> None:
-    await other.retry(await other.claim_one())
+    await other.fail_with_retry(await other.claim_one())
 
 
 async def released_again(store: Store, other: ManualWorker, task_id: TaskId) -> None:

@@ -16,7 +16,7 @@ from tasker.testing.store_suite.analytics import (
     TestPerformance,
     TestUsualDurations,
 )
-from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
+from tasker.testing.store_suite.approvals import TestRetirement, TestVersionReview
 from tasker.testing.store_suite.arrivals import (
     TestArrivals,
     TestArrivalsTakenBack,
@@ -36,7 +36,7 @@ from tasker.testing.store_suite.creation import (
     TestCreation,
     TestCreationWithClaims,
 )
-from tasker.testing.store_suite.decisions import TestCompletions, TestDecisions
+from tasker.testing.store_suite.decisions import TestDecisions, TestExternalCompletions
 from tasker.testing.store_suite.durable_calls import TestDurableCalls, TestSleeping
 from tasker.testing.store_suite.events import (
     TestDeliveries,
@@ -59,10 +59,10 @@ from tasker.testing.store_suite.keys import (
 )
 from tasker.testing.store_suite.large_tasks import (
     TestActionsInPages,
+    TestEndingInPages,
     TestReadingManySteps,
-    TestStopping,
 )
-from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
+from tasker.testing.store_suite.leases import TestLeases, TestRevokedClaims, TestWorkerList
 from tasker.testing.store_suite.limits import (
     TestConcurrency,
     TestLimitSettings,
@@ -70,10 +70,10 @@ from tasker.testing.store_suite.limits import (
     TestTwoLimits,
 )
 from tasker.testing.store_suite.mixed import TestMixedEffects
-from tasker.testing.store_suite.operations import TestActs
+from tasker.testing.store_suite.operations import TestOperatorActions
 from tasker.testing.store_suite.operators import (
     TestCancelling,
-    TestConditions,
+    TestEtags,
     TestResolving,
     TestRetrying,
 )
@@ -83,7 +83,7 @@ from tasker.testing.store_suite.pausing import (
     TestPausedTemplates,
     TestPausing,
 )
-from tasker.testing.store_suite.places import TestOpenTasks
+from tasker.testing.store_suite.places import TestOpenTaskBounds
 from tasker.testing.store_suite.pruning import TestPruning
 from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
 from tasker.testing.store_suite.reading import (
@@ -96,7 +96,7 @@ from tasker.testing.store_suite.schedules import TestDeclaredSchedules, TestSche
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import (
     TestFence,
-    TestGroups,
+    TestGroupSettlement,
     TestSettling,
     TestStickyClaims,
 )
@@ -114,9 +114,7 @@ __all__ = [
     "SqliteUnderTest",
     "StoreUnderTest",
     "TestActionsInPages",
-    "TestActs",
     "TestApiKeys",
-    "TestApproval",
     "TestArrivals",
     "TestArrivalsTakenBack",
     "TestAttachedTasks",
@@ -129,9 +127,7 @@ __all__ = [
     "TestClaims",
     "TestCompensation",
     "TestCompensationOfCancelledTasks",
-    "TestCompletions",
     "TestConcurrency",
-    "TestConditions",
     "TestCreation",
     "TestCreationWithClaims",
     "TestCurrentSteps",
@@ -141,13 +137,16 @@ __all__ = [
     "TestDeliveries",
     "TestDurableCalls",
     "TestEagerRules",
+    "TestEndingInPages",
     "TestEngineQueue",
+    "TestEtags",
+    "TestExternalCompletions",
     "TestFailedCompensation",
     "TestFailedSteps",
     "TestFailedTasks",
     "TestFairShares",
     "TestFence",
-    "TestGroups",
+    "TestGroupSettlement",
     "TestHooks",
     "TestIdempotencyKeys",
     "TestJoins",
@@ -156,7 +155,8 @@ __all__ = [
     "TestLimitSettings",
     "TestListing",
     "TestMixedEffects",
-    "TestOpenTasks",
+    "TestOpenTaskBounds",
+    "TestOperatorActions",
     "TestOutbox",
     "TestParking",
     "TestPausedTasks",
@@ -170,12 +170,12 @@ __all__ = [
     "TestReadingManySteps",
     "TestReadingSteps",
     "TestReadingTasks",
-    "TestRecalls",
     "TestReplacing",
     "TestResolving",
     "TestRetirement",
     "TestRetries",
     "TestRetrying",
+    "TestRevokedClaims",
     "TestSchedules",
     "TestSchema",
     "TestSessions",
@@ -185,7 +185,6 @@ __all__ = [
     "TestSpawning",
     "TestStepLogs",
     "TestStickyClaims",
-    "TestStopping",
     "TestTaskEvents",
     "TestTeamAudit",
     "TestTemplates",
@@ -193,6 +192,7 @@ __all__ = [
     "TestTwoLimits",
     "TestUsualDurations",
     "TestValues",
+    "TestVersionReview",
     "TestWaiting",
     "TestWaking",
     "TestWebhooks",

@@ -43,13 +43,13 @@ APPROVED, PENDING = TemplateStatus.APPROVED, TemplateStatus.PENDING_REVIEW
 REJECTED, RETIRED = TemplateStatus.REJECTED, TemplateStatus.RETIRED
 
 
-def audit_note_by(actor: str, reason: str = "") -> AuditNote:
+def make_audit_note(actor: str, reason: str = "") -> AuditNote:
     return AuditNote(actor=actor, reason=reason)
 
 
 async def declare_policy(store: Store, policy: NamespacePolicy = POLICY) -> None:
     """Declare a policy."""
-    await store.put_policy(policy, audit_note_by("root"))
+    await store.put_policy(policy, make_audit_note("root"))
 
 
 async def propose_template(store: Store, template: Template, by: str = JAKE) -> Registered:
@@ -74,7 +74,7 @@ async def list_version_statuses(store: Store) -> list[TemplateStatus]:
     return [version.status for version in await store.list_template_versions()]
 
 
-class TestApproval(StoreTests):
+class TestVersionReview(StoreTests):
     async def test_without_a_policy_a_template_accepts_tasks_immediately(
         self, store: Store
     ) -> None:
@@ -125,7 +125,7 @@ class TestApproval(StoreTests):
         await create_task(store, registered.stored.id)
         assert 1 == await (await ManualWorker.register(store)).complete_all_due()
 
-    async def test_a_decision_is_reported_with_who_and_why(self, store: Store) -> None:
+    async def test_a_reviewed_version_shows_its_reviewer_and_reason(self, store: Store) -> None:
         """The registration is reported too."""
         await declare_policy(store)
         registered = (await propose_template(store, one_step_template())).stored
@@ -143,7 +143,7 @@ class TestApproval(StoreTests):
         assert version.decided_at is not None
         assert [] == await store.list_template_versions(namespace="other")
 
-    async def test_only_listed_approvers_decide(self, store: Store) -> None:
+    async def test_only_listed_approvers_may_review(self, store: Store) -> None:
         """The error names the approvers; the version stays pending."""
         await declare_policy(store)
         await propose_template(store, one_step_template())
@@ -182,7 +182,7 @@ class TestApproval(StoreTests):
 
         with pytest.raises(InvalidInput) as rejection:
             await store.review_template(
-                one_step_template().key, approve=False, act=audit_note_by(SARAH, " ")
+                one_step_template().key, approve=False, act=make_audit_note(SARAH, " ")
             )
 
         assert "$.reason" == rejection.value.path
@@ -338,7 +338,7 @@ class TestRetirement(StoreTests):
         task_id = await create_task(store, registered.id)
 
         retired = await store.retire_template(
-            one_step_template().key, audit_note_by("root", "too old")
+            one_step_template().key, make_audit_note("root", "too old")
         )
 
         assert (RETIRED, "root", "too old") == (retired.status, retired.decided_by, retired.reason)
@@ -350,26 +350,28 @@ class TestRetirement(StoreTests):
 
     async def test_a_restored_version_accepts_tasks_again(self, store: Store) -> None:
         registered = (await propose_template(store, one_step_template())).stored
-        await store.retire_template(one_step_template().key, audit_note_by("root"))
+        await store.retire_template(one_step_template().key, make_audit_note("root"))
 
-        restored = await store.restore_template(one_step_template().key, audit_note_by("root"))
+        restored = await store.restore_template(one_step_template().key, make_audit_note("root"))
 
         assert APPROVED is restored.status
         assert registered.template == (await store.get_template(one_step_template().key)).template
         await create_task(store, registered.id)
 
-    async def test_only_a_current_version_can_be_retired_or_restored(self, store: Store) -> None:
+    async def test_only_approved_versions_are_retired_and_only_retired_ones_restored(
+        self, store: Store
+    ) -> None:
         """The error has the current and the allowed statuses."""
         await propose_template(store, one_step_template())
 
         with pytest.raises(WrongStatus, match="approved, not retired"):
-            await store.restore_template(one_step_template().key, audit_note_by("root"))
-        await store.retire_template(one_step_template().key, audit_note_by("root"))
+            await store.restore_template(one_step_template().key, make_audit_note("root"))
+        await store.retire_template(one_step_template().key, make_audit_note("root"))
         with pytest.raises(WrongStatus, match="retired, not approved"):
-            await store.retire_template(one_step_template().key, audit_note_by("root"))
+            await store.retire_template(one_step_template().key, make_audit_note("root"))
         with pytest.raises(NotFound):
             await store.retire_template(
-                TemplateName("suite", "none", "1.0.0"), audit_note_by("root")
+                TemplateName("suite", "none", "1.0.0"), make_audit_note("root")
             )
 
     async def test_a_retired_version_keeps_its_content(self, store: Store) -> None:
@@ -377,7 +379,7 @@ class TestRetirement(StoreTests):
         The same again keeps its status; other content needs another version, even to replace.
         """
         await propose_template(store, one_step_template())
-        await store.retire_template(one_step_template().key, audit_note_by("root"))
+        await store.retire_template(one_step_template().key, make_audit_note("root"))
 
         again = await propose_template(store, one_step_template())
         with pytest.raises(TaskRegistrationError, match="retired"):
@@ -392,7 +394,7 @@ class TestRetirement(StoreTests):
         registered = (await propose_template(store, one_step_template())).stored
         first = make_new_task(registered.id, {"n": 1}, idempotency_key="k")
         await store.create_tasks([first])
-        await store.retire_template(one_step_template().key, audit_note_by("root"))
+        await store.retire_template(one_step_template().key, make_audit_note("root"))
 
         again = await store.create_tasks(
             [make_new_task(registered.id, {"n": 1}, idempotency_key="k")]
@@ -410,7 +412,7 @@ class TestRetirement(StoreTests):
     async def test_a_bulk_with_a_retired_template_stores_nothing(self, store: Store) -> None:
         good = (await propose_template(store, make_template("good", a=""))).stored
         bad = (await propose_template(store, one_step_template())).stored
-        await store.retire_template(one_step_template().key, audit_note_by("root"))
+        await store.retire_template(one_step_template().key, make_audit_note("root"))
         new = make_new_task(good.id)
 
         with pytest.raises(TemplateNotApproved, match=r"suite\.one@1\.0\.0"):

@@ -390,7 +390,7 @@ class TestArrivalsTakenBack(StoreTests):
 
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
-    async def test_a_failure_that_no_child_depended_on_is_not_retried(self, store: Store) -> None:
+    async def test_retrying_a_failure_that_a_child_handled_is_rejected(self, store: Store) -> None:
         """The task would not wait for the step."""
         template = with_trigger_rules(
             make_template("graph", a="", b="a", c=""), b=TriggerRule.ALL_DONE
@@ -406,7 +406,9 @@ class TestArrivalsTakenBack(StoreTests):
 
         assert StepStatus.ERROR is (await steps_by_name(store, task_id))["a"].status
 
-    async def test_a_freed_child_stays_freed(self, store: Store) -> None:
+    async def test_a_freed_child_is_not_freed_again_when_its_parent_is_retried(
+        self, store: Store
+    ) -> None:
         """Another child, for which the step is retried, waits for it."""
         template = with_trigger_rules(
             make_template("graph", a="", b="a", c="a"), b=TriggerRule.ALL_DONE

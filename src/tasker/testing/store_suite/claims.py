@@ -240,7 +240,7 @@ class TestClaims(StoreTests):
         hand = await ManualWorker.register(store)
 
         seen = [await hand.claim_one()]
-        await hand.retry(seen[-1])
+        await hand.fail_with_retry(seen[-1])
         seen.append(await hand.claim_one())
         await hand.settle(released_outcome(seen[-1]))
         seen.append(await hand.claim_one())
@@ -261,7 +261,7 @@ class TestClaims(StoreTests):
         """The delay of a retry is not time in the queue."""
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one(), SECOND * 600)
+        await hand.fail_with_retry(await hand.claim_one(), SECOND * 600)
         await subject.advance(SECOND * 900)
 
         await hand.complete(await hand.claim_one())
@@ -312,7 +312,7 @@ class TestClaims(StoreTests):
         held = [claim for hand in hands for claim in await hand.store.list_held_claims(hand.id)]
         assert sorted(seen) == sorted(held)
 
-    async def test_several_workers_claim_in_turn(self, store: Store) -> None:
+    async def test_one_call_claims_for_several_workers(self, store: Store) -> None:
         """The oldest steps, up to the room of each; they are then claims like others."""
         template = await register_template(store, one_step_template())
         tasks = [await create_task(store, template) for _ in range(9)]
@@ -392,7 +392,7 @@ class TestClaims(StoreTests):
         ]
         done: list[Claim] = []
 
-        async def work(hand: ManualWorker, limit: int) -> None:
+        async def claim_and_complete(hand: ManualWorker, limit: int) -> None:
             while len(done) < 300:
                 claims = await hand.claim(limit)
                 while claims:
@@ -405,7 +405,9 @@ class TestClaims(StoreTests):
                     claims = list(settled.claims)
 
         async with asyncio.timeout(60):
-            await asyncio.gather(*(work(hand, 2 + 3 * n) for n, hand in enumerate(hands)))
+            await asyncio.gather(
+                *(claim_and_complete(hand, 2 + 3 * n) for n, hand in enumerate(hands))
+            )
 
         assert 300 == len(done) == len(set(done))
         assert {1} == {claim.attempt for claim in done}

@@ -188,7 +188,7 @@ class TestCompensation(StoreTests):
         await hand.complete_all_due()
         assert await task_and_compensation_status(store, task_id) == UNDONE
 
-    async def test_a_repeated_insertion_changes_nothing(self, store: Store) -> None:
+    async def test_adding_compensating_steps_again_changes_nothing(self, store: Store) -> None:
         """An insertion by an attempt that lost its step changes nothing either."""
         hand, task_id = await run_trip_until_failure(store, trip_template())
         claim = await hand.claim_one()
@@ -257,13 +257,13 @@ class TestCompensationOfCancelledTasks(StoreTests):
         claim = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
 
-        await hand.retry(claim)
+        await hand.fail_with_retry(claim)
 
         assert [] == await hand.claim()
         assert TaskStatus.CANCELLED == (await store.get_task(task_id)).status
 
     @pytest.mark.parametrize("grouped", [False, True])
-    async def test_what_completes_after_the_cancellation_counts_if_the_task_goes_on(
+    async def test_a_step_that_completes_after_the_cancellation_stays_complete_in_a_retry(
         self, store: Store, *, grouped: bool
     ) -> None:
         """A retry cancels the compensation; the steps that were cancelled run after it."""
@@ -288,7 +288,9 @@ class TestCompensationOfCancelledTasks(StoreTests):
         assert 2 == await hand.complete_all_due()
         assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
 
-    async def test_a_failure_is_taken_back_from_cancelled_steps(self, store: Store) -> None:
+    async def test_retrying_a_step_withdraws_its_failure_from_cancelled_children(
+        self, store: Store
+    ) -> None:
         """A step that waits for the retried one and another runs once, after both."""
         steps = (
             StepSpec(name="flight", compensate=UNDO),
@@ -311,7 +313,9 @@ class TestCompensationOfCancelledTasks(StoreTests):
         await hand.complete_all_due()
         assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
 
-    async def test_a_task_is_cancelled_once(self, store: Store) -> None:
+    async def test_a_task_whose_compensation_has_started_cannot_be_cancelled(
+        self, store: Store
+    ) -> None:
         hand, task_id = await run_trip_until_failure(store, trip_template())
 
         with pytest.raises(CompensationStarted, match="cannot cancel task"):
@@ -319,7 +323,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
 
         assert 2 == await run_planning_step(store, hand, trip_template())
 
-    async def test_a_task_past_its_deadline_is_undone(
+    async def test_a_task_past_its_deadline_is_compensated(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """It is undone once, and the task keeps the reason."""
@@ -386,7 +390,7 @@ class TestFailedCompensation(StoreTests):
 
         assert await task_and_compensation_status(store, task_id) == UNDONE
 
-    async def test_resolving_the_plan_ends_the_compensation(self, store: Store) -> None:
+    async def test_resolving_the_planning_step_ends_the_compensation(self, store: Store) -> None:
         """Whoever resolves it has undone the steps by hand."""
         hand, task_id = await run_trip_until_failure(
             store, trip_template(Compensation(hold=timedelta(minutes=15)))

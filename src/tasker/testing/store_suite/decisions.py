@@ -264,17 +264,19 @@ class TestDecisions(StoreTests):
         support = (await create_open_approval(store, "role:support", "user:bob"))[1].id
         anyone = (await create_open_approval(store))[1].id
 
-        async def ids(**filters: Any) -> list[str]:
+        async def list_approval_ids(**filters: Any) -> list[str]:
             return [approval.id for approval in await store.list_open_approvals(**filters)]
 
-        assert [*ana, anyone] == await ids(assignee=["user:ana", "role:sales"])
-        assert [support, anyone] == await ids(assignee=["user:eve", "role:support"])
-        assert [*ana, support, anyone] == await ids()
-        assert [*ana, support, anyone] == await ids(namespace="suite", visible=["suite", "x"])
-        assert [] == await ids(namespace="other")
-        assert [] == await ids(visible=["other"])
-        assert ana[:2] == await ids(limit=2)
-        assert [ana[2], support] == await ids(after=ana[1], limit=2)
+        assert [*ana, anyone] == await list_approval_ids(assignee=["user:ana", "role:sales"])
+        assert [support, anyone] == await list_approval_ids(assignee=["user:eve", "role:support"])
+        assert [*ana, support, anyone] == await list_approval_ids()
+        assert [*ana, support, anyone] == await list_approval_ids(
+            namespace="suite", visible=["suite", "x"]
+        )
+        assert [] == await list_approval_ids(namespace="other")
+        assert [] == await list_approval_ids(visible=["other"])
+        assert ana[:2] == await list_approval_ids(limit=2)
+        assert [ana[2], support] == await list_approval_ids(after=ana[1], limit=2)
 
     async def test_a_step_may_wait_for_several_approvals(self, store: Store) -> None:
         """One after the other, each by its call; a fresh start asks again."""
@@ -345,7 +347,7 @@ async def begin_external_attempt(
     return task_id, hand, claim
 
 
-class TestCompletions(StoreTests):
+class TestExternalCompletions(StoreTests):
     async def test_a_completion_ends_the_wait(self, store: Store) -> None:
         """The wait ends once, and the next attempt reads the completion."""
         task_id, hand, claim = await begin_external_attempt(store, "t")

@@ -52,7 +52,7 @@ class TestDurableCalls(StoreTests):
             [make_once_call(claim, "a"), make_once_call(claim, "b", None)]
         )
 
-        await hand.retry(claim)
+        await hand.fail_with_retry(claim)
         again = await hand.claim_one()
         assert [
             DurableCall("a", DurableCallKind.ONCE, ONE, 0),
@@ -162,7 +162,7 @@ class TestDurableCalls(StoreTests):
 
             accepted, _ = await asyncio.gather(
                 stores[1].record_durable_calls([make_once_call(claim, f"r-{number}")]),
-                hand.retry(claim),
+                hand.fail_with_retry(claim),
             )
 
             recorded = {each.name for each in await stores[2].load_durable_calls(claim)}
@@ -210,7 +210,7 @@ class TestSleeping(StoreTests):
         """Its error is cleared, and it does not wait for a retry."""
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one())
+        await hand.fail_with_retry(await hand.claim_one())
         await hand.settle(sleep_outcome(await hand.claim_one(), 100.0))
 
         (step,) = await store.list_steps(task_id)

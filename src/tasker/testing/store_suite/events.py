@@ -542,7 +542,7 @@ class TestDeliveries(StoreTests):
             await list_event_names(store)
         )
 
-    async def test_events_are_reread_within_a_window(
+    async def test_recent_events_follow_a_number_or_a_time(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         publisher = await PublishingWorker.register(store)

@@ -212,8 +212,8 @@ class ManualWorker:
         """Let steps fail permanently."""
         return await self.settle(*(failed_outcome(claim, ERROR) for claim in claims))
 
-    async def retry(self, claim: Claim, delay: timedelta = timedelta(0)) -> SettleResult:
-        """Let an attempt fail; another may follow after `delay`."""
+    async def fail_with_retry(self, claim: Claim, delay: timedelta = timedelta(0)) -> SettleResult:
+        """Let an attempt fail with the outcome `retry`: another may follow after `delay`."""
         return await self.settle(retry_outcome(claim, ERROR, delay))
 
     async def complete_all_due(self) -> int:

@@ -46,7 +46,7 @@ class TestRetries(StoreTests):
         """It is not claimable before, and the claim returns when it will be."""
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one(), SECOND * 60)
+        await hand.fail_with_retry(await hand.claim_one(), SECOND * 60)
 
         early = await store.claim(hand.id, 10)
         await subject.advance(SECOND * 50)
@@ -65,7 +65,7 @@ class TestRetries(StoreTests):
         """It has the error of the failed attempt; once due it counts as enqueued."""
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one(), SECOND * 60)
+        await hand.fail_with_retry(await hand.claim_one(), SECOND * 60)
 
         task, step = await store.get_task(task_id), (await steps_by_name(store, task_id))["only"]
         await subject.advance(SECOND * 61)
@@ -83,7 +83,7 @@ class TestRetries(StoreTests):
         """
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one())
+        await hand.fail_with_retry(await hand.claim_one())
         await hand.settle(completed_outcome(await hand.claim_one(), JsonText('"ok"')))
 
         step = (await steps_by_name(store, task_id))["only"]
@@ -101,7 +101,7 @@ class TestRetries(StoreTests):
         await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
 
-        await hand.retry(await hand.claim_one())
+        await hand.fail_with_retry(await hand.claim_one())
 
         assert 2 == (await hand.claim_one()).attempt
 
@@ -114,7 +114,7 @@ class TestRetries(StoreTests):
         claim = await other.claim_one()
 
         assert (task_id, 1, 2, 1) == claim[:4]
-        await other.retry(claim)
+        await other.fail_with_retry(claim)
         assert (3, 2) == (await hand.claim_one())[2:4]
         outcomes = [row.outcome for row in await store.list_attempts(task_id)]
         assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
@@ -186,7 +186,7 @@ class TestCheckpoints(StoreTests):
         assert await store.checkpoint(claim, JsonText('{"row":1}'))
         assert await store.checkpoint(claim, JsonText('{"row":2}'))
 
-        await hand.retry(claim)
+        await hand.fail_with_retry(claim)
         second = await hand.claim_one()
         await hand.settle(released_outcome(second))
         third = await hand.claim_one()
@@ -203,7 +203,7 @@ class TestCheckpoints(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         late = await hand.claim_one()
-        await hand.retry(late)
+        await hand.fail_with_retry(late)
         assert not await store.checkpoint(late, JsonText('"between"'))
         current = await hand.claim_one()
         assert await store.checkpoint(current, JsonText('"mine"'))
@@ -261,7 +261,7 @@ class TestFailedTasks(StoreTests):
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
         hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
-        await hand.retry(claims[2], SECOND * 3600)
+        await hand.fail_with_retry(claims[2], SECOND * 3600)
 
         assert [] == list((await hand.fail(claims[1])).ended)
         assert [] == await store.end_overdue_and_failed_tasks()

@@ -43,14 +43,14 @@ class TestHooks(StoreTests):
         for namespace, name in (("b", "x"), ("a", "y"), ("a", "x")):
             await store.put_hook(replace(HOOK, namespace=namespace, name=name), SECRET, ACT)
 
-        async def names(**filters: object) -> list[str]:
+        async def list_hook_names(**filters: object) -> list[str]:
             hooks = await store.list_hooks(**filters)  # type: ignore[arg-type]
             return [f"{hook.namespace}.{hook.name}" for hook in hooks]
 
-        assert ["a.x", "a.y", "b.x"] == await names()
-        assert ["b.x"] == await names(namespace="b")
-        assert ["a.x", "a.y"] == await names(visible=["a", "c"])
-        assert [] == await names(namespace="b", visible=["a"])
+        assert ["a.x", "a.y", "b.x"] == await list_hook_names()
+        assert ["b.x"] == await list_hook_names(namespace="b")
+        assert ["a.x", "a.y"] == await list_hook_names(visible=["a", "c"])
+        assert [] == await list_hook_names(namespace="b", visible=["a"])
 
     async def test_a_hook_is_deleted(self, store: Store) -> None:
         """The audit log has both, without the secret."""

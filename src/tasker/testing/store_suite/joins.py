@@ -186,7 +186,7 @@ class TestJoins(StoreTests):
         ]
         ended: list[object] = []
 
-        async def work(hand: ManualWorker, rng: Random) -> None:
+        async def claim_and_complete(hand: ManualWorker, rng: Random) -> None:
             held: list[Claim] = []
             while not ended:
                 held += await hand.claim(rng.randint(1, 6))
@@ -199,7 +199,9 @@ class TestJoins(StoreTests):
                 ended.extend(settled.ended)
 
         async with asyncio.timeout(60):
-            await asyncio.gather(*(work(hand, Random(n)) for n, hand in enumerate(hands)))
+            await asyncio.gather(
+                *(claim_and_complete(hand, Random(n)) for n, hand in enumerate(hands))
+            )
 
         history = await stores[0].list_attempts(task_id)
         assert [(task_id, TaskStatus.COMPLETE)] == ended

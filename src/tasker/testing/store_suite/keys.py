@@ -193,14 +193,14 @@ class TestIdempotencyKeys(StoreTests):
         template = await register_template(stores[0], one_step_template())
         keys = [f"k{number}" for number in range(40)]
 
-        async def create(store: Store, order: list[str]) -> CreateTasksResult:
+        async def create_with_keys(store: Store, order: list[str]) -> CreateTasksResult:
             return await store.create_tasks(
                 [make_new_task(template, {"of": key}, idempotency_key=key) for key in order]
             )
 
         created = await asyncio.gather(
             *(
-                create(store, keys if number % 2 else keys[::-1])
+                create_with_keys(store, keys if number % 2 else keys[::-1])
                 for number, store in enumerate(stores * 4)
             )
         )

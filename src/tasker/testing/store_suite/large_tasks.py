@@ -84,7 +84,7 @@ async def create_child_of_cancelled_task(
     return hand, child
 
 
-class TestStopping(StoreTests):
+class TestEndingInPages(StoreTests):
     @pytest.fixture(autouse=True)
     def two_steps_per_transaction(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let a transaction end two steps."""
@@ -438,7 +438,7 @@ class TestReadingManySteps(StoreTests):
         monkeypatch.setattr(limits, "STEPS_PAGE", 4)
         monkeypatch.setattr(tasks, "COUNTED_IN_LISTS", 3)
 
-    async def test_a_task_is_described_by_its_first_steps(self, store: Store) -> None:
+    async def test_counts_of_a_large_task_cover_only_its_first_steps(self, store: Store) -> None:
         task_id = await register_and_create_task(store, WIDE)
         hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())

@@ -145,7 +145,7 @@ class TestLeases(StoreTests):
             await create_task(store, template)
         hand = await ManualWorker.register(store)
         first, other = await hand.claim()
-        await hand.retry(first)
+        await hand.fail_with_retry(first)
         again = await hand.claim_one()
 
         held = await store.list_held_claims(hand.id)
@@ -168,7 +168,7 @@ class TestLeases(StoreTests):
         template = await register_template(store, one_step_template())
         task_id = await create_task(store, template)
         hand = await ManualWorker.register(store, "sleeper")
-        await hand.retry(await hand.claim_one())
+        await hand.fail_with_retry(await hand.claim_one())
         await hand.settle(lost_outcome(await hand.claim_one(), ERROR, timedelta(0)))
         claim = await hand.claim_one()
         await store.checkpoint(claim, JsonText("7"))
@@ -248,17 +248,17 @@ class TestLeases(StoreTests):
         await subject.advance(SECOND * 31)
         hands = [await ManualWorker.register(store) for store in stores]
 
-        async def expire(hand: ManualWorker) -> int:
+        async def settle_expired_attempts(hand: ManualWorker) -> int:
             expired = await hand.store.list_expired_attempts(100)
             settled = await hand.settle(
                 *(lost_outcome(each.claim, ERROR, SECOND * 0) for each in expired)
             )
             return len(expired) - len(settled.rejected)
 
-        assert 20 == sum(await asyncio.gather(*map(expire, hands)))
+        assert 20 == sum(await asyncio.gather(*map(settle_expired_attempts, hands)))
         assert {2} == {claim.attempt for claim in await hands[0].claim()}
 
-    async def test_a_retired_worker_keeps_its_claims(self, store: Store) -> None:
+    async def test_claims_of_a_retired_worker_expire_at_once(self, store: Store) -> None:
         """
         At once, not when its lease would have expired.
         """
@@ -288,7 +288,7 @@ class TestLeases(StoreTests):
         assert [second[:3]] == [claim[:3] for claim in await store.list_held_claims(hand.id)]
 
 
-class TestRecalls(StoreTests):
+class TestRevokedClaims(StoreTests):
     async def test_cancelling_a_task_revokes_its_claims(self, store: Store) -> None:
         """A renewal returns the revoked claims and keeps the others."""
         template = await register_template(store, one_step_template())
@@ -320,14 +320,14 @@ class TestRecalls(StoreTests):
         await register_and_create_task(store, chain_template())
         hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await hand.retry(claim)
+        await hand.fail_with_retry(claim)
         theirs = await other.claim_one()
 
         assert [claim] == await store.renew_lease(hand.id, [claim], lease=LEASE)
         assert [theirs] == await store.renew_lease(hand.id, [theirs], lease=LEASE)
         assert [] == await store.renew_lease(other.id, [theirs], lease=LEASE)
         assert [] == await store.renew_lease(hand.id, [], lease=LEASE)
-        await other.retry(theirs)
+        await other.fail_with_retry(theirs)
         again = await other.claim_one()
         assert [theirs] == await store.renew_lease(other.id, [theirs, again], lease=LEASE)
 
@@ -486,17 +486,17 @@ class TestWorkerList(StoreTests):
         task_id = await create_task(store, template)
         await register_template(store, make_template("other", solo=""))
 
-        async def without_worker() -> tuple[bool, int]:
+        async def read_no_worker() -> tuple[bool, int]:
             (step,) = await store.list_steps(task_id)
             return step.no_worker, (await store.get_task(task_id)).counts.no_worker
 
         hand = await ManualWorker.register(store, serves=False)
         await ManualWorker.register(store, handlers={"solo"})
-        nobody = await without_worker()
+        nobody = await read_no_worker()
         await store.add_served_queues(hand.id, hand.queues)
-        served = await without_worker()
+        served = await read_no_worker()
         await subject.advance(LEASE * 2)
-        dead = await without_worker()
+        dead = await read_no_worker()
 
         assert [(True, 1), (False, 0), (True, 1)] == [nobody, served, dead]
 
@@ -509,23 +509,23 @@ class TestWorkerList(StoreTests):
         task_id = await register_and_create_task(store, demanding)
         plain = await register_and_create_task(store, one_step_template())
 
-        async def reasons() -> list[str | None]:
+        async def read_no_worker_reasons() -> list[str | None]:
             tasks = (task_id, plain)
             steps = [step for task in tasks for step in await store.list_steps(task)]
             return [step.no_worker_reason for step in steps]
 
-        async def hire(name: str, handler: str, **labels: str) -> None:
+        async def register_worker(name: str, handler: str, **labels: str) -> None:
             process = WorkerRegistration(labels=labels)
             await store.register_worker(
                 name, lease=LEASE, slots=1, handlers=[handler], process=process
             )
 
-        await hire("other", "another")
-        without_handler = await reasons()
-        await hire("plain", "suite.only", zone="eu")
-        without_label = await reasons()
-        await hire("labelled", "only", zone="eu", gpu="true", more="yes")
-        without_version = await reasons()
+        await register_worker("other", "another")
+        without_handler = await read_no_worker_reasons()
+        await register_worker("plain", "suite.only", zone="eu")
+        without_label = await read_no_worker_reasons()
+        await register_worker("labelled", "only", zone="eu", gpu="true", more="yes")
+        without_version = await read_no_worker_reasons()
         await ManualWorker.register(store)
 
         unbound = "no live worker with handler 'only' binds it to namespace 'suite'"
@@ -535,7 +535,7 @@ class TestWorkerList(StoreTests):
             unbound,
         ] == without_label
         assert ["no live worker has handler 'only' at version ^2", unbound] == without_version
-        assert [None, None] == await reasons()
+        assert [None, None] == await read_no_worker_reasons()
 
     async def test_unserved_queues_are_listed_with_the_longest_due_first(
         self, store: Store, subject: StoreUnderTest

@@ -74,7 +74,7 @@ class TestMixedEffects(StoreTests):
     ) -> None:
         task_id = await register_and_create_task(store, chain_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one(), timedelta(hours=1))
+        await hand.fail_with_retry(await hand.claim_one(), timedelta(hours=1))
 
         await store.resolve_step(task_id, 1, JsonText("1"), ACT)
 
@@ -174,7 +174,7 @@ class TestMixedEffects(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         late = await hand.claim_one()
-        await hand.retry(late)
+        await hand.fail_with_retry(late)
         present = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
 

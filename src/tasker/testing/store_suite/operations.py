@@ -34,7 +34,7 @@ from tasker.testing.store_suite.factories import (
 from tasker.testing.store_suite.operators import DEEDS, DONE
 
 
-class TestActs(StoreTests):
+class TestOperatorActions(StoreTests):
     @pytest.mark.parametrize("action", DEEDS)
     async def test_an_action_needs_an_existing_task(self, store: Store, action: str) -> None:
         """

@@ -317,15 +317,19 @@ class TestResolving(StoreTests):
             (2, AttemptOutcome.RESOLVED_MANUALLY, None),
         ] == [(row.attempt, row.outcome, row.worker) for row in await store.list_attempts(task_id)]
 
-    async def test_a_step_that_has_not_run_can_be_skipped(self, store: Store) -> None:
+    async def test_a_step_that_waits_for_its_retry_can_be_resolved(self, store: Store) -> None:
         """
-        Whether it is enqueued, or waits for a retry.
+        Its children are freed; the same step of another task is not affected.
         """
         template = await register_template(store, chain_template())
         fresh, failed = await create_task(store, template), await create_task(store, template)
         hand = await ManualWorker.register(store)
         for claim in await hand.claim():
-            await (hand.retry(claim, SECOND * 60) if claim.task_id == failed else _do_nothing())
+            await (
+                hand.fail_with_retry(claim, SECOND * 60)
+                if claim.task_id == failed
+                else _do_nothing()
+            )
 
         await store.resolve_step(failed, 1, DONE, ACT)
 
@@ -333,7 +337,7 @@ class TestResolving(StoreTests):
         assert "enqueued" == (await statuses_by_name(store, failed))["b"]
         assert "in_progress" == (await statuses_by_name(store, fresh))["a"]
 
-    async def test_completed_and_waiting_steps_cannot_be_resolved(self, store: Store) -> None:
+    async def test_completed_and_pending_steps_cannot_be_resolved(self, store: Store) -> None:
         """
         A done step keeps its result; a pending one has parents that come first.
         """
@@ -377,7 +381,7 @@ async def _do_nothing() -> None:
     """Leave it as it is."""
 
 
-class TestConditions(StoreTests):
+class TestEtags(StoreTests):
     """ETags, and actions that depend on them."""
 
     async def test_every_change_gives_a_task_a_new_etag(
@@ -390,24 +394,24 @@ class TestConditions(StoreTests):
         hand = await ManualWorker.register(store)
         seen = [await store.get_task(task_id)]
 
-        async def look() -> None:
+        async def record_task() -> None:
             seen.append(await store.get_task(task_id))
             assert seen[-1].etag == (await store.get_task(task_id)).etag
 
         claim = await hand.claim_one()
-        await look()
-        await hand.retry(claim)
-        await look()
+        await record_task()
+        await hand.fail_with_retry(claim)
+        await record_task()
         claim = await hand.claim_one()
-        await look()
+        await record_task()
         await hand.complete(claim)
-        await look()
+        await record_task()
         await hand.fail(await hand.claim_one())
-        await look()
+        await record_task()
         await store.retry_steps(task_id, ACT)
-        await look()
+        await record_task()
         await store.cancel_task(task_id, ACT)
-        await look()
+        await record_task()
 
         assert 8 == len({task.etag for task in seen})
         times = [task.updated_at for task in seen]
@@ -424,14 +428,14 @@ class TestConditions(StoreTests):
         """
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one(), delay=SECOND * 60)
+        await hand.fail_with_retry(await hand.claim_one(), delay=SECOND * 60)
         before = await store.get_task(task_id)
 
         await subject.advance(SECOND * 61)
 
         assert before.etag != (await store.get_task(task_id)).etag
 
-    async def test_the_audit_records_a_reveal_and_how_the_actor_came(self, store: Store) -> None:
+    async def test_the_audit_records_a_reveal_and_the_access_channel(self, store: Store) -> None:
         task_id = await register_and_create_task(store, chain_template())
         act = AuditNote(actor="ann", reason="a complaint", via=AccessChannel.UI)
         await store.record_reveal(task_id, act)
@@ -467,7 +471,7 @@ class TestConditions(StoreTests):
             await hand.fail(second)
         current = await store.get_task(task_id)
 
-        async def act(if_match: str | None) -> Task:
+        async def perform_action(if_match: str | None) -> Task:
             if action == "cancel":
                 return await store.cancel_task(task_id, ACT, if_match=if_match)
             if action == "retry":
@@ -477,11 +481,11 @@ class TestConditions(StoreTests):
             return await store.resolve_task(task_id, ACT, if_match=if_match)
 
         with pytest.raises(TaskChanged, match="read it again") as caught:
-            await act(stale.etag)
+            await perform_action(stale.etag)
 
         assert (task_id, current.etag) == (caught.value.task_id, caught.value.etag)
         assert current == await store.get_task(task_id)
-        assert current.etag != (await act(current.etag)).etag
+        assert current.etag != (await perform_action(current.etag)).etag
 
     async def test_one_of_two_actions_on_the_same_state_takes_effect(
         self, stores: list[Store]

@@ -97,7 +97,7 @@ class TestParking(StoreTests):
         """
         parent = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one())
+        await hand.fail_with_retry(await hand.claim_one())
         claim = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
         assert await store.park_until_task_ends(claim, child)
@@ -244,7 +244,7 @@ class TestParking(StoreTests):
         hand = await ManualWorker.register(store)
         late = await hand.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        await hand.retry(late)
+        await hand.fail_with_retry(late)
 
         assert not await store.park_until_task_ends(late, child)
 

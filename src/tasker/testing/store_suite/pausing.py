@@ -223,7 +223,7 @@ class TestPausedTasks(StoreTests):
         claim = await hand.claim_one()
         await store.pause(PauseTarget.of_task(task_id), ACT)
         if way == "retry":
-            await hand.retry(claim)
+            await hand.fail_with_retry(claim)
         elif way == "released":
             await hand.settle(released_outcome(claim))
         elif way == "lost":
@@ -272,7 +272,7 @@ class TestPausedTasks(StoreTests):
 
         assert [(task_id, "only")] == list(late.steps)
 
-    async def test_the_paused_ones_of_some_queues_are_found(self, store: Store) -> None:
+    async def test_paused_queues_are_found_among_those_given(self, store: Store) -> None:
         """A pause of their namespace counts."""
         await register_and_create_task(store, chain_template())
         await register_and_create_task(store, replace(chain_template(), namespace="other"))

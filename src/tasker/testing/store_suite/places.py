@@ -22,7 +22,7 @@ from tasker.model import (
 )
 from tasker.store.operations import operators, places
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.bulk import start_bulk, take_bulk
+from tasker.testing.store_suite.bulk import claim_bulk, start_bulk
 from tasker.testing.store_suite.compensating import add_planned_compensation, trip_template
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -50,17 +50,19 @@ def make_task_with_place(
     return make_new_task(template, place=OpenTaskBound(key, tasks, when_full))
 
 
-async def create_in_order(store: Store, *tasks: NewTask) -> list[TaskId]:
+async def create_tasks_in_order(store: Store, *tasks: NewTask) -> list[TaskId]:
     """Create tasks one after the other."""
     return [(await store.create_tasks([task])).tasks[0][0] for task in tasks]
 
 
-class TestOpenTasks(StoreTests):
+class TestOpenTaskBounds(StoreTests):
     async def test_no_more_tasks_start_than_concurrency_allows(self, store: Store) -> None:
         """The others start when those have ended, the oldest first, and say what they wait for."""
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
-        tasks = await create_in_order(store, *(make_task_with_place(template) for _ in range(4)))
+        tasks = await create_tasks_in_order(
+            store, *(make_task_with_place(template) for _ in range(4))
+        )
 
         first, second = sorted(await hand.claim())
         assert tasks[:2] == [first.task_id, second.task_id]
@@ -84,7 +86,7 @@ class TestOpenTasks(StoreTests):
         template = await register_template(store, one_step_template())
         other = ACME._replace(key="customer:b")
         hand = await ManualWorker.register(store)
-        tasks = await create_in_order(
+        tasks = await create_tasks_in_order(
             store,
             *(make_task_with_place(template, tasks=1) for _ in range(3)),
             *(make_task_with_place(template, tasks=1, key=other) for _ in range(2)),
@@ -112,7 +114,9 @@ class TestOpenTasks(StoreTests):
             await hand.fail(await hand.claim_one())
         between = await create_task(store, template, parent_id=parent, attached=True)
         child = replace(make_task_with_place(template, tasks=1), parent_id=between, attached=True)
-        _, waiting = await create_in_order(store, child, make_task_with_place(template, tasks=1))
+        _, waiting = await create_tasks_in_order(
+            store, child, make_task_with_place(template, tasks=1)
+        )
 
         if way == "overdue":
             await subject.advance(timedelta(hours=2))
@@ -133,7 +137,7 @@ class TestOpenTasks(StoreTests):
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
         first = replace(make_task_with_place(template, tasks=1), deadline=timedelta(hours=1))
-        tasks = await create_in_order(store, first, make_task_with_place(template, tasks=1))
+        tasks = await create_tasks_in_order(store, first, make_task_with_place(template, tasks=1))
 
         if way == "overdue":
             await subject.advance(timedelta(hours=2))
@@ -144,20 +148,20 @@ class TestOpenTasks(StoreTests):
         assert tasks[1] == (await hand.claim_one()).task_id
 
     @pytest.mark.parametrize("way", ["bulk", "replaced"])
-    async def test_a_task_that_is_ended_for_another_admits_those_that_wait_for_it(
+    async def test_a_task_ended_by_a_bulk_or_a_replacement_admits_those_that_wait_for_it(
         self, store: Store, way: str
     ) -> None:
         """By an operation on many tasks, or by its successor."""
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
         first = replace(make_task_with_place(template, tasks=1), idempotency_key="key")
-        first_id, waiting = await create_in_order(
+        first_id, waiting = await create_tasks_in_order(
             store, first, make_task_with_place(template, tasks=1)
         )
 
         if way == "bulk":
             await start_bulk(store)
-            assert await store.apply_bulk_action(await take_bulk(store), first_id) is not None
+            assert await store.apply_bulk_action(await claim_bulk(store), first_id) is not None
         else:
             fresh = make_new_task(
                 template, idempotency_key="key", if_exists=ExistingTaskAction.REPLACE
@@ -183,8 +187,8 @@ class TestOpenTasks(StoreTests):
         keys = [ACME._replace(key=f"customer:{number}") for number in range(2)]
         for key in keys:
             child = make_task_with_place(template, tasks=1, key=key)
-            await create_in_order(store, replace(child, parent_id=parent, attached=True))
-        waiting = await create_in_order(
+            await create_tasks_in_order(store, replace(child, parent_id=parent, attached=True))
+        waiting = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=1, key=key) for key in keys)
         )
 
@@ -198,7 +202,7 @@ class TestOpenTasks(StoreTests):
         """As soon as the plan of its compensation is made."""
         template = await register_template(store, trip_template())
         hand = await ManualWorker.register(store)
-        _, waiting = await create_in_order(
+        _, waiting = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=1) for _ in range(2))
         )
         await hand.complete(await hand.claim_one())
@@ -208,12 +212,14 @@ class TestOpenTasks(StoreTests):
 
         assert waiting in {claim.task_id for claim in await hand.claim()}
 
-    async def test_each_look_for_waiting_tasks_goes_on_behind_the_last(self, store: Store) -> None:
+    async def test_each_search_for_waiting_tasks_continues_after_the_previous_one(
+        self, store: Store
+    ) -> None:
         """Keys whose tasks still run keep no others from their turn."""
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
         keys = [ACME._replace(key=f"customer:{number}") for number in range(3)]
-        tasks = await create_in_order(
+        tasks = await create_tasks_in_order(
             store,
             *(make_task_with_place(template, tasks=1, key=key) for key in keys for _ in range(2)),
         )
@@ -230,7 +236,7 @@ class TestOpenTasks(StoreTests):
         monkeypatch.setattr(places, "_PAGE", 2)
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
-        tasks = await create_in_order(
+        tasks = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=3) for _ in range(10))
         )
         for each in tasks[3:6]:
@@ -246,8 +252,8 @@ class TestOpenTasks(StoreTests):
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
 
-        await create_in_order(store, make_task_with_place(template, tasks=1))
-        await create_in_order(
+        await create_tasks_in_order(store, make_task_with_place(template, tasks=1))
+        await create_tasks_in_order(
             store, make_task_with_place(template, tasks=1, key=ACME._replace(key="customer:b"))
         )
         await create_task(store, template)
@@ -258,7 +264,7 @@ class TestOpenTasks(StoreTests):
         """It is not stored; once a task has ended there is room again."""
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await create_in_order(
+        await create_tasks_in_order(
             store, make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
         )
 
@@ -268,11 +274,11 @@ class TestOpenTasks(StoreTests):
 
         assert [] == await store.load_task_inputs([rejected.id])
         await hand.complete_all_due()
-        assert [rejected.id] == await create_in_order(store, rejected)
+        assert [rejected.id] == await create_tasks_in_order(store, rejected)
 
     async def test_a_task_beyond_the_bound_may_cancel_the_oldest(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
-        oldest, other, newest = await create_in_order(
+        oldest, other, newest = await create_tasks_in_order(
             store,
             *(make_task_with_place(template, AtCapacityAction.CANCEL_OLDEST) for _ in range(3)),
         )
@@ -310,7 +316,7 @@ class TestOpenTasks(StoreTests):
         """It behaves like any paused task."""
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
-        _, second, third = await create_in_order(
+        _, second, third = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=1) for _ in range(3))
         )
         assert 1 == len(await hand.claim())
@@ -322,7 +328,7 @@ class TestOpenTasks(StoreTests):
         assert second == started.task_id
         assert 0 == await store.admit_waiting_tasks(10)
         await store.pause(PauseTarget.of_task(second), ACT)
-        await hand.retry(started)
+        await hand.fail_with_retry(started)
         await store.admit_waiting_tasks(10)
         assert [] == await hand.claim()  # it is paused by an operator now
 
@@ -330,7 +336,7 @@ class TestOpenTasks(StoreTests):
         """It may exceed the bound, because others may wait for it."""
         template = await register_template(store, one_step_template())
         hand = await ManualWorker.register(store)
-        first, second = await create_in_order(
+        first, second = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=1) for _ in range(2))
         )
         await hand.fail(await hand.claim_one())
@@ -338,7 +344,7 @@ class TestOpenTasks(StoreTests):
         await hand.complete(await hand.claim_one())
 
         await store.retry_steps(first, ACT)
-        (third,) = await create_in_order(store, make_task_with_place(template, tasks=1))
+        (third,) = await create_tasks_in_order(store, make_task_with_place(template, tasks=1))
 
         assert first == (await hand.claim_one()).task_id
         assert TaskStatus.COMPLETE == (await store.get_task(second)).status

@@ -100,15 +100,15 @@ class TestPruning(StoreTests):
         await store.retire_worker(gone.id)
         await store.retire_worker(holding.id)
 
-        async def shown() -> tuple[str | None, str | None]:
+        async def prune_and_read_worker_names() -> tuple[str | None, str | None]:
             await store.prune_tasks()
             (attempt,), (step,) = await store.list_attempts(done), await store.list_steps(held)
             return attempt.worker, step.worker
 
         await subject.advance(timedelta(days=29))
-        early = await shown()
+        early = await prune_and_read_worker_names()
         await subject.advance(timedelta(days=2))
-        late = await shown()
+        late = await prune_and_read_worker_names()
 
         assert [("gone", "holding"), (str(gone.id), "holding")] == [early, late]
 
@@ -175,7 +175,7 @@ class TestPruning(StoreTests):
         ended_at = (await store.get_task(tasks["plain"])).ended_at
         assert ended_at is not None
 
-        async def pruned(ended_before: datetime | None) -> set[str]:
+        async def prune_and_list_deleted(ended_before: datetime | None) -> set[str]:
             count = await store.count_prunable_tasks(ended_before=ended_before)
             assert count == await store.prune_tasks(ended_before=ended_before)
             left = {task.id for task in await store.list_tasks(TaskFilter())}
@@ -184,16 +184,16 @@ class TestPruning(StoreTests):
             return gone
 
         await subject.advance(timedelta(hours=23))
-        early = await pruned(None)
+        early = await prune_and_list_deleted(None)
         await subject.advance(timedelta(hours=2))
-        by_template = await pruned(None)
-        by_instant = await pruned(ended_at + FAR)
+        by_template = await prune_and_list_deleted(None)
+        by_instant = await prune_and_list_deleted(ended_at + FAR)
         await subject.advance(timedelta(days=30))
 
         assert set() == early
         assert {"short"} == by_template
         assert {"short", "plain"} == by_instant
-        assert {"short", "plain", "long"} == await pruned(None)
+        assert {"short", "plain", "long"} == await prune_and_list_deleted(None)
 
     async def test_pruning_works_in_batches(self, store: Store) -> None:
         """Other transactions then wait only briefly."""

@@ -121,7 +121,7 @@ class TestQueueTimeouts(StoreTests):
         )
         hand = await ManualWorker.register(store, lease=MINUTE * 10)
         await subject.advance(SECOND * 50)
-        await hand.retry(await hand.claim_one(), delay=MINUTE * 2)
+        await hand.fail_with_retry(await hand.claim_one(), delay=MINUTE * 2)
         await subject.advance(MINUTE * 2 + SECOND * 50)
         early = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 11)

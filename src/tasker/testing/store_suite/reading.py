@@ -138,7 +138,9 @@ class TestReadingTasks(StoreTests):
             with pytest.raises(InvalidInput, match="NUL character or an unpaired surrogate"):
                 await read
 
-    async def test_a_query_with_odd_values_does_no_harm(self, store: Store) -> None:
+    async def test_a_query_with_odd_values_does_not_affect_concurrent_ones(
+        self, store: Store
+    ) -> None:
         """Concurrent operations are not affected."""
         template = await register_template(store, one_step_template())
         news = [make_new_task(template) for _ in range(5)]
@@ -168,7 +170,7 @@ class TestReadingTasks(StoreTests):
         order = sorted(claims)
         await hand.complete(claims[order[0]])
         await hand.fail(claims[order[1]])
-        await hand.retry(claims[order[2]], SECOND * 60)
+        await hand.fail_with_retry(claims[order[2]], SECOND * 60)
         await store.resolve_step(task_id, order[3], None, ACT)
 
         counts = (await store.get_task(task_id)).counts
@@ -288,7 +290,7 @@ class TestListing(StoreTests):
         )
         assert set() == await list_matching_ids(store, namespace="nobody")
 
-    async def test_a_list_shows_only_what_may_be_seen(self, store: Store) -> None:
+    async def test_a_list_shows_only_tasks_of_visible_namespaces(self, store: Store) -> None:
         """Pages are full even if tasks of other namespaces lie in between."""
         mine, others = (
             await register_template(store, one_step_template()),
@@ -329,7 +331,9 @@ class TestListing(StoreTests):
             "resolved_manually": {resolved},
         } == {state.value: await list_matching_ids(store, status=state) for state in TaskStatus}
 
-    async def test_tasks_are_found_by_their_context(self, store: Store) -> None:
+    async def test_tasks_are_found_by_correlation_parent_tag_and_creator(
+        self, store: Store
+    ) -> None:
         """
         Correlation, parent, tag and creator; several must all fit.
         """
@@ -374,7 +378,7 @@ class TestListing(StoreTests):
         await register_template(store, chain_template())
         hand = await ManualWorker.register(store)
 
-        async def fail(code: str, *, again: bool = False) -> TaskId:
+        async def fail_task(code: str, *, again: bool = False) -> TaskId:
             task_id = await register_and_create_task(store, chain_template())
             await hand.complete(await hand.claim_one())
             claim = await hand.claim_one()
@@ -384,10 +388,10 @@ class TestListing(StoreTests):
             )
             return task_id
 
-        gone, declined = await fail("GONE"), await fail("DECLINED")
-        resolved = await fail("GONE")
+        gone, declined = await fail_task("GONE"), await fail_task("DECLINED")
+        resolved = await fail_task("GONE")
         await store.resolve_task(resolved, ACT)
-        await fail("GONE", again=True)
+        await fail_task("GONE", again=True)
 
         assert {gone} == await list_matching_ids(store, error_code="GONE")
         assert {gone, declined} == await list_matching_ids(store, failed_step="b")
@@ -472,7 +476,7 @@ class TestReadingSteps(StoreTests):
         task_id = await register_and_create_task(store, make_template("pair", a="", b="a"))
         hand = await ManualWorker.register(store)
         for _ in range(3):
-            await hand.retry(await hand.claim_one())
+            await hand.fail_with_retry(await hand.claim_one())
             await subject.advance(SECOND)
         await hand.complete(await hand.claim_one())
         await subject.advance(SECOND)
@@ -491,7 +495,7 @@ class TestReadingSteps(StoreTests):
         """Only the failed attempt counts, neither the lost nor the parked one."""
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
-        await hand.retry(await hand.claim_one())
+        await hand.fail_with_retry(await hand.claim_one())
         await store.park_until_task_ends(await hand.claim_one(), NOBODY)
         await hand.settle(lost_outcome(await hand.claim_one(), JsonText("{}"), timedelta(0)))
 

@@ -207,7 +207,7 @@ class TestTicks(StoreTests):
         self, store: Store, stores: Sequence[Store], subject: StoreUnderTest
     ) -> None:
         due = await create_due_schedule(store, subject)
-        advance = await make_advance_with_task(store, due)
+        advance = await make_advance_creating_task(store, due)
 
         first = await stores[0].advance_schedule(due, advance, ACT)
         second = await stores[1].advance_schedule(due, advance, ACT)
@@ -238,7 +238,7 @@ class TestTicks(StoreTests):
         due = await create_due_schedule(store, subject, hours=2)
         first = await store.advance_schedule(
             due,
-            (await make_advance_with_task(store, due))._replace(
+            (await make_advance_creating_task(store, due))._replace(
                 next_at=due.stored.next_at, look_at=due.look_at + timedelta(microseconds=1)
             ),
             ACT,
@@ -246,7 +246,7 @@ class TestTicks(StoreTests):
         (again,) = await store.list_due_schedules(10)
 
         second = await store.advance_schedule(
-            again, await make_advance_with_task(store, again), ACT
+            again, await make_advance_creating_task(store, again), ACT
         )
 
         assert first is not None
@@ -260,7 +260,9 @@ class TestTicks(StoreTests):
         due = await create_due_schedule(store, subject)
         await store.set_schedule_paused("suite", "hourly", ACT, paused=True)
 
-        advanced = await store.advance_schedule(due, await make_advance_with_task(store, due), ACT)
+        advanced = await store.advance_schedule(
+            due, await make_advance_creating_task(store, due), ACT
+        )
 
         assert advanced is None
         assert [] == await store.list_tasks(TaskFilter())
@@ -275,15 +277,15 @@ class TestTicks(StoreTests):
         (still,) = await store.list_due_schedules(10)
         assert due.stored.next_at == still.stored.next_at
 
-    async def test_an_open_task_is_seen_and_may_be_cancelled(
+    async def test_the_open_task_of_an_earlier_tick_may_be_cancelled(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         due = await create_due_schedule(store, subject)
-        first = await store.advance_schedule(due, await make_advance_with_task(store, due), ACT)
+        first = await store.advance_schedule(due, await make_advance_creating_task(store, due), ACT)
         await subject.advance(HOUR)
         (running,) = await store.list_due_schedules(10)
 
-        advance = (await make_advance_with_task(store, running))._replace(cancel=True)
+        advance = (await make_advance_creating_task(store, running))._replace(cancel=True)
         await store.advance_schedule(running, advance, AuditNote(actor="schedule"))
 
         assert running.is_running
@@ -292,7 +294,7 @@ class TestTicks(StoreTests):
         assert TaskStatus.CANCELLED is task.status
         assert ["schedule"] == [entry.actor for entry in await store.list_audit_entries(task.id)]
 
-    async def test_ticks_are_kept_until_they_are_processed(
+    async def test_buffered_ticks_are_kept_until_they_are_processed(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         due = await create_due_schedule(store, subject)
@@ -312,7 +314,9 @@ class TestTicks(StoreTests):
         (again,) = await store.list_due_schedules(10)
 
         await store.advance_schedule(
-            again, (await make_advance_with_task(store, again))._replace(taken=again.waiting), ACT
+            again,
+            (await make_advance_creating_task(store, again))._replace(taken=again.waiting),
+            ACT,
         )
 
         assert 1 == listed.buffered
@@ -329,21 +333,21 @@ class TestTicks(StoreTests):
         for number in range(3):
             at = tick + number * HOUR
             outcome = NoTaskReason.SKIPPED if number < 2 else NoTaskReason.MISSED
-            due = await record_ticks(store, due, skipped_ticks_record(at, at, outcome))
+            due = await record_ticks_without_task(store, due, skipped_ticks_record(at, at, outcome))
 
         assert [
             skipped_ticks_record(tick + 2 * HOUR, tick + 2 * HOUR, NoTaskReason.MISSED),
             skipped_ticks_record(tick, tick + HOUR, NoTaskReason.SKIPPED),
         ] == await store.list_ticks_without_task("suite", "hourly")
 
-    async def test_the_oldest_records_are_deleted(
+    async def test_the_oldest_tick_records_are_deleted(
         self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(limits, "TICKS_RECORDED", 2)
         due = await create_due_schedule(store, subject, hours=2)
         ticks = [due.stored.next_at + number * 2 * HOUR for number in range(4)]
         for tick in ticks:
-            due = await record_ticks(
+            due = await record_ticks_without_task(
                 store, due, skipped_ticks_record(tick, tick, NoTaskReason.SKIPPED)
             )
 
@@ -389,7 +393,7 @@ class TestDeclaredSchedules(StoreTests):
             ("one.nightly", "one", "1.0.0", "suite.one@1.0.0", "suite"),
             ("one.sync", "one", "1.0.0", "suite.one@1.0.0", "suite"),
         ] == [(s.name, s.template, s.version, s.declared_by, s.created_by) for s in stored]
-        assert [replace_name(NIGHTLY), replace_name(SYNC)] == [s.schedule for s in stored]
+        assert [rename_schedule(NIGHTLY), rename_schedule(SYNC)] == [s.schedule for s in stored]
         template = await store.get_template(TemplateName("suite", "one", "1.0.0"))
         assert (NIGHTLY, SYNC) == template.template.schedules
 
@@ -399,7 +403,8 @@ class TestDeclaredSchedules(StoreTests):
         paused = await store.set_schedule_paused("suite", "one.nightly", ACT, paused=True)
 
         await register_template(
-            store, template_declaring_schedules("1.1.0", replace_fields(NIGHTLY, priority=4))
+            store,
+            template_declaring_schedules("1.1.0", replace_schedule_fields(NIGHTLY, priority=4)),
         )
 
         (stored,) = await store.list_schedules()
@@ -460,7 +465,7 @@ class TestDeclaredSchedules(StoreTests):
         self, store: Store
     ) -> None:
         await register_template(store, template_declaring_schedules("1.0.0", SYNC))
-        new = replace(make_new_schedule(), schedule=replace_name(NIGHTLY, "one.sync"))
+        new = replace(make_new_schedule(), schedule=rename_schedule(NIGHTLY, "one.sync"))
 
         with pytest.raises(Rejected, match="is declared by template suite"):
             await store.change_schedule(new, ACT)
@@ -476,12 +481,12 @@ class TestDeclaredSchedules(StoreTests):
         assert ["hourly"] == [stored.name for stored in await store.list_schedules()]
 
 
-def replace_fields(schedule: Schedule, **fields: Any) -> Schedule:
+def replace_schedule_fields(schedule: Schedule, **fields: Any) -> Schedule:
     return Schedule(**{**asdict(schedule), **fields})
 
 
-def replace_name(schedule: Schedule, name: str | None = None) -> Schedule:
-    return replace_fields(schedule, name=name or f"one.{schedule.name}")
+def rename_schedule(schedule: Schedule, name: str | None = None) -> Schedule:
+    return replace_schedule_fields(schedule, name=name or f"one.{schedule.name}")
 
 
 async def create_hourly_schedule(store: Store) -> StoredSchedule:
@@ -506,7 +511,7 @@ def make_scheduled_task(
     return ScheduledTask(tick, replace(task, idempotency_key=key))
 
 
-async def make_advance_with_task(store: Store, due: DueSchedule) -> ScheduleAdvance:
+async def make_advance_creating_task(store: Store, due: DueSchedule) -> ScheduleAdvance:
     """Return the advance that creates the task of the next tick."""
     tick = due.stored.next_at
     return ScheduleAdvance(
@@ -523,7 +528,9 @@ async def make_advance_with_task(store: Store, due: DueSchedule) -> ScheduleAdva
     )
 
 
-async def record_ticks(store: Store, due: DueSchedule, ticks: TicksWithoutTask) -> DueSchedule:
+async def record_ticks_without_task(
+    store: Store, due: DueSchedule, ticks: TicksWithoutTask
+) -> DueSchedule:
     """Record ticks of a schedule that is due, and let it be due again."""
     advance = ScheduleAdvance(
         tasks=(),

@@ -58,7 +58,7 @@ class TestSchema(StoreTests):
 
         assert all(status.is_ready for status in statuses)
 
-    async def test_without_a_schema_every_call_fails_with_instructions(
+    async def test_calls_without_a_schema_raise_schema_mismatch(
         self, subject: StoreUnderTest
     ) -> None:
         """

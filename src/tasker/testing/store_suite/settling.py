@@ -70,7 +70,7 @@ class TestFence(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         late = await hand.claim_one()
-        await hand.retry(late)
+        await hand.fail_with_retry(late)
         current = await hand.claim_one()
 
         rejected = await hand.settle(completed_outcome(late, RESULT))
@@ -414,10 +414,10 @@ class TestStickyClaims(StoreTests):
         assert [(created.tasks[0][0], TaskStatus.COMPLETE)] == list(settled.ended)
 
 
-class TestGroups(StoreTests):
+class TestGroupSettlement(StoreTests):
     """Outcomes of several workers, settled together."""
 
-    async def register(self, store: Store, *workers: str) -> list[ManualWorker]:
+    async def register_workers(self, store: Store, *workers: str) -> list[ManualWorker]:
         return [await ManualWorker.register(store, worker) for worker in workers]
 
     async def test_each_worker_gets_what_its_outcomes_freed(self, store: Store) -> None:
@@ -425,7 +425,7 @@ class TestGroups(StoreTests):
         wide = await register_template(store, make_template("wide", a="", b="a", c="a", d="a"))
         for _ in range(3):
             await create_task(store, wide)
-        bob, eve = await self.register(store, "bob", "eve")
+        bob, eve = await self.register_workers(store, "bob", "eve")
         amy = await ManualWorker.register(store, "amy", handlers={"a", "c"})
         claims = [(await hand.claim(1))[0] for hand in (bob, eve, amy)]
         tasks = [claim.task_id for claim in claims]
@@ -449,7 +449,7 @@ class TestGroups(StoreTests):
 
     async def test_a_step_that_two_workers_free_is_claimed_once(self, store: Store) -> None:
         task_id = await register_and_create_task(store, make_template("join", a="", b="", c="a b"))
-        bob, eve = await self.register(store, "bob", "eve")
+        bob, eve = await self.register_workers(store, "bob", "eve")
         [first], second = await bob.claim(1), await eve.claim_one()
 
         settled = await store.settle_for_workers(
@@ -465,7 +465,7 @@ class TestGroups(StoreTests):
         """Rejected outcomes and ended tasks are reported to the worker whose they are."""
         template = await register_template(store, one_step_template())
         first, second = [await create_task(store, template) for _ in range(2)]
-        bob, eve = await self.register(store, "bob", "eve")
+        bob, eve = await self.register_workers(store, "bob", "eve")
         early = await bob.claim(1)
         late = await eve.claim(1)
         await eve.complete(*late)
@@ -481,11 +481,13 @@ class TestGroups(StoreTests):
         assert [[], [early[0].task_id]] == [[end.task_id for end in each.ended] for each in settled]
         assert {first, second} == {early[0].task_id, late[0].task_id}
 
-    async def test_failures_and_retries_follow_as_they_would_alone(self, store: Store) -> None:
+    async def test_failures_and_retries_in_a_group_have_their_usual_effects(
+        self, store: Store
+    ) -> None:
         template = await register_template(store, make_template("fork", a="", b="a", c="a"))
         for _ in range(3):
             await create_task(store, template)
-        hands = await self.register(store, "bob", "eve", "amy")
+        hands = await self.register_workers(store, "bob", "eve", "amy")
         claims = [(await hand.claim(1))[0] for hand in hands]
         outcomes = [
             completed_outcome(claims[0], RESULT),
@@ -500,21 +502,23 @@ class TestGroups(StoreTests):
             ]
         )
 
-        async def states(task_id: TaskId) -> list[str]:
+        async def list_step_statuses(task_id: TaskId) -> list[str]:
             return [*(await statuses_by_name(store, task_id)).values()]
 
         assert [Claim(claims[0].task_id, 2, 1, 1)] == list(settled[0].claims)
-        assert ["complete", "in_progress", "enqueued"] == await states(claims[0].task_id)
+        assert ["complete", "in_progress", "enqueued"] == await list_step_statuses(
+            claims[0].task_id
+        )
         assert [claims[1].task_id] == [end.task_id for end in settled[1].ended]
-        assert ["error", "pending", "pending"] == await states(claims[1].task_id)
-        assert ["enqueued", "pending", "pending"] == await states(claims[2].task_id)
+        assert ["error", "pending", "pending"] == await list_step_statuses(claims[1].task_id)
+        assert ["enqueued", "pending", "pending"] == await list_step_statuses(claims[2].task_id)
 
     async def test_an_outcome_that_cannot_be_stored_undoes_the_group(self, store: Store) -> None:
         """The caller then settles them one by one."""
         template = await register_template(store, one_step_template())
         for _ in range(2):
             await create_task(store, template)
-        bob, eve = await self.register(store, "bob", "eve")
+        bob, eve = await self.register_workers(store, "bob", "eve")
         good, bad = await bob.claim(1), completed_outcome(await eve.claim_one(), RESULT)
         nameless = NewEvent(0, template, "only", "c-1", cast(str, None), RESULT, None)
 

@@ -484,19 +484,19 @@ class TestBroadcasts(StoreTests):
 
         assert [True, False] == [each.created for each in sent]
 
-    async def test_an_interrupted_delivery_is_completed(
+    async def test_an_interrupted_broadcast_is_completed(
         self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Either a repeated broadcast or a janitor completes it."""
         from tasker.store.operations.waits import Waits
 
-        async def die(*_: object) -> int:
+        async def raise_connection_error(*_: object) -> int:
             raise ConnectionError("killed")
 
         for repeated in (True, False):
             task_id = await create_waiting_task(store, awaited_broadcast("rate", str(repeated)))
             with monkeypatch.context() as patch:
-                patch.setattr(Waits, "_deliver_broadcast", die)
+                patch.setattr(Waits, "_deliver_broadcast", raise_connection_error)
                 with pytest.raises(ConnectionError):
                     await store.send_broadcast(
                         make_broadcast("rate", str(repeated), 1, "e-1"), "bank"

@@ -126,7 +126,7 @@ class TestSpawning(StoreTests):
         await hand.complete(*await hand.claim())
 
         assert first == await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
-        await hand.retry(spawner)
+        await hand.fail_with_retry(spawner)
         again = await hand.claim_one()
         assert first == await store.spawn_instances(again, make_instances(["1", "2"], total=3))
         assert first == await store.spawn_instances(again, make_instances(["3"], begin=2, total=3))
@@ -140,7 +140,7 @@ class TestSpawning(StoreTests):
     async def test_an_attempt_that_lost_its_claim_spawns_nothing(self, store: Store) -> None:
         """The next one has it, or its task was cancelled."""
         hand, spawner = await claim_spawner(store, map_template())
-        await hand.retry(spawner)
+        await hand.fail_with_retry(spawner)
 
         assert await store.spawn_instances(spawner, make_instances(["1"])) is None
         again = await hand.claim_one()
@@ -389,7 +389,7 @@ class TestSpawning(StoreTests):
                 await asyncio.gather(*(store.spawn_instances(spawner, new) for store in stores))
             await hand.complete(spawner)
 
-        async def work(hand: ManualWorker) -> None:
+        async def claim_and_complete_instances(hand: ManualWorker) -> None:
             while not joins:
                 claims = await hand.claim(7)
                 joins.extend(claim for claim in claims if claim.no == JOIN)
@@ -400,7 +400,7 @@ class TestSpawning(StoreTests):
                     done.extend(claim.no for claim in instances)
                 await asyncio.sleep(0)
 
-        await asyncio.gather(spawn_all(), *map(work, hands))
+        await asyncio.gather(spawn_all(), *map(claim_and_complete_instances, hands))
 
         assert list(range(6, 126)) == sorted(done)
         assert [JOIN] == [claim.no for claim in joins]

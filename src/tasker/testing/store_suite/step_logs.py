@@ -102,17 +102,17 @@ class TestStepLogs(StoreTests):
             ]
         )
 
-        async def found(**filters: Any) -> list[str]:
+        async def find_log_messages(**filters: Any) -> list[str]:
             return log_messages(await store.list_logs(task_id, LogFilter(**filters)))
 
-        assert ["other step"] == await found(no=2)
-        assert ["late"] == await found(no=1, attempt=2)
-        assert ["card declined: 100%_"] == await found(level=logging.WARNING)
-        assert ["card declined: 100%_"] == await found(text="CARD")
-        assert [] == await found(text="1000")
-        assert ["card declined: 100%_"] == await found(text="0%_")
+        assert ["other step"] == await find_log_messages(no=2)
+        assert ["late"] == await find_log_messages(no=1, attempt=2)
+        assert ["card declined: 100%_"] == await find_log_messages(level=logging.WARNING)
+        assert ["card declined: 100%_"] == await find_log_messages(text="CARD")
+        assert [] == await find_log_messages(text="1000")
+        assert ["card declined: 100%_"] == await find_log_messages(text="0%_")
         (late,) = await store.list_logs(task_id, LogFilter(attempt=2))
-        assert ["late"] == await found(since=late.at)
+        assert ["late"] == await find_log_messages(since=late.at)
 
     async def test_an_attempt_keeps_a_bounded_number_of_bounded_records(self, store: Store) -> None:
         """One beyond the bound has room, to say how many were left out."""

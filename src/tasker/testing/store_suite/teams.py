@@ -18,8 +18,8 @@ from tasker.testing.store_suite.approvals import (
     POLICY,
     SARAH,
     approve_template,
-    audit_note_by,
     declare_policy,
+    make_audit_note,
     propose_template,
     reject_template,
 )
@@ -68,7 +68,7 @@ class TestSessions(StoreTests):
 class TestPolicies(StoreTests):
     async def test_a_policy_is_read_as_it_was_declared(self, store: Store) -> None:
         """With the actor and the time."""
-        stored = await store.put_policy(POLICY, audit_note_by("root"))
+        stored = await store.put_policy(POLICY, make_audit_note("root"))
 
         assert POLICY == replace(stored, updated_by="", updated_at=None)
         assert "root" == stored.updated_by
@@ -81,7 +81,7 @@ class TestPolicies(StoreTests):
         await declare_policy(store)
         bare = NamespacePolicy(namespace="suite", owner_team="payments")
 
-        stored = await store.put_policy(bare, audit_note_by("eve"))
+        stored = await store.put_policy(bare, make_audit_note("eve"))
 
         assert bare == replace(stored, updated_by="", updated_at=None)
         assert stored == await store.get_policy("suite")
@@ -94,7 +94,7 @@ class TestPolicies(StoreTests):
         """
         await declare_policy(store)
         first = await store.get_policy("suite")
-        again = await store.put_policy(POLICY, audit_note_by("eve"))
+        again = await store.put_policy(POLICY, make_audit_note("eve"))
 
         assert first == again
         assert ["put_policy"] == [event.action for event in await store.list_team_audit()]
@@ -115,7 +115,7 @@ class TestPolicies(StoreTests):
     ) -> None:
         """The error names the invalid part, and nothing is stored."""
         with pytest.raises(InvalidInput) as rejection:
-            await store.put_policy(replace(POLICY, **wrong), audit_note_by("root"))  # type: ignore[arg-type]
+            await store.put_policy(replace(POLICY, **wrong), make_audit_note("root"))  # type: ignore[arg-type]
 
         assert path == rejection.value.path
         assert ["default"] == [space.name for space in await store.list_namespaces()]
@@ -175,7 +175,7 @@ class TestPolicies(StoreTests):
         await propose_template(store, replace(one_step_template(), namespace="apples", name="two"))
         await declare_policy(store)
         await propose_template(store, one_step_template())
-        await store.retire_template(TemplateName("apples", "two", "1.0.0"), audit_note_by("root"))
+        await store.retire_template(TemplateName("apples", "two", "1.0.0"), make_audit_note("root"))
 
         apples, default, suite = await store.list_namespaces()
 
@@ -198,13 +198,13 @@ class TestTeamAudit(StoreTests):
         Newest first, with who, why, before and after.
         """
         await declare_policy(store, FREE)
-        await store.put_policy(POLICY, audit_note_by("root", "it is shared"))
+        await store.put_policy(POLICY, make_audit_note("root", "it is shared"))
         await propose_template(store, one_step_template())
         await reject_template(store, one_step_template())
         await propose_template(store, CHANGED)
         await approve_template(store, one_step_template())
-        await store.retire_template(one_step_template().key, audit_note_by("root", "too old"))
-        await store.restore_template(one_step_template().key, audit_note_by("root", "or not"))
+        await store.retire_template(one_step_template().key, make_audit_note("root", "too old"))
+        await store.restore_template(one_step_template().key, make_audit_note("root", "or not"))
 
         events = await store.list_team_audit(namespace="suite")
 
@@ -276,7 +276,7 @@ class TestApiKeys(StoreTests):
         expires_at = datetime(2040, 1, 1, tzinfo=UTC)
 
         added = await store.add_api_key(
-            _make_api_key(key.prefix, key.digest, expires_at), audit_note_by("root")
+            _make_api_key(key.prefix, key.digest, expires_at), make_audit_note("root")
         )
         stored = await store.find_api_key(key.prefix)
 
@@ -304,10 +304,10 @@ class TestApiKeys(StoreTests):
         """It is still found and listed, and cannot be restored."""
         key = generate_key()
         added = await store.add_api_key(
-            _make_api_key(key.prefix, key.digest), audit_note_by("root")
+            _make_api_key(key.prefix, key.digest), make_audit_note("root")
         )
 
-        revoked = await store.revoke_api_key(key.prefix, audit_note_by("eve", "it leaked"))
+        revoked = await store.revoke_api_key(key.prefix, make_audit_note("eve", "it leaked"))
 
         assert revoked.revoked_at is not None
         assert (True, False) == (
@@ -316,15 +316,15 @@ class TestApiKeys(StoreTests):
         )
         assert [revoked] == await store.list_api_keys()
         with pytest.raises(WrongStatus, match="revoked"):
-            await store.revoke_api_key(key.prefix, audit_note_by("eve"))
+            await store.revoke_api_key(key.prefix, make_audit_note("eve"))
         with pytest.raises(NotFound):
-            await store.revoke_api_key("0" * 12, audit_note_by("eve"))
+            await store.revoke_api_key("0" * 12, make_audit_note("eve"))
 
     async def test_keys_are_listed_newest_first(self, store: Store) -> None:
         """Each key is listed once."""
         keys = [generate_key() for _ in range(3)]
         for key in keys:
-            await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
+            await store.add_api_key(_make_api_key(key.prefix, key.digest), make_audit_note("root"))
 
         listed = [key.prefix for key in await store.list_api_keys()]
 
@@ -335,25 +335,25 @@ class TestApiKeys(StoreTests):
     ) -> None:
         """A busy key causes few writes."""
         key = generate_key()
-        await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
+        await store.add_api_key(_make_api_key(key.prefix, key.digest), make_audit_note("root"))
 
-        async def last_use() -> timedelta:
+        async def touch_and_read_last_use() -> timedelta:
             await store.touch_api_key(key.prefix)
             (stored,) = await store.list_api_keys()
             assert stored.last_used_at is not None
             return stored.last_used_at - stored.created_at
 
-        first = await last_use()
-        assert first == await last_use()
+        first = await touch_and_read_last_use()
+        assert first == await touch_and_read_last_use()
         await subject.advance(timedelta(seconds=61))
-        assert timedelta(seconds=60) < await last_use()
+        assert timedelta(seconds=60) < await touch_and_read_last_use()
         await store.touch_api_key("0" * 12)
 
     async def test_the_audit_contains_no_secrets_of_keys(self, store: Store) -> None:
         """Keys belong to no namespace."""
         key = generate_key()
-        await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
-        await store.revoke_api_key(key.prefix, audit_note_by("eve", "it leaked"))
+        await store.add_api_key(_make_api_key(key.prefix, key.digest), make_audit_note("root"))
+        await store.revoke_api_key(key.prefix, make_audit_note("eve", "it leaked"))
 
         revoked, created = await store.list_team_audit()
 
@@ -391,7 +391,7 @@ class TestApiKeys(StoreTests):
         with pytest.raises(InvalidInput) as rejection:
             await store.add_api_key(
                 replace(_make_api_key(key.prefix, key.digest), **wrong),  # type: ignore[arg-type]
-                audit_note_by("root"),
+                make_audit_note("root"),
             )
 
         assert path == rejection.value.path

@@ -53,7 +53,7 @@ class TestValues(StoreTests):
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await store.checkpoint(claim, text)
-        await hand.retry(claim)
+        await hand.fail_with_retry(claim)
         claim = await hand.claim_one()
         assert claim.checkpoint is not None
         await hand.settle(completed_outcome(claim, text))

@@ -63,7 +63,7 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     """
     threads = Threads(monkeypatch)
     parsed: Counter[int] = Counter()  # steps, by the turn of the event loop
-    real, turn = RowReader.step, 0
+    real, turn = RowReader.parse_step, 0
 
     def counted(reader: RowReader, row: Any) -> Any:
         if threading.get_ident() == loop:
@@ -77,9 +77,9 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
             await asyncio.sleep(0)
 
     loop, turns = threading.get_ident(), asyncio.create_task(take_turns())
-    monkeypatch.setattr(RowReader, "step", counted)
+    monkeypatch.setattr(RowReader, "parse_step", counted)
     threads.watch(JsonResponse, "render", least=50_000)
-    threads.watch(RowReader, "template")
+    threads.watch(RowReader, "parse_template")
     threads.watch(waiting._TaskStream, "new_events", least=STEPS)
     threads.watch(waiting._TaskStream, "encode_events", least=50_000)
     monkeypatch.setattr(registry.TemplateRow, "of_template", _recorded_of(threads))
@@ -106,7 +106,7 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     assert STEPS_AT_ONCE >= max(parsed.values(), default=0)
     assert STEPS == stream.text.count("event: step")
     called = {name for name, _ in threads.called}
-    assert {"render", "template", "of", "new_events", "encode_events"} == called
+    assert {"render", "parse_template", "of", "new_events", "encode_events"} == called
     assert 10 == sum(name == "render" for name, _ in threads.called)
     assert [] == [name for name, thread in threads.called if thread == loop]
 

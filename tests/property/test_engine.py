@@ -639,7 +639,7 @@ class Engine(RuleBasedStateMachine):
     def checkpoint(self, number: int, value: int) -> None:
         claim = self.claim_of(number)
         held = self.model.holder(claim[:3]) is not None
-        assert held == self.run(self.stores[-1].checkpoint(claim, codec.dumps(value)))
+        assert held == self.run(self.stores[-1].store_checkpoint(claim, codec.dumps(value)))
         if held:
             self.model.tasks[claim.task_id].steps[claim.no].checkpoint = value
 

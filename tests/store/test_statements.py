@@ -621,7 +621,7 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
                 failed_outcome(claims[0], JsonText('{"message":"x"}')), *outcomes, claim_up_to=8
             )
             await hand.complete(*settled.claims)
-            await store.checkpoint(claims[0], JsonText("1"))
+            await store.store_checkpoint(claims[0], JsonText("1"))
     after = await scans(connection)
 
     grown = {name: after[name] - before.get(name, 0) for name in after}

@@ -77,7 +77,7 @@ class HandlerServices:
         return asyncio.run_coroutine_threadsafe(self._save_checkpoint(attempt, value), self._loop)
 
     async def _save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> None:
-        if not await self._store.checkpoint(attempt.claim, value):
+        if not await self._store.store_checkpoint(attempt.claim, value):
             raise AttemptCancelled(
                 "the checkpoint was rejected: another attempt has taken over the step"
             )

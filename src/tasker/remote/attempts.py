@@ -57,7 +57,7 @@ class AttemptService:
 
     async def store_checkpoint(self, claim: Claim, value: Any) -> bool:
         """Store a checkpoint; return False if the attempt is over."""
-        return await self._store.checkpoint(claim, codec.dumps(value, what="the checkpoint"))
+        return await self._store.store_checkpoint(claim, codec.dumps(value, what="the checkpoint"))
 
     async def list_durable_calls(
         self, worker: RegisteredWorker, body: fields.JsonBody

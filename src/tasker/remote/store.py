@@ -574,7 +574,7 @@ class RemoteStore:
                 return None
             raise decode.error({"code": rejection.code, "detail": str(rejection)}) from None
 
-    async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
+    async def store_checkpoint(self, claim: Claim, value: JsonText) -> bool:
         stored = await self._call_for_attempt(
             claim, "checkpoint", {"value": orjson.Fragment(value)}
         )

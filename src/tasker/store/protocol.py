@@ -284,7 +284,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
+    async def store_checkpoint(self, claim: Claim, value: JsonText) -> bool:
         """Store the progress of an attempt for the next one; return False if the claim is lost."""
         ...
 

@@ -73,7 +73,7 @@ class RowReader(NamedTuple):
     def _instant_or_none(self, value: Any) -> datetime | None:
         return None if value is None else self.instant(value)
 
-    def task(self, row: Row, *, created: bool = True) -> Task:
+    def parse_task(self, row: Row, *, created: bool = True) -> Task:
         return Task(
             id=row["id"],
             namespace=row["namespace"],
@@ -134,7 +134,7 @@ class RowReader(NamedTuple):
         error = _parse_json_or_none(first["error"]) or {}
         return replace(task, failure=TaskFailure.of_error(step_name(first), error))
 
-    def step(self, row: Row) -> Step:
+    def parse_step(self, row: Row) -> Step:
         return Step(
             task_id=row["task_id"],
             no=row["no"],
@@ -173,7 +173,7 @@ class RowReader(NamedTuple):
             pause=None if row["pause"] is None else _parse_pause(_parse_json_or_none(row["pause"])),
         )
 
-    def attempt(self, row: Row) -> Attempt:
+    def parse_attempt(self, row: Row) -> Attempt:
         return Attempt(
             task_id=row["task_id"],
             no=row["no"],
@@ -187,7 +187,7 @@ class RowReader(NamedTuple):
             error=_parse_json_or_none(row["error"]),
         )
 
-    def worker_attempt(self, row: Row) -> WorkerAttempt:
+    def parse_worker_attempt(self, row: Row) -> WorkerAttempt:
         return WorkerAttempt(
             task_id=TaskId(row["task_id"]),
             namespace=row["namespace"],
@@ -201,7 +201,7 @@ class RowReader(NamedTuple):
             error=row["error"],
         )
 
-    def failure_triage(self, row: Row) -> FailureTriage:
+    def parse_failure_triage(self, row: Row) -> FailureTriage:
         return FailureTriage(
             fingerprint=row["fingerprint"],
             namespace=row["namespace"],
@@ -213,7 +213,7 @@ class RowReader(NamedTuple):
             updated_at=self.instant(row["updated_at"]),
         )
 
-    def audit_entry(self, row: Row) -> AuditEntry:
+    def parse_audit_entry(self, row: Row) -> AuditEntry:
         return AuditEntry(
             task_id=row["task_id"],
             step=step_name(row, "step"),
@@ -227,7 +227,7 @@ class RowReader(NamedTuple):
             bulk_id=row["bulk_id"],
         )
 
-    def pause(self, row: Row) -> Pause:
+    def parse_pause(self, row: Row) -> Pause:
         return Pause(
             kind=PauseKind(row["kind"]),
             namespace=row["namespace"],
@@ -237,7 +237,7 @@ class RowReader(NamedTuple):
             reason=row["reason"],
         )
 
-    def schedule(self, row: Row) -> StoredSchedule:
+    def parse_schedule(self, row: Row) -> StoredSchedule:
         return StoredSchedule(
             id=row["id"],
             namespace=row["namespace"],
@@ -256,7 +256,7 @@ class RowReader(NamedTuple):
             updated_at=self.instant(row["updated_at"]),
         )
 
-    def tick_record(self, row: Row) -> TicksWithoutTask:
+    def parse_ticks_without_task(self, row: Row) -> TicksWithoutTask:
         return TicksWithoutTask(
             first=self.instant(row["first_tick"]),
             last=self.instant(row["last_tick"]),
@@ -264,7 +264,7 @@ class RowReader(NamedTuple):
             detail=row["detail"],
         )
 
-    def template(self, row: Row) -> StoredTemplate:
+    def parse_template(self, row: Row) -> StoredTemplate:
         return StoredTemplate(
             id=TemplateId(row["id"]),
             template=template_from_stored_document(codec.loads(row["document"])),
@@ -273,7 +273,7 @@ class RowReader(NamedTuple):
             status=TemplateStatus(row["status"]),
         )
 
-    def template_version(self, row: Row) -> TemplateVersion:
+    def parse_template_version(self, row: Row) -> TemplateVersion:
         return TemplateVersion(
             id=TemplateId(row["id"]),
             namespace=row["namespace"],
@@ -287,7 +287,7 @@ class RowReader(NamedTuple):
             reason=row["reason"],
         )
 
-    def policy(self, row: Row) -> NamespacePolicy:
+    def parse_policy(self, row: Row) -> NamespacePolicy:
         return NamespacePolicy(
             namespace=row["namespace"],
             owner_team=row["owner_team"],
@@ -300,7 +300,7 @@ class RowReader(NamedTuple):
             updated_at=self.instant(row["updated_at"]),
         )
 
-    def approval(self, row: Row) -> Approval:
+    def parse_approval(self, row: Row) -> Approval:
         decided = row["decided_at"] is not None
         status = ApprovalStatus.OPEN if row["waits"] else ApprovalStatus.CLOSED
         return Approval(
@@ -323,7 +323,7 @@ class RowReader(NamedTuple):
             decision=_parse_json_or_none(row["decision"]),
         )
 
-    def namespace(self, row: Row) -> NamespaceInfo:
+    def parse_namespace(self, row: Row) -> NamespaceInfo:
         return NamespaceInfo(
             name=row["namespace"],
             templates=row["templates"],
@@ -331,10 +331,10 @@ class RowReader(NamedTuple):
             pending_review=row["pending_review"],
             rejected=row["rejected"],
             retired=row["retired"],
-            policy=None if row["updated_at"] is None else self.policy(row),
+            policy=None if row["updated_at"] is None else self.parse_policy(row),
         )
 
-    def team_event(self, row: Row) -> TeamEvent:
+    def parse_team_event(self, row: Row) -> TeamEvent:
         return TeamEvent(
             id=row["id"],
             at=self.instant(row["at"]),
@@ -348,7 +348,7 @@ class RowReader(NamedTuple):
             via=_parse_access_channel(row),
         )
 
-    def api_key(self, row: Row) -> ApiKey:
+    def parse_api_key(self, row: Row) -> ApiKey:
         return ApiKey(
             id=ApiKeyId(row["id"]),
             name=row["name"],
@@ -365,7 +365,7 @@ class RowReader(NamedTuple):
             last_used_at=self._instant_or_none(row["last_used_at"]),
         )
 
-    def current_step(self, row: Row) -> CurrentStep:
+    def parse_current_step(self, row: Row) -> CurrentStep:
         error = _parse_json_or_none(row["error"]) or {}
         status = STEP_STATUSES[row["state"]]
         if status is StepStatus.ENQUEUED and error:
@@ -379,7 +379,7 @@ class RowReader(NamedTuple):
             code=error.get("code"),
         )
 
-    def failed_step(self, row: Row) -> FailedStep:
+    def parse_failed_step(self, row: Row) -> FailedStep:
         return FailedStep(
             task_id=TaskId(row["task_id"]),
             namespace=row["namespace"],
@@ -392,7 +392,7 @@ class RowReader(NamedTuple):
             settled_at=self.instant(row["settled_at"]),
         )
 
-    def session(self, row: Row) -> UserSession:
+    def parse_session(self, row: Row) -> UserSession:
         return UserSession(
             key_prefix=row["key_prefix"],
             claims=_parse_json_or_none(row["claims"]),
@@ -400,7 +400,7 @@ class RowReader(NamedTuple):
             expires_at=self.instant(row["expires_at"]),
         )
 
-    def worker(self, row: Row) -> WorkerInfo:
+    def parse_worker(self, row: Row) -> WorkerInfo:
         return WorkerInfo(
             id=WorkerId(row["id"]),
             name=row["name"],

@@ -115,7 +115,7 @@ async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
     text, fields = f"got {SECRET}", dumps({"card": SECRET})
     logged = NewLogRecord(task_id, check.no, 1, 0, time.time(), 20, "stdout", text, fields)
     await store.append_logs([logged])
-    await store.checkpoint(check, dumps({"seen": SECRET}))
+    await store.store_checkpoint(check, dumps({"seen": SECRET}))
     stored = await store.get_template(refund(sensitive=False).key)
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({"x": SECRET}), 0.0)
     result = dumps({"token": SECRET, "ok": True})

@@ -59,7 +59,7 @@ class Analytics(TransactionalStore):
                 since=period.lowest_task_id,
                 limit=limit,
             )
-            return [tx.read.failed_step(row) for row in rows]
+            return [tx.read.parse_failed_step(row) for row in rows]
 
         return await self._in_read_transaction(read_failed_steps)
 
@@ -78,7 +78,7 @@ class Analytics(TransactionalStore):
     async def list_failure_triage(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
         async def read_failure_triage(tx: Session) -> list[FailureTriage]:
             rows = await tx.fetch_all("list_failure_triage", fingerprints=list(fingerprints))
-            return [tx.read.failure_triage(row) for row in rows]
+            return [tx.read.parse_failure_triage(row) for row in rows]
 
         return await self._in_read_transaction(read_failure_triage)
 
@@ -89,7 +89,7 @@ class Analytics(TransactionalStore):
 
         async def update_and_audit_triage(tx: Session) -> FailureTriage:
             rows = await tx.fetch_all("list_failure_triage", fingerprints=[fingerprint])
-            given = [tx.read.failure_triage(row) for row in rows]
+            given = [tx.read.parse_failure_triage(row) for row in rows]
             before = next((each for each in given if each.namespace == namespace), None)
             (row,) = await tx.fetch_all(
                 "change_failure_triage",
@@ -102,7 +102,7 @@ class Analytics(TransactionalStore):
                 muted_below=mute.below,
                 actor=act.actor,
             )
-            stored = tx.read.failure_triage(row)
+            stored = tx.read.parse_failure_triage(row)
             old = None if before is None else _failure_triage_document(before)
             new, subject = _failure_triage_document(stored), f"failure {fingerprint}"
             action = "change_failure_triage"

@@ -56,7 +56,7 @@ class Approvals(TransactionalStore):
                 after=after,
                 limit=limit,
             )
-            return [tx.read.approval(row) for row in rows]
+            return [tx.read.parse_approval(row) for row in rows]
 
         return await self._in_read_transaction(read_open_approvals)
 
@@ -76,7 +76,7 @@ class Approvals(TransactionalStore):
                 visible=_list_or_none(visible),
                 limit=limit,
             )
-            return [tx.read.approval(row) for row in rows]
+            return [tx.read.parse_approval(row) for row in rows]
 
         return await self._in_read_transaction(read_decided_approvals)
 
@@ -187,7 +187,7 @@ async def _read_approval(tx: Session, approval_id: str) -> Approval:
     )
     if row is None:
         raise NotFound(f"approval {approval_id[:100]} not found")
-    return tx.read.approval(row)
+    return tx.read.parse_approval(row)
 
 
 async def _lock_step_of_approval(tx: Session, approval: Approval) -> int:

@@ -55,7 +55,8 @@ class Pauses(Operators):
     async def list_pauses(self, *, namespace: str | None = None) -> list[Pause]:
         async def read_pauses(tx: Session) -> list[Pause]:
             return [
-                tx.read.pause(row) for row in await tx.fetch_all("list_pauses", namespace=namespace)
+                tx.read.parse_pause(row)
+                for row in await tx.fetch_all("list_pauses", namespace=namespace)
             ]
 
         return await self._in_read_transaction(read_pauses)
@@ -185,7 +186,7 @@ async def _add_or_find_pause(
     row = added or await tx.fetch_one("find_pause", **target._asdict())
     if row is None:  # ended by another transaction meanwhile
         return await _add_or_find_pause(tx, target, act)
-    return tx.read.pause(row), added is not None
+    return tx.read.parse_pause(row), added is not None
 
 
 async def _audit_pause(

@@ -157,7 +157,7 @@ def _parse_schedule_or_raise(
 ) -> StoredSchedule:
     if not rows:
         raise NotFound(f"schedule {namespace}.{name} not found")
-    return tx.read.schedule(rows[0])
+    return tx.read.parse_schedule(rows[0])
 
 
 def _name_parameters(namespace: str, name: str) -> dict[str, object]:
@@ -172,7 +172,7 @@ async def _lock_schedules_of_template(
     rows = await tx.lock_rows(
         "list_schedules", **others, namespace=namespace, template=template, limit=_ALL
     )
-    return [tx.read.schedule(row) for row in rows]
+    return [tx.read.parse_schedule(row) for row in rows]
 
 
 def require_undeclared(stored: StoredSchedule) -> None:

@@ -114,7 +114,7 @@ class Schedules(TransactionalStore):
                 after=after,
                 limit=limit,
             )
-            return [tx.read.schedule(row) for row in rows]
+            return [tx.read.parse_schedule(row) for row in rows]
 
         return await self._in_read_transaction(read_schedules)
 
@@ -124,7 +124,7 @@ class Schedules(TransactionalStore):
         async def read_ticks_without_task(tx: Session) -> list[TicksWithoutTask]:
             stored = await read_schedule(tx, namespace, name)
             rows = await tx.fetch_all("ticks_without_task", id=stored.id, limit=limit)
-            return [tx.read.tick_record(row) for row in rows]
+            return [tx.read.parse_ticks_without_task(row) for row in rows]
 
         return await self._in_read_transaction(read_ticks_without_task)
 
@@ -140,7 +140,7 @@ class Schedules(TransactionalStore):
                     waiting.setdefault(tick["schedule_id"], []).append(at)
             return [
                 DueSchedule(
-                    tx.read.schedule(row),
+                    tx.read.parse_schedule(row),
                     tx.read.instant(row["now"]),
                     tx.read.instant(row["look_at"]),
                     bool(row["is_running"]),

@@ -76,7 +76,7 @@ class Tasks(TransactionalStore):
                 rows = await tx.fetch_all("list_tasks", **parameters)
             else:
                 rows = await _list_tagged_tasks(tx, parameters)
-            return [tx.read.task(row) for row in rows]
+            return [tx.read.parse_task(row) for row in rows]
 
         return await self._in_read_transaction(read_task_page)
 
@@ -112,7 +112,7 @@ class Tasks(TransactionalStore):
     async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
         async def read_current_steps(tx: Session) -> dict[TaskId, CurrentStep]:
             rows = await tx.fetch_all("current_steps", ids=list(ids), counted=COUNTED_IN_LISTS)
-            return {TaskId(row["task_id"]): tx.read.current_step(row) for row in rows}
+            return {TaskId(row["task_id"]): tx.read.parse_current_step(row) for row in rows}
 
         return await self._in_read_transaction(read_current_steps) if ids else {}
 
@@ -140,7 +140,7 @@ class Tasks(TransactionalStore):
                     limit=most,
                     unfinished=unfinished or None,
                 )
-                steps += [tx.read.step(row) for row in rows]
+                steps += [tx.read.parse_step(row) for row in rows]
                 queues.update((row["no"], row["queue_id"]) for row in rows if row["no_worker"])
                 limited += (row["no"] for row in rows if row["gate_id"] and not row["no_worker"])
                 if len(rows) < STEPS_AT_ONCE or len(steps) == limit:
@@ -165,7 +165,7 @@ class Tasks(TransactionalStore):
             )
             if not rows:
                 await read_task(tx, task_id)
-            return [tx.read.attempt(row) for row in rows]
+            return [tx.read.parse_attempt(row) for row in rows]
 
         return await self._in_read_transaction(read_attempts)
 
@@ -176,7 +176,7 @@ class Tasks(TransactionalStore):
             rows = await tx.fetch_all("list_audit_entries", task_id=task_id)
             if not rows:
                 await read_task(tx, task_id)
-            return [tx.read.audit_entry(row) for row in rows]
+            return [tx.read.parse_audit_entry(row) for row in rows]
 
         return await self._in_read_transaction(read_audit_entries)
 
@@ -190,7 +190,7 @@ async def read_task(tx: Session, task_id: TaskId) -> Task:
     row = await tx.fetch_one("get_task", task_id=task_id, counted=limits.STEPS_PAGE)
     if row is None:
         raise operator_rules.unknown_task_error(task_id)
-    task = tx.read.task(row)
+    task = tx.read.parse_task(row)
     if not (task.has_ended or task.counts.error):
         return task
     rows = await tx.fetch_all(
@@ -215,7 +215,7 @@ async def _add_unserved_reasons(
 ) -> list[Step]:
     """Return steps, with the reason why no live worker can run the ones in unserved queues."""
     by_id = {no: queue for queue in await list_queues_after(tx, NO_QUEUE) for no in queue.ids}
-    workers = [tx.read.worker(row) for row in await tx.fetch_all("list_workers")]
+    workers = [tx.read.parse_worker(row) for row in await tx.fetch_all("list_workers")]
     reasons = {
         no: unserved.explain_unserved_queue(by_id[QueueId(no)], workers)
         for no in set(queues.values())

@@ -30,7 +30,7 @@ class Teams(TransactionalStore):
 
     async def list_namespaces(self) -> list[NamespaceInfo]:
         async def read_namespaces(tx: Session) -> list[NamespaceInfo]:
-            return [tx.read.namespace(row) for row in await tx.fetch_all("list_namespaces")]
+            return [tx.read.parse_namespace(row) for row in await tx.fetch_all("list_namespaces")]
 
         return await self._in_read_transaction(read_namespaces)
 
@@ -43,12 +43,12 @@ class Teams(TransactionalStore):
 
         async def put_and_audit_policy(tx: Session) -> NamespacePolicy:
             rows = await tx.lock_rows("get_namespace_policy", namespace=space)
-            before = tx.read.policy(rows[0]) if rows else None
+            before = tx.read.parse_policy(rows[0]) if rows else None
             if before is not None and rules.is_same_policy(before, policy):
                 return before
             columns = rules.policy_columns(policy)
             (row,) = await tx.fetch_all("put_policy", actor=act.actor, **columns)
-            stored = tx.read.policy(row)
+            stored = tx.read.parse_policy(row)
             documents = rules.policy_to_document(before), rules.policy_to_document(stored)
             await add_team_audit(tx, act, "put_policy", space, *documents, namespace=space)
             return stored
@@ -94,7 +94,7 @@ class Teams(TransactionalStore):
     ) -> list[TemplateVersion]:
         async def read_template_versions(tx: Session) -> list[TemplateVersion]:
             rows = await tx.fetch_all("list_template_versions", namespace=namespace, name=name)
-            return [tx.read.template_version(row) for row in rows]
+            return [tx.read.parse_template_version(row) for row in rows]
 
         return await self._in_read_transaction(read_template_versions)
 
@@ -114,7 +114,7 @@ class Teams(TransactionalStore):
                 after=after,
                 limit=limit,
             )
-            return [tx.read.team_event(row) for row in rows]
+            return [tx.read.parse_team_event(row) for row in rows]
 
         return await self._in_read_transaction(read_team_audit)
 
@@ -125,7 +125,7 @@ class Teams(TransactionalStore):
 
         async def add_and_audit_key(tx: Session) -> ApiKey:
             (row,) = await tx.fetch_all("add_api_key", created_by=act.actor, **asdict(key))
-            stored = tx.read.api_key(row)
+            stored = tx.read.parse_api_key(row)
             facts = rules.key_to_document(stored)
             await add_team_audit(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
             return stored
@@ -135,13 +135,15 @@ class Teams(TransactionalStore):
     async def find_api_key(self, prefix: str) -> ApiKeyWithDigest | None:
         async def read_api_key(tx: Session) -> ApiKeyWithDigest | None:
             row = await tx.fetch_one("find_api_key", prefix=prefix)
-            return None if row is None else ApiKeyWithDigest(tx.read.api_key(row), row["digest"])
+            return (
+                None if row is None else ApiKeyWithDigest(tx.read.parse_api_key(row), row["digest"])
+            )
 
         return await self._in_read_transaction(read_api_key)
 
     async def list_api_keys(self) -> list[ApiKey]:
         async def read_api_keys(tx: Session) -> list[ApiKey]:
-            return [tx.read.api_key(row) for row in await tx.fetch_all("list_api_keys")]
+            return [tx.read.parse_api_key(row) for row in await tx.fetch_all("list_api_keys")]
 
         return await self._in_read_transaction(read_api_keys)
 
@@ -152,7 +154,7 @@ class Teams(TransactionalStore):
                 if await tx.fetch_one("find_api_key", prefix=prefix) is None:
                     raise rules.unknown_key_error(prefix)
                 raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
-            revoked = tx.read.api_key(row)
+            revoked = tx.read.parse_api_key(row)
             facts = rules.key_to_document(revoked)
             await add_team_audit(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
             return revoked
@@ -181,14 +183,14 @@ class Teams(TransactionalStore):
                 claims=None if claims is None else codec.dumps(claims),
                 lifetime=lifetime.total_seconds(),
             )
-            return tx.read.session(row)
+            return tx.read.parse_session(row)
 
         return await self._in_write_transaction(prune_expired_and_add_session)
 
     async def find_session(self, digest: str, *, idle: timedelta) -> UserSession | None:
         async def read_session(tx: Session) -> UserSession | None:
             row = await tx.fetch_one("find_session", digest=digest, idle=idle.total_seconds())
-            return None if row is None else tx.read.session(row)
+            return None if row is None else tx.read.parse_session(row)
 
         return await self._in_read_transaction(read_session)
 
@@ -208,7 +210,7 @@ async def lock_template_versions(
         require_storable_strings(name._asdict())
     documents = codec.dump_rows([name._asdict() for name in names])
     for row in await tx.lock_rows("template_versions_by_full_name", names=documents):
-        version = tx.read.template_version(row)
+        version = tx.read.parse_template_version(row)
         there[version.key].append(VersionWithDigest(version, row["digest"]))
     return there
 
@@ -221,7 +223,7 @@ async def _lock_versions_of_template(
 
 async def read_policy(tx: Session, namespace: str) -> NamespacePolicy | None:
     row = await tx.fetch_one("get_namespace_policy", namespace=namespace)
-    return None if row is None else tx.read.policy(row)
+    return None if row is None else tx.read.parse_policy(row)
 
 
 async def add_team_audit(
@@ -257,4 +259,4 @@ async def _set_version_status(
     )
     await add_team_audit(tx, act, action, version.key, version.status, status)
     await apply_declared_schedules(tx, version.namespace, version.name, act)
-    return tx.read.template_version(row)
+    return tx.read.parse_template_version(row)

@@ -40,7 +40,7 @@ class _UnparsedTemplates(NamedTuple):
         return await asyncio.to_thread(self._parse_all)
 
     def _parse_all(self) -> list[StoredTemplate]:
-        return [self.reader.template(row) for row in self.rows]
+        return [self.reader.parse_template(row) for row in self.rows]
 
 
 class _RegisteredRows(NamedTuple):
@@ -152,7 +152,7 @@ async def creation_rejected_error(tx: Session, templates: Collection[TemplateId]
         row = await tx.fetch_one("template_status", id=template_id)
         if row is None:
             break
-        version = tx.read.template_version(row)
+        version = tx.read.parse_template_version(row)
         if version.status is not rules.APPROVED:
             return rules.not_approved_error(version, await read_policy(tx, version.namespace))
     return NotFound("the template id of one of the tasks is not registered")

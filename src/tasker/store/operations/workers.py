@@ -241,7 +241,7 @@ class Workers(ConcurrencyPlaces):
                 most_attempts=_ATTEMPTS_READ,
                 limit=limit,
             )
-            return [tx.read.worker_attempt(row) for row in rows]
+            return [tx.read.parse_worker_attempt(row) for row in rows]
 
         return await self._in_read_transaction(read_worker_attempts)
 
@@ -255,7 +255,7 @@ class Workers(ConcurrencyPlaces):
 
     async def list_workers(self) -> list[WorkerInfo]:
         async def read_workers(tx: Session) -> list[WorkerInfo]:
-            return [tx.read.worker(row) for row in await tx.fetch_all("list_workers")]
+            return [tx.read.parse_worker(row) for row in await tx.fetch_all("list_workers")]
 
         return await self._in_read_transaction(read_workers)
 
@@ -284,7 +284,7 @@ class Workers(ConcurrencyPlaces):
             rows = await tx.fetch_all("unserved_queues", longer_than=wait, limit=limit)
             if not rows:
                 return []
-            workers = [tx.read.worker(row) for row in await tx.fetch_all("list_workers")]
+            workers = [tx.read.parse_worker(row) for row in await tx.fetch_all("list_workers")]
             queues = [Queue(*(row[field] for field in Queue._fields)) for row in rows]
             return [
                 UnservedQueue(

@@ -140,7 +140,7 @@ class HotPath(Driver):
                 await self._fetch_dedicated("wake_workers")
             return settled
         scalar = self.SCALAR and not gated and len(outcomes) == 1
-        if scalar and _succeeds_for_all_children(outcomes[0]):
+        if scalar and _is_success_for_all_children(outcomes[0]):
             try:
                 return await self._settle_success(worker, outcomes[0], claim_up_to, relaxed=relaxed)
             except asyncpg.PostgresError as error:
@@ -211,7 +211,7 @@ class HotPath(Driver):
         )
         return [RuntimeStep(*row) for row in rows]
 
-    async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
+    async def store_checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.attempt_key
         kept = await self._execute_in_transaction(
             "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
@@ -270,7 +270,7 @@ class HotPath(Driver):
         await self._listener.wait(self._listener.revocation, timeout)
 
 
-def _succeeds_for_all_children(outcome: Outcome) -> bool:
+def _is_success_for_all_children(outcome: Outcome) -> bool:
     """Return whether an outcome arrives at all children with success."""
     return outcome.outcome is OutcomeCode.COMPLETE and outcome.choice is None
 

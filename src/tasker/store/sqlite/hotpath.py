@@ -142,7 +142,7 @@ class HotPath(Driver):
         )
         return [RuntimeStep(*row) for row in rows]
 
-    async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
+    async def store_checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.attempt_key
         kept = await self._execute_in_transaction(
             "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value

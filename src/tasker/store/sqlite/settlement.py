@@ -52,7 +52,7 @@ def settle_outcomes(
     execute(on, "store_attempt_history", now=now)
     execute(on, "store_step_outcomes", now=now)
     kinds = {outcome.outcome for outcome in outcomes}
-    if _succeed_for_all_children(outcomes, kinds):
+    if _are_successes_for_all_children(outcomes, kinds):
         execute(on, "collect_children_of_successes")
     else:
         execute(on, "collect_children_of_outcomes")
@@ -111,7 +111,7 @@ def _wake_steps_waiting_for_tasks(
     return execute(on, "wake_steps_waiting_for_tasks", ended=waiting, now=now).rowcount > 0
 
 
-def _succeed_for_all_children(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> bool:
+def _are_successes_for_all_children(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> bool:
     """Return whether all steps that end arrive at all of their children with success."""
     return kinds.isdisjoint(_WITHOUT_SUCCESS) and all(
         outcome.choice is None for outcome in outcomes

@@ -183,8 +183,8 @@ class TestCheckpoints(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        assert await store.checkpoint(claim, JsonText('{"row":1}'))
-        assert await store.checkpoint(claim, JsonText('{"row":2}'))
+        assert await store.store_checkpoint(claim, JsonText('{"row":1}'))
+        assert await store.store_checkpoint(claim, JsonText('{"row":2}'))
 
         await hand.fail_with_retry(claim)
         second = await hand.claim_one()
@@ -204,15 +204,15 @@ class TestCheckpoints(StoreTests):
         hand = await ManualWorker.register(store)
         late = await hand.claim_one()
         await hand.fail_with_retry(late)
-        assert not await store.checkpoint(late, JsonText('"between"'))
+        assert not await store.store_checkpoint(late, JsonText('"between"'))
         current = await hand.claim_one()
-        assert await store.checkpoint(current, JsonText('"mine"'))
+        assert await store.store_checkpoint(current, JsonText('"mine"'))
 
-        assert not await store.checkpoint(late, JsonText('"late"'))
+        assert not await store.store_checkpoint(late, JsonText('"late"'))
 
         assert "mine" == (await steps_by_name(store, task_id))["only"].checkpoint
         await hand.complete(current)
-        assert not await store.checkpoint(current, JsonText('"after"'))
+        assert not await store.store_checkpoint(current, JsonText('"after"'))
 
 
 class TestFailedTasks(StoreTests):

@@ -171,7 +171,7 @@ class TestLeases(StoreTests):
         await hand.fail_with_retry(await hand.claim_one())
         await hand.settle(lost_outcome(await hand.claim_one(), ERROR, timedelta(0)))
         claim = await hand.claim_one()
-        await store.checkpoint(claim, JsonText("7"))
+        await store.store_checkpoint(claim, JsonText("7"))
         healthy = await store.list_expired_attempts(10)
         await subject.advance(SECOND * 31)
 
@@ -279,7 +279,7 @@ class TestLeases(StoreTests):
         hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
         first, second = await hand.claim(2)
         await other.claim_one()
-        await store.checkpoint(second, JsonText("1"))
+        await store.store_checkpoint(second, JsonText("1"))
 
         held = await store.list_held_claims(hand.id)
 

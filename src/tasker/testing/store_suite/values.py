@@ -52,7 +52,7 @@ class TestValues(StoreTests):
         task_id = await create_task(store, template, {"value": value})
         hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await store.checkpoint(claim, text)
+        await store.store_checkpoint(claim, text)
         await hand.fail_with_retry(claim)
         claim = await hand.claim_one()
         assert claim.checkpoint is not None

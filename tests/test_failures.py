@@ -7,7 +7,7 @@ from tasker.analytics.failures import (
     BINS,
     FailedStep,
     FailureTriage,
-    add_triage,
+    attach_triage_to_causes,
     failure_fingerprint,
     group_failures,
 )
@@ -92,7 +92,9 @@ def test_a_muted_cause_comes_last_until_its_time_or_version() -> None:
 
     def muted(**fields: Any) -> bool:
         triage = FailureTriage(fingerprint=key, namespace="payments", **fields)
-        cause = {one.fingerprint: one for one in add_triage(causes, [triage], NOW)}[key]
+        cause = {one.fingerprint: one for one in attach_triage_to_causes(causes, [triage], NOW)}[
+            key
+        ]
         assert triage == cause.triage
         return cause.muted
 
@@ -103,4 +105,4 @@ def test_a_muted_cause_comes_last_until_its_time_or_version() -> None:
     ]
     assert [True, False] == [muted(muted_below="1.0.1"), muted(muted_below="1.0.0")]
     until = FailureTriage(fingerprint=key, namespace="payments", muted_until=NOW + DAY)
-    assert key == add_triage(causes, [until], NOW)[-1].fingerprint
+    assert key == attach_triage_to_causes(causes, [until], NOW)[-1].fingerprint

@@ -2181,7 +2181,7 @@ class NewInstances(NamedTuple):
     """Seconds until the first steps of the instances may start."""
 
 
-class SpawnedSteps(NamedTuple):
+class SpawnedStepNumbers(NamedTuple):
     """The numbers of a spawn's steps."""
 
     first_no: int

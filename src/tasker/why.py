@@ -250,11 +250,11 @@ def _describe_pending_dependencies(step: Step) -> str:
     if step.undoes is not None:
         return "later steps to be undone first"
     if step.pending_parents == len(step.dependencies):
-        return _list_names(step.dependencies)
+        return _join_names_or_count(step.dependencies)
     return f"{step.pending_parents} of {format_count('step', len(step.dependencies))}"
 
 
-def _list_names(names: Iterable[str]) -> str:
+def _join_names_or_count(names: Iterable[str]) -> str:
     names = list(names)
     if len(names) > _MOST_NAMES:
         return format_count("step", len(names))

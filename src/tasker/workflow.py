@@ -515,7 +515,7 @@ class StepBuilder(ABC):
             )
             spec = replace(
                 declared.spec,
-                dependencies=self._filter_own_steps(waits),
+                dependencies=self._move_outer_dependencies_to_body_step(waits),
                 spawning=spawning,
                 **fields,
             )
@@ -756,7 +756,7 @@ class StepBuilder(ABC):
         after = self._resolve_step_names(options.get("after", ()))
         return {
             "description": options.get("description", ""),
-            "dependencies": self._filter_own_steps(
+            "dependencies": self._move_outer_dependencies_to_body_step(
                 (*waits, *after, *_steps_read_by_condition(condition))
             ),
             "when": condition,
@@ -764,9 +764,9 @@ class StepBuilder(ABC):
             "allow_failure": options.get("allow_failure", False),
         }
 
-    def _filter_own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the names without the steps outside this body; the body's step must depend on
-        those."""
+    def _move_outer_dependencies_to_body_step(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Make the body's step depend on those of the steps that are outside the body; return the
+        others."""
         return tuple(dict.fromkeys(names))
 
     def _has_step(self, name: str) -> bool:
@@ -827,7 +827,7 @@ class StepBuilder(ABC):
     def _add_dependencies(self, name: str, steps: Iterable[str]) -> None:
         """Make a step depend on further steps."""
         declared = self._steps[name]
-        waits = self._filter_own_steps((*declared.spec.dependencies, *steps))
+        waits = self._move_outer_dependencies_to_body_step((*declared.spec.dependencies, *steps))
         spec = replace(declared.spec, dependencies=waits)
         self._steps[name] = replace(declared, spec=spec)
         self._on_change()
@@ -890,7 +890,7 @@ class BodyBuilder(StepBuilder):
     def _on_change(self) -> None:
         self._around._on_change()
 
-    def _filter_own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
+    def _move_outer_dependencies_to_body_step(self, names: Iterable[str]) -> tuple[str, ...]:
         own: list[str] = []
         around: list[str] = []
         for name in dict.fromkeys(names):

@@ -15,7 +15,7 @@ from tasker.model import (
     JsonText,
     NewInstances,
     Retry,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StepSpec,
     TaskId,
     TaskInput,
@@ -77,8 +77,8 @@ class FakeServices:
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 
-    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
-        return SpawnedSteps(0, 0, new.instances)
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedStepNumbers:
+        return SpawnedStepNumbers(0, 0, new.instances)
 
     async def read_instance_results(
         self, attempt: LiveAttempt, joined: JoinedStep

@@ -144,7 +144,7 @@ def group_failures(
     return sorted(grouped, key=lambda cause: (-cause.tasks, -cause.last_at.timestamp()))
 
 
-def add_triage(
+def attach_triage_to_causes(
     causes: Iterable[FailureCause], triages: Iterable[FailureTriage], now: datetime
 ) -> list[FailureCause]:
     """Return causes with their assignees, notes and mutes; muted ones come last."""

@@ -11,7 +11,7 @@ from tasker.analytics.failures import (
     FailureMute,
     FailureTriage,
     FailureTriageChange,
-    add_triage,
+    attach_triage_to_causes,
     group_failures,
 )
 from tasker.analytics.figures import (
@@ -258,7 +258,7 @@ async def list_failure_causes(store: Store, window: AnalysisWindow) -> list[Fail
     now = datetime.now(UTC)
     causes = group_failures(failed, now - timedelta(hours=window.hours), now)
     triages = await store.list_failure_triage([cause.fingerprint for cause in causes])
-    return add_triage(causes, triages, now)
+    return attach_triage_to_causes(causes, triages, now)
 
 
 async def read_series(

@@ -15,7 +15,7 @@ from tasker.engine.step_logs import StepLogs
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
 from tasker.handlers.instances import JoinedStep, Page
-from tasker.model import JsonText, NewInstances, SpawnedSteps
+from tasker.model import JsonText, NewInstances, SpawnedStepNumbers
 from tasker.store.protocol import Store
 from tasker.waits import NewWait
 
@@ -96,7 +96,7 @@ class HandlerServices:
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
         return await self._store.add_completion_token(attempt.claim, hash_token(token))
 
-    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedStepNumbers:
         spawned = await self._store.spawn_instances(attempt.claim, new)
         if spawned is None:
             raise AttemptCancelled(

@@ -16,7 +16,7 @@ from tasker.generate.shapes import TemplateTypes, derive_template_types
 from tasker.model import StepSpec, Template
 
 
-class Language(NamedTuple):
+class LanguageGenerator(NamedTuple):
     """The generated code of a language, and the suffix of its files."""
 
     suffix: str
@@ -30,10 +30,12 @@ class Language(NamedTuple):
 
 
 LANGUAGES = {
-    "python": Language(".py", ".py", python.write_types, python.write_handlers, "#"),
-    "typescript": Language(".ts", ".ts", typescript.write_types, typescript.write_handlers, "//"),
-    "rust": Language(".rs", ".rs", rust.write_types, rust.write_handlers, "//"),
-    "ruby": Language(".rb", ".rbs", ruby.write_types, ruby.write_handlers, "#"),
+    "python": LanguageGenerator(".py", ".py", python.write_types, python.write_handlers, "#"),
+    "typescript": LanguageGenerator(
+        ".ts", ".ts", typescript.write_types, typescript.write_handlers, "//"
+    ),
+    "rust": LanguageGenerator(".rs", ".rs", rust.write_types, rust.write_handlers, "//"),
+    "ruby": LanguageGenerator(".rb", ".rbs", ruby.write_types, ruby.write_handlers, "#"),
 }
 
 
@@ -62,4 +64,4 @@ def generate_handlers(template: Template, steps: list[StepSpec], language: str, 
     return header + writer.write_handlers(derive_template_types(template), steps, module)
 
 
-__all__ = ["LANGUAGES", "Language", "generate_handlers", "generate_types"]
+__all__ = ["LANGUAGES", "LanguageGenerator", "generate_handlers", "generate_types"]

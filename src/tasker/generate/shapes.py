@@ -261,7 +261,7 @@ class _SchemaReader:
             return ScalarShape(kind) if kind in _SCALARS else ANY
         if "properties" not in schema:
             return MapShape(self.read(schema.get("additionalProperties", True), f"{name}Value"))
-        name = self._unused_name(name)
+        name = self._reserve_unused_name(name)
         required = schema.get("required", ())
         fields = tuple(
             RecordField(
@@ -279,7 +279,7 @@ class _SchemaReader:
         texts = [value for value in values if value is not None]
         if not texts or not all(isinstance(value, str) for value in texts):
             return ANY
-        name = self._unused_name(name)
+        name = self._reserve_unused_name(name)
         self._types.definitions.append(Enumeration(name, tuple(texts), _description_of(schema)))
         shape = NamedShape(name)
         return _make_nullable(shape) if None in values else shape
@@ -303,7 +303,7 @@ class _SchemaReader:
             )
         return self._referenced[reference]
 
-    def _unused_name(self, name: str) -> str:
+    def _reserve_unused_name(self, name: str) -> str:
         unused, number = name, 2
         while unused in self._names:
             unused, number = f"{name}{number}", number + 1

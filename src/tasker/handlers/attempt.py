@@ -26,7 +26,7 @@ from tasker.model import (
     Claim,
     JsonText,
     NewInstances,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StepSpec,
     TaskInput,
     TemplateName,
@@ -108,7 +108,9 @@ class AttemptServices(Protocol):
         """Create the URL at which another system completes the step, or return its completion."""
         ...
 
-    async def spawn_instances(self, attempt: "LiveAttempt", new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(
+        self, attempt: "LiveAttempt", new: NewInstances
+    ) -> SpawnedStepNumbers:
         """Insert instances of a step.
 
         Raises:

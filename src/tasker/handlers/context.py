@@ -33,7 +33,7 @@ from tasker.model import (
     JsonObject,
     JsonText,
     NewInstances,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     TaskFailure,
     TaskId,
     TemplateName,
@@ -1013,7 +1013,7 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
-def require_same_instance_count(new: NewInstances, spawned: SpawnedSteps) -> None:
+def require_same_instance_count(new: NewInstances, spawned: SpawnedStepNumbers) -> None:
     """Raise PermanentError if an earlier attempt spawned a different number of instances."""
     if spawned.instances != new.instances:
         raise PermanentError(

@@ -34,7 +34,7 @@ from tasker.model import (
     Claim,
     JsonText,
     NewInstances,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StepSpec,
     TaskInput,
 )
@@ -148,7 +148,7 @@ class LogOnlyServices:
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedStepNumbers:
         raise Misuse("a handler in a separate process cannot add instances; use process=False")
 
     def read_instance_results(

@@ -46,7 +46,7 @@ from tasker.model import (
     QueueId,
     SchemaStatus,
     SettleResult,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StoredTemplate,
     TaskId,
     TemplateId,
@@ -642,7 +642,7 @@ class RemoteStore:
 
         await asyncio.gather(*(send_attempt_logs(*each) for each in attempts.items()))
 
-    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedStepNumbers | None:
         step = self._steps.get(claim.attempt_key)
         if step is None:
             return None
@@ -657,7 +657,7 @@ class RemoteStore:
         answer = await self._call_for_attempt(claim, "spawn", body)
         if answer is None:
             return None
-        return SpawnedSteps(0, answer["first_instance"], answer["instances"])
+        return SpawnedStepNumbers(0, answer["first_instance"], answer["instances"])
 
     async def load_instance_results(
         self, claim: Claim, step: str, begin: int

@@ -85,7 +85,7 @@ from tasker.model import (
     ServedQueue,
     Settlement,
     SettleResult,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     Step,
     StepResult,
     StoredSpawn,
@@ -318,7 +318,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedStepNumbers | None:
         """Insert steps at run time: instances of a body that the template declares.
 
         The first call of a spawn reserves the numbers of all its instances; each call inserts up

@@ -90,7 +90,7 @@ async def fill_input_and_list_violations(
         )
     except CheckTookTooLong:
         raise InvalidInput(
-            _too_long_message(f"the context against the input_schema of {template.full_name}")
+            _check_too_slow_message(f"the context against the input_schema of {template.full_name}")
         ) from None
     if "rejected" in answer:
         raise InvalidInput(answer["rejected"])
@@ -130,7 +130,7 @@ def find_violations(schema: JsonObject, value: JsonText, what: str) -> list[str]
     try:
         answer = schema_process.submit_check(question).result()
     except CheckTookTooLong:
-        return [_too_long_message(what)]
+        return [_check_too_slow_message(what)]
     return [str(Violation(*violation)) for violation in answer["violations"]]
 
 
@@ -156,7 +156,7 @@ def answer_check_request(question: JsonObject) -> JsonObject:
     return {"value": value if question["fill"] else None, "violations": violations}
 
 
-def _too_long_message(what: str) -> str:
+def _check_too_slow_message(what: str) -> str:
     return (
         f"checking {what} took longer than {human_duration(schema_process.TIME_LIMIT)}"
         " or needed too much memory; make the schema simpler or the value smaller"
@@ -267,13 +267,13 @@ class CompiledSchema:
             if match := closest_match(kind.property, undeclared):
                 message = f"is required; {match!r} may be a misspelling of it"
         elif isinstance(kind, _Kind.AdditionalProperties):
-            message = self._describe_unexpected(kind.unexpected, error.schema_path)
+            message = self._describe_unexpected_keys(kind.unexpected, error.schema_path)
         elif isinstance(kind, _Kind.AnyOf | _Kind.OneOfNotValid):
             reasons = [branch[0].message for branch in kind.context if branch]
             message = f"matches none of the alternatives: {'; '.join(reasons)}"
         return Violation(format_json_path(path), _shorten_message(message))
 
-    def _describe_unexpected(self, keys: Sequence[str], path: Sequence[str | int]) -> str:
+    def _describe_unexpected_keys(self, keys: Sequence[str], path: Sequence[str | int]) -> str:
         """Describe unexpected keys and list the allowed ones."""
         allowed = self._list_declared_properties(path)
         hint = suggest_allowed(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""

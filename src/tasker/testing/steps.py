@@ -35,7 +35,7 @@ from tasker.model import (
     JsonText,
     NewInstances,
     Retry,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StepSpec,
     TaskId,
     TaskInput,
@@ -237,10 +237,10 @@ class _RecordingServices:
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 
-    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+    async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedStepNumbers:
         """Note instances that would be added."""
         self.spawned += (codec.loads(item or "null") for item in new.items)
-        return SpawnedSteps(0, 0, new.instances)
+        return SpawnedStepNumbers(0, 0, new.instances)
 
     async def read_instance_results(
         self, attempt: LiveAttempt, joined: JoinedStep

@@ -23,7 +23,7 @@ from tasker.model import (
     RuntimeStep,
     Settlement,
     SettleResult,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StepResult,
     TaskId,
     TaskInput,
@@ -185,7 +185,7 @@ class HotPath(Driver):
         self._move_cursors_back(first_enqueued_steps(rows))
         return parse_settle_result(rows)
 
-    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedStepNumbers | None:
         task_id, no, attempt = claim.attempt_key
         try:
             rows = await self._fetch_pooled(
@@ -200,7 +200,7 @@ class HotPath(Driver):
             if error.sqlstate != "TK006":
                 raise
             raise TooManyInstances(int(str(error)), limits.INSTANCES) from None
-        return SpawnedSteps(*rows[0]) if rows else None
+        return SpawnedStepNumbers(*rows[0]) if rows else None
 
     async def load_runtime_steps(self, steps: Mapping[TaskId, Sequence[int]]) -> list[RuntimeStep]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]

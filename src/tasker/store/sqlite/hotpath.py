@@ -17,7 +17,7 @@ from tasker.model import (
     RuntimeStep,
     Settlement,
     SettleResult,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StepResult,
     TaskId,
     TaskInput,
@@ -127,7 +127,7 @@ class HotPath(Driver):
             self._work.set()
         return [each for each, _ in settled]
 
-    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
+    async def spawn_instances(self, claim: Claim, new: NewInstances) -> SpawnedStepNumbers | None:
         spawned, enqueued = await self._in_shared_transaction(
             lambda on: spawn_instances(on, claim, new, self._now())
         )

@@ -4,13 +4,13 @@ import sqlite3
 
 from tasker import limits
 from tasker.errors import TooManyInstances
-from tasker.model import Claim, NewInstances, SpawnedSteps, StatusCode
+from tasker.model import Claim, NewInstances, SpawnedStepNumbers, StatusCode
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
 def spawn_instances(
     on: sqlite3.Connection, claim: Claim, new: NewInstances, now: float
-) -> tuple[SpawnedSteps | None, bool]:
+) -> tuple[SpawnedStepNumbers | None, bool]:
     """Insert instances: see `tasker.store.protocol.WorkerStore.spawn_instances`.
 
     Returns:
@@ -31,9 +31,9 @@ def spawn_instances(
     _, first_node, size, first_instance, last_no = holder
     known = fetch_one(on, "find_spawn", task_id=task_id, no=no, key=new.key)
     if known is not None:
-        spawned = SpawnedSteps(*known)
+        spawned = SpawnedStepNumbers(*known)
     else:
-        spawned = SpawnedSteps(last_no + 1, first_instance, new.instances)
+        spawned = SpawnedStepNumbers(last_no + 1, first_instance, new.instances)
         if first_instance + new.instances > limits.INSTANCES:
             raise TooManyInstances(first_instance + new.instances, limits.INSTANCES)
         execute(

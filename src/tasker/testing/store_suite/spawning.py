@@ -16,7 +16,7 @@ from tasker.model import (
     NewInstances,
     PauseTarget,
     RuntimeStep,
-    SpawnedSteps,
+    SpawnedStepNumbers,
     StepSpec,
     StepStatus,
     TaskId,
@@ -96,7 +96,7 @@ class TestSpawning(StoreTests):
 
         spawned = await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
 
-        assert SpawnedSteps(6, 0, 3) == spawned
+        assert SpawnedStepNumbers(6, 0, 3) == spawned
         claims = await hand.claim()
         assert [6, 7, 8] == sorted(claim.no for claim in claims)
         await hand.complete(spawner)
@@ -164,7 +164,11 @@ class TestSpawning(StoreTests):
             await store.spawn_instances(one, make_instances(["6"])),
         ]
 
-        assert [SpawnedSteps(8, 2, 1), SpawnedSteps(9, 3, 2), SpawnedSteps(11, 5, 1)] == added
+        assert [
+            SpawnedStepNumbers(8, 2, 1),
+            SpawnedStepNumbers(9, 3, 2),
+            SpawnedStepNumbers(11, 5, 1),
+        ] == added
         await hand.complete(one, two)
         rest = await hand.claim()
         assert [8, 9, 10, 11] == sorted(claim.no for claim in rest)
@@ -252,7 +256,7 @@ class TestSpawning(StoreTests):
         new = NewInstances("", second.no + 1, second.no, inner.spawner, 2, 0, [JsonText("7")] * 2)
         spawned = await store.spawn_instances(second, new)
 
-        assert spawned == SpawnedSteps(15, 0, 2)
+        assert spawned == SpawnedStepNumbers(15, 0, 2)
         await hand.complete(second)
         leaves = await hand.claim()
         loaded = await store.load_runtime_steps({second.task_id: [leaf.no for leaf in leaves]})

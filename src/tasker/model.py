@@ -1946,6 +1946,8 @@ LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0  #: of a queue, relative to other qu
 # -------------------------------------------------------------------- the hot path
 
 
+_NO_TIME = timedelta(0)
+
 AttemptKey: TypeAlias = tuple[TaskId, int, int]
 """Task id, step number and attempt number, which identify an attempt and which the fence
 compares."""
@@ -1978,7 +1980,10 @@ class Claim(NamedTuple):
     @property
     def queued_and_parked_durations(self) -> tuple[timedelta, timedelta]:
         """Return the times for which the attempt was queued and, before that, parked."""
-        return timedelta(seconds=self.queued), timedelta(seconds=self.parked or 0.0)
+        return (
+            timedelta(seconds=self.queued) if self.queued else _NO_TIME,
+            timedelta(seconds=self.parked) if self.parked else _NO_TIME,
+        )
 
 
 class Outcome(NamedTuple):

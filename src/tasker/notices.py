@@ -1,11 +1,12 @@
 """Notices of a worker, for observers in its process: progress, logs, metrics."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
-from tasker.codec import task_id_time
+from tasker.codec import task_id_timestamp
 from tasker.model import (
     AttemptOutcome,
     StepWait,
@@ -120,7 +121,7 @@ class TaskEnded(NamedTuple):
             template: Its template, or None if this process does not know it.
             task_input: Its input, or None if this process has not read it.
         """
-        took = max(datetime.now(UTC) - task_id_time(task_id), timedelta(0))
+        took = timedelta(seconds=max(time.time() - task_id_timestamp(task_id), 0.0))
         if task_input is None:
             return cls(task_id, status, template, took)
         return cls(task_id, status, template, took, task_input.correlation_id, task_input.trace)
@@ -156,6 +157,8 @@ Notice: TypeAlias = (
     | TickHandled
 )
 Observer: TypeAlias = Callable[[Notice], None]
+GroupObserver: TypeAlias = Callable[[Sequence[Notice]], None]
+"""An observer that is called once for all notices of a settlement or a response."""
 
 
 class AttemptTraceInfo(NamedTuple):

@@ -23,6 +23,8 @@ from tasker import (
 )
 from tasker.analytics.model import HandlerBacklog, OldestSnapshot
 from tasker.events import Subscription, SubscriptionId
+from tasker.model import AttemptOutcome, TaskId, TaskStatus, TemplateName
+from tasker.notices import AttemptStopped, Notice, StepSettled, StepStarted, StepWaiting, TaskEnded
 from tasker.observe.metrics import MOST_VALUES, Metrics
 from tasker.store.protocol import Store
 
@@ -291,3 +293,30 @@ async def test_the_oldest_snapshot_has_one_series() -> None:
         key for key in hidden if key[0].startswith("tasker_oldest")
     ]
     assert [] == [key for key in samples(metrics) if key[0].startswith("tasker_oldest")]
+
+
+def test_notices_are_counted_alike_together_and_one_by_one() -> None:
+    pay, ship = (TemplateName("n", name, "1.0.0") for name in ("pay", "ship"))
+    first, second = TaskId("a"), TaskId("b")
+    started = (first, pay, "one", 1, "c")
+    none, short, long = (timedelta(seconds=seconds) for seconds in (0, 0.001, 500))
+    complete, retry = AttemptOutcome.COMPLETE, AttemptOutcome.RETRY
+    notices: list[Notice] = [
+        StepStarted(*started, none, none),
+        StepStarted(*started, -short, long, is_remote=True),
+        StepStarted(second, ship, "two", 1, "c", long, none),
+        StepSettled(*started, complete, short, None, none),
+        StepSettled(*started, complete, long * 10, None, none, is_remote=True),
+        StepSettled(second, ship, "two", 1, "c", retry, -short, "E", long),
+        StepWaiting(*started, awaits=None, ran_for=short),
+        AttemptStopped(*started, ran_for=short),
+        TaskEnded(first, TaskStatus.COMPLETE, pay, long),
+        TaskEnded(second, TaskStatus.COMPLETE, pay, short),
+        TaskEnded(second, TaskStatus.ERROR, None, None),
+    ]
+    together, separately = Metrics(), Metrics()
+    together.count_notices(notices)
+    for notice in notices:
+        separately.count_notice(notice)
+
+    assert samples(separately) == pytest.approx(samples(together))

@@ -206,7 +206,7 @@ def _make_api_services(
     client.template_cache.discreet = bool(loaded_auth.settings.enabled)
     closing, watcher = asyncio.Event(), TaskWatcher(store)
     if worker is not None:
-        worker.observers += [metrics.count_notice, watcher.refresh_task_of_notice]
+        worker.reporter.group_observers += [metrics.count_notices, watcher.refresh_tasks_of_notices]
     return ApiServices(
         store=store,
         settings=settings,
@@ -227,7 +227,9 @@ def _make_api_services(
             client,
             worker.reporter
             if worker
-            else Reporter("server", [metrics.count_notice], client.task_end_waiter),
+            else Reporter(
+                "server", (), client.task_end_waiter, group_observers=[metrics.count_notices]
+            ),
             results=settings.results,
             public_url=settings.public_url or "",
             lease=settings.worker_lease,

@@ -5,7 +5,7 @@ One read of the store serves all waiters of a task, and all tasks that streams f
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Generic, TypeAlias, TypeVar
 
@@ -188,10 +188,11 @@ class TaskWatcher:
         watched = self._watched.get(task_id)
         return watched.users if watched else 0
 
-    def refresh_task_of_notice(self, notice: Notice) -> None:
-        """Read the task of a notice immediately; for `Worker(observers=...)`."""
-        if isinstance(notice, _OF_NO_TASK):
-            return
-        if watched := self._watched.get(notice.task_id):
-            watched.refresh()
-        self.followed.refresh(notice.task_id)
+    def refresh_tasks_of_notices(self, notices: Sequence[Notice]) -> None:
+        """Read the tasks of notices immediately."""
+        for notice in notices:
+            if isinstance(notice, _OF_NO_TASK):
+                continue
+            if watched := self._watched.get(notice.task_id):
+                watched.refresh()
+            self.followed.refresh(notice.task_id)

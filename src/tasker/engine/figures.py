@@ -1,6 +1,7 @@
 """Counts what this worker did, by minute and template, and appends the figures to the store."""
 
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tasker import codec
@@ -50,10 +51,12 @@ class OutcomeCounter:
                 last, counted = template, self._get_or_add_minute_counts(minute, template)
             counted[kind] += 1
 
-    def count_remote_outcome(self, template: int, outcome: OutcomeCode) -> None:
-        """Count an outcome of a remote worker."""
-        if (kind := _KINDS[outcome]) is not None:
-            self._get_or_add_minute_counts(int(time.time() // 60), template)[kind] += 1
+    def count_remote_outcomes(self, outcomes: Iterable[tuple[int, OutcomeCode]]) -> None:
+        """Count outcomes of remote workers, given with their template."""
+        minute = int(time.time() // 60)
+        for (template, outcome), number in Counter(outcomes).items():
+            if (kind := _KINDS[outcome]) is not None:
+                self._get_or_add_minute_counts(minute, template)[kind] += number
 
     def count_ended_tasks(
         self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]

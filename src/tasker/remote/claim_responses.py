@@ -53,8 +53,7 @@ class ClaimResponseBuilder:
             if steps
             else []
         )
-        for step in steps:
-            self._reporter.report_start(step)
+        self._reporter.report_starts(steps)
         return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
 
     async def _load_steps_to_hand_out(

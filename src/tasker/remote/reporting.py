@@ -1,6 +1,6 @@
 """Reports the attempts of remote workers to the observers of a server."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from tasker.engine.reporting import Reporter
@@ -31,53 +31,55 @@ class RemoteReporter:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
 
-    def report_start(self, step: ServedStep) -> None:
-        """Report a step that is handed to a remote worker."""
-        if self._reporter.observers:
+    def report_starts(self, steps: Sequence[ServedStep]) -> None:
+        """Report steps that are handed to a remote worker."""
+        if steps and self._reporter.is_observed:
             self._reporter.notify_observers(
-                StepStarted(
-                    *_attempt_notice_fields(step),
-                    *step.claim.queued_and_parked_durations,
-                    is_remote=True,
+                *(
+                    StepStarted(
+                        *_attempt_notice_fields(step), *step.claim.queued_and_parked_durations, True
+                    )
+                    for step in steps
                 )
             )
 
-    def report_settlement(self, step: ServedStep, outcome: Outcome) -> None:
-        """Report a stored outcome."""
-        self._reporter.count_remote_outcome(step.task.input.template_id, outcome.outcome)
-        kind = ATTEMPT_OUTCOMES[outcome.outcome]
-        if kind is AttemptOutcome.PARKED:
-            self.report_wait(step, None)
-        elif self._reporter.observers:
+    def report_settlement(self, settled: Sequence[tuple[ServedStep, Outcome]]) -> None:
+        """Report stored outcomes."""
+        self._reporter.count_remote_outcomes(
+            (step.task.input.template_id, outcome.outcome) for step, outcome in settled
+        )
+        if settled and self._reporter.is_observed:
             self._reporter.notify_observers(
-                StepSettled(
-                    *_attempt_notice_fields(step),
-                    kind,
-                    step.ran_for,
-                    outcome.error,
-                    timedelta(seconds=outcome.delay) if outcome.delay else _NO_DELAY,
-                    is_remote=True,
-                )
+                *(_settlement_notice(step, outcome) for step, outcome in settled)
             )
 
     def report_wait(self, step: ServedStep, parked: StepParked | None) -> None:
         """Report a step that waits for `parked`; None: for a time or a completion."""
-        if self._reporter.observers:
-            self._reporter.notify_observers(
-                StepWaiting(
-                    *_attempt_notice_fields(step),
-                    awaits=parked.task_id if isinstance(parked, ParkedForTask) else None,
-                    ran_for=step.ran_for,
-                    is_remote=True,
-                    waits=step_waits(parked),
-                )
-            )
+        if self._reporter.is_observed:
+            self._reporter.notify_observers(_wait_notice(step, parked))
 
     def report_ended_tasks(
         self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]
     ) -> None:
         """Report ended tasks, with their template and input if known."""
         self._reporter.report_ended_tasks(ended, tasks)
+
+
+def _settlement_notice(step: ServedStep, outcome: Outcome) -> StepSettled | StepWaiting:
+    """Return the notice of a stored outcome."""
+    kind = ATTEMPT_OUTCOMES[outcome.outcome]
+    if kind is AttemptOutcome.PARKED:
+        return _wait_notice(step, None)
+    delay = timedelta(seconds=outcome.delay) if outcome.delay else _NO_DELAY
+    ran_for = step.ran_for
+    return StepSettled(*_attempt_notice_fields(step), kind, ran_for, outcome.error, delay, True)
+
+
+def _wait_notice(step: ServedStep, parked: StepParked | None) -> StepWaiting:
+    """Return the notice of a step that waits for `parked`; None: for a time or a completion."""
+    awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
+    fields = _attempt_notice_fields(step)
+    return StepWaiting(*fields, awaits, step.ran_for, True, step_waits(parked))
 
 
 def _attempt_notice_fields(step: ServedStep) -> tuple[TaskId, TemplateName, str, int, str]:

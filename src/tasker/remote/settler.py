@@ -137,15 +137,17 @@ class RemoteSettler:
     ) -> None:
         """Record what a settlement did, for the response and in the cache."""
         rejected, cache = set(settled.rejected), self._finder.task_cache(worker)
+        stored: list[tuple[ServedStep, Outcome]] = []
         for index, (each, outcome) in enumerate(zip(decided, outcomes, strict=True)):
             if index in rejected:
                 continue
             consequences.words[each.place] = _WORDS[outcome.outcome]
-            self._reporter.report_settlement(each.step, outcome)
+            stored.append((each.step, outcome))
             if outcome.outcome is OutcomeCode.COMPLETE:
                 cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome is not OutcomeCode.ERROR:
                 self._claim_again_in(outcome.delay)
+        self._reporter.report_settlement(stored)
         if settled.ended:
             tasks = {each.step.claim.task_id: each.step.task for each in decided}
             self._reporter.report_ended_tasks(settled.ended, tasks)

@@ -284,6 +284,7 @@ async def _run_worker(
         async with _open_worker(settings, server, [loaded.handlers], options) as worker:
             if endpoint is not None:
                 endpoint.worker = worker
+                worker.reporter.group_observers.append(endpoint.metrics.count_notices)
 
             def stop_on_signal(which: signal.Signals, count: int) -> None:
                 log.info("stopping", extra={"signal": which.name, "at_once": count > 1})
@@ -349,7 +350,6 @@ def _set_up_telemetry(
     from tasker.observe.metrics import Metrics
 
     endpoint = ObservabilityEndpoint(Metrics())
-    observers.append(endpoint.metrics.count_notice)
     with endpoint.serve(settings.worker.metrics):
         yield observers, around, endpoint
 

@@ -85,5 +85,5 @@ class ClaimService:
             if claim.attempt_key == ticket.claim.attempt_key:
                 [task] = await self._finder.find_tasks_by_claims(worker, [claim])
                 if task is not None:
-                    return build_payload(worker, ServedStep.for_claim(claim, task))[0]
+                    return build_payload(worker, ServedStep.for_claim(claim, task))
         raise AttemptCancelled("the attempt is over")

@@ -1,9 +1,11 @@
 """The remote workers that a server knows, and the queues that they serve."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
+
+import orjson
 
 from tasker.engine.slots import MOST_AHEAD
 from tasker.model import ENGINE, Claim, Queue, WorkerId
@@ -19,8 +21,12 @@ _MOST = 10_000  #: workers in memory; the oldest are read again when they are ne
 class HandlerAssignment(NamedTuple):
     """The handler that a worker runs for a step of a template."""
 
-    handler_index: int | None
-    """Index of the handler in the worker's registration, if it is known."""
+    fields: Mapping[str, Any]
+    """The part of a response that all attempts of the step share. It includes the handler's index
+    in the worker's registration, if that is known."""
+
+    config: orjson.Fragment
+    """The step's configuration."""
 
     readable: Sequence[tuple[str, int]]
     """Names and numbers of the steps whose results the handler gets."""
@@ -119,8 +125,11 @@ class RegisteredWorker:
             handler = self.registration.find_step_handler(
                 template.step_spec(node), template.template.namespace
             )
+            shared = template.response_fields(node)
+            place = None if handler is None else handler.place
             assignment = HandlerAssignment(
-                None if handler is None else handler.place,
+                shared.head if place is None else {**shared.head, "handler_index": place},
+                shared.config,
                 template.list_readable_steps(
                     node, "ancestors" if handler is None else handler.needs
                 ),

@@ -9,13 +9,14 @@ import orjson
 
 from tasker.engine.task_cache import CachedTask
 from tasker.handlers.instances import InstanceInput
-from tasker.model import Claim, JsonText, Map
-from tasker.remote.registered import RegisteredWorker
+from tasker.model import Claim, Map
+from tasker.remote.registered import HandlerAssignment, RegisteredWorker
 from tasker.remote.tasks import RemoteTemplate
 from tasker.remote.tickets import Ticket, TicketSigner
 
 PAYLOAD = 4 << 20  #: bytes of contexts and results in one response
 _NULL = orjson.Fragment(b"null")
+_NO_INSTANCE = {"instance": None}
 
 
 class ServedStep(NamedTuple):
@@ -54,59 +55,76 @@ def serialize_steps_with_tickets(
     left, now = PAYLOAD, time.time()
     served: list[dict[str, Any]] = []
     for step in steps:
-        payload, size = build_payload(worker, step)
+        claim, given, name = step.claim, step.task.input, step.name
+        assigned = worker.get_handler_assignment(_require_remote_template(step.task), step.node)
+        payload, size = _build_and_measure_payload(step, assigned)
         left -= size
-        claim = step.claim._replace(checkpoint=None) if step.claim.checkpoint else step.claim
-        ticket = Ticket(claim, step.task.input.template_id, step.node, worker.id, now)
+        plain = claim._replace(checkpoint=None) if claim.checkpoint else claim
+        ticket = Ticket(plain, given.template_id, step.node, worker.id, now)
         text = tickets.sign(ticket)
         worker.given[text] = ticket
-        body = _serialize_step_metadata(step, text)
-        index = worker.get_handler_assignment(
-            _require_remote_template(step.task), step.node
-        ).handler_index
-        if index is not None:
-            body["handler_index"] = index
-        body.update(payload if left >= 0 or not served else {"payload": True})
-        served.append(body)
+        served.append(
+            {
+                **assigned.fields,
+                "ticket": text,
+                "task_id": claim.task_id,
+                "step": name,
+                "attempt": claim.attempt,
+                "counted_attempts": claim.counted_attempts,
+                "idempotency_key": f"{claim.task_id}:{name}",
+                "correlation_id": given.correlation_id,
+                "parent_id": given.parent_id,
+                "traceparent": given.trace,
+                "priority": given.priority,
+                "completion_url": step.completion_url,
+                "no": claim.no,
+                "template_id": given.template_id,
+                "queued_s": claim.queued,
+                **_instance_position(step.task.instance),
+                **(payload if left >= 0 or not served else {"payload": True}),
+            }
+        )
     return served
 
 
-def build_payload(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, Any], int]:
+def build_payload(worker: RegisteredWorker, step: ServedStep) -> dict[str, Any]:
+    """Return the values that a handler reads."""
+    return _build_and_measure_payload(
+        step, worker.get_handler_assignment(_require_remote_template(step.task), step.node)
+    )[0]
+
+
+def _build_and_measure_payload(
+    step: ServedStep, assigned: HandlerAssignment
+) -> tuple[dict[str, Any], int]:
     """Return the values that a handler reads, and their size in bytes."""
-    claim, task, node = step.claim, step.task, step.node
-    template = _require_remote_template(task)
-    size, results = len(task.input.context) + len(claim.checkpoint or ""), {}
-    failures = {}
-    known, missed = task.known, task.missed
-    for name, no in worker.get_handler_assignment(template, node).readable:
-        if not known >> no & 1 and no not in missed:
-            continue
-        text = task.results.get(no)
-        size += len(text or "")
-        results[name] = _json_fragment(text)
-        if (
-            no in missed
-            and (error := missed[no].error) is not None
-            and no in task.failed_step_errors()
-        ):
-            failures[name] = _json_fragment(error)
+    task, checkpoint = step.task, step.claim.checkpoint
+    context, known, missed = task.input.context, task.known, task.missed
+    size = len(context) + len(checkpoint or "")
+    results = {}
+    for name, no in assigned.readable:
+        if known >> no & 1 or no in missed:
+            text = task.results.get(no)
+            size += len(text or "")
+            results[name] = _json_fragment(text)
+    errors = task.failed_step_errors() if missed else {}
+    failures = {name: _json_fragment(errors[no]) for name, no in assigned.readable if no in errors}
     return {
-        "context": _json_fragment(task.input.context),
-        "config": template.response_fields(node).config,
+        "context": _json_fragment(context),
+        "config": assigned.config,
         "results": results,
         "failures": failures,
-        "checkpoint": _json_fragment(claim.checkpoint),
-        "items": {
-            name: _json_fragment(text) for name, text in _build_instance_inputs(step).items()
-        },
+        "checkpoint": _json_fragment(checkpoint),
+        "items": _build_instance_inputs(step),
     }, size
 
 
-def _build_instance_inputs(step: ServedStep) -> Mapping[str, JsonText | None]:
+def _build_instance_inputs(step: ServedStep) -> Mapping[str, orjson.Fragment]:
     """Return the inputs of an instance; the element of the innermost map is also its `item`."""
     if step.task.instance is None:
         return {}
-    items, layout = step.task.instance.items, step.task.compiled.graph.layout
+    items = {name: _json_fragment(text) for name, text in step.task.instance.items.items()}
+    layout = step.task.compiled.graph.layout
     scope = 0 if "item" in items else layout.spawner_around(step.node)
     while scope:
         spawning = layout.bodies[scope].spawning
@@ -116,37 +134,16 @@ def _build_instance_inputs(step: ServedStep) -> Mapping[str, JsonText | None]:
     return items
 
 
-def _serialize_step_metadata(step: ServedStep, ticket: str) -> dict[str, Any]:
-    claim, task, node, name = step.claim, step.task, step.node, step.name
-    given, instance = task.input, task.instance
-    return {
-        "ticket": ticket,
-        "task_id": claim.task_id,
-        "step": name,
-        **_require_remote_template(task).response_fields(node).head,
-        "attempt": claim.attempt,
-        "counted_attempts": claim.counted_attempts,
-        "idempotency_key": f"{claim.task_id}:{name}",
-        "correlation_id": given.correlation_id,
-        "parent_id": given.parent_id,
-        "traceparent": given.trace,
-        "priority": given.priority,
-        "completion_url": step.completion_url,
-        "instance": None if instance is None else instance.instance,
-        "no": claim.no,
-        "template_id": given.template_id,
-        "queued_s": claim.queued,
-        **({} if instance is None else {"surroundings": _instance_position(instance)}),
-    }
-
-
-def _instance_position(instance: InstanceInput) -> dict[str, Any]:
-    """Return the facts about an instance for SDKs that read the template."""
-    return {
+def _instance_position(instance: InstanceInput | None) -> dict[str, Any]:
+    """Return the facts about an instance, including those for SDKs that read the template."""
+    if instance is None:
+        return _NO_INSTANCE
+    surroundings = {
         "node": instance.node,
         "spawned_by": instance.spawned_by,
         "offsets": {str(scope): offset for scope, offset in instance.offsets.items()},
     }
+    return {"instance": instance.instance, "surroundings": surroundings}
 
 
 def _require_remote_template(task: CachedTask) -> RemoteTemplate:

@@ -107,7 +107,7 @@ def _count_no_figures() -> None:
 
     for method in (
         OutcomeCounter.count_settlement,
-        OutcomeCounter.count_remote_outcome,
+        OutcomeCounter.count_remote_outcomes,
         OutcomeCounter.count_ended_tasks,
     ):
         setattr(OutcomeCounter, method.__name__, nothing)

@@ -12,22 +12,22 @@ from tasker.testing.postgres import SharedSchemaConnection
 from tasker.testing.store_suite import (
     PostgresUnderTest,
     StoreUnderTest,
-    TestArrivals,
     TestClaims,
     TestFairShares,
     TestFence,
     TestJoins,
     TestOutbox,
+    TestParentArrivals,
     TestStickyClaims,
 )
 
 __all__ = [
-    "TestArrivals",
     "TestClaims",
     "TestFairShares",
     "TestFence",
     "TestJoins",
     "TestOutbox",
+    "TestParentArrivals",
     "TestStickyClaims",
 ]
 

@@ -21,7 +21,7 @@ from examples.growthcorp import handlers, story
 from tests.examples.company import ROOT, TEMPLATES, company_templates
 
 from tasker import Handlers, LocalClient, TaskStatus, open_store
-from tasker.cli.commands.demo import example_folder
+from tasker.cli.commands.demo import find_example_folder
 from tasker.handlers import find_template_problems
 from tasker.handlers.check import find_unused_handlers
 from tasker.model import AttemptOutcome, TaskFilter
@@ -331,7 +331,7 @@ def test_the_example_is_found_in_the_repository() -> None:
     """
     Where Tasker runs from its sources, the example stands beside them.
     """
-    assert ROOT / "examples" / "growthcorp" == example_folder()
+    assert ROOT / "examples" / "growthcorp" == find_example_folder()
 
 
 def test_an_installed_tasker_includes_the_example(tmp_path: Path) -> None:
@@ -350,8 +350,8 @@ def test_an_installed_tasker_includes_the_example(tmp_path: Path) -> None:
 
     script = (
         "from tasker import Handlers\n"
-        "from tasker.cli.commands.demo import example_folder\n"
-        "folder = example_folder()\n"
+        "from tasker.cli.commands.demo import find_example_folder\n"
+        "folder = find_example_folder()\n"
         "print(folder, len(Handlers.collect(folder / 'handlers.py')))"
     )
     asked = subprocess.run(

@@ -524,7 +524,7 @@ async def test_a_task_that_is_created_during_a_look_for_idle_time_runs_to_its_en
         created.set()
         return result
 
-    monkeypatch.setattr(VirtualTimeStore, "_send_signal", look)
+    monkeypatch.setattr(VirtualTimeStore, "_send_next_signal", look)
     monkeypatch.setattr(VirtualTimeStore, "_create_in_own_transaction", create_during_look)
 
     assert (await run_workflow(checkout(), {"order_id": "7"})).ok

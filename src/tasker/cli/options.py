@@ -50,7 +50,7 @@ def parse_time(text: str | datetime) -> datetime:
         ) from None
 
 
-def parse_json(text: Any) -> Any:
+def parse_json_or_file(text: Any) -> Any:
     """Parse JSON from the text itself, from `@file`, or from stdin (`@-`)."""
     if not isinstance(text, str):
         return text
@@ -67,7 +67,7 @@ def parse_json(text: Any) -> Any:
 
 def parse_task_context(text: Any) -> Any:
     """Parse a task's input, which is a JSON object."""
-    value = parse_json(text)
+    value = parse_json_or_file(text)
     if not isinstance(value, dict):
         raise typer.BadParameter(
             """the context must be a JSON object such as '{"order_id": 7}', not """

@@ -29,8 +29,8 @@ _PAUSE = 0.25  #: seconds between polls
 _LATE = timedelta(seconds=30)  #: by which log records of other workers may come later
 
 
-async def find_task(client: Client, reference: str) -> TaskId:
-    """Return the task with an id or a unique prefix of one; "last" means the newest task.
+async def resolve_task_id(client: Client, reference: str) -> TaskId:
+    """Return a task's full id, given that id or a unique prefix of it; "last" means the newest.
 
     Raises:
         InvalidInput: The reference is malformed.
@@ -74,7 +74,7 @@ async def read_task_detail(client: Client, task_id: TaskId, *, full: bool = True
     Unless `full`, some instances of each step are left out, and only counted.
     """
     task, template = await client.get(task_id), await read_template_of_task(client, task_id)
-    steps, counts = await _read_steps(client, task_id, full=full)
+    steps, counts = await _read_and_count_steps(client, task_id, full=full)
     return TaskDetail(
         task=task,
         template=template,
@@ -86,7 +86,7 @@ async def read_task_detail(client: Client, task_id: TaskId, *, full: bool = True
     )
 
 
-async def _read_steps(
+async def _read_and_count_steps(
     client: Client, task_id: TaskId, *, full: bool
 ) -> tuple[list[Step], StepsByStatus]:
     """Read a task's steps page by page, and count them by template step and status."""

@@ -178,9 +178,9 @@ class VirtualTimeStore(SqliteStore):
             due = ahead.gated if due is None else min(due, ahead.gated)
         is_due = due is not None and due <= now
         if not is_due and (
-            await self._send_signal()
-            or await self._decide_approval()
-            or await self._complete_external_step()
+            await self._send_next_signal()
+            or await self._decide_next_approval()
+            or await self._complete_next_external_step()
         ):
             return
         room = None if self._room_at is None else self._room_at.timestamp()
@@ -208,7 +208,7 @@ class VirtualTimeStore(SqliteStore):
         until = self.schedules_until
         return tick if tick and until and tick <= until.timestamp() else None
 
-    async def _decide_approval(self) -> bool:
+    async def _decide_next_approval(self) -> bool:
         """Decide the oldest open approval, if there is one and a decision is left."""
         if not self._decisions:
             return False
@@ -223,7 +223,7 @@ class VirtualTimeStore(SqliteStore):
         self._tokens[claim.task_id, claim.no] = digest
         return await super().add_completion_token(claim, digest)
 
-    async def _complete_external_step(self) -> bool:
+    async def _complete_next_external_step(self) -> bool:
         """Complete the first waiting external step, if there is one and a completion is left."""
         if not self._completions:
             return False
@@ -236,7 +236,7 @@ class VirtualTimeStore(SqliteStore):
             return True
         return False
 
-    async def _send_signal(self) -> bool:
+    async def _send_next_signal(self) -> bool:
         """Send the first of the signals for which a step waits, if there is one."""
         if not self._signals:
             return False

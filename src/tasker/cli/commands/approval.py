@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tasker.approvals import Approval, ApprovalStatus
 from tasker.cli.app import Invocation, make_command_group, register_command
-from tasker.cli.options import Reason, parse_json
+from tasker.cli.options import Reason, parse_json_or_file
 from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import (
     format_local_time,
@@ -102,7 +102,7 @@ async def decide_approval(
     form: Annotated[
         Any,
         typer.Argument(
-            parser=parse_json,
+            parser=parse_json_or_file,
             metavar="JSON|@FILE",
             help='The filled-in form, such as {"approved": true}.',
         ),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker.cli.app import Invocation, register_command
-from tasker.cli.options import parse_json
+from tasker.cli.options import parse_json_or_file
 from tasker.cli.render.json import to_plain_json
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.plurals import format_count
@@ -22,7 +22,9 @@ async def send_broadcast(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key that the steps wait for.")],
     payload: Annotated[
         Any,
-        typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Payload; default: null."),
+        typer.Argument(
+            parser=parse_json_or_file, metavar="[JSON|@FILE]", help="Payload; default: null."
+        ),
     ] = None,
     id: Annotated[
         str | None,

@@ -53,7 +53,7 @@ async def run_demo(
     The demo takes about 15 seconds and can be repeated. Exit code: 0 if all results are as
     expected, otherwise 1.
     """
-    folder = example_folder()
+    folder = find_example_folder()
     if serve:
         live = ModuleOrigin("growthcorp.live", root=str(folder.parent)).load()
         await live.serve(store_url, invocation.out, port)
@@ -68,7 +68,7 @@ async def run_demo(
     return ExitCode.FAILED if played.wrong else ExitCode.DONE
 
 
-def example_folder() -> Path:
+def find_example_folder() -> Path:
     """Return the example's folder in the installed package, or in the repository.
 
     Raises:

@@ -21,13 +21,18 @@ from tasker.cli.options import (
     Reason,
     parse_attribute,
     parse_duration_option,
-    parse_json,
+    parse_json_or_file,
     parse_status,
     parse_template_reference,
     parse_time,
 )
 from tasker.cli.pausing import pause_target, resume_target
-from tasker.cli.reading import find_task, read_task_detail, read_task_logs, show_task_until_ended
+from tasker.cli.reading import (
+    read_task_detail,
+    read_task_logs,
+    resolve_task_id,
+    show_task_until_ended,
+)
 from tasker.cli.render.json import task_to_document, to_plain_json
 from tasker.cli.render.style import is_ascii_only, print_table, status_text
 from tasker.cli.render.tables import make_table, tasks_table
@@ -188,7 +193,7 @@ Result = Annotated[
     Any,
     typer.Option(
         "--result",
-        parser=parse_json,
+        parser=parse_json_or_file,
         metavar="JSON|@FILE",
         help="Result of the step, which later steps receive.",
     ),
@@ -268,8 +273,8 @@ async def list_tasks(
     matching = replace(matching, status=status)
     async with invocation.open_client() as client:
         if parent is not None:
-            matching = replace(matching, parent_id=await find_task(client, parent))
-        start = await find_task(client, after) if after is not None else None
+            matching = replace(matching, parent_id=await resolve_task_id(client, parent))
+        start = await resolve_task_id(client, after) if after is not None else None
         tasks = await client.tasks(matching, after=start, limit=limit + 1)
         reason = "" if tasks else await _unknown_template_message(client, matching)
     following = tasks[limit - 1].id if len(tasks) > limit else None
@@ -356,7 +361,7 @@ async def show_task(
     With --watch, the exit code shows the outcome: 0 complete, 1 failed or cancelled.
     """
     async with invocation.open_client() as client:
-        task_id = await find_task(client, task)
+        task_id = await resolve_task_id(client, task)
         if watch:
             await show_task_until_ended(client, task_id, invocation.text_console)
         detail = await read_task_detail(client, task_id, full=full or invocation.as_json)
@@ -388,7 +393,7 @@ async def explain_status(
 ) -> None:
     """Explain why a task or one of its steps does not run, most important reason first."""
     async with invocation.open_client() as client:
-        reasons = await client.why(await find_task(client, task), step=step)
+        reasons = await client.why(await resolve_task_id(client, task), step=step)
     if invocation.as_json:
         invocation.print_json(to_plain_json(reasons))
         return
@@ -430,7 +435,7 @@ async def show_logs(
     """
     filters = {"step": step, "attempt": attempt, "level": level, "text": text}
     async with invocation.open_client() as client:
-        task_id = await find_task(client, task)
+        task_id = await resolve_task_id(client, task)
         read = read_task_logs(client, task_id, follow=follow, **filters)
         if invocation.as_json and not follow:
             invocation.print_json([to_plain_json(record) async for record in read])
@@ -558,7 +563,7 @@ async def cancel_tasks(
     async with invocation.open_client(operates=True) as client:
         if task is not None:
             _require_no_filter(matching)
-            task_id = await find_task(client, task)
+            task_id = await resolve_task_id(client, task)
             _print_task_status(
                 invocation, await client.cancel(task_id, reason=reason, if_match=if_match)
             )
@@ -634,7 +639,7 @@ async def retry_tasks(
 
         if task is not None:
             _require_no_filter(matching)
-            _print_task_status(invocation, await retry_one(await find_task(client, task)))
+            _print_task_status(invocation, await retry_one(await resolve_task_id(client, task)))
             return ExitCode.DONE
         _reject_if_match_without_task_id(if_match)
         _require_some_filter(matching)
@@ -675,7 +680,7 @@ async def resolve_step_or_task(
             "a result can only be given for a step: name the step", param_hint="--result"
         )
     async with invocation.open_client(operates=True) as client:
-        task_id = await find_task(client, task)
+        task_id = await resolve_task_id(client, task)
         changed = await client.resolve(task_id, step, result, reason=reason, if_match=if_match)
     _print_task_status(invocation, changed)
 
@@ -688,14 +693,15 @@ async def complete_step(
         str, typer.Argument(metavar="STEP", help="Step to complete, such as convert[17].")
     ],
     result: Annotated[
-        Any, typer.Option(parser=parse_json, metavar="JSON|@FILE", help="The step's result.")
+        Any,
+        typer.Option(parser=parse_json_or_file, metavar="JSON|@FILE", help="The step's result."),
     ],
     reason: Reason = "",
     if_match: IfMatch = None,
 ) -> None:
     """Complete a step with a result, as if its handler had returned it."""
     async with invocation.open_client(operates=True) as client:
-        task_id = await find_task(client, task)
+        task_id = await resolve_task_id(client, task)
         changed = await client.complete_step(
             task_id, step, result, reason=reason, if_match=if_match
         )
@@ -715,7 +721,7 @@ async def skip_step(
     The step ends as resolved_manually.
     """
     async with invocation.open_client(operates=True) as client:
-        task_id = await find_task(client, task)
+        task_id = await resolve_task_id(client, task)
         changed = await client.skip_step(task_id, step, reason=reason, if_match=if_match)
     _print_task_status(invocation, changed)
 
@@ -727,7 +733,9 @@ async def send_signal(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
     payload: Annotated[
         Any,
-        typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Payload; default: null."),
+        typer.Argument(
+            parser=parse_json_or_file, metavar="[JSON|@FILE]", help="Payload; default: null."
+        ),
     ] = None,
     id: Annotated[
         str | None,
@@ -744,7 +752,7 @@ async def send_signal(
     If no step waits for the signal yet, the signal is kept.
     """
     async with invocation.open_client(operates=True) as client:
-        task_id = await find_task(client, task)
+        task_id = await resolve_task_id(client, task)
         sent = await client.signal(task_id, name, payload, id=id, reason=reason)
         waits = [] if sent.step or not sent.created else await _describe_waits(client, task_id)
     if invocation.as_json:
@@ -777,7 +785,9 @@ async def reveal_sensitive_data(
 ) -> None:
     """Show a task's data unmasked, as JSON; the audit log records who did so and why."""
     async with invocation.open_client(operates=True) as client:
-        revealed = await client.reveal(await find_task(client, task), reason=reason, step=step)
+        revealed = await client.reveal(
+            await resolve_task_id(client, task), reason=reason, step=step
+        )
     invocation.print_json(to_plain_json(revealed))
 
 
@@ -785,7 +795,7 @@ async def reveal_sensitive_data(
 async def pause_task(invocation: Invocation, task: TaskRef, reason: Reason = "") -> None:
     """Pause a task: no new steps start; running attempts continue."""
     async with invocation.open_client(operates=True) as client:
-        target = PauseTarget.of_task(await find_task(client, task))
+        target = PauseTarget.of_task(await resolve_task_id(client, task))
         await pause_target(invocation, client, target, reason)
 
 
@@ -793,7 +803,7 @@ async def pause_task(invocation: Invocation, task: TaskRef, reason: Reason = "")
 async def resume_task(invocation: Invocation, task: TaskRef, reason: Reason = "") -> None:
     """Resume a paused task."""
     async with invocation.open_client(operates=True) as client:
-        target = PauseTarget.of_task(await find_task(client, task))
+        target = PauseTarget.of_task(await resolve_task_id(client, task))
         await resume_target(invocation, client, target, reason)
 
 

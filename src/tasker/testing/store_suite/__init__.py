@@ -18,10 +18,10 @@ from tasker.testing.store_suite.analytics import (
 )
 from tasker.testing.store_suite.approvals import TestRetirement, TestVersionReview
 from tasker.testing.store_suite.arrivals import (
-    TestArrivals,
-    TestArrivalsTakenBack,
     TestEagerRules,
     TestEngineQueue,
+    TestParentArrivals,
+    TestParentArrivalsWithdrawn,
 )
 from tasker.testing.store_suite.attached import TestAttachedTasks
 from tasker.testing.store_suite.bulk import TestBulk
@@ -115,8 +115,6 @@ __all__ = [
     "StoreUnderTest",
     "TestActionsInPages",
     "TestApiKeys",
-    "TestArrivals",
-    "TestArrivalsTakenBack",
     "TestAttachedTasks",
     "TestBottlenecks",
     "TestBroadcasts",
@@ -158,6 +156,8 @@ __all__ = [
     "TestOpenTaskBounds",
     "TestOperatorActions",
     "TestOutbox",
+    "TestParentArrivals",
+    "TestParentArrivalsWithdrawn",
     "TestParking",
     "TestPausedTasks",
     "TestPausedTemplates",

@@ -90,7 +90,7 @@ async def claim_by_step_name(store: Store, hand: ManualWorker, task_id: TaskId) 
     return {names[claim.no]: claim for claim in await hand.claim()}
 
 
-class TestArrivals(StoreTests):
+class TestParentArrivals(StoreTests):
     """A step arrives at each of its children once."""
 
     async def test_a_decision_leaves_unchosen_children_to_the_engine(self, store: Store) -> None:
@@ -326,7 +326,7 @@ class TestEagerRules(StoreTests):
         assert ([], 1) == (list(first.ended), len(second.ended))
 
 
-class TestArrivalsTakenBack(StoreTests):
+class TestParentArrivalsWithdrawn(StoreTests):
     """What an operator retries or resolves arrives again, and only once."""
 
     async def _create_task_with_failed_step(

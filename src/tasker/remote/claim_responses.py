@@ -67,7 +67,7 @@ class ClaimResponseBuilder:
             if task is None:
                 continue
             step = ServedStep.for_claim(claim, task)
-            if task.compiled.step_spec(step.node).external is not None:
+            if step.spec.external is not None:
                 opened = await self._add_completion_url_or_settle(worker, step)
                 if opened is None:
                     continue

@@ -17,7 +17,14 @@ from tasker.engine.failure import (
 )
 from tasker.errors import InvalidInput, Misuse, PermanentError, TaskerError
 from tasker.handlers.external import read_completion_result
-from tasker.model import ExternalSpec, JsonText, Outcome, completed_outcome, failed_outcome
+from tasker.model import (
+    ExternalSpec,
+    JsonObject,
+    JsonText,
+    Outcome,
+    completed_outcome,
+    failed_outcome,
+)
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest
 from tasker.remote.serving import ServedStep
@@ -53,7 +60,9 @@ class OutcomeEvaluator:
         claim, compiled = step.claim, step.task.compiled
         try:
             text = codec.dumps(value, what="the result")
-            await self._check_result_schema(step, text)
+            schema = step.spec.result_schema
+            if schema is not None and self._results is not JsonSchemaMismatchAction.OFF:
+                await self._check_result_schema(step, schema, text)
         except Misuse as error:
             return self.fail_invalid_outcome(step, error)
         outcome = completed_outcome(claim, text)
@@ -64,18 +73,14 @@ class OutcomeEvaluator:
                 outcome._replace(choice=choice.read_chosen_children(claim, text))
             )
         except PermanentError as error:
-            return EvaluatedOutcome(
-                outcome_of_exception(error, claim, compiled.step_spec(step.node), self._rng)
-            )
+            return EvaluatedOutcome(outcome_of_exception(error, claim, step.spec, self._rng))
 
-    async def _check_result_schema(self, step: ServedStep, text: JsonText) -> None:
+    async def _check_result_schema(
+        self, step: ServedStep, schema: JsonObject, text: JsonText
+    ) -> None:
         """Raise InvalidInput if a result does not match its schema and schemas are enforced."""
-        compiled = step.task.compiled
-        spec = compiled.step_spec(step.node)
-        if spec.result_schema is None or self._results is JsonSchemaMismatchAction.OFF:
-            return
-        name = str(compiled.template.key)
-        if is_quick_to_check(spec.result_schema, text):
+        spec, name = step.spec, str(step.task.compiled.key)
+        if is_quick_to_check(schema, text):
             problems = find_result_violations(name, spec, text)
         else:
             problems = await asyncio.to_thread(find_result_violations, name, spec, text)
@@ -91,7 +96,7 @@ class OutcomeEvaluator:
         self, step: ServedStep, completion: DurableCall
     ) -> EvaluatedOutcome:
         """Return the effect of an external step's completion by another system."""
-        external = step.task.compiled.step_spec(step.node).external
+        external = step.spec.external
         try:
             value = read_completion_result(completion, external or ExternalSpec())
         except PermanentError as error:
@@ -114,7 +119,7 @@ class OutcomeEvaluator:
     def evaluate_failure(self, step: ServedStep, error: fields.JsonBody) -> EvaluatedOutcome:
         """Return the effect of a failure: a retry if the step's policy allows one, otherwise the
         end."""
-        spec = step.task.compiled.step_spec(step.node)
+        spec = step.spec
         try:
             reported = ReportedError.parse(error)
         except InvalidRequest as invalid:

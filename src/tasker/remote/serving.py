@@ -9,7 +9,7 @@ import orjson
 
 from tasker.engine.task_cache import CachedTask
 from tasker.handlers.instances import InstanceInput
-from tasker.model import Claim, Map
+from tasker.model import Claim, Map, StepSpec
 from tasker.remote.registered import HandlerAssignment, RegisteredWorker
 from tasker.remote.tasks import RemoteTemplate
 from tasker.remote.tickets import Ticket, TicketSigner
@@ -25,6 +25,7 @@ class ServedStep(NamedTuple):
     claim: Claim
     task: CachedTask
     node: int  #: the template's node that it is
+    spec: StepSpec
     given_at: float | None = None
     """Time at which the step was handed to its worker, in seconds since 1970; None means now."""
 
@@ -33,13 +34,14 @@ class ServedStep(NamedTuple):
     @classmethod
     def for_claim(cls, claim: Claim, task: CachedTask) -> "ServedStep":
         """Return a step that is handed to its worker now."""
-        return cls(claim, task, claim.no if task.instance is None else task.instance.node)
+        node = claim.no if task.instance is None else task.instance.node
+        return cls(claim, task, node, task.compiled.step_spec(node))
 
     @property
     def name(self) -> str:
         """The name of the step. The name of an instance includes its number."""
         instance = self.task.instance
-        return self.task.compiled.step_spec(self.node).name if instance is None else instance.name
+        return self.spec.name if instance is None else instance.name
 
     @property
     def ran_for(self) -> timedelta:

@@ -125,16 +125,15 @@ class SettlementService:
     ) -> EvaluatedOutcome | None:
         """Return the effect of a reported outcome; None if it is already stored, or rejected."""
         claim, outcome = step.claim, reported.get("outcome")
-        spec = step.task.compiled.step_spec(step.node)
         match outcome:
-            case "complete" if spec.external is not None:
+            case "complete" if step.spec.external is not None:
                 return await self._park_until_completion(place, step, reported, consequences)
             case "complete":
                 return await self._judge.evaluate_result(step, reported.get("result"))
             case "failed":
                 verdict = self._judge.evaluate_failure(step, fields.read_object(reported, "error"))
                 fails = verdict.outcome.outcome is OutcomeCode.ERROR
-                if spec.external is not None:
+                if step.spec.external is not None:
                     return await self._fail_external_step(
                         worker, place, step, verdict, consequences
                     )
@@ -166,7 +165,7 @@ class SettlementService:
         consequences: SettlementReport,
     ) -> EvaluatedOutcome | None:
         """Store the value that an external step's handler returned, and let the step wait."""
-        claim, external = step.claim, step.task.compiled.step_spec(step.node).external
+        claim, external = step.claim, step.spec.external
         if await self._attempts.store_checkpoint(claim, reported.get("result")):
             if (completion := await self._find_completion(claim)) is not None:
                 return await self._judge.evaluate_completion(step, completion)

@@ -137,6 +137,8 @@ class RemoteSettler:
     ) -> None:
         """Record what a settlement did, for the response and in the cache."""
         rejected, cache = set(settled.rejected), self._finder.task_cache(worker)
+        for task_id, _ in settled.ended:
+            cache.remove_task(task_id)
         stored: list[tuple[ServedStep, Outcome]] = []
         for index, (each, outcome) in enumerate(zip(decided, outcomes, strict=True)):
             if index in rejected:
@@ -151,8 +153,6 @@ class RemoteSettler:
         if settled.ended:
             tasks = {each.step.claim.task_id: each.step.task for each in decided}
             self._reporter.report_ended_tasks(settled.ended, tasks)
-        for task_id, _ in settled.ended:
-            cache.remove_task(task_id)
 
     async def _settle_in_halves(
         self,
@@ -184,7 +184,7 @@ def _collect_outcomes_and_events(
     outcomes: list[Outcome] = []
     events: list[NewEvent] = []
     for index, (_, step, reported) in enumerate(decided):
-        outcome, spec = reported, step.task.compiled.step_spec(step.node)
+        outcome, spec = reported, step.spec
         if spec.events:
             task = step.task.input
             outcome, published = compute_outcome_and_events(

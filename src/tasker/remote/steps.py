@@ -84,7 +84,11 @@ class StepFinder:
         steps: list[ServedStep | None] = []
         for claim, _, node, _, given_at in tickets:
             task = (instances and instances.get(claim.attempt_key)) or tasks.get(claim.task_id)
-            steps.append(None if task is None else ServedStep(claim, task, node, given_at))
+            steps.append(
+                None
+                if task is None
+                else ServedStep(claim, task, node, task.compiled.step_spec(node), given_at)
+            )
         return steps
 
     async def find_tasks_by_claims(

@@ -30,7 +30,7 @@ _KINDS_OF_WAIT = ("task", "delay_s", "until", "signal", "any", "approval")
 
 def build_durable_calls(step: ServedStep, services: AttemptServices) -> DurableCalls:
     """Return the durable calls of a step; the records of this attempt and earlier ones are read."""
-    spec = step.task.compiled.step_spec(step.node)
+    spec = step.spec
     attempt = LiveAttempt(step.claim, step.task.input, {}, services)
     attempt.instance = step.task.instance
     namespace = step.task.compiled.template.namespace

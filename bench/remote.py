@@ -3,7 +3,7 @@
 The server is as `tasker server` runs it, with the guards and without API keys. Each worker has one
 connection; it reports all steps of an answer as complete in its next settlement. A worker with 50
 slots claims ahead, as the Python worker does: as many steps as it did in a tenth of a second, at
-most as many as the server allows. It sends two settlements at a time.
+most as many as the server allows. It sends two settlements at a time, and claims beside them.
 
 Idle workers have two connections each, as those of the SDKs: a claim and a renewal wait.
 """
@@ -180,24 +180,17 @@ class Hand:
                 self._steps = await self._call("settle", outcomes=outcomes, max=self._slots)
 
     async def work_ahead(self, left: list[int], port: int) -> None:
-        """Run steps as `work` does, claiming ahead, with two settlements at a time."""
+        """Run steps as `work` does, claiming ahead, beside two settlements at a time."""
         lines = [self._line, await connect(port)]
         settling = 0  # outcomes under way
-        is_claiming = False
         capacity, ended, since = self._slots, 0, time.perf_counter()
 
         async def settle(line: Connection) -> None:
-            nonlocal settling, is_claiming, capacity, ended, since
+            nonlocal settling, capacity, ended, since
             while left[0] > 0:
                 if (elapsed := time.perf_counter() - since) >= _AHEAD:
                     ahead = min(round(ended / elapsed * _AHEAD), self._most_ahead)
                     capacity, ended, since = self._slots + ahead, 0, since + elapsed
-                room = capacity - len(self._steps) - settling
-                if room > capacity // 4 and not is_claiming:
-                    is_claiming = True
-                    claimed = await self._call("claim", line, max=room, wait_s=0.0)
-                    is_claiming = False
-                    self._steps += claimed
                 size = max(capacity // 3, 1)
                 steps, self._steps = self._steps[:size], self._steps[size:]
                 if not steps:
@@ -214,7 +207,18 @@ class Hand:
                 ended += len(outcomes)
                 self._steps += freed
 
+        async def claim(line: Connection) -> None:
+            while True:
+                room = capacity - len(self._steps) - settling
+                if room > capacity // 4:
+                    claimed = await self._call("claim", line, max=room, wait_s=_WAIT)
+                    self._steps += claimed
+                else:
+                    await asyncio.sleep(0.001)
+
+        claiming = asyncio.create_task(claim(await connect(port)))
         await asyncio.gather(*(settle(line) for line in lines))
+        claiming.cancel()
 
     async def rest(self, port: int) -> None:
         """Claim and renew with long polls until cancelled."""

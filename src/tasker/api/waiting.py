@@ -130,6 +130,11 @@ class FollowedTasks:
                 self._reading.cancel()
                 self._reading = None
 
+    @property
+    def has_tasks(self) -> bool:
+        """Whether a task is followed."""
+        return bool(self._tasks)
+
     def refresh(self, task_id: TaskId) -> None:
         """Read a task soon, if it is followed."""
         if task_id in self._tasks:
@@ -189,7 +194,9 @@ class TaskWatcher:
         return watched.users if watched else 0
 
     def refresh_tasks_of_notices(self, notices: Sequence[Notice]) -> None:
-        """Read the tasks of notices immediately."""
+        """Read the tasks of notices immediately, if requests wait for them."""
+        if not (self._watched or self.followed.has_tasks):
+            return
         for notice in notices:
             if isinstance(notice, _OF_NO_TASK):
                 continue

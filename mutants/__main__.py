@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 DEFECTS = Path(__file__).parent / "defects"
 COPIED = ("src", "tests", "docs", "examples", "bench", "pyproject.toml", "README.md", "Makefile")
 PRELOADED = ("asyncpg", "fastapi", "httpx", "jsonschema_rs", "pydantic")
-TIMEOUT = 300.0  #: seconds for the tests of one defect; reaching it counts as caught, and is shown
+TIMEOUT = 120.0  #: seconds for the tests of one defect; reaching it counts as caught, and is shown
 GOAL = 0.95
 _PASSED, _FAILED = 100, 101  #: exit codes that no error of the process itself has
 

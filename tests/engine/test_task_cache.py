@@ -156,6 +156,24 @@ async def test_a_chain_whose_results_do_not_fit_is_not_read_again(
     assert ["load_task_inputs"] == [call for call in store.calls if call.startswith("load_")]
 
 
+async def test_an_evicted_task_that_an_attempt_still_has_is_found_with_its_results(
+    memory: Store,
+) -> None:
+    chain, handlers = growing_chain(2)
+    await LocalClient(memory).register(chain)
+    [stored] = await memory.list_templates()
+    cache = TaskCache(memory, Handlers.collect(handlers), environment=None, limit=5_000)
+    task = task_input(stored.id, 1)
+    await cache.add_created_task(task)
+    running = cache.find_task_with_needed_results(Claim(task.task_id, 1, 1, 1))
+    cache.add_result(task.task_id, 1, JsonText("1" * 6_000))
+
+    cached = cache.find_task_with_needed_results(Claim(task.task_id, 2, 1, 1))
+    assert running is not None
+    assert cached is not None
+    assert "1" * 6_000 == cached.results[1]
+
+
 async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
     [stored] = await memory.list_templates()

@@ -75,6 +75,14 @@ class TestClaims(StoreTests):
             claim for claim in await store.list_held_claims(hand.id) if claim.no == later.no
         ]
 
+    async def test_a_claim_from_several_queues_is_limited_in_all(self, store: Store) -> None:
+        await register_and_create_task(
+            store, make_template("wide", **{f"s{no}": "" for no in range(60)})
+        )
+        hand = await ManualWorker.register(store)
+
+        assert 3 == max([len(await hand.claim(3)) for _ in range(20)])
+
     async def test_the_oldest_steps_are_claimed_first(
         self, store: Store, subject: StoreUnderTest
     ) -> None:

@@ -86,7 +86,7 @@ def test_a_schedule_is_triggered_previewed_and_paused(page: Any, site: Site) -> 
     page.get_by_text("None until it is resumed").wait_for()
     assert site.read("/v1/schedules/shop/refund.nightly")["paused"]
 
-    page.get_by_role("button", name="BackfillResult…").click()
+    page.get_by_role("button", name="Backfill…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("From").fill("2026-01-01T00:00:00")
     dialog.get_by_label("To").fill("2026-01-04T00:00:00")

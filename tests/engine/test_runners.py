@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tasker.engine.runners import ThreadCallResult, ThreadRunner
+from tasker.engine.runners import EventLoopRunner, ThreadCallResult, ThreadRunner
 from tasker.engine.running import RunningAttempt
 from tasker.handlers import CallPlan
 
@@ -86,3 +86,24 @@ async def test_a_call_that_ends_during_a_garbage_collection_is_collected() -> No
     runner.close()
 
     assert ["first", "second"] == ended
+
+
+async def test_a_handler_that_is_interrupted_before_it_starts_ends_without_being_called() -> None:
+    """
+    A claim and its revocation may arrive in the same iteration of the event loop.
+    """
+    called: list[str] = []
+    ended: list[object] = []
+
+    async def call(attempt: object) -> None:
+        called.append("handler")
+
+    runner = EventLoopRunner(lambda running, value, error: ended.append(running), None)
+    running = cast(RunningAttempt, object())
+    runner.start_handler(running, cast(CallPlan, SimpleNamespace(call=call)), None)
+    runner.interrupt_handler(running)
+    await asyncio.sleep(0)
+    await runner.wait_for_interrupted_handlers(60)
+
+    assert [running] == ended
+    assert [] == called

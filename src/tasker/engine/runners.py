@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from inspect import CORO_CREATED, getcoroutinestate
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from types import CoroutineType
@@ -82,8 +83,15 @@ class EventLoopRunner:
         self._ended(running, value, error)
 
     def interrupt_handler(self, running: RunningAttempt) -> None:
-        if (task := self._tasks.get(running)) is not None:
-            task.cancel()
+        task = self._tasks.get(running)
+        if task is None:
+            return
+        task.cancel()
+        coroutine = task.get_coro()
+        if isinstance(coroutine, CoroutineType) and getcoroutinestate(coroutine) == CORO_CREATED:
+            # cancelled before it starts, it never runs
+            del self._tasks[running]
+            self._ended(running, None, None)
 
     def attempt_holding_loop(self) -> RunningAttempt | None:
         """Return the attempt whose code occupies the event loop. Callable from any thread."""

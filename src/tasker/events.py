@@ -125,7 +125,7 @@ class ClaimedDelivery(NamedTuple):
     event: Event
 
 
-class DeliveryResult(NamedTuple):
+class DeliveryAttemptResult(NamedTuple):
     """The outcome of a delivery."""
 
     status: int | None  #: HTTP status; None: no response, or a subscriber

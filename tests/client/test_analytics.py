@@ -64,7 +64,7 @@ async def test_series_are_made_of_figures(scene: Scene) -> None:
     template = (await client.template("hello.payment")).id
     minute = int(datetime.now(UTC).timestamp()) // 60
     figures = MinuteFigures(minute=minute, template_id=template, completed=2, failed=1, seconds=9.0)
-    await scene.store.add_minute_figures([figures])
+    await scene.store.insert_minute_figures([figures])
 
     window = AnalysisWindow(hours=1, namespace="hello")
     chart = await client.series("ended", window, by="status", step_seconds=300)

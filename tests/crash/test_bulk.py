@@ -15,9 +15,9 @@ from tasker.model import StepStatus, TaskFilter, TaskId, TaskStatus
 from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_schema
 from tasker.testing.store_suite.factories import (
+    create_and_run_task,
     one_step_template,
     register_and_create_task,
-    run_task_to_end,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
@@ -79,4 +79,4 @@ async def prepared(store: Store, action: BulkAction) -> TaskId:
     """Create a task to which the action applies."""
     if action is BulkAction.CANCEL:
         return await register_and_create_task(store, one_step_template())
-    return (await run_task_to_end(store, one_step_template(), failing=("only",))).id
+    return (await create_and_run_task(store, one_step_template(), failing=("only",))).id

@@ -50,7 +50,7 @@ async def test_no_commit_shows_more_steps_than_a_limit_allows(postgres_schema_ur
 
         async def work(hand: ManualWorker) -> None:
             while len(done) < TASKS:
-                claims = await hand.claim_gated(drawn.randint(1, 8))
+                claims = await hand.claim_limited(drawn.randint(1, 8))
                 kept: list[Claim] = []
                 for claim in claims:
                     if drawn.random() < 0.1:

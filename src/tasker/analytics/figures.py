@@ -74,7 +74,7 @@ class IntervalFigures(NamedTuple):
     seconds: float
 
     @property
-    def ended(self) -> int:
+    def ended_tasks(self) -> int:
         """Tasks that ended."""
         return self.completed + self.failed + self.cancelled
 
@@ -149,7 +149,7 @@ def make_chart(
         for key, value in _values_by_series(row, metric, by).items():
             values.setdefault(key, [0.0] * points)[at] += value
             if metric is Metric.DURATION:
-                counts.setdefault(key, [0] * points)[at] += row.ended
+                counts.setdefault(key, [0] * points)[at] += row.ended_tasks
     series = [
         Series(key=key, values=tuple(_averages(line, counts[key]) if counts else line))
         for key, line in values.items()

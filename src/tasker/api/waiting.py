@@ -78,7 +78,7 @@ class WatchedTask(ObservedTaskValue[Task]):
         self._looking = asyncio.create_task(self._poll(), name=f"watch {task_id}")
 
     def refresh(self) -> None:
-        """Read the task now."""
+        """Make the poll read the task at once."""
         self._hurry.set()
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class FollowedTasks:
         return bool(self._tasks)
 
     def refresh(self, task_id: TaskId) -> None:
-        """Read a task soon, if it is followed."""
+        """Make the next read of the followed tasks happen earlier, if this task is among them."""
         if task_id in self._tasks:
             self._hurry.set()
 

@@ -87,7 +87,7 @@ def load_sources(
     )
 
 
-def is_template_file(reference: str) -> bool:
+def is_template_file_reference(reference: str) -> bool:
     """Return whether a template is given as a file rather than by name."""
     return reference.endswith(_SUFFIXES) or "/" in reference or Path(reference).is_file()
 
@@ -99,7 +99,7 @@ def resolve_template_argument(reference: str) -> tuple[str, list[Path]]:
         InvalidTemplate: The file is missing or invalid, or contains several templates.
         InvalidInput: It is a Python file.
     """
-    if not is_template_file(reference):
+    if not is_template_file_reference(reference):
         return reference, []
     path = Path(reference)
     if path.suffix == ".py":

@@ -15,7 +15,7 @@ PATIENCE = 60.0  #: seconds for which the store may be unreachable
 PAUSE = 0.25  #: seconds between two tries meanwhile
 
 
-class _WaitingCall(NamedTuple):
+class _UnstoredCall(NamedTuple):
     call: NewDurableCall
     stored: "asyncio.Future[float]"
 
@@ -29,7 +29,7 @@ class DurableCallRecorder:
 
     def __init__(self, store: WorkerStore) -> None:
         self._store = store
-        self._waiting: list[_WaitingCall] = []
+        self._waiting: list[_UnstoredCall] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def record(self, call: NewDurableCall) -> float:
@@ -40,7 +40,7 @@ class DurableCallRecorder:
             StoreUnavailable: The store was unreachable for `PATIENCE` seconds.
         """
         stored: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_WaitingCall(call, stored))
+        self._waiting.append(_UnstoredCall(call, stored))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(
                 self._store_until_empty(), name="tasker-record-calls"
@@ -53,7 +53,7 @@ class DurableCallRecorder:
             batch, self._waiting = self._waiting[:count], self._waiting[count:]
             await self._store_batch(sorted(batch, key=lambda waiting: waiting.call[:2]))
 
-    async def _store_batch(self, batch: Sequence[_WaitingCall]) -> None:
+    async def _store_batch(self, batch: Sequence[_UnstoredCall]) -> None:
         try:
             stored = await self._record_with_retries([waiting.call for waiting in batch])
         except StoreError as error:
@@ -90,7 +90,7 @@ class DurableCallRecorder:
             await asyncio.sleep(PAUSE)
 
 
-def _batch_size(waiting: Sequence[_WaitingCall]) -> int:
+def _batch_size(waiting: Sequence[_UnstoredCall]) -> int:
     """Return how many calls to store with the next statement."""
     size = 0
     for count, (call, _) in enumerate(waiting[:MOST]):

@@ -20,8 +20,8 @@ from tasker.errors import Misuse, TaskerError
 from tasker.events import (
     WEBHOOK_TIMEOUT,
     ClaimedDelivery,
+    DeliveryAttemptResult,
     DeliveryOutcome,
-    DeliveryResult,
     DeliveryStatus,
     Event,
     EventFilter,
@@ -54,7 +54,7 @@ _SLACK = timedelta(seconds=10)  #: after the time limit, until others may delive
 _FIRST_DELAY = 1.0  #: seconds before a subscriber is called again
 _FIRST_DELAY_OF_WEBHOOK = 10.0
 
-Receive = Callable[[Event], Awaitable[DeliveryResult]]
+Receive = Callable[[Event], Awaitable[DeliveryAttemptResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class EventDeliverer:
         self,
         pending: ClaimedDelivery,
         target: DeliveryTarget,
-        response: DeliveryResult,
+        response: DeliveryAttemptResult,
         status: DeliveryStatus,
     ) -> None:
         dead = status is DeliveryStatus.DEAD
@@ -257,7 +257,7 @@ class EventDeliverer:
         """Return a function that calls a subscriber."""
         limit = self._settings.subscriber_timeout.total_seconds()
 
-        async def call_subscriber(event: Event) -> DeliveryResult:
+        async def call_subscriber(event: Event) -> DeliveryAttemptResult:
             try:
                 async with asyncio.timeout(limit):
                     if inspect.iscoroutinefunction(subscriber.function):
@@ -265,21 +265,21 @@ class EventDeliverer:
                     else:
                         await _call_in_thread(subscriber.function, event)
             except TimeoutError:
-                return DeliveryResult(
+                return DeliveryAttemptResult(
                     None, f"the subscriber took longer than {human_duration(limit)}"
                 )
             except (Exception, SystemExit) as error:  # subscribers may raise anything
-                return DeliveryResult(None, f"{type(error).__name__}: {error}")
-            return DeliveryResult(None, "")
+                return DeliveryAttemptResult(None, f"{type(error).__name__}: {error}")
+            return DeliveryAttemptResult(None, "")
 
         return call_subscriber
 
     def _make_webhook_delivery_function(self, endpoint: WebhookEndpoint) -> Receive:
         """Return a function that sends events to a webhook."""
 
-        async def post_event(event: Event) -> DeliveryResult:
+        async def post_event(event: Event) -> DeliveryAttemptResult:
             if self._sender is None:
-                return DeliveryResult(None, "the worker is stopping")
+                return DeliveryAttemptResult(None, "the worker is stopping")
             return await self._sender.send(endpoint, event)
 
         return post_event

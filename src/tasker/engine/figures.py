@@ -97,7 +97,7 @@ class OutcomeCounter:
             for (minute, template), values in counted.items()
         ]
         try:
-            await self._store.add_minute_figures(rows)
+            await self._store.insert_minute_figures(rows)
         except BaseException:
             for key, values in counted.items():
                 later = self._counted.setdefault(key, [0, 0, 0, 0, 0, 0.0])

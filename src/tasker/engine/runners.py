@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _LATE_LOGS = 2.0  #: seconds in which log records of a handler in a process may arrive after its end
 
 Ended: TypeAlias = Callable[[RunningAttempt, Any, BaseException | None], None]
-"""Function called on the event loop once for each started attempt, with the attempt's value or
-error."""
+"""Function called on the event loop once for each started attempt, as soon as its handler has
+ended, with the handler's return value or its exception."""
 
 
 class HandlerRunner(Protocol):

@@ -338,9 +338,9 @@ class Settler:
     def park_step(self, running: RunningAttempt, parked: StepParked) -> None:
         """Let an attempt's step wait."""
         self._parking.add(running.key)
-        self._background.start_operation(self._park_and_report(running, parked))
+        self._background.start_operation(self._park_and_notify_observers(running, parked))
 
-    async def _park_and_report(self, running: RunningAttempt, parked: StepParked) -> None:
+    async def _park_and_notify_observers(self, running: RunningAttempt, parked: StepParked) -> None:
         try:
             held = await self._park_with_retries(running.claim, parked)
         except WaitCycle as error:

@@ -21,7 +21,7 @@ from tasker.engine.checked_transport import Network, open_address_checked_client
 from tasker.errors import PermanentError
 from tasker.events import (
     WEBHOOK_TIMEOUT,
-    DeliveryResult,
+    DeliveryAttemptResult,
     Event,
     WebhookEndpoint,
     decode_webhook_secret,
@@ -42,7 +42,7 @@ class WebhookSender:
     def __init__(self, private_networks: Iterable[Network] = ()) -> None:
         self._client = open_address_checked_client(private_networks)
 
-    async def send(self, endpoint: WebhookEndpoint, event: Event) -> DeliveryResult:
+    async def send(self, endpoint: WebhookEndpoint, event: Event) -> DeliveryAttemptResult:
         """Send one event. Redirects are not followed, and the response's body is not read."""
         try:
             body = serialize_event(event, endpoint.include)
@@ -56,7 +56,7 @@ class WebhookSender:
                 response = await self._client.send(request, stream=True)
                 await response.aclose()
         except TimeoutError:
-            return DeliveryResult(
+            return DeliveryAttemptResult(
                 None, f"there was no response within {human_duration(WEBHOOK_TIMEOUT)}"
             )
         except (
@@ -66,10 +66,10 @@ class WebhookSender:
             TypeError,
             ValueError,
         ) as error:
-            return DeliveryResult(None, str(error) or type(error).__name__)
+            return DeliveryAttemptResult(None, str(error) or type(error).__name__)
         if response.is_success:
-            return DeliveryResult(response.status_code, "")
-        return DeliveryResult(
+            return DeliveryAttemptResult(response.status_code, "")
+        return DeliveryAttemptResult(
             response.status_code,
             f"the response has the status {response.status_code}",
             _parse_retry_after(response),

@@ -118,7 +118,7 @@ class RegisteredWorker:
         """Return whether a caller's credential registered it."""
         return (principal, credential) == (self.principal, self.registration.credential)
 
-    def get_handler_assignment(self, template: RemoteTemplate, node: int) -> HandlerAssignment:
+    def handler_assignment_of_node(self, template: RemoteTemplate, node: int) -> HandlerAssignment:
         """Return the handler that the worker runs for a node of a template."""
         assignment = self._assignments.get((template, node))
         if assignment is None:

@@ -58,7 +58,7 @@ def serialize_steps_with_tickets(
     served: list[dict[str, Any]] = []
     for step in steps:
         claim, given, name = step.claim, step.task.input, step.name
-        assigned = worker.get_handler_assignment(_require_remote_template(step.task), step.node)
+        assigned = worker.handler_assignment_of_node(_require_remote_template(step.task), step.node)
         payload, size = _build_and_measure_payload(step, assigned)
         left -= size
         plain = claim._replace(checkpoint=None) if claim.checkpoint else claim
@@ -92,7 +92,7 @@ def serialize_steps_with_tickets(
 def build_payload(worker: RegisteredWorker, step: ServedStep) -> dict[str, Any]:
     """Return the values that a handler reads."""
     return _build_and_measure_payload(
-        step, worker.get_handler_assignment(_require_remote_template(step.task), step.node)
+        step, worker.handler_assignment_of_node(_require_remote_template(step.task), step.node)
     )[0]
 
 

@@ -11,7 +11,7 @@ from tasker.model import Claim, retry_outcome
 from tasker.remote import fields
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.serving import ServedStep
-from tasker.remote.tasks import ServedTaskCache
+from tasker.remote.tasks import TaskCacheForRemoteWorkers
 from tasker.remote.tickets import Ticket, TicketSigner
 from tasker.store.protocol import Store
 
@@ -29,17 +29,17 @@ class StepFinder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._caches: dict[str | None, ServedTaskCache] = {}
+        self._caches: dict[str | None, TaskCacheForRemoteWorkers] = {}
         self._tickets: TicketSigner | None = None
 
-    def task_cache(self, worker: RegisteredWorker) -> ServedTaskCache:
+    def task_cache(self, worker: RegisteredWorker) -> TaskCacheForRemoteWorkers:
         """Return the cache of the tasks whose steps a worker runs."""
         environment = worker.registration.environment
         cache = self._caches.get(environment)
         if cache is None:
             while len(self._caches) >= _MOST_ENVIRONMENTS:
                 del self._caches[next(iter(self._caches))]
-            cache = self._caches[environment] = ServedTaskCache(self._store, environment)
+            cache = self._caches[environment] = TaskCacheForRemoteWorkers(self._store, environment)
         return cache
 
     async def ticket_signer(self) -> TicketSigner:

@@ -279,7 +279,7 @@ class RemoteStore:
     async def maintain_minute_figures(self) -> None:
         return  # done by workers on the database
 
-    async def add_minute_figures(self, figures: Sequence[object]) -> None:
+    async def insert_minute_figures(self, figures: Sequence[object]) -> None:
         return
 
     async def schema_status(self) -> SchemaStatus:

@@ -68,7 +68,7 @@ class RemoteTemplate(CompiledTemplate):
         ]
 
 
-class ServedTaskCache(TaskCache):
+class TaskCacheForRemoteWorkers(TaskCache):
     """Caches tasks with all results that remote handlers may read.
 
     Args:

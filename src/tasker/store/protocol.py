@@ -1485,7 +1485,7 @@ class AnalyticsStore(Protocol):
         """Count the steps of each namespace and handler that are due, due later, and running."""
         ...
 
-    async def add_minute_figures(self, figures: Sequence[MinuteFigures]) -> None:
+    async def insert_minute_figures(self, figures: Sequence[MinuteFigures]) -> None:
         """Add the figures that a worker has counted."""
         ...
 

@@ -78,7 +78,7 @@ def temporary_postgres(
     """
     bindir = bindir or find_postgres_binaries()
     user = _choose_unprivileged_user()
-    with _remove_at_exit(_make_server_directory(user, directory)) as home:
+    with _stop_and_remove_at_exit(_make_server_directory(user, directory)) as home:
         server = _PostgresServer(home, _make_binaries_reachable(bindir, home, user), user)
         server.initialise_data_directory()
         with server.run_until_block_ends({**DEFAULTS, **(settings or {})}):
@@ -290,7 +290,7 @@ def _make_binaries_reachable(bindir: Path, home: Path, user: _ServerUser | None)
 
 
 @contextmanager
-def _remove_at_exit(home: Path) -> Iterator[Path]:
+def _stop_and_remove_at_exit(home: Path) -> Iterator[Path]:
     """Remove `home` when the block ends or this process does, and stop what still runs in it."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "sh", str(home)],

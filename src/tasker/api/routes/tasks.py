@@ -279,7 +279,7 @@ async def list_tasks(
     """
     visible = await listable_task_namespaces(request, TASKS_LIST, query.attributes)
 
-    async def build_task_page() -> JsonResponse:
+    async def list_page() -> JsonResponse:
         tasks = await api.store.list_tasks(
             query.to_task_filter(visible, query.attributes),
             after=TaskId(query.cursor) if query.cursor else None,
@@ -287,9 +287,9 @@ async def list_tasks(
         )
         shown = [task.id for task in tasks[: query.limit]]
         current = await api.store.current_steps(shown) if query.current else {}
-        return JsonResponse(task_page(tasks, query.limit, current))
+        return JsonResponse(build_task_page(tasks, query.limit, current))
 
-    return await api.shared.respond(request, (query.model_dump_json(), visible), build_task_page)
+    return await api.shared.respond(request, (query.model_dump_json(), visible), list_page)
 
 
 @routes.add("GET", "/counts", TASKS_LIST, response=TaskCounts)
@@ -306,7 +306,7 @@ async def count_tasks(
     return await api.shared.respond(request, (query.model_dump_json(), visible), build_task_counts)
 
 
-def task_page(
+def build_task_page(
     tasks: Sequence[Task], limit: int, current: Mapping[TaskId, CurrentStep] | None = None
 ) -> TaskList:
     """Return a page of at most `limit` tasks from a list of up to `limit + 1`."""

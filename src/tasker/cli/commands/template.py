@@ -13,7 +13,7 @@ from tasker import versions
 from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.completion import complete_template
 from tasker.cli.exits import ExitCode
-from tasker.cli.loading import explain_version_conflicts, is_template_file, load_sources
+from tasker.cli.loading import explain_version_conflicts, is_template_file_reference, load_sources
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause_target, resume_target
 from tasker.cli.render import graphs
@@ -211,7 +211,7 @@ async def register_templates(
         outcomes = [
             outcome
             for first in range(0, len(loaded.templates), MAX_BULK)
-            for outcome in await _register_in_store(
+            for outcome in await _register_templates(
                 client, loaded.templates[first : first + MAX_BULK], replace
             )
         ]
@@ -226,7 +226,7 @@ async def register_templates(
     return ExitCode.REJECTED if any("error" in one for one in outcomes) else ExitCode.DONE
 
 
-async def _register_in_store(
+async def _register_templates(
     client: Client, templates: Sequence[Template], replace: bool
 ) -> list[dict[str, str]]:
     """Register templates together, or one by one if any is rejected; return their outcomes."""
@@ -239,7 +239,7 @@ async def _register_in_store(
             return [
                 outcome
                 for template in templates
-                for outcome in await _register_in_store(client, [template], replace)
+                for outcome in await _register_templates(client, [template], replace)
             ]
         return [{"template": templates[0].full_name, "outcome": "rejected", "error": str(error)}]
     return [
@@ -256,7 +256,7 @@ async def find_template(
     invocation: Invocation, reference: str, handlers: list[str] | None
 ) -> Template:
     """Find a template in a file, among workflows, or in the store."""
-    if is_template_file(reference):
+    if is_template_file_reference(reference):
         return load_template(reference)
     if handlers:
         loaded = load_sources(handlers, ())

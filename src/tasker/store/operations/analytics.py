@@ -135,9 +135,9 @@ class Analytics(TransactionalStore):
 
         return await self._run_analysis(compute_bottlenecks)
 
-    async def add_minute_figures(self, figures: Sequence[MinuteFigures]) -> None:
+    async def insert_minute_figures(self, figures: Sequence[MinuteFigures]) -> None:
         await self._execute_in_transaction(
-            "add_minute_figures", rows=codec.dumps([row._asdict() for row in figures])
+            "insert_minute_figures", rows=codec.dumps([row._asdict() for row in figures])
         )
 
     async def maintain_minute_figures(self) -> None:

@@ -172,11 +172,11 @@ class Waits(TransactionalStore):
         )
 
     async def end_timed_out_waits(self, limit: int) -> int:
-        if await self._fetch_one("lock_timed_out_waits", limit=1) is None:
+        if await self._fetch_one("lock_steps_of_timed_out_waits", limit=1) is None:
             return 0
 
         async def wake_timed_out_steps(tx: Session) -> int:
-            rows = await tx.fetch_all("lock_timed_out_waits", limit=limit)
+            rows = await tx.fetch_all("lock_steps_of_timed_out_waits", limit=limit)
             for row in rows:
                 await wake_step(tx, WaitingStep.of_row(row), TIMED_OUT)
             return len(rows)

@@ -133,7 +133,7 @@ class Workers(ConcurrencyPlaces):
 
     async def serve_unserved_engine_queues(self, worker: WorkerId) -> None:
         async def serve_unserved_engine_queues(tx: Session) -> None:
-            await tx.fetch_all("leave_served_engine_queues", worker=worker)
+            await tx.fetch_all("leave_engine_queues_with_other_worker", worker=worker)
             await tx.fetch_all("serve_unserved_engine_queues", worker=worker)
 
         await self._in_write_transaction(serve_unserved_engine_queues)

@@ -113,7 +113,9 @@ class HotPath(Driver):
     async def settle_for_workers(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         given = [json_text(each.outcomes) for each in settlements]
 
-        def settle_each(on: sqlite3.Connection) -> list[tuple[SettleResult, bool]]:
+        def settle_all(
+            on: sqlite3.Connection,
+        ) -> list[tuple[SettleResult, bool]]:
             now = self._now()
             return [
                 settle_outcomes(on, worker, outcomes, text, claim_up_to, now, events)
@@ -122,7 +124,7 @@ class HotPath(Driver):
                 )
             ]
 
-        settled = await self._in_shared_transaction(settle_each)
+        settled = await self._in_shared_transaction(settle_all)
         if any(left for _, left in settled) or any(each.gated for each in settlements):
             self._work.set()
         return [each for each, _ in settled]

@@ -89,7 +89,7 @@ class Tasks(Limits, Driver):
             rows = fetch(on, "tasks_to_prune", ended_before=before, limit=limit, now=now)
             ids = [row[0] for row in rows]
             for table in OF_TASK:
-                execute(on, f"prune_{table}_rows", ids=json_text(ids))
+                execute(on, f"delete_{table}_rows_of_tasks", ids=json_text(ids))
             execute(on, "prune_limit_gates_of_maps", ids=json_text(ids))
             execute(on, "prune_limit_gates", now=now)
             execute(on, "prune_workers", ended_before=before, now=now)

@@ -576,12 +576,12 @@ class TestBottlenecks(StoreTests):
         minute = int((await read_store_time(store)).timestamp()) // 60
         for _ in range(3):
             await create_task_in_the_past(store, template, timedelta(minutes=5))
-        await store.add_minute_figures(
+        await store.insert_minute_figures(
             [MinuteFigures(minute - 10, 0)]
         )  # the last minute that was counted
         for age in (0, 1, 7, 7):
             figures = MinuteFigures(minute - age, template, completed=1, steps=3, seconds=1.5)
-            await store.add_minute_figures([figures])
+            await store.insert_minute_figures([figures])
         for _ in range(2):
             await store.maintain_minute_figures()
 
@@ -594,7 +594,7 @@ class TestBottlenecks(StoreTests):
         assert [2] == [row.completed for row in by_minute if row.point == minute - 7]
         assert (4, 4, 12, 6.0) == (
             sum(row.completed for row in whole),
-            sum(row.ended for row in whole),
+            sum(row.ended_tasks for row in whole),
             sum(row.steps for row in whole),
             sum(row.seconds for row in whole),
         )

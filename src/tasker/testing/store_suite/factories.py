@@ -189,7 +189,7 @@ class ManualWorker:
         """Claim what is due."""
         return list((await self.store.claim(self.id, limit)).claims)
 
-    async def claim_gated(self, limit: int = 1000) -> list[Claim]:
+    async def claim_limited(self, limit: int = 1000) -> list[Claim]:
         """Claim what limits let through."""
         return list((await self.store.claim_limited_steps(self.id, limit)).claims)
 
@@ -225,7 +225,9 @@ class ManualWorker:
         return done
 
 
-async def run_task_to_end(store: Store, template: Template, *, failing: Iterable[str] = ()) -> Task:
+async def create_and_run_task(
+    store: Store, template: Template, *, failing: Iterable[str] = ()
+) -> Task:
     """Begin a task and settle all of its steps; those in `failing` fail."""
     task_id = await register_and_create_task(store, template)
     hand = await ManualWorker.register(store)

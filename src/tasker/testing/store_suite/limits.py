@@ -84,10 +84,10 @@ class TestConcurrency(StoreTests):
         hand = await ManualWorker.register(store)
 
         plain = await hand.claim()
-        first = await hand.claim_gated()
-        again = await hand.claim_gated()
+        first = await hand.claim_limited()
+        again = await hand.claim_limited()
         await hand.complete(first[0])
-        second = await hand.claim_gated()
+        second = await hand.claim_limited()
 
         assert [] == plain
         assert tasks[:2] == [claim.task_id for claim in first]
@@ -104,7 +104,7 @@ class TestConcurrency(StoreTests):
             count=2,
         )
         hand = await ManualWorker.register(store)
-        (claim,) = await hand.claim_gated()
+        (claim,) = await hand.claim_limited()
 
         if end == "complete":
             await hand.complete(claim)
@@ -118,7 +118,7 @@ class TestConcurrency(StoreTests):
             await store.cancel_task(first, ACT)
         else:
             await store.resolve_step(first, 1, None, ACT)
-        claims = await hand.claim_gated()
+        claims = await hand.claim_limited()
 
         expected = {first, second} if end == "release" else {second}
         assert 1 == len(claims)
@@ -134,14 +134,14 @@ class TestConcurrency(StoreTests):
             count=2,
         )
         dead = await ManualWorker.register(store)
-        (claim,) = await dead.claim_gated()
+        (claim,) = await dead.claim_limited()
         await subject.advance(SECOND * 40)
         hand = await ManualWorker.register(store)
 
-        before = await hand.claim_gated()
+        before = await hand.claim_limited()
         (expired,) = await store.list_expired_attempts(10)
         await hand.fail_with_retry(expired.claim)
-        after = await hand.claim_gated()
+        after = await hand.claim_limited()
 
         assert claim.attempt_key == expired.claim.attempt_key
         assert [] == before
@@ -157,14 +157,14 @@ class TestConcurrency(StoreTests):
             count=2,
         )
         hand = await ManualWorker.register(store)
-        (claim,) = await hand.claim_gated()
+        (claim,) = await hand.claim_limited()
         await hand.fail_with_retry(claim, SECOND * 5)
 
-        (other,) = await hand.claim_gated()
+        (other,) = await hand.claim_limited()
         await subject.advance(SECOND * 6)
-        full = await hand.claim_gated()
+        full = await hand.claim_limited()
         await hand.complete(other)
-        (again,) = await hand.claim_gated()
+        (again,) = await hand.claim_limited()
 
         assert [second, first] == [other.task_id, again.task_id]
         assert StepStatus.IN_PROGRESS == await only_step_status(store, first)
@@ -198,7 +198,7 @@ class TestConcurrency(StoreTests):
         new = make_new_task(root, limits={1: ((suite_limit_key("b"), concurrency_limit(1)),)})
         created = await store.create_tasks([new], worker=hand.id, claim_up_to=5)
 
-        claims = await hand.claim_gated()
+        claims = await hand.claim_limited()
 
         assert [] == list(settled.claims) == list(created.claims)
         assert {(task_id, 2), (new.id, 1)} == {claim.attempt_key[:2] for claim in claims}
@@ -218,7 +218,7 @@ class TestConcurrency(StoreTests):
         ]
         hand = await ManualWorker.register(store)
 
-        claimed = [claim.task_id for _ in range(4) for claim in await hand.claim_gated(3)]
+        claimed = [claim.task_id for _ in range(4) for claim in await hand.claim_limited(3)]
 
         assert {*noisy[:3], *quiet} == {*claimed}
         assert 12 == len(claimed)
@@ -237,7 +237,7 @@ class TestConcurrency(StoreTests):
         served: Counter[str] = Counter()
 
         for _ in range(14):  # ceil(20 keys / (3 / 2)), and at most one visit cut short for each end
-            claims = await hand.claim_gated(3)
+            claims = await hand.claim_limited(3)
             served.update(owner[claim.task_id] for claim in claims)
             await hand.complete(*claims)
 
@@ -263,11 +263,11 @@ class TestConcurrency(StoreTests):
         hand = await ManualWorker.register(store, handlers={"only"})
         elsewhere = await ManualWorker.register(store, handlers={"elsewhere"})
 
-        first = await hand.claim_gated(1)
-        second = await elsewhere.claim_gated()
-        third = await hand.claim_gated()
+        first = await hand.claim_limited(1)
+        second = await elsewhere.claim_limited()
+        third = await hand.claim_limited()
         await hand.complete(*first)
-        fourth = await hand.claim_gated()
+        fourth = await hand.claim_limited()
 
         assert [high.tasks[0][0]] == [claim.task_id for claim in first]
         assert 1 == len(second)
@@ -282,7 +282,7 @@ class TestConcurrency(StoreTests):
         await create_limited_tasks(store, template, ("a", concurrency_limit(3)), count=20)
         hands = [await ManualWorker.register(each) for each in stores]
 
-        claims = [claim for hand in hands for claim in await hand.claim_gated(2)]
+        claims = [claim for hand in hands for claim in await hand.claim_limited(2)]
 
         assert 3 == len(claims)
 
@@ -302,9 +302,9 @@ class TestConcurrency(StoreTests):
         await store.pause(target, ACT)
         hand = await ManualWorker.register(store)
 
-        held = await hand.claim_gated()
+        held = await hand.claim_limited()
         await store.resume(target, ACT)
-        resumed = await hand.claim_gated()
+        resumed = await hand.claim_limited()
 
         assert {*[other][: what == "task"]} == {claim.task_id for claim in held}
         assert {task_id, other} == {claim.task_id for claim in held + resumed}
@@ -327,7 +327,7 @@ class TestConcurrency(StoreTests):
         settled = await store.settle(hand.id, outcomes, claim_up_to=5)
 
         assert [] == list(settled.claims)
-        assert [] == await hand.claim_gated()
+        assert [] == await hand.claim_limited()
 
 
 class TestTwoLimits(StoreTests):
@@ -343,10 +343,10 @@ class TestTwoLimits(StoreTests):
             )
         hand = await ManualWorker.register(store)
 
-        first = await hand.claim_gated()
-        again = await hand.claim_gated()
+        first = await hand.claim_limited()
+        again = await hand.claim_limited()
         await hand.complete(*first)
-        second = await hand.claim_gated()
+        second = await hand.claim_limited()
 
         assert 3 == len(first)
         assert [] == again
@@ -360,9 +360,9 @@ class TestTwoLimits(StoreTests):
         alone = await create_limited_tasks(store, template, ("a", concurrency_limit(2)), count=3)
         hand = await ManualWorker.register(store)
 
-        first = await hand.claim_gated()
+        first = await hand.claim_limited()
         await hand.complete(*first)
-        second = await hand.claim_gated()
+        second = await hand.claim_limited()
 
         assert {*alone[:2]} == {claim.task_id for claim in first}
         assert 1 == len({*alone} & {claim.task_id for claim in second})
@@ -402,9 +402,9 @@ class TestRates(StoreTests):
             count=2,
         )
         hand = await ManualWorker.register(store)
-        await hand.complete(*await hand.claim_gated())
+        await hand.complete(*await hand.claim_limited())
 
-        assert [] == await hand.claim_gated()
+        assert [] == await hand.claim_limited()
 
 
 class TestLimitSettings(StoreTests):
@@ -416,7 +416,7 @@ class TestLimitSettings(StoreTests):
         await store.set_limit(suite_limit_key("customer:b"), LimitValues(concurrency=2), ACT)
         hand = await ManualWorker.register(store)
 
-        claims = await hand.claim_gated()
+        claims = await hand.claim_limited()
         infos = {info.key: info for info in await store.list_limits("suite")}
 
         assert 3 + 2 + 1 == len(claims)
@@ -434,12 +434,12 @@ class TestLimitSettings(StoreTests):
         hand = await ManualWorker.register(store)
 
         await store.set_limit(suite_limit_key("a"), LimitValues(concurrency=4), ACT)
-        raised = await hand.claim_gated()
+        raised = await hand.claim_limited()
         await store.unset_limit(suite_limit_key("a"), ACT)
         await hand.complete(*raised[:3])
-        lowered = await hand.claim_gated()
+        lowered = await hand.claim_limited()
         await hand.complete(raised[3])
-        after = await hand.claim_gated()
+        after = await hand.claim_limited()
 
         assert [4, 0, 1] == [len(each) for each in (raised, lowered, after)]
         assert [] == await store.list_limit_settings("suite")
@@ -455,7 +455,7 @@ class TestLimitSettings(StoreTests):
         await create_limited_tasks(store, old, ("a", concurrency_limit(1)), count=3)
         hand = await ManualWorker.register(store)
 
-        assert 2 == len(await hand.claim_gated())
+        assert 2 == len(await hand.claim_limited())
 
     async def test_a_key_without_bounds_limits_nothing(self, store: Store) -> None:
         await create_limited_tasks(
@@ -466,7 +466,7 @@ class TestLimitSettings(StoreTests):
         )
         hand = await ManualWorker.register(store)
 
-        assert 9 == len(await hand.claim_gated())
+        assert 9 == len(await hand.claim_limited())
 
     async def test_a_limit_of_zero_stops_a_key(self, store: Store) -> None:
         await store.set_limit(suite_limit_key("a"), LimitValues(concurrency=0), ACT)
@@ -477,7 +477,7 @@ class TestLimitSettings(StoreTests):
         )
         hand = await ManualWorker.register(store)
 
-        assert [] == await hand.claim_gated()
+        assert [] == await hand.claim_limited()
 
     async def test_a_step_names_the_limit_that_blocks_it(self, store: Store) -> None:
         """It also has the number of steps before it."""
@@ -488,7 +488,7 @@ class TestLimitSettings(StoreTests):
         rated = LimitValues(rate=Rate(1, "h"), burst=1)
         held = await create_limited_tasks(store, template, ("api", rated), count=2)
         hand = await ManualWorker.register(store)
-        await hand.claim_gated()
+        await hand.claim_limited()
 
         reasons = [
             step.limit_reason

@@ -18,13 +18,13 @@ from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
     chain_template,
+    create_and_run_task,
     create_task,
     make_new_task,
     make_template,
     one_step_template,
     register_and_create_task,
     register_template,
-    run_task_to_end,
     statuses_by_name,
     steps_by_name,
 )
@@ -58,7 +58,7 @@ class TestMixedEffects(StoreTests):
         """
         Its step is enqueued at once.
         """
-        ended = (await run_task_to_end(stores[0], make_template("child", x=""))).id
+        ended = (await create_and_run_task(stores[0], make_template("child", x=""))).id
         await register_and_create_task(stores[0], one_step_template())
         busy = await ManualWorker.register(stores[0])
         claim = await busy.claim_one()

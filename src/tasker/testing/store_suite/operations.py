@@ -22,12 +22,12 @@ from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
     chain_template,
+    create_and_run_task,
     create_task,
     make_template,
     one_step_template,
     register_and_create_task,
     register_template,
-    run_task_to_end,
     statuses_by_name,
     steps_by_name,
 )
@@ -46,7 +46,7 @@ class TestOperatorActions(StoreTests):
 
     async def test_an_action_needs_existing_steps(self, store: Store) -> None:
         """The error names the missing ones, and nothing is changed."""
-        task = await run_task_to_end(store, one_step_template(), failing=("only",))
+        task = await create_and_run_task(store, one_step_template(), failing=("only",))
 
         with pytest.raises(NotFound, match="7, 9"):
             await store.retry_steps(task.id, ACT, steps=[9, 1, 7])
@@ -58,7 +58,9 @@ class TestOperatorActions(StoreTests):
 
     async def test_every_action_is_audited(self, store: Store) -> None:
         """With actor, action, time, reason and change; oldest first."""
-        task = await run_task_to_end(store, make_template("pair", a="", b=""), failing=("a", "b"))
+        task = await create_and_run_task(
+            store, make_template("pair", a="", b=""), failing=("a", "b")
+        )
         acts = [AuditNote(actor=f"actor {n}", reason=f"it's reason {n}") for n in range(5)]
 
         await store.retry_steps(task.id, acts[0])
@@ -66,7 +68,7 @@ class TestOperatorActions(StoreTests):
         await store.resolve_step(task.id, 2, DONE, acts[2], action=StepAction.COMPLETE)
         other = await register_and_create_task(store, one_step_template())
         await store.cancel_task(other, acts[3])
-        third = await run_task_to_end(store, one_step_template(), failing=("only",))
+        third = await create_and_run_task(store, one_step_template(), failing=("only",))
         await store.resolve_task(third.id, acts[4])
 
         audit = await store.list_audit_entries(task.id)
@@ -103,7 +105,7 @@ class TestOperatorActions(StoreTests):
                 task_id = await register_and_create_task(stores[0], one_step_template())
             else:
                 task_id = (
-                    await run_task_to_end(stores[0], one_step_template(), failing=("only",))
+                    await create_and_run_task(stores[0], one_step_template(), failing=("only",))
                 ).id
 
             results = await asyncio.gather(

@@ -26,13 +26,13 @@ from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
     chain_template,
+    create_and_run_task,
     create_task,
     diamond_template,
     make_template,
     one_step_template,
     register_and_create_task,
     register_template,
-    run_task_to_end,
     statuses_by_name,
     steps_by_name,
 )
@@ -101,7 +101,7 @@ class TestCancelling(StoreTests):
         Whether it is complete or failed.
         """
         for failing in ((), ("only",)):
-            task = await run_task_to_end(store, one_step_template(), failing=failing)
+            task = await create_and_run_task(store, one_step_template(), failing=failing)
             with pytest.raises(WrongStatus) as rejection:
                 await store.cancel_task(task.id, ACT)
             assert task.status == rejection.value.status
@@ -113,7 +113,7 @@ class TestRetrying(StoreTests):
         """
         Its failed steps are enqueued with all their attempts, and it can complete.
         """
-        task = await run_task_to_end(store, diamond_template(), failing=("b", "c"))
+        task = await create_and_run_task(store, diamond_template(), failing=("b", "c"))
         hand = await ManualWorker.register(store)
 
         reopened = await store.retry_steps(task.id, ACT)
@@ -133,7 +133,9 @@ class TestRetrying(StoreTests):
         """
         The task stays failing because of the others, and ends in error when that step is done.
         """
-        task = await run_task_to_end(store, make_template("pair", a="", b=""), failing=("a", "b"))
+        task = await create_and_run_task(
+            store, make_template("pair", a="", b=""), failing=("a", "b")
+        )
         hand = await ManualWorker.register(store)
 
         await store.retry_steps(task.id, ACT, steps=[2])
@@ -148,7 +150,7 @@ class TestRetrying(StoreTests):
         """
         Then the next attempt counts from there: one more, say, where the last was the third.
         """
-        task = await run_task_to_end(store, one_step_template(), failing=("only",))
+        task = await create_and_run_task(store, one_step_template(), failing=("only",))
         hand = await ManualWorker.register(store)
 
         await store.retry_steps(task.id, ACT, counted_attempts={1: 2})
@@ -172,7 +174,7 @@ class TestRetrying(StoreTests):
 
     async def test_only_failed_steps_can_be_retried(self, store: Store) -> None:
         """The error has step, status and action; no step is changed."""
-        task = await run_task_to_end(
+        task = await create_and_run_task(
             store, make_template("some", a="", b="", c="a b"), failing=("a",)
         )
         before = await store.list_steps(task.id)
@@ -190,7 +192,7 @@ class TestRetrying(StoreTests):
         assert task == await store.get_task(task.id)
 
     async def test_a_complete_task_cannot_be_retried(self, store: Store) -> None:
-        task = await run_task_to_end(store, one_step_template())
+        task = await create_and_run_task(store, one_step_template())
 
         with pytest.raises(WrongStatus, match=f"cannot retry task {task.id}: it is complete"):
             await store.retry_steps(task.id, ACT)
@@ -245,7 +247,7 @@ class TestResolving(StoreTests):
         outcome: AttemptOutcome,
     ) -> None:
         """Its result goes to its children, and the task is open again."""
-        task = await run_task_to_end(store, chain_template(), failing=("a",))
+        task = await create_and_run_task(store, chain_template(), failing=("a",))
         hand = await ManualWorker.register(store)
 
         reopened = await store.resolve_step(task.id, 1, DONE, ACT, action=action)
@@ -261,7 +263,7 @@ class TestResolving(StoreTests):
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_a_step_can_be_resolved_without_a_result(self, store: Store) -> None:
-        task = await run_task_to_end(store, chain_template(), failing=("a",))
+        task = await create_and_run_task(store, chain_template(), failing=("a",))
 
         await store.resolve_step(task.id, 1, None, ACT)
 
@@ -273,7 +275,7 @@ class TestResolving(StoreTests):
         """
         It counts as resolved by hand; the audit log says that it was skipped.
         """
-        task = await run_task_to_end(store, chain_template(), failing=("a",))
+        task = await create_and_run_task(store, chain_template(), failing=("a",))
         hand = await ManualWorker.register(store)
 
         await store.resolve_step(task.id, 1, None, ACT, action=StepAction.SKIP)
@@ -287,13 +289,15 @@ class TestResolving(StoreTests):
 
     async def test_resolving_the_last_failed_step_completes_the_task(self, store: Store) -> None:
         """At once, if it was the only sink."""
-        task = await run_task_to_end(store, one_step_template(), failing=("only",))
+        task = await create_and_run_task(store, one_step_template(), failing=("only",))
 
         assert TaskStatus.COMPLETE == (await store.resolve_step(task.id, 1, DONE, ACT)).status
 
     async def test_a_task_with_another_failure_stays_failed(self, store: Store) -> None:
         """The task ends in error again when no step can run any more."""
-        task = await run_task_to_end(store, make_template("pair", a="", b=""), failing=("a", "b"))
+        task = await create_and_run_task(
+            store, make_template("pair", a="", b=""), failing=("a", "b")
+        )
 
         resolved = await store.resolve_step(task.id, 1, DONE, ACT)
 
@@ -341,7 +345,7 @@ class TestResolving(StoreTests):
         """
         A done step keeps its result; a pending one has parents that come first.
         """
-        task = await run_task_to_end(
+        task = await create_and_run_task(
             store, make_template("some", a="", b="", c="a b"), failing=("a",)
         )
 
@@ -354,7 +358,7 @@ class TestResolving(StoreTests):
 
     async def test_a_failed_task_can_be_resolved(self, store: Store) -> None:
         """Open steps are skipped; failed steps keep their status."""
-        task = await run_task_to_end(store, chain_template(), failing=("b",))
+        task = await create_and_run_task(store, chain_template(), failing=("b",))
 
         resolved = await store.resolve_task(task.id, ACT)
 

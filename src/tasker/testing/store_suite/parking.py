@@ -15,12 +15,12 @@ from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
     chain_template,
+    create_and_run_task,
     create_task,
     make_template,
     one_step_template,
     register_and_create_task,
     register_template,
-    run_task_to_end,
     statuses_by_name,
     steps_by_name,
 )
@@ -77,7 +77,7 @@ class TestParking(StoreTests):
         self, store: Store
     ) -> None:
         """The same holds for a task that was pruned."""
-        ended = (await run_task_to_end(store, make_template("child", x=""))).id
+        ended = (await create_and_run_task(store, make_template("child", x=""))).id
         for child in (ended, NOBODY):
             await register_and_create_task(store, one_step_template())
             hand = await ManualWorker.register(store)

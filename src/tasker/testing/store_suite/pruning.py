@@ -17,13 +17,13 @@ from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
     chain_template,
+    create_and_run_task,
     create_task,
     make_new_task,
     make_template,
     one_step_template,
     register_and_create_task,
     register_template,
-    run_task_to_end,
 )
 from tasker.testing.store_suite.subject import StoreUnderTest
 
@@ -117,13 +117,13 @@ class TestPruning(StoreTests):
     ) -> None:
         """This holds for every outcome."""
         old = [
-            (await run_task_to_end(store, one_step_template())).id,
-            (await run_task_to_end(store, one_step_template(), failing=("only",))).id,
+            (await create_and_run_task(store, one_step_template())).id,
+            (await create_and_run_task(store, one_step_template(), failing=("only",))).id,
             await register_and_create_task(store, one_step_template()),
         ]
         await store.cancel_task(old[2], ACT)
         await subject.advance(SECOND * 60)
-        young = await run_task_to_end(store, chain_template())
+        young = await create_and_run_task(store, chain_template())
         assert young.ended_at is not None
 
         assert 3 == await store.count_prunable_tasks(ended_before=young.ended_at)
@@ -137,7 +137,7 @@ class TestPruning(StoreTests):
 
     async def test_open_tasks_are_never_pruned(self, store: Store, subject: StoreUnderTest) -> None:
         """This includes old tasks and reopened tasks."""
-        reopened = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
+        reopened = (await create_and_run_task(store, one_step_template(), failing=("only",))).id
         await store.retry_steps(reopened, ACT)
         pending = await register_and_create_task(store, one_step_template())
         now = (await store.get_task(pending)).created_at
@@ -210,7 +210,7 @@ class TestPruning(StoreTests):
         """
         A child outlives its parent.
         """
-        parent = await run_task_to_end(store, one_step_template())
+        parent = await create_and_run_task(store, one_step_template())
         child = await register_and_create_task(
             store, make_template("child", x=""), parent_id=parent.id
         )

@@ -30,13 +30,13 @@ from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
     chain_template,
+    create_and_run_task,
     create_task,
     make_new_task,
     make_template,
     one_step_template,
     register_and_create_task,
     register_template,
-    run_task_to_end,
 )
 from tasker.testing.store_suite.subject import StoreUnderTest
 
@@ -75,8 +75,8 @@ class TestReadingTasks(StoreTests):
         """
         Complete, failed, cancelled and unknown ones; not those that are open or reopened.
         """
-        complete = (await run_task_to_end(store, one_step_template())).id
-        broken = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
+        complete = (await create_and_run_task(store, one_step_template())).id
+        broken = (await create_and_run_task(store, one_step_template(), failing=("only",))).id
         cancelled, still_open = (
             await register_and_create_task(store, one_step_template()),
             await register_and_create_task(store, one_step_template()),
@@ -91,8 +91,8 @@ class TestReadingTasks(StoreTests):
 
     async def test_etags_of_several_tasks_equal_those_of_each(self, store: Store) -> None:
         """Unknown ids are left out."""
-        complete = (await run_task_to_end(store, one_step_template())).id
-        broken = (await run_task_to_end(store, chain_template(), failing=("b",))).id
+        complete = (await create_and_run_task(store, one_step_template())).id
+        broken = (await create_and_run_task(store, chain_template(), failing=("b",))).id
         still_open = await register_and_create_task(store, chain_template())
         ids = [complete, broken, still_open, NOBODY]
 
@@ -239,7 +239,7 @@ class TestListing(StoreTests):
         """
         Field by field, except for the failure, which lists leave out.
         """
-        first = await run_task_to_end(store, chain_template(), failing=("b",))
+        first = await create_and_run_task(store, chain_template(), failing=("b",))
         second = await store.get_task(
             await register_and_create_task(
                 store, one_step_template(), tags=("x",), deadline=SECOND * 60, idempotency_key="k"
@@ -312,9 +312,9 @@ class TestListing(StoreTests):
         assert 30 == len(await list_matching_ids(store, visible=frozenset({"other", "suite"})))
 
     async def test_tasks_are_found_by_their_status(self, store: Store) -> None:
-        complete = (await run_task_to_end(store, one_step_template())).id
-        error = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
-        resolved = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
+        complete = (await create_and_run_task(store, one_step_template())).id
+        error = (await create_and_run_task(store, one_step_template(), failing=("only",))).id
+        resolved = (await create_and_run_task(store, one_step_template(), failing=("only",))).id
         await store.resolve_task(resolved, ACT)
         cancelled = await register_and_create_task(store, one_step_template())
         await store.cancel_task(cancelled, ACT)

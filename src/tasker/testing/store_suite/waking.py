@@ -13,12 +13,12 @@ from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
     chain_template,
+    create_and_run_task,
     create_task,
     make_template,
     one_step_template,
     register_and_create_task,
     register_template,
-    run_task_to_end,
 )
 
 LONG = 60.0  #: seconds, far beyond what a test may take
@@ -69,7 +69,7 @@ class TestWaking(StoreTests):
 
     async def test_an_operator_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
         """Both a retry and a resolution wake it."""
-        failed = await run_task_to_end(stores[0], chain_template(), failing=("a",))
+        failed = await create_and_run_task(stores[0], chain_template(), failing=("a",))
         idle = await ManualWorker.register(stores[1])
         await wait_without_work(stores[1], idle)
         await require_wake_up(stores[1].wait_for_work, stores[0].retry_steps(failed.id, ACT))

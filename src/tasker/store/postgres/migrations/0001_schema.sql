@@ -135,7 +135,7 @@ create table worker (
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
 -- The queues from which a worker claims, by their ids for priority 0; the negative of these for
--- queues of limited steps, which `claim` and settlements do not serve, only `claim_gated`.
+-- queues of limited steps, which `claim` and settlements do not serve, only `claim_limited`.
 create table worker_queue (
     worker   bigint not null,
     queue_id int not null,

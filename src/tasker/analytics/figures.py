@@ -171,7 +171,15 @@ def _values_by_series(
     """Return the value of a row by the key of its series."""
     if by is SeriesGrouping.STATUS and metric is Metric.ENDED:
         return {"complete": row.completed, "error": row.failed, "cancelled": row.cancelled}
-    value = row.seconds if metric is Metric.DURATION else getattr(row, metric.value)
+    values = {
+        Metric.CREATED: row.created,
+        Metric.ENDED: row.ended_tasks,
+        Metric.FAILED: row.failed,
+        Metric.STEPS: row.steps,
+        Metric.RETRIES: row.retries,
+        Metric.DURATION: row.seconds,
+    }
+    value = values[metric]
     if by is SeriesGrouping.NAMESPACE:
         return {row.namespace: value}
     if by is SeriesGrouping.WORKFLOW:

@@ -508,8 +508,8 @@ class AuthSettings(SettingsSection):
     """Additional roles, each with its permissions."""
 
     coordinator: str | None = None
-    """The class that authorizes requests, written `package.module:Class`. If absent, the caller's
-    permissions and namespaces alone decide."""
+    """The class that authorizes requests, written `package.module:Class`. If absent, only the
+    caller's permissions and namespaces determine what is allowed."""
 
     authenticator: str | None = None
     """The class that authenticates requests with neither an API key nor an accepted token, written

@@ -44,7 +44,7 @@ ACTIONS: Mapping[str, WorkerActionSpec] = {
     "settle": WorkerActionSpec("Settle attempts; the response contains the next steps"),
     "renew": WorkerActionSpec("Renew the lease and wait for revocations", waits=True),
     "resume": WorkerActionSpec(
-        "List the claims of a claim or settle request whose response was lost"
+        "List the claims that a claim or settle request made, if its response was lost"
     ),
     "payload": WorkerActionSpec("Read the payload of a claimed step"),
     "template": WorkerActionSpec("Read the template of a claimed step"),

@@ -140,7 +140,7 @@ if TYPE_CHECKING:
     from tasker.settings import JsonSchemaMismatchAction, WorkerSettings
     from tasker.step_logs import LogPage, LogRecord
     from tasker.store.open import open_store
-    from tasker.store.protocol import Registered, Store
+    from tasker.store.protocol import RegisterTemplateResult, Store
     from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
     from tasker.template.load import load_template, load_templates, parse_template
     from tasker.times import TaskTimes
@@ -229,7 +229,7 @@ __all__ = [
     "PermanentError",
     "Rate",
     "Reason",
-    "Registered",
+    "RegisterTemplateResult",
     "Rejected",
     "Result",
     "Retry",
@@ -468,7 +468,7 @@ _HOMES = {
     ),
     "store.open": ("open_store",),
     "store.protocol": (
-        "Registered",
+        "RegisterTemplateResult",
         "Store",
     ),
     "teams.model": (

@@ -32,7 +32,7 @@ CALLS = (
     "claim",
     "settle",
     "load_task_inputs",
-    "load_results",
+    "load_step_results",
     "get_task",
     "park_until_task_ends",
     "list_held_claims",
@@ -127,7 +127,7 @@ async def test_a_fan_out_takes_a_few_calls(url: str) -> None:
     assert 1 == counts["create_tasks"]
     assert counts["settle"] <= 8
     assert counts["claim"] <= 8
-    assert 0 == counts["load_task_inputs"] + counts["load_results"] + counts["get_task"]
+    assert 0 == counts["load_task_inputs"] + counts["load_step_results"] + counts["get_task"]
 
 
 async def test_a_map_inserts_its_instances_in_few_calls(url: str) -> None:

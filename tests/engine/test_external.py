@@ -161,13 +161,13 @@ async def test_a_completion_before_the_settlement_of_the_last_failure_is_used(
 ) -> None:
     """An accepted completion is the outcome of the step; the handler does not run again."""
     tokens: list[str] = []
-    fail_external = store.fail_external_step
+    fail_external = store.fail_external_step_unless_completed
 
     async def fail_late(*arguments: Any) -> Any:
         assert await store.complete_external_step(hash_token(tokens[0]), json.dumps({"result": 5}))  # type: ignore[arg-type]
         return await fail_external(*arguments)
 
-    monkeypatch.setattr(store, "fail_external_step", fail_late)
+    monkeypatch.setattr(store, "fail_external_step_unless_completed", fail_late)
 
     async def order(ctx: AsyncContext) -> None:
         tokens.append(ctx.completion_url.rpartition("/")[2])
@@ -203,7 +203,7 @@ async def test_the_last_lost_attempt_fails_an_external_step_unless_it_was_comple
     dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
     await store.add_served_queues(dying, [queue.base for queue in await store.list_queues()])
     [claim] = (await store.claim(dying, 1)).claims
-    await store.add_completion_token(claim, hash_token("token"))
+    await store.add_token_and_find_completion(claim, hash_token("token"))
     if completed:
         assert await store.complete_external_step(hash_token("token"), json.dumps({"result": 5}))  # type: ignore[arg-type]
     await store.retire_worker(dying)

@@ -65,7 +65,7 @@ async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: lis
 
 
 @pytest.mark.parametrize(
-    "name", ["settle", "claim", "load_task_inputs", "load_results", "list_held_claims"]
+    "name", ["settle", "claim", "load_task_inputs", "load_step_results", "list_held_claims"]
 )
 @pytest.mark.parametrize("how", ["lose", "refuse"])
 async def test_a_lost_reply_loses_and_repeats_nothing(memory: Store, name: str, how: str) -> None:

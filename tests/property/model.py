@@ -27,7 +27,7 @@ from tasker.model import (
     UnsuccessfulEnd,
     WorkerId,
 )
-from tasker.store.protocol import StepAction
+from tasker.store.protocol import StepResolution
 
 OPEN = TaskStatus.PENDING  #: of a task: not ended; shown as pending or in progress
 RUNNABLE = frozenset({StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING})
@@ -819,7 +819,7 @@ class Model:
         if planner is not None and planner.undoes == 0:
             del task.steps[task.planner]
 
-    def resolve_step(self, task_id: TaskId, no: int, *, action: StepAction) -> None:
+    def resolve_step(self, task_id: TaskId, no: int, *, action: StepResolution) -> None:
         task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
         self._require_key(task)
         step = task.steps[no]
@@ -833,7 +833,7 @@ class Model:
         if step.state is StepStatus.IN_PROGRESS:
             task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
         self._take_back(task, no)
-        complete = action is StepAction.COMPLETE
+        complete = action is StepResolution.COMPLETE
         step.awaits = step.wait_ends = None
         step.attempt += 1
         step.state = StepStatus.COMPLETE if complete else StepStatus.RESOLVED_MANUALLY

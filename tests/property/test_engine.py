@@ -86,7 +86,7 @@ from tasker.model import (
 )
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.driver import Driver
-from tasker.store.protocol import AuditNote, StepAction, Store
+from tasker.store.protocol import AuditNote, StepResolution, Store
 from tasker.testing.postgres import SharedSchemaConnection
 from tasker.testing.store_suite.contradictions import find_contradictions
 from tasker.waits import AwaitedArrival, NewSignal, NewWait
@@ -619,7 +619,9 @@ class Engine(RuleBasedStateMachine):
         template = template_of(task.shape, self.namespace, "t")
         graph = Graph(template)
         nodes = [*graph.layout.undone_node_by_compensating_node.values()]
-        steps = plan_compensating_steps(graph, await hand.store.completed_steps(task.id, nodes))
+        steps = plan_compensating_steps(
+            graph, await hand.store.list_completed_steps_of_nodes(task.id, nodes)
+        )
         keep_going = template.compensation.keep_going
         added = await hand.store.add_compensating_steps(
             claim, steps, len(steps), keep_going=keep_going
@@ -787,8 +789,8 @@ class Engine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.model.tasks)
-    @rule(which=some, number=some, action=st.sampled_from(StepAction))
-    def resolve(self, which: int, number: int, action: StepAction) -> None:
+    @rule(which=some, number=some, action=st.sampled_from(StepResolution))
+    def resolve(self, which: int, number: int, action: StepResolution) -> None:
         task = self.task(which)
         no = self.step_in(
             task, number, StepStatus.ERROR, StepStatus.IN_PROGRESS, StepStatus.WAITING

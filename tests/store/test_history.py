@@ -28,7 +28,7 @@ from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.store import PostgresStore
-from tasker.store.protocol import StepAction, Store
+from tasker.store.protocol import StepResolution, Store
 from tasker.store.sqlite.store import SqliteStore
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -104,7 +104,7 @@ async def attempts_of_all_kinds(store: Store) -> None:
     failing, again, handed, forgotten, waiting, cancelled, left_out = claims
     resolved, completed = await create_task(store, single), await create_task(store, single)
     await store.resolve_step(resolved, 1, JsonText("1"), ACT)
-    await store.resolve_step(completed, 1, JsonText("1"), ACT, action=StepAction.COMPLETE)
+    await store.resolve_step(completed, 1, JsonText("1"), ACT, action=StepResolution.COMPLETE)
     await store.cancel_task(cancelled.task_id, ACT)
     await store.park_until_task_ends(waiting, await create_task(store, child))
     await hand.fail(failing)

@@ -31,7 +31,7 @@ async def test_looking_up_a_task_plans_each_statement_once(store: Store) -> None
         await store.get_task(task_id)
         await store.find_ended_tasks([task_id])
         await store.load_task_inputs([task_id])
-        await store.load_results({task_id: [1]})
+        await store.load_step_results({task_id: [1]})
         await store.load_runtime_steps({task_id: [1]})
 
     async with store._look_ups.acquire() as connection:

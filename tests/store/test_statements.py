@@ -74,7 +74,7 @@ PARTS = {
         "create_step_gates",
         "take_idempotency_keys",
         "create_steps",
-        "claim_roots",
+        "claim_roots_of_new_tasks",
         "holders_of_taken_keys",
         "unknown_parent_tasks",
     },
@@ -120,15 +120,15 @@ PARTS = {
         "mark_tasks_with_failed_step",
         "free_children",
         "store_attempt_history",
-        "record_unsuccessful_parents",
+        "count_missed_parents_and_move_to_engine_queue",
         "range_of_child_numbers",
         "store_step_outcomes",
         "return_steps_to_handler_queue",
     },
 }
 SPAWNING = {
-    *("add_spawn", "find_spawn", "add_join_parents", "insert_instances"),
-    "spawn_body_if_claim_held",
+    *("add_spawn", "find_spawn", "increase_pending_parents_of_join", "insert_instances"),
+    "load_spawn_body_if_claim_held",
 }  #: parts of a function that has no statement of its name on SQLite
 FUNCTIONS = {
     *("lock_mailboxes", "find_wait_cycle", "wake_steps_waiting_for_tasks"),
@@ -157,7 +157,7 @@ AS_LISTS = {
     "claim_for_workers",
     "create_tasks",
     "load_runtime_steps",
-    "load_results",
+    "load_step_results",
     "lost_claims",
     "record_durable_calls",
 }
@@ -207,7 +207,7 @@ def test_every_file_starts_with_a_comment(
     [
         "sqlite/fragments/due_steps.sql",
         "sqlite/sql/queues_to_claim_from.sql",
-        "sqlite/sql/claim_roots.sql",
+        "sqlite/sql/claim_roots_of_new_tasks.sql",
         "sqlite/sql/free_children.sql",
         "postgres/functions/claim_steps.sql",
         "postgres/functions/create_single_task.sql",
@@ -219,7 +219,7 @@ def test_every_statement_that_claims_has_the_same_predicate(file: str) -> None:
     """The predicate is one fragment per dialect."""
     text = (Path(tasker.store.__path__[0]) / file).read_text()
 
-    assert re.search(r"\{include (claimable|is_claimed_for_settling_worker)\b", text)
+    assert re.search(r"\{include (is_run_at_reached|is_claimed_for_settling_worker)\b", text)
 
 
 @pytest.mark.parametrize("loaded", [SQLITE, POSTGRES], ids=["sqlite", "postgres"])
@@ -337,10 +337,9 @@ WAITING = (
         "wake_step",
     ),
     *(
-        "status_of_task_to_signal",
         "lock_running_step",
         "load_durable_calls",
-        "external_completion",
+        "find_external_completion",
         "step_of_completion_token",
     ),
     *("escalate_approvals", "store_parked_attempt", "lock_attached_tasks", "orphaned_tasks"),
@@ -348,13 +347,13 @@ WAITING = (
         "revert_failures_at_children",
         "claim_deliveries",
         "record_delivery_attempt",
-        "events_to_deliver",
+        "load_events_to_deliver",
     ),
     *(
         "undistributed_events",
         "mark_events_distributed",
         "add_deliveries",
-        "delete_finished_deliveries",
+        "delete_delivered_subscriber_deliveries",
         "list_deliveries",
     ),
     *(
@@ -374,7 +373,7 @@ WAITING = (
         "failed_steps_without_waiting_children",
     ),
     *(
-        "delete_durable_calls",
+        "delete_durable_calls_of_steps",
         "cancelled_steps_to_revive",
         "cancelled_children_of_step",
         "revive_cancelled_steps",
@@ -385,7 +384,7 @@ WAITING = (
 """Statements of waits, deliveries, schedules and pages of steps, on both stores."""
 
 GATED = (
-    "limit_gate_states",
+    "gate_states_of_limited_steps",
     "mark_limited_steps_claimed",
     "delete_ended_gate_claims",
     "due_steps_of_gate",
@@ -403,7 +402,7 @@ COMPENSATING = (
         "delete_compensation_planner",
     ),
     *(
-        "lock_planning_step_if_held",
+        "lock_compensation_planner_if_claim_held",
         "mark_task_compensating",
         "set_greatest_step_no",
         "reserve_compensating_step_numbers",
@@ -415,13 +414,13 @@ COMPENSATING = (
 PLACES = (
     *(
         "add_concurrency_place",
-        "admit_waiting_task",
+        "mark_concurrency_place_admitted",
         "mark_ended_concurrency_places",
         "lock_concurrency_key",
         "list_concurrency_places",
         "reopen_concurrency_place",
     ),
-    *("template_of_task", "concurrency_keys_with_waiting_tasks"),
+    *("template_and_pauses_of_task", "concurrency_keys_with_waiting_tasks"),
 )
 
 
@@ -454,7 +453,7 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
     """It reads only the steps that it needs of a task with 100,000 steps."""
     whole = re.compile(r"SEARCH (s|c|o|step) USING PRIMARY KEY \(task_id=\?\)")
     names = {*WAITING, *GATED, *COMPENSATING, *PLACES}
-    names -= {"delete_compensation_planner", "status_of_task_to_signal"}  # once; few
+    names -= {"delete_compensation_planner"}  # once
 
     assert [] == [
         (name, line) for name in names for line in plan(migrated, name) if whole.match(line)
@@ -471,7 +470,7 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
         ("list_expired_attempts", "step_held"),
         ("open_tasks_with_failed_step", "task_has_failed_step"),
         ("lock_overdue_tasks", "task_overdue"),
-        ("lock_unclaimed_steps", "step_queue_timeout"),
+        ("lock_steps_past_queue_timeout", "step_queue_timeout"),
         ("list_due_schedules", "schedule_look_at"),
         ("count_backlog_by_queue", "step_due"),
         ("tasks_to_prune", "task_template"),
@@ -740,7 +739,7 @@ INDEXES = {
     "find_broadcast": {"broadcast_id"},
     "interrupted_broadcasts": {"broadcast_undelivered"},
     "step_of_completion_token": {"completion_pkey", "step_pkey", "wait_pkey", "durable_call_pkey"},
-    "external_completion": {"durable_call_pkey"},
+    "find_external_completion": {"durable_call_pkey"},
     "escalate_approvals": {"approval_escalation"},
     "lock_attached_tasks": {"task_attached"},
     "orphaned_tasks": {"task_attached"},
@@ -752,7 +751,7 @@ INDEXES = {
     "steps_by_number": {"step_pkey"},
     "retry_steps": {"step_pkey"},
     "failed_steps_without_waiting_children": {"step_pkey"},
-    "delete_durable_calls": {"durable_call_pkey"},
+    "delete_durable_calls_of_steps": {"durable_call_pkey"},
     "free_keys_of_child_tasks": {"task_key_pkey", "task_pkey"},
     "cancelled_children_of_step": {"step_pkey"},
     "unfinished_steps": {"step_pkey"},
@@ -761,11 +760,11 @@ INDEXES = {
     "mark_ended_concurrency_places": {"task_place_open"},
     "list_concurrency_places": {"task_place_open"},
     "concurrency_keys_with_waiting_tasks": {"task_place_waiting"},
-    "admit_waiting_task": {"task_place_pkey"},
+    "mark_concurrency_place_admitted": {"task_place_pkey"},
     "reopen_concurrency_place": {"task_place_pkey"},
-    "completed_steps": {"step_pkey"},
-    "task_to_compensate": {"step_pkey"},
-    "lock_planning_step_if_held": {"step_pkey"},
+    "list_completed_steps_of_nodes": {"step_pkey"},
+    "find_task_if_compensable": {"step_pkey"},
+    "lock_compensation_planner_if_claim_held": {"step_pkey"},
     "list_expired_attempts": {"claim_batch_pkey"},
     "lock_overdue_tasks": {"task_overdue"},
     "open_tasks_with_failed_step": {"task_has_failed_step"},
@@ -883,7 +882,7 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
     text = (
-        POSTGRES["lock_unclaimed_steps"]
+        POSTGRES["lock_steps_past_queue_timeout"]
         .text.replace(":limit", "100")
         .replace(":external", "'none'")
     )
@@ -1038,7 +1037,7 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
             "failed_steps_without_waiting_children": steps,
             "revert_failures_at_children": steps,
             "revert_failed_sinks": steps,
-            "delete_durable_calls": steps,
+            "delete_durable_calls_of_steps": steps,
             "free_keys_of_child_tasks": steps,
             "reset_received_signals": steps,
             "retry_steps": {**steps, "counted_attempts": 0, "held": True},
@@ -1053,9 +1052,9 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
     "name",
     [
         "load_runtime_steps",
-        "load_results",
+        "load_step_results",
         "lost_claims",
-        "lock_unclaimed_steps",
+        "lock_steps_past_queue_timeout",
         "lock_steps_of_timed_out_waits",
     ],
 )
@@ -1250,7 +1249,9 @@ async def pages_of_compensation(
     pages = await read(failed_outcome(await hand.claim_one(), JsonText('{"message":"x"}')))
     planner = await hand.claim_one()
     nodes = [*Graph(trip_template()).layout.undone_node_by_compensating_node.values()]
-    steps = plan_of(Graph(trip_template()), await store.completed_steps(task_id, nodes))
+    steps = plan_of(
+        Graph(trip_template()), await store.list_completed_steps_of_nodes(task_id, nodes)
+    )
     values = {"task_id": task_id, "first_no": 100, "keep_going": True, "steps": json.dumps(steps)}
     pages += await buffers(connection, "add_compensating_steps", values)
     await add_planned_compensation(store, planner, trip_template())

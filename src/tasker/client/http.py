@@ -49,7 +49,7 @@ from tasker.model import (
     Template,
 )
 from tasker.step_logs import LogPage
-from tasker.store.protocol import Registered
+from tasker.store.protocol import RegisterTemplateResult
 from tasker.template.document import template_to_document
 from tasker.times import TaskTimes
 from tasker.waits import BroadcastSent, SignalSent, check_arrival_names, encode_payload
@@ -473,18 +473,20 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         )
         return decode.usual_durations(await self._requests.get(f"/v1/templates/{path}/durations"))
 
-    async def register(self, template: Template, *, replace: bool = False) -> Registered:
+    async def register(
+        self, template: Template, *, replace: bool = False
+    ) -> RegisterTemplateResult:
         read = await self._requests.send(
             "POST",
             "/v1/templates",
             body=template_to_document(template),
             query={"replace": True} if replace else None,
         )
-        return Registered(decode.template(read), read["created"])
+        return RegisterTemplateResult(decode.template(read), read["created"])
 
     async def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
-    ) -> list[Registered]:
+    ) -> list[RegisterTemplateResult]:
         if not templates:
             return []
         read = await self._requests.send(
@@ -493,7 +495,10 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
             body={"templates": [template_to_document(template) for template in templates]},
             query={"replace": True} if replace else None,
         )
-        return [Registered(decode.template(one), one["created"]) for one in read["templates"]]
+        return [
+            RegisterTemplateResult(decode.template(one), one["created"])
+            for one in read["templates"]
+        ]
 
 
 def _task_request_body(request: TaskRequest) -> dict[str, Any]:

@@ -82,7 +82,7 @@ from tasker.notices import Observer, TaskEnded
 from tasker.settings import JsonSchemaMismatchAction
 from tasker.step_logs import LogFilter, LogPage, LogPosition, level_number
 from tasker.store import operator_rules
-from tasker.store.protocol import AuditNote, Registered, StepAction, Store
+from tasker.store.protocol import AuditNote, RegisterTemplateResult, StepResolution, Store
 from tasker.template.attributes import compute_task_attributes, render_task_title
 from tasker.template.load import validate_template
 from tasker.template.schema import fill_and_check_input, fill_input_and_list_violations
@@ -692,7 +692,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         text = None if result is None else codec.dumps(result, what="the result")
         no = await self._find_step_number(TaskId(task_id), step)
         return await self._act_on_step(
-            task_id, no, text, self._audit_note(reason), StepAction.RESOLVE, if_match
+            task_id, no, text, self._audit_note(reason), StepResolution.RESOLVE, if_match
         )
 
     @shorten_tracebacks
@@ -708,7 +708,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         text = codec.dumps(result, what="the result")
         no = await self._find_step_number(TaskId(task_id), step)
         return await self._act_on_step(
-            task_id, no, text, self._audit_note(reason), StepAction.COMPLETE, if_match
+            task_id, no, text, self._audit_note(reason), StepResolution.COMPLETE, if_match
         )
 
     @shorten_tracebacks
@@ -717,7 +717,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     ) -> Task:
         no = await self._find_step_number(TaskId(task_id), step)
         return await self._act_on_step(
-            task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
+            task_id, no, None, self._audit_note(reason), StepResolution.SKIP, if_match
         )
 
     async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
@@ -757,7 +757,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         no: int,
         result: JsonText | None,
         act: AuditNote,
-        action: StepAction,
+        action: StepResolution,
         if_match: str | None,
     ) -> Task:
         task = await self.store.resolve_step(
@@ -825,14 +825,16 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         return await self.store.usual_durations(await self.template(template))
 
     @shorten_tracebacks
-    async def register(self, template: Template, *, replace: bool = False) -> Registered:
+    async def register(
+        self, template: Template, *, replace: bool = False
+    ) -> RegisterTemplateResult:
         (registered,) = await self.register_all([template], replace=replace)
         return registered
 
     @shorten_tracebacks
     async def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
-    ) -> list[Registered]:
+    ) -> list[RegisterTemplateResult]:
         def validate_templates() -> list[Template]:
             return [validate_template(template) for template in templates]
 

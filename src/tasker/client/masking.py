@@ -138,7 +138,7 @@ class SensitiveDataFinder:
         if not numbers:
             return kin
         kin = dict(kin)
-        for step in await self._store.load_results(numbers):
+        for step in await self._store.load_step_results(numbers):
             if step.result is None:
                 continue
             own, result = kin[step.task_id], codec.loads(step.result)

@@ -42,7 +42,7 @@ from tasker.model import (
     Template,
 )
 from tasker.step_logs import LogPage
-from tasker.store.protocol import Registered
+from tasker.store.protocol import RegisterTemplateResult
 from tasker.times import TaskTimes
 from tasker.typed_template import In, Out, TypedTemplate
 from tasker.waits import BroadcastSent, SignalSent
@@ -602,7 +602,9 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """
         ...
 
-    async def register(self, template: Template, *, replace: bool = False) -> Registered:
+    async def register(
+        self, template: Template, *, replace: bool = False
+    ) -> RegisterTemplateResult:
         """Register a template version, which is pending review if its namespace requires approval.
         Raises TaskRegistrationError.
         """
@@ -610,7 +612,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
 
     async def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
-    ) -> list[Registered]:
+    ) -> list[RegisterTemplateResult]:
         """Register template versions in one transaction, either all or none: see `register`. A
         server accepts at most 1,000 at once. Raises InvalidInput, TaskRegistrationError.
         """

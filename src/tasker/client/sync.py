@@ -59,7 +59,7 @@ from tasker.model import (
 )
 from tasker.schedules.model import BackfillResult, StoredSchedule, TicksWithoutTask
 from tasker.step_logs import LogPage
-from tasker.store.protocol import Registered
+from tasker.store.protocol import RegisterTemplateResult
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.times import TaskTimes
 from tasker.typed_template import In, Out, TypedTemplate
@@ -410,13 +410,13 @@ class SyncClient:
         """Return a template: see `Client.template`."""
         return self._run_in_loop(self._client.template(name, version))
 
-    def register(self, template: Template, *, replace: bool = False) -> Registered:
+    def register(self, template: Template, *, replace: bool = False) -> RegisterTemplateResult:
         """Register a template version: see `Client.register`."""
         return self._run_in_loop(self._client.register(template, replace=replace))
 
     def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
-    ) -> list[Registered]:
+    ) -> list[RegisterTemplateResult]:
         """Register template versions in one transaction: see `Client.register_all`."""
         return self._run_in_loop(self._client.register_all(templates, replace=replace))
 

@@ -391,7 +391,7 @@ class Claimer:
         """Find out which steps that the engine decides about have a handler with a paused queue."""
         queues = {key: _handler_queue(key, task) for key, task in tasks.items()}
         known = {queue for queue in queues.values() if queue is not None}
-        paused = await self._store.paused_queues(known) if known else frozenset()
+        paused = await self._store.find_paused_queues(known) if known else frozenset()
         return {key: FetchedInputs(task, queues[key] in paused) for key, task in tasks.items()}
 
     async def _postpone_unreadable_task(self, claim: Claim, error: TaskerError) -> None:

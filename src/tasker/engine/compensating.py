@@ -52,9 +52,9 @@ async def _load_completed_steps(
 ) -> list[CompensationCandidate]:
     """Return the steps to undo and the steps that spawned them."""
     nodes = sorted(graph.layout.undone_node_by_compensating_node.values())
-    done = await store.completed_steps(task_id, nodes)
+    done = await store.list_completed_steps_of_nodes(task_id, nodes)
     while done and len(done) % COMPLETED_STEPS == 0:
-        page = await store.completed_steps(task_id, nodes, after=done[-1].no)
+        page = await store.list_completed_steps_of_nodes(task_id, nodes, after=done[-1].no)
         done += page
         if not page:
             break

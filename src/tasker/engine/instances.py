@@ -15,5 +15,5 @@ def make_instance_reader(
         joined,
         join_no,
         partial(store.list_spawns, task_id),
-        lambda nos: store.load_results({task_id: nos}),
+        lambda nos: store.load_step_results({task_id: nos}),
     )

@@ -345,7 +345,7 @@ class Janitor:
             if spec.external is None or attempt.lost_attempts >= MOST_LOST:
                 continue
             events = await self._lost_attempt_events([attempt], [outcome], [compiled])
-            settled = await self._store.fail_external_step(outcome, events)
+            settled = await self._store.fail_external_step_unless_completed(outcome, events)
             if settled is None:
                 text = build_lost_attempt_error(attempt.worker)
                 outcomes[index] = lost_outcome(attempt.claim, text, timedelta(0))

@@ -94,14 +94,12 @@ class HandlerServices:
     async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
         token = secrets.token_urlsafe(32)
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
-        return await self._store.add_completion_token(attempt.claim, hash_token(token))
+        return await self._store.add_token_and_find_completion(attempt.claim, hash_token(token))
 
     async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedStepNumbers:
         spawned = await self._store.spawn_instances(attempt.claim, new)
         if spawned is None:
-            raise AttemptCancelled(
-                "no instances were added: another attempt has taken over the step"
-            )
+            raise AttemptCancelled("no instances were added: another attempt has taken over the step")
         return spawned
 
     def read_instance_results(

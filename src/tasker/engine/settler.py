@@ -316,7 +316,9 @@ class Settler:
             while True:
                 try:
                     events = _collect_events([finished])
-                    settled = await self._store.fail_external_step(finished.outcome, events)
+                    settled = await self._store.fail_external_step_unless_completed(
+                        finished.outcome, events
+                    )
                     break
                 except StoreUnavailable:
                     await self._claimer.recover_from_lost_reply()

@@ -186,9 +186,9 @@ def _count_and_inputs(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonT
 
 
 def _require_disjoint_cursors(step: str, batches: Sequence[Json]) -> None:
-    """Raise PermanentError if batches of an earlier system overlap or run backwards.
+    """Raise PermanentError if the cursors that an analyzer step returned overlap or run backwards.
 
-    Cursors that are not numbers have no known order.
+    Cursors that are not numbers are not compared.
     """
     last: float | None = None
     for no, batch in enumerate(batches):

@@ -284,7 +284,7 @@ class TaskCache:
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | needs & ~task.known
         wanted = {task_id: list(numbers_in_mask(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
-            for row in await self._store.load_results(wanted):
+            for row in await self._store.load_step_results(wanted):
                 self._record_step_result(tasks[row.task_id], row)
         self._evict_oldest()
         return tasks
@@ -329,7 +329,7 @@ class TaskCache:
         results: dict[tuple[TaskId, int], StepResult] = {}
         if wanted:
             numbers = {task_id: sorted(nos) for task_id, nos in wanted.items()}
-            for row in await self._store.load_results(numbers):
+            for row in await self._store.load_step_results(numbers):
                 results[row.task_id, row.no] = row
                 if not tasks[row.task_id].compiled.is_runtime_step(row.no):
                     self._record_step_result(tasks[row.task_id], row)

@@ -474,7 +474,9 @@ class Worker:
 
     async def _warn_of_lacking_versions(self) -> None:
         """Log a warning about open tasks that require other code versions than this worker has."""
-        for template_id, tasks in (await self.store.count_open_tasks(_MOST_COUNTED)).items():
+        for template_id, tasks in (
+            await self.store.count_open_tasks_by_template(_MOST_COUNTED)
+        ).items():
             template = (await self._cache.load_template(template_id)).template
             lacking = await asyncio.to_thread(self._list_steps_lacking_version, template)
             if lacking:

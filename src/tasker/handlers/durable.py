@@ -186,7 +186,7 @@ class DurableCalls:
             timer: `delay` or `until` of a sleep.
 
         Raises:
-            AttemptCancelled: Another attempt has taken over the step.
+            AttemptCancelled: The attempt no longer holds its step.
         """
         claim = self._attempt.claim
         call = NewDurableCall(*claim.attempt_key, name, kind, text, **timer)

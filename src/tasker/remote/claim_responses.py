@@ -81,7 +81,7 @@ class ClaimResponseBuilder:
         """Return an external step with the URL of its completion; settle it if it is already
         completed."""
         token = secrets.token_urlsafe(32)
-        completion = await self._store.add_completion_token(step.claim, hash_token(token))
+        completion = await self._store.add_token_and_find_completion(step.claim, hash_token(token))
         if completion is None:
             return step._replace(completion_url=f"{self._public_url}{COMPLETE}/{token}")
         outcome = (await self._judge.evaluate_completion(step, completion)).outcome

@@ -187,7 +187,9 @@ class SettlementService:
         """Return the effect of an external step's failure: its completion, if it has one."""
         if verdict.outcome.outcome is OutcomeCode.ERROR:
             failure = DecidedOutcome(place, step, verdict.outcome)
-            if await self._settler.fail_external_step(worker, failure, consequences):
+            if await self._settler.fail_external_step_unless_completed(
+                worker, failure, consequences
+            ):
                 if verdict.problem is not None:
                     consequences.add_problem(place, verdict.problem)
                 return None

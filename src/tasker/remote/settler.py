@@ -101,7 +101,7 @@ class RemoteSettler:
             await self._admit_waiting_tasks(decided, settled)
         return list(settled.claims)
 
-    async def fail_external_step(
+    async def fail_external_step_unless_completed(
         self, worker: RegisteredWorker, failure: DecidedOutcome, consequences: SettlementReport
     ) -> bool:
         """Settle the last failure of an external step; return False if the step was completed.
@@ -109,7 +109,7 @@ class RemoteSettler:
         Raises: StoreError, StoreUnavailable.
         """
         outcomes, events = _collect_outcomes_and_events([failure])
-        settled = await self._store.fail_external_step(outcomes[0], events)
+        settled = await self._store.fail_external_step_unless_completed(outcomes[0], events)
         if settled is None:
             return False
         self._record_settlement(worker, [failure], outcomes, settled, consequences)

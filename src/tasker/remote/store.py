@@ -262,13 +262,13 @@ class RemoteStore:
     async def list_queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
         return []  # the server finds them
 
-    async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
+    async def find_paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
         return set()  # it claims from handlers' queues alone, and from none that is paused
 
     async def add_served_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         return
 
-    async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
+    async def count_open_tasks_by_template(self, most: int) -> dict[TemplateId, int]:
         return {}
 
     async def retire_worker(self, worker: WorkerId, act: AuditNote | None = None) -> None:
@@ -456,7 +456,7 @@ class RemoteStore:
         rejected = [index for index in range(len(outcomes)) if index not in stored]
         return SettleResult(rejected, claims, ())
 
-    async def fail_external_step(
+    async def fail_external_step_unless_completed(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
     ) -> SettleResult | None:
         return await self.settle(self._worker, [outcome])  # the server looks for a completion

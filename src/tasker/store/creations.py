@@ -68,11 +68,11 @@ class CreationBatcher:
     async def _store_waiting_requests(self) -> None:
         try:
             while self._waiting:
-                await self._store_batch(self._next_batch(), impatient=True)
+                await self._store_batch(self._take_next_batch(), impatient=True)
         finally:
             self._storing -= {asyncio.current_task()}  # at once: nothing waits for an ended task
 
-    def _next_batch(self) -> list[Part]:
+    def _take_next_batch(self) -> list[Part]:
         """Take creations for one worker from the front."""
         parts: list[Part] = []
         size = 0

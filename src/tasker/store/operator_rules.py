@@ -15,7 +15,7 @@ from tasker.model import (
     TaskStatus,
     task_status_of_code,
 )
-from tasker.store.protocol import StepAction
+from tasker.store.protocol import StepResolution
 from tasker.store.rows import Row
 
 OVERDUE = codec.dumps(
@@ -91,8 +91,8 @@ def require_steps_exist(
         raise NotFound(f"task {task_id} has no step {', '.join(map(str, sorted(missing)))}")
 
 
-def resolution_outcome(action: StepAction) -> tuple[StepStatus, OutcomeCode]:
+def resolution_outcome(action: StepResolution) -> tuple[StepStatus, OutcomeCode]:
     """Return the new status and the outcome of a resolution."""
-    if action is StepAction.COMPLETE:
+    if action is StepResolution.COMPLETE:
         return StepStatus.COMPLETE, OutcomeCode.COMPLETE
     return StepStatus.RESOLVED_MANUALLY, OutcomeCode.RESOLVED_MANUALLY

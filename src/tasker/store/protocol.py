@@ -129,18 +129,18 @@ from tasker.teams.model import (
 from tasker.waits import BroadcastSent, NewBroadcast, NewSignal, NewWait, SignalSent
 
 UNKNOWN_PROCESS = WorkerRegistration()
-COMPLETED_STEPS = 1_000  #: most steps that one call of `completed_steps` returns
+COMPLETED_STEPS = 1_000  #: most steps that one call of `list_completed_steps_of_nodes` returns
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
 
 
-class Registered(NamedTuple):
+class RegisterTemplateResult(NamedTuple):
     """The result of `register_template`."""
 
     stored: StoredTemplate
     created: bool  #: False if the same content existed already
 
 
-class StepAction(StrEnum):
+class StepResolution(StrEnum):
     """An operator's way of settling a step. The value is the action in the audit log."""
 
     RESOLVE = "resolve_step"  #: done by other means
@@ -192,7 +192,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
+    async def find_paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
         """Return the handlers' queues that are paused or whose namespace is paused."""
         ...
 
@@ -200,7 +200,7 @@ class WorkerStore(Protocol):
         """Return the inputs of tasks for workers, in no particular order."""
         ...
 
-    async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
+    async def load_step_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
         """Return the results of steps that are done; others are omitted."""
         ...
 
@@ -346,7 +346,7 @@ class WorkerStore(Protocol):
         """Start tasks that waited for the end of the given tasks; return how many."""
         ...
 
-    async def completed_steps(
+    async def list_completed_steps_of_nodes(
         self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
     ) -> list[CompensationCandidate]:
         """Return the completed steps that were created from any of these nodes, by number.
@@ -417,7 +417,7 @@ class WorkerStore(Protocol):
         """End up to `limit` waits that have timed out; return how many were found."""
         ...
 
-    async def fail_external_step(
+    async def fail_external_step_unless_completed(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
     ) -> SettleResult | None:
         """Settle the last failed attempt of an external step, unless the step was completed.
@@ -428,7 +428,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def add_completion_token(self, claim: Claim, digest: str) -> DurableCall | None:
+    async def add_token_and_find_completion(self, claim: Claim, digest: str) -> DurableCall | None:
         """Let whoever has a token complete the attempt's step until the step ends.
 
         Returns:
@@ -509,7 +509,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
+    async def count_open_tasks_by_template(self, most: int) -> dict[TemplateId, int]:
         """Count the open tasks of each template, up to `most` in total."""
         ...
 
@@ -610,7 +610,7 @@ class TaskStore(Protocol):
         registered_by: str,
         replace: bool = False,
         via: AccessChannel | None = None,
-    ) -> Registered:
+    ) -> RegisterTemplateResult:
         """Store a valid template under its namespace, name and version.
 
         Stores do not check templates: those created in Python must pass `validate_template` first.
@@ -634,7 +634,7 @@ class TaskStore(Protocol):
         registered_by: str,
         replace: bool = False,
         via: AccessChannel | None = None,
-    ) -> list[Registered]:
+    ) -> list[RegisterTemplateResult]:
         """Register templates in one transaction, either all or none: see `register_template`."""
         ...
 
@@ -824,7 +824,7 @@ class OperatorStore(Protocol):
         result: JsonText | None,
         act: AuditNote,
         *,
-        action: StepAction = StepAction.RESOLVE,
+        action: StepResolution = StepResolution.RESOLVE,
         if_match: str | None = None,
     ) -> Task:
         """Declare a step done, with `result`: it becomes complete or resolved_manually.

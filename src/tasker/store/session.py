@@ -120,7 +120,9 @@ class TransactionalStore(ABC):
         """Run one writing statement in its own transaction."""
 
     @abstractmethod
-    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
+    async def _create_tasks_in_transaction(
+        self, tx: Session, tasks: Sequence[NewTask]
+    ) -> CreateTasksResult:
         """Create tasks, none of which replaces another, in a transaction.
 
         Raises: IdempotencyConflict, Rejected (a template accepts no new tasks).

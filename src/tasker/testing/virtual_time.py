@@ -219,9 +219,9 @@ class VirtualTimeStore(SqliteStore):
             return True
         return False
 
-    async def add_completion_token(self, claim: Claim, digest: str) -> DurableCall | None:
+    async def add_token_and_find_completion(self, claim: Claim, digest: str) -> DurableCall | None:
         self._tokens[claim.task_id, claim.no] = digest
-        return await super().add_completion_token(claim, digest)
+        return await super().add_token_and_find_completion(claim, digest)
 
     async def _complete_next_external_step(self) -> bool:
         """Complete the first waiting external step, if there is one and a completion is left."""

@@ -47,7 +47,7 @@ async def written(
 ) -> AsyncIterator[Written]:
     """On Linux, and where nothing tells of writes."""
     if request.param == "looking":
-        monkeypatch.setattr(module, "_watch_writes", lambda path: None)
+        monkeypatch.setattr(module, "_open_inotify_descriptor", lambda path: None)
     written = Written(tmp_path / "t.db")
     written.change_watcher.start_listening()
     async with asyncio.timeout(60):

@@ -27,7 +27,7 @@ from tasker.analytics.model import (
     make_usual_durations,
 )
 from tasker.model import StoredTemplate, TaskId
-from tasker.store.operations.teams import add_team_audit
+from tasker.store.operations.teams import add_team_audit_entry
 from tasker.store.operations.templates import find_template_ids
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, T, Transaction, TransactionalStore
@@ -106,7 +106,7 @@ class Analytics(TransactionalStore):
             old = None if before is None else _failure_triage_document(before)
             new, subject = _failure_triage_document(stored), f"failure {fingerprint}"
             action = "change_failure_triage"
-            await add_team_audit(tx, act, action, subject, old, new, namespace=namespace)
+            await add_team_audit_entry(tx, act, action, subject, old, new, namespace=namespace)
             return stored
 
         return await self._in_write_transaction(update_and_audit_triage)

@@ -49,10 +49,10 @@ class Approvals(TransactionalStore):
         async def read_open_approvals(tx: Session) -> list[Approval]:
             rows = await tx.fetch_all(
                 "list_open_approvals",
-                names=_list_or_none(assignee),
+                names=_to_list_or_none(assignee),
                 namespace=namespace,
                 task_id=task_id,
-                visible=_list_or_none(visible),
+                visible=_to_list_or_none(visible),
                 after=after,
                 limit=limit,
             )
@@ -73,7 +73,7 @@ class Approvals(TransactionalStore):
                 "list_decided_approvals",
                 namespace=namespace,
                 task_id=task_id,
-                visible=_list_or_none(visible),
+                visible=_to_list_or_none(visible),
                 limit=limit,
             )
             return [tx.read.parse_approval(row) for row in rows]
@@ -109,26 +109,26 @@ class Approvals(TransactionalStore):
 
         return await self._in_yielding_transaction(decide_and_wake_step)
 
-    async def add_completion_token(self, claim: Claim, digest: str) -> DurableCall | None:
-        async def add_completion_token(tx: Session) -> DurableCall | None:
+    async def add_token_and_find_completion(self, claim: Claim, digest: str) -> DurableCall | None:
+        async def add_token_and_find_completion(tx: Session) -> DurableCall | None:
             await tx.fetch_all(
                 "add_completion_token", digest=digest, task_id=claim.task_id, no=claim.no
             )
             row = await tx.fetch_one(
-                "external_completion", task_id=claim.task_id, no=claim.no, name=CALL
+                "find_external_completion", task_id=claim.task_id, no=claim.no, name=CALL
             )
             return (
                 None if row is None else DurableCall(CALL, DurableCallKind.EXTERNAL, row["value"])
             )
 
-        return await self._in_yielding_transaction(add_completion_token)
+        return await self._in_yielding_transaction(add_token_and_find_completion)
 
     async def complete_external_step(self, digest: str, value: JsonText) -> bool:
         return await self._in_yielding_transaction(
             lambda tx: _complete_external_step(tx, digest, value)
         )
 
-    async def fail_external_step(
+    async def fail_external_step_unless_completed(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
     ) -> SettleResult | None:
         task_id, no, attempt = outcome.attempt_key
@@ -136,7 +136,7 @@ class Approvals(TransactionalStore):
         async def fail_unless_completed(tx: Session) -> SettleResult | None:
             held = await tx.fetch_all("lock_running_step", task_id=task_id, no=no, attempt=attempt)
             if held and await tx.fetch_one(
-                "external_completion", task_id=task_id, no=no, name=CALL
+                "find_external_completion", task_id=task_id, no=no, name=CALL
             ):
                 return None
             return await tx.settle([outcome], events)
@@ -203,5 +203,5 @@ def _is_approval_id(text: str) -> bool:
         return False
 
 
-def _list_or_none(names: Collection[str] | None) -> list[str] | None:
+def _to_list_or_none(names: Collection[str] | None) -> list[str] | None:
     return None if names is None else list(names)

@@ -20,11 +20,11 @@ from tasker.store.session import Session, TransactionalStore
 class CompensationPlanning(TransactionalStore):
     """The rows that planning a compensation reads and inserts."""
 
-    async def completed_steps(
+    async def list_completed_steps_of_nodes(
         self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
     ) -> list[CompensationCandidate]:
         rows = await self._fetch_all(
-            "completed_steps",
+            "list_completed_steps_of_nodes",
             task_id=task_id,
             nodes=list(nodes),
             after=after,
@@ -42,7 +42,7 @@ class CompensationPlanning(TransactionalStore):
 
         async def add_steps_if_claim_held(tx: Session) -> bool:
             if not await tx.lock_rows(
-                "lock_planning_step_if_held", task_id=task_id, no=no, attempt=attempt
+                "lock_compensation_planner_if_claim_held", task_id=task_id, no=no, attempt=attempt
             ):
                 return False
             numbers = await tx.fetch_one("first_compensating_step_no", task_id=task_id, no=no)
@@ -78,7 +78,7 @@ async def begin_compensation(
     Returns:
         False if there is nothing to undo or the task is already being compensated.
     """
-    if await tx.fetch_one("task_to_compensate", task_id=task_id, state=int(code)) is None:
+    if await tx.fetch_one("find_task_if_compensable", task_id=task_id, state=int(code)) is None:
         return False
     await stop_steps(tx, task_id, StatusCode.CANCELLED, compensated=True)
     await tx.fetch_all("mark_task_compensating", task_id=task_id, state=int(code), error=error)

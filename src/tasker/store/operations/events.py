@@ -27,7 +27,7 @@ from tasker.events import (
 )
 from tasker.model import ATTEMPT_OUTCOMES, JsonText, TaskId
 from tasker.store import operator_rules
-from tasker.store.operations.teams import add_team_audit
+from tasker.store.operations.teams import add_team_audit_entry
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session, TransactionalStore
@@ -105,7 +105,7 @@ class Events(TransactionalStore):
             return 0
 
         async def add_deliveries_of_new_events(tx: Session) -> int:
-            if await tx.fetch_one("lock_outbox") is None:
+            if await tx.fetch_one("try_lock_event_distribution") is None:
                 return 0
             fresh = [row["id"] for row in await tx.fetch_all("undistributed_events", limit=limit)]
             await tx.fetch_all("add_deliveries", events=fresh)
@@ -127,7 +127,7 @@ class Events(TransactionalStore):
             if not rows:
                 return []
             given = await tx.fetch_all(
-                "events_to_deliver", events=[row["event_no"] for row in rows]
+                "load_events_to_deliver", events=[row["event_no"] for row in rows]
             )
             events = {row["id"]: _parse_event(row, tx.read) for row in given}
             return [
@@ -161,9 +161,11 @@ class Events(TransactionalStore):
                         answered.get(subscription, True) and outcome.is_endpoint_available
                     )
             for subscription, all_answered in sorted(answered.items()):
-                await tx.fetch_all("record_endpoint_answer", id=subscription, answered=all_answered)
+                await tx.fetch_all(
+                    "update_endpoint_backoff", id=subscription, answered=all_answered
+                )
             await tx.fetch_all(
-                "delete_finished_deliveries", ids=[outcome.id for outcome in outcomes]
+                "delete_delivered_subscriber_deliveries", ids=[outcome.id for outcome in outcomes]
             )
 
         await self._in_write_transaction(record_delivery_outcomes)
@@ -201,7 +203,7 @@ class Events(TransactionalStore):
                 is None
             ):
                 raise NotFound(f"delivery {delivery} of {namespace}.{name}")
-            await _add_webhook_audit(
+            await _audit_webhook_change(
                 tx, act, "send_again", namespace, name, None, {"delivery": delivery}
             )
 
@@ -263,7 +265,7 @@ class Events(TransactionalStore):
                 )
             webhook = await _read_webhook(tx, new.namespace, new.name)
             facts = _webhook_audit_document(webhook)
-            await _add_webhook_audit(
+            await _audit_webhook_change(
                 tx, act, "create_webhook", new.namespace, new.name, None, facts
             )
             return webhook
@@ -288,7 +290,7 @@ class Events(TransactionalStore):
             webhook = await _read_webhook(tx, namespace, name)
             after = _webhook_audit_document(webhook)
             action = "replace_webhook_secret" if change.secret else "update_webhook"
-            await _add_webhook_audit(tx, act, action, namespace, name, before, after)
+            await _audit_webhook_change(tx, act, action, namespace, name, before, after)
             return webhook
 
         return await self._in_write_transaction(update_and_audit_webhook)
@@ -297,9 +299,9 @@ class Events(TransactionalStore):
         async def delete_and_audit_webhook(tx: Session) -> None:
             row = await _read_subscription_row(tx, namespace, name, webhook=True)
             before = _webhook_audit_document(await _read_webhook(tx, namespace, name))
-            await tx.fetch_all("delete_deliveries", id=row["id"])
+            await tx.fetch_all("delete_deliveries_of_subscription", id=row["id"])
             await tx.fetch_all("delete_subscription", id=row["id"])
-            await _add_webhook_audit(tx, act, "delete_webhook", namespace, name, before, None)
+            await _audit_webhook_change(tx, act, "delete_webhook", namespace, name, before, None)
 
         await self._in_write_transaction(delete_and_audit_webhook)
 
@@ -308,7 +310,7 @@ class Events(TransactionalStore):
     async def prune_events(self, before: datetime, *, dead_before: datetime) -> int:
         async def delete_old_events(tx: Session) -> int:
             for row in await tx.fetch_all("abandoned_subscriptions", before=before):
-                await tx.fetch_all("delete_deliveries", id=row["id"])
+                await tx.fetch_all("delete_deliveries_of_subscription", id=row["id"])
                 await tx.fetch_all("delete_subscription", id=row["id"])
             await tx.fetch_all(
                 "prune_deliveries", delivered_before=before, dead_before=dead_before, limit=_PRUNED
@@ -353,7 +355,7 @@ async def _read_webhook(tx: Session, namespace: str, name: str) -> Webhook:
     return _parse_webhook(rows[0], tx.read)
 
 
-async def _add_webhook_audit(
+async def _audit_webhook_change(
     tx: Session,
     act: AuditNote,
     action: str,
@@ -363,7 +365,7 @@ async def _add_webhook_audit(
     after: Mapping[str, Any] | None,
 ) -> None:
     subject = f"webhook {namespace}.{name}"
-    await add_team_audit(tx, act, action, subject, before, after, namespace=namespace)
+    await add_team_audit_entry(tx, act, action, subject, before, after, namespace=namespace)
 
 
 def _parse_event(row: Row, read: RowReader) -> Event:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasker.errors import NotFound
 from tasker.hooks import HookMessageKind, HookWithSecret, ProviderHook, SignatureScheme, check_hook
-from tasker.store.operations.teams import add_team_audit
+from tasker.store.operations.teams import add_team_audit_entry
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session, TransactionalStore
@@ -37,7 +37,7 @@ class Hooks(TransactionalStore):
             stored = _parse_hook(tx.read, row)
             old = None if before is None else _hook_audit_document(_parse_hook(tx.read, before))
             subject = f"hook {hook.namespace}.{hook.name}"
-            await add_team_audit(
+            await add_team_audit_entry(
                 tx,
                 act,
                 "put_hook",
@@ -57,7 +57,7 @@ class Hooks(TransactionalStore):
                 raise NotFound(f"hook {namespace}.{name} not found")
             document = _hook_audit_document(_parse_hook(tx.read, rows[0]))
             subject = f"hook {namespace}.{name}"
-            await add_team_audit(
+            await add_team_audit_entry(
                 tx, act, "delete_hook", subject, document, None, namespace=namespace
             )
 

@@ -19,7 +19,7 @@ from tasker.model import (
     TaskId,
     TemplateId,
 )
-from tasker.store.operations.teams import add_team_audit
+from tasker.store.operations.teams import add_team_audit_entry
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row
 from tasker.store.session import Session, TransactionalStore
@@ -256,7 +256,9 @@ async def add_limit_reasons(
 ) -> list[Step]:
     """Return steps of a task, the first ones in `limited` with the limits that they wait for."""
     chosen = limited[:_EXPLAINED]
-    rows = await tx.fetch_all("limit_gate_states", tasks=[task_id] * len(chosen), nos=chosen)
+    rows = await tx.fetch_all(
+        "gate_states_of_limited_steps", tasks=[task_id] * len(chosen), nos=chosen
+    )
     reasons = {row["no"]: reason for row in rows if (reason := _explain_gate(row))}
     return [replace(step, limit_reason=reasons.get(step.no)) for step in steps]
 
@@ -291,7 +293,7 @@ async def _audit_limit_change(
 ) -> None:
     facts = [None if values is None else values.to_json() for values in (before, after)]
     namespace = key.namespace or None
-    await add_team_audit(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
+    await add_team_audit_entry(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
 
 
 def _parse_setting(tx: Session, row: Row) -> LimitSetting:

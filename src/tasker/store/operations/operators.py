@@ -21,7 +21,7 @@ from tasker.model import (
 from tasker.store import operator_rules, registry
 from tasker.store.operations import compensation, paging
 from tasker.store.operations.auditing import add_audit_entry
-from tasker.store.operations.paging import ActionKind, PagedAction
+from tasker.store.operations.paging import PagedAction, PagedActionKind
 from tasker.store.operations.pausing import pause_or_resume_next_page, set_tasks_paused
 from tasker.store.operations.publishing import settle_with_events
 from tasker.store.operations.retrying import (
@@ -35,7 +35,7 @@ from tasker.store.operations.retrying import (
 )
 from tasker.store.operations.stopping import stop_next_page, stop_steps
 from tasker.store.operations.tasks import Tasks, read_task
-from tasker.store.protocol import AuditNote, StepAction
+from tasker.store.protocol import AuditNote, StepResolution
 from tasker.store.rows import step_name
 from tasker.store.session import Session
 
@@ -109,14 +109,14 @@ class Operators(Tasks):
         result: JsonText | None,
         act: AuditNote,
         *,
-        action: StepAction = StepAction.RESOLVE,
+        action: StepResolution = StepResolution.RESOLVE,
         if_match: str | None = None,
     ) -> Task:
         task_id = operator_rules.canonical_task_id(task_id)
         after, outcome = operator_rules.resolution_outcome(action)
 
         async def lock_and_resolve_step(tx: Session) -> None:
-            await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
+            await lock_task_for_action(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _regain_idempotency_key(tx, task_id)
             steps = await tx.lock_rows("steps_by_number", task_id=task_id, nos=[no])
             operator_rules.require_steps_exist(task_id, [no], [row["no"] for row in steps])
@@ -164,7 +164,7 @@ async def cancel_open_task(
     tx: Session, task_id: TaskId, act: AuditNote, if_match: str | None = None
 ) -> None:
     """Cancel an open task. Raises what `OperatorStore.cancel_task` raises."""
-    before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN, if_match)
+    before = await lock_task_for_action(tx, task_id, "cancel", operator_rules.OPEN, if_match)
     await compensation.require_no_compensation(tx, task_id, "cancel")
     await _cancel_locked_task(tx, task_id, act, before)
 
@@ -180,7 +180,7 @@ async def retry_failed_steps(
     if_match: str | None = None,
 ) -> None:
     """Enqueue failed steps of a task again; see `OperatorStore.retry_steps`."""
-    state = await lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
+    state = await lock_task_for_action(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
     await _regain_idempotency_key(tx, task_id)
     undoing = await compensation.has_compensation_begun(tx, task_id)
     nos = None if steps is None else sorted(set(steps))
@@ -199,9 +199,9 @@ async def retry_failed_steps(
     if not held:
         await revive_cancelled_steps(tx, task_id, cancelled, held=False)
     elif more_failed is not None:
-        await retrying.store_remaining(tx, "failed", more_failed)
+        await retrying.store_remaining_steps(tx, "failed", more_failed)
     elif not others:
-        await retrying.store_remaining(tx, "cancelled", 0)
+        await retrying.store_remaining_steps(tx, "cancelled", 0)
     await _reopen_task(tx, task_id)
     if not failed:
         revived = bool(cancelled) or (held and await retrying.has_steps_to_retry(tx))
@@ -214,7 +214,9 @@ async def resolve_failed_task(
     tx: Session, task_id: TaskId, act: AuditNote, if_match: str | None = None
 ) -> None:
     """Resolve a failed task. Raises what `OperatorStore.resolve_task` raises."""
-    before = await lock_task(tx, task_id, "resolve", operator_rules.FAILED_TASK, if_match)
+    before = await lock_task_for_action(
+        tx, task_id, "resolve", operator_rules.FAILED_TASK, if_match
+    )
     await end_task_with_steps(tx, task_id, StatusCode.RESOLVED_MANUALLY)
     after = TaskStatus.RESOLVED_MANUALLY
     await add_audit_entry(tx, task_id, None, "resolve_task", act, before, after)
@@ -224,17 +226,17 @@ async def _perform_next_page(tx: Session, task_id: TaskId) -> bool:
     """Change the next page of steps of a task; return whether there may be another."""
     rows = await tx.lock_rows("task_state", task_id=task_id)  # before its steps, as all actions do
     if rows and rows[0]["state"] != StatusCode.OPEN:
-        await paging.drop_remaining_actions(tx, [task_id], ActionKind.RETRY)
+        await paging.drop_remaining_actions(tx, [task_id], PagedActionKind.RETRY)
     actions = await paging.list_paged_actions(tx, task_id)
     if actions:
         await _PAGES[actions[0].kind](tx, actions[0])
     return bool(actions)
 
 
-_PAGES: Mapping[ActionKind, Callable[[Session, PagedAction], Awaitable[None]]] = {
-    ActionKind.END: stop_next_page,
-    ActionKind.PAUSE: pause_or_resume_next_page,
-    ActionKind.RETRY: retry_next_page,
+_PAGES: Mapping[PagedActionKind, Callable[[Session, PagedAction], Awaitable[None]]] = {
+    PagedActionKind.END: stop_next_page,
+    PagedActionKind.PAUSE: pause_or_resume_next_page,
+    PagedActionKind.RETRY: retry_next_page,
 }
 
 
@@ -286,14 +288,14 @@ async def cancel_attached_task(tx: Session, task_id: TaskId, parent_id: TaskId) 
 async def cancel_task_if_open(tx: Session, task_id: TaskId, act: AuditNote) -> None:
     """Cancel a task, unless it has ended or was pruned."""
     try:
-        before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN)
+        before = await lock_task_for_action(tx, task_id, "cancel", operator_rules.OPEN)
         await compensation.require_no_compensation(tx, task_id, "cancel")
     except (NotFound, WrongStatus, CompensationStarted):
         return
     await _cancel_locked_task(tx, task_id, act, before)
 
 
-async def lock_task(
+async def lock_task_for_action(
     tx: Session,
     task_id: TaskId,
     action: str,
@@ -328,7 +330,7 @@ async def _regain_idempotency_key(tx: Session, task_id: TaskId) -> None:
 
 async def _reopen_task(tx: Session, task_id: TaskId) -> None:
     """Reopen a task so that some of its steps may run again."""
-    await paging.drop_remaining_actions(tx, [task_id], ActionKind.END)
+    await paging.drop_remaining_actions(tx, [task_id], PagedActionKind.END)
     await tx.fetch_all("reopen_task", task_id=task_id)
     await tx.fetch_all("reopen_concurrency_place", task_id=task_id)
     if await tx.fetch_all("pause_reopened_task", task_id=task_id):

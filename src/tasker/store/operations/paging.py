@@ -18,7 +18,7 @@ READ = 10_000  #: numbers of steps among which one transaction looks for those t
 BEFORE_ALL_TASKS = "00000000-0000-0000-0000-000000000000"  #: not above the id of any task
 
 
-class ActionKind(StrEnum):
+class PagedActionKind(StrEnum):
     """The effect of an action on the steps of a task. A task has at most one of each kind."""
 
     END = "end"
@@ -30,7 +30,7 @@ class PagedAction(NamedTuple):
     """An action that has steps left to change."""
 
     task_id: TaskId
-    kind: ActionKind
+    kind: PagedActionKind
     last_no: int  #: the greatest number of a step that was looked at
     details: Mapping[str, Any]
 
@@ -42,7 +42,7 @@ class StepPage(NamedTuple):
     last_no: int | None  #: the number after which the next page begins; None: this is the last
 
 
-async def lock_next_page(
+async def lock_next_step_page(
     tx: Session, statement: str, task_id: TaskId, last_no: int, size: int, **values: object
 ) -> StepPage:
     """Lock the next steps of a locked task to change, `size` at most.
@@ -83,14 +83,16 @@ async def store_remaining_action(tx: Session, action: PagedAction) -> None:
     )
 
 
-async def drop_remaining_actions(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
+async def drop_remaining_actions(tx: Session, tasks: Sequence[str], kind: PagedActionKind) -> None:
     """Stop an action from changing further steps of locked tasks."""
-    await tx.fetch_all("delete_unfinished_action", tasks=list(tasks), kind=str(kind))
+    await tx.fetch_all("delete_unfinished_actions", tasks=list(tasks), kind=str(kind))
 
 
 async def list_paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedAction]:
     """Return the actions on a task that have steps left to change, in the order to continue."""
     return [
-        PagedAction(task_id, ActionKind(row["kind"]), row["last_no"], codec.loads(row["details"]))
+        PagedAction(
+            task_id, PagedActionKind(row["kind"]), row["last_no"], codec.loads(row["details"])
+        )
         for row in await tx.fetch_all("unfinished_actions_of_task", task_id=task_id)
     ]

@@ -8,10 +8,10 @@ from tasker.errors import InvalidInput, NotFound
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseTarget, TaskStatus
 from tasker.store import operator_rules
 from tasker.store.operations.auditing import add_audit_entry
-from tasker.store.operations.operators import Operators, lock_task
+from tasker.store.operations.operators import Operators, lock_task_for_action
 from tasker.store.operations.paging import BEFORE_ALL_TASKS
 from tasker.store.operations.pausing import set_tasks_paused
-from tasker.store.operations.teams import add_team_audit
+from tasker.store.operations.teams import add_team_audit_entry
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 from tasker.suggest import did_you_mean
@@ -61,9 +61,9 @@ class Pauses(Operators):
 
         return await self._in_read_transaction(read_pauses)
 
-    async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
+    async def find_paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
         rows = await self._fetch_all(
-            "paused_queues",
+            "find_paused_queues",
             queues=codec.dump_rows([[queue.namespace, queue.name] for queue in queues]),
         )
         return {PauseTarget.of_queue(row["namespace"], row["handler"]) for row in rows}
@@ -86,7 +86,9 @@ class Pauses(Operators):
             await tx.fetch_all("set_queue_weight", **queue, weight=weight)
             subject = f"queue {handler}"
             facts = before, weight
-            await add_team_audit(tx, act, "set_queue_weight", subject, *facts, namespace=namespace)
+            await add_team_audit_entry(
+                tx, act, "set_queue_weight", subject, *facts, namespace=namespace
+            )
 
         await self._in_write_transaction(set_and_audit_weight)
 
@@ -120,8 +122,8 @@ async def _pause_task(
     tx: Session, target: PauseTarget, act: AuditNote, if_match: str | None
 ) -> Pause:
     task_id = operator_rules.canonical_task_id(target.name)
-    status = await lock_task(tx, task_id, "pause", operator_rules.OPEN, if_match)
-    (task,) = await tx.fetch_all("template_of_task", task_id=task_id)
+    status = await lock_task_for_action(tx, task_id, "pause", operator_rules.OPEN, if_match)
+    (task,) = await tx.fetch_all("template_and_pauses_of_task", task_id=task_id)
     pause, new = await _add_or_find_pause(
         tx, PauseTarget(target.kind, task["namespace"], task_id), act
     )
@@ -136,15 +138,15 @@ async def _resume_task(
     tx: Session, target: PauseTarget, act: AuditNote, if_match: str | None
 ) -> bool:
     task_id = operator_rules.canonical_task_id(target.name)
-    status = await lock_task(tx, task_id, "resume", frozenset(TaskStatus), if_match)
-    (task,) = await tx.fetch_all("template_of_task", task_id=task_id)
+    status = await lock_task_for_action(tx, task_id, "resume", frozenset(TaskStatus), if_match)
+    (task,) = await tx.fetch_all("template_and_pauses_of_task", task_id=task_id)
     ended = await tx.fetch_all(
         "delete_pause", kind="task", namespace=task["namespace"], name=task_id
     )
     if not ended:
         return False
     await add_audit_entry(tx, task_id, None, "resume", act, "paused", status)
-    await tx.fetch_all("admit_waiting_task", task_id=task_id)
+    await tx.fetch_all("mark_concurrency_place_admitted", task_id=task_id)
     if not task["template_paused"]:
         await set_tasks_paused(tx, [task_id], paused=False)
     return True
@@ -199,7 +201,9 @@ async def _audit_pause(
         PauseKind.QUEUE: f"queue {name}",
         PauseKind.NAMESPACE: space,
     }[target.kind]
-    await add_team_audit(tx, act, f"{verb}_{target.kind}", subject, before, after, namespace=space)
+    await add_team_audit_entry(
+        tx, act, f"{verb}_{target.kind}", subject, before, after, namespace=space
+    )
 
 
 async def _require_target_exists(tx: Session, target: PauseTarget) -> None:

@@ -11,11 +11,11 @@ from tasker import codec
 from tasker.model import TaskId
 from tasker.store.operations.paging import (
     READ,
-    ActionKind,
     PagedAction,
+    PagedActionKind,
     drop_remaining_actions,
     greatest_step_numbers,
-    lock_next_page,
+    lock_next_step_page,
     store_remaining_action,
 )
 from tasker.store.rows import Row
@@ -29,7 +29,7 @@ async def set_tasks_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -
     if not tasks:
         return
     await tx.fetch_all("mark_tasks_paused", tasks=list(tasks), paused=paused)
-    await drop_remaining_actions(tx, tasks, ActionKind.PAUSE)
+    await drop_remaining_actions(tx, tasks, PagedActionKind.PAUSE)
     steps = await tx.lock_rows(
         "steps_to_pause", tasks=list(tasks), last_no=0, until=READ, limit=PAGE, paused=paused
     )
@@ -43,7 +43,7 @@ async def set_tasks_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -
         if greatest > READ:
             left.setdefault(task_id, READ)
     for task_id, last_no in left.items():
-        rest = PagedAction(TaskId(task_id), ActionKind.PAUSE, last_no, {"paused": paused})
+        rest = PagedAction(TaskId(task_id), PagedActionKind.PAUSE, last_no, {"paused": paused})
         await store_remaining_action(tx, rest)
 
 
@@ -51,7 +51,7 @@ async def pause_or_resume_next_page(tx: Session, action: PagedAction) -> None:
     """Change the next page of the steps of a locked task."""
     task_id, kind, last_no, details = action
     paused = details["paused"]
-    page = await lock_next_page(
+    page = await lock_next_step_page(
         tx, "steps_to_pause", task_id, last_no, PAGE, tasks=[task_id], paused=paused
     )
     await _set_steps_paused(tx, page.steps, paused=paused)

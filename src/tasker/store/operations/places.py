@@ -96,7 +96,7 @@ async def _take_concurrency_place(tx: Session, task: NewTask) -> None:
         waiting=waits,
     )
     if waits:
-        (template,) = await tx.fetch_all("template_of_task", task_id=task.id)
+        (template,) = await tx.fetch_all("template_and_pauses_of_task", task_id=task.id)
         most = format_count("task", place.tasks)
         await tx.fetch_one(
             "add_pause",
@@ -124,8 +124,8 @@ async def _admit_tasks_of_key(tx: Session, key: LimitKey) -> int:
         admitted += 1
         task_id = TaskId(row["task_id"])
         await tx.lock_rows("task_state", task_id=task_id)
-        await tx.fetch_all("admit_waiting_task", task_id=task_id)
-        (template,) = await tx.fetch_all("template_of_task", task_id=task_id)
+        await tx.fetch_all("mark_concurrency_place_admitted", task_id=task_id)
+        (template,) = await tx.fetch_all("template_and_pauses_of_task", task_id=task_id)
         await tx.fetch_all(
             "delete_pause", kind="task", namespace=template["namespace"], name=task_id
         )

@@ -15,13 +15,13 @@ from tasker.store import operator_rules
 from tasker.store.operations.auditing import add_step_audit_entries
 from tasker.store.operations.paging import (
     READ,
-    ActionKind,
     PagedAction,
+    PagedActionKind,
     StepPage,
     drop_remaining_actions,
     greatest_step_numbers,
     list_paged_actions,
-    lock_next_page,
+    lock_next_step_page,
     store_remaining_action,
 )
 from tasker.store.protocol import AuditNote
@@ -57,7 +57,7 @@ class TaskRetry(NamedTuple):
                     step_name(row), row["state"], "retry", operator_rules.FAILED
                 )
             self.require_waiting_children(
-                steps, await self._find_without_waiting_children(tx, steps)
+                steps, await self._find_steps_without_waiting_children(tx, steps)
             )
 
     def require_waiting_children(
@@ -71,7 +71,7 @@ class TaskRetry(NamedTuple):
     async def lock_next_failed(self, tx: Session, last_no: int) -> StepPage:
         """Lock the next steps to retry."""
         if self.nos is None:
-            return await lock_next_page(
+            return await lock_next_step_page(
                 tx, "steps_to_retry", self.task_id, last_no, PAGE, undoing=self.undoing
             )
         left = [no for no in self.nos if no > last_no]
@@ -84,7 +84,9 @@ class TaskRetry(NamedTuple):
         """Lock the next steps that the deadline of the task cancelled."""
         if self.undoing:
             return StepPage((), None)
-        return await lock_next_page(tx, "cancelled_steps_to_revive", self.task_id, last_no, PAGE)
+        return await lock_next_step_page(
+            tx, "cancelled_steps_to_revive", self.task_id, last_no, PAGE
+        )
 
     async def has_steps_to_retry(self, tx: Session) -> bool:
         """Return whether any step of the task must be retried or revived."""
@@ -108,7 +110,7 @@ class TaskRetry(NamedTuple):
         if not failed:
             return ()
         await revert_failures(tx, self.task_id, [row["no"] for row in failed])
-        return await self._find_without_waiting_children(tx, failed)
+        return await self._find_steps_without_waiting_children(tx, failed)
 
     async def enqueue_failed(self, tx: Session, failed: Sequence[Row], *, held: bool) -> None:
         """Enqueue failed steps or, with `held`, let them wait outside their queues."""
@@ -117,7 +119,7 @@ class TaskRetry(NamedTuple):
         nos = [row["no"] for row in failed]
         if self.fresh:
             for statement in (
-                "delete_durable_calls",
+                "delete_durable_calls_of_steps",
                 "free_keys_of_child_tasks",
                 "reset_received_signals",
             ):
@@ -135,7 +137,7 @@ class TaskRetry(NamedTuple):
             tx, self.task_id, nos, action, self.act, StepStatus.ERROR, StepStatus.ENQUEUED
         )
 
-    async def store_remaining(self, tx: Session, stage: str, last_no: int) -> None:
+    async def store_remaining_steps(self, tx: Session, stage: str, last_no: int) -> None:
         """Leave the steps of a stage, `failed` or `cancelled`, to the pages that follow."""
         details = {
             "stage": stage,
@@ -149,10 +151,10 @@ class TaskRetry(NamedTuple):
             "nos": self.nos and [no for no in self.nos if no > last_no],
         }
         await store_remaining_action(
-            tx, PagedAction(self.task_id, ActionKind.RETRY, last_no, details)
+            tx, PagedAction(self.task_id, PagedActionKind.RETRY, last_no, details)
         )
 
-    async def _find_without_waiting_children(
+    async def _find_steps_without_waiting_children(
         self, tx: Session, failed: Sequence[Row]
     ) -> Collection[int]:
         handled = [row["no"] for row in failed if row["is_handled"] and not row["ends_task"]]
@@ -186,27 +188,29 @@ async def retry_next_page(tx: Session, action: PagedAction) -> None:
         waiting = [row for row in failed if row["no"] not in started_without]
         await retrying.enqueue_failed(tx, waiting, held=True)
         if last_no is None:
-            await retrying.store_remaining(tx, "cancelled", 0)
+            await retrying.store_remaining_steps(tx, "cancelled", 0)
         else:
-            await retrying.store_remaining(tx, "failed", last_no)
+            await retrying.store_remaining_steps(tx, "failed", last_no)
         return
     cancelled, last_no = await retrying.lock_next_cancelled(tx, action.last_no)
     await revive_cancelled_steps(tx, action.task_id, cancelled, held=True)
     if last_no is not None:
-        await retrying.store_remaining(tx, "cancelled", last_no)
+        await retrying.store_remaining_steps(tx, "cancelled", last_no)
         return
-    await drop_remaining_actions(tx, [action.task_id], ActionKind.RETRY)
+    await drop_remaining_actions(tx, [action.task_id], PagedActionKind.RETRY)
     await tx.fetch_all("reopen_task", task_id=action.task_id)
-    (task,) = await tx.fetch_all("template_of_task", task_id=action.task_id)
+    (task,) = await tx.fetch_all("template_and_pauses_of_task", task_id=action.task_id)
     if not task["paused"]:
         await store_remaining_action(
-            tx, PagedAction(action.task_id, ActionKind.PAUSE, 0, {"paused": False})
+            tx, PagedAction(action.task_id, PagedActionKind.PAUSE, 0, {"paused": False})
         )
 
 
 async def has_unfinished_retry(tx: Session, task_id: TaskId) -> bool:
     """Return whether a retry of a locked task has pages left."""
-    return any(action.kind is ActionKind.RETRY for action in await list_paged_actions(tx, task_id))
+    return any(
+        action.kind is PagedActionKind.RETRY for action in await list_paged_actions(tx, task_id)
+    )
 
 
 async def revive_all_cancelled_steps(tx: Session, task_id: TaskId, no: int, act: AuditNote) -> None:
@@ -228,7 +232,7 @@ async def revive_all_cancelled_steps(tx: Session, task_id: TaskId, no: int, act:
         children = await tx.lock_rows("cancelled_children_of_step", task_id=task_id, no=no)
         await revive_cancelled_steps(tx, task_id, children, held=True)
     if last_no is not None and not others:
-        await retrying.store_remaining(tx, "cancelled", last_no)
+        await retrying.store_remaining_steps(tx, "cancelled", last_no)
 
 
 async def revive_cancelled_steps(

@@ -57,7 +57,7 @@ async def apply_declared_schedules(
         stored = before.pop(name, None)
         if stored is None:
             await add_schedule(tx, new, act)
-        elif _has_changed(stored, new):
+        elif _has_schedule_changed(stored, new):
             await change_schedule(tx, stored, new, act)
     for stored in before.values():
         await delete_schedule(tx, stored, act)
@@ -105,7 +105,7 @@ async def change_schedule(
 
 
 async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -> None:
-    await tx.fetch_all("delete_tick_records", id=stored.id)
+    await tx.fetch_all("delete_tick_records_of_schedule", id=stored.id)
     await tx.fetch_all("delete_schedule", id=stored.id)
     await audit_schedule_change(
         tx, act, "delete_schedule", stored, _schedule_audit_document(stored), None
@@ -136,7 +136,7 @@ async def lock_schedule(
     tx: Session, namespace: str, name: str, if_match: str | None
 ) -> StoredSchedule:
     """Lock and return a schedule. Raises NotFound, ScheduleChanged."""
-    rows = await tx.lock_rows("list_schedules", **_name_parameters(namespace, name))
+    rows = await tx.lock_rows("list_schedules", **_schedule_lookup_parameters(namespace, name))
     stored = _parse_schedule_or_raise(tx, rows, namespace, name)
     if if_match is not None and stored.etag != if_match:
         raise ScheduleChanged(stored.full_name, stored.etag)
@@ -146,7 +146,7 @@ async def lock_schedule(
 async def read_schedule(tx: Session, namespace: str, name: str) -> StoredSchedule:
     return _parse_schedule_or_raise(
         tx,
-        await tx.fetch_all("list_schedules", **_name_parameters(namespace, name)),
+        await tx.fetch_all("list_schedules", **_schedule_lookup_parameters(namespace, name)),
         namespace,
         name,
     )
@@ -160,7 +160,7 @@ def _parse_schedule_or_raise(
     return tx.read.parse_schedule(rows[0])
 
 
-def _name_parameters(namespace: str, name: str) -> dict[str, object]:
+def _schedule_lookup_parameters(namespace: str, name: str) -> dict[str, object]:
     others = dict.fromkeys(("template", "visible", "after"))
     return {**others, "namespace": namespace, "name": name, "limit": 1}
 
@@ -175,7 +175,7 @@ async def _lock_schedules_of_template(
     return [tx.read.parse_schedule(row) for row in rows]
 
 
-def require_undeclared(stored: StoredSchedule) -> None:
+def require_undeclared_schedule(stored: StoredSchedule) -> None:
     if stored.declared_by is not None:
         raise declared_schedule_error(stored)
 
@@ -201,7 +201,7 @@ def _tick_rule(schedule: Schedule) -> tuple[object, ...]:
     return (schedule.cron, schedule.timezone)
 
 
-def _has_changed(stored: StoredSchedule, new: NewSchedule) -> bool:
+def _has_schedule_changed(stored: StoredSchedule, new: NewSchedule) -> bool:
     return _schedule_columns(stored) != _schedule_columns(new)
 
 
@@ -216,7 +216,7 @@ async def audit_schedule_change(
 ) -> None:
     """Add a change of a schedule to the team audit log."""
     await tx.fetch_all(
-        "add_team_audit",
+        "add_team_audit_entry",
         namespace=stored.namespace,
         subject=f"schedule {stored.full_name}",
         actor=act.actor,

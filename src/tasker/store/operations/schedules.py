@@ -27,7 +27,7 @@ from tasker.store.operations.schedule_rows import (
     read_schedule,
     read_store_clock,
     record_ticks_without_task,
-    require_undeclared,
+    require_undeclared_schedule,
 )
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, TransactionalStore
@@ -46,7 +46,7 @@ class Schedules(TransactionalStore):
     ) -> StoredSchedule:
         async def lock_and_change_schedule(tx: Session) -> StoredSchedule:
             before = await lock_schedule(tx, new.namespace, new.schedule.name, if_match)
-            require_undeclared(before)
+            require_undeclared_schedule(before)
             return await change_schedule(tx, before, new, act)
 
         return await self._in_write_transaction(lock_and_change_schedule)
@@ -86,7 +86,7 @@ class Schedules(TransactionalStore):
     ) -> StoredSchedule:
         async def lock_and_delete_schedule(tx: Session) -> StoredSchedule:
             before = await lock_schedule(tx, namespace, name, if_match)
-            require_undeclared(before)
+            require_undeclared_schedule(before)
             await delete_schedule(tx, before, act)
             return before
 
@@ -204,7 +204,7 @@ class Schedules(TransactionalStore):
         holders = {row["key"]: TaskId(row["task_id"]) for row in rows}
         new = [each for each in tasks if each.task.idempotency_key not in holders]
         if new:
-            await self._create_tasks_in(tx, [scheduled.task for scheduled in new])
+            await self._create_tasks_in_transaction(tx, [scheduled.task for scheduled in new])
             await tx.fetch_all(
                 "set_schedule_of_tasks",
                 id=stored.id,

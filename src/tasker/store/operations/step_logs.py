@@ -42,7 +42,7 @@ class StepLogs(TransactionalStore):
 
         async def read_logs(tx: Session) -> list[LogRecord]:
             rows = await tx.fetch_all(
-                "list_newest_step_logs" if newest_first else "list_step_logs",
+                "list_step_logs_newest_first" if newest_first else "list_step_logs",
                 task_id=task_id,
                 **filter._asdict(),
                 after_at=at,

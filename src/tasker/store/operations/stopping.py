@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from tasker.model import StatusCode, TaskId
 from tasker.store.operations.paging import (
-    ActionKind,
     PagedAction,
+    PagedActionKind,
     drop_remaining_actions,
-    lock_next_page,
+    lock_next_step_page,
     store_remaining_action,
 )
 from tasker.store.session import Session
@@ -29,15 +29,17 @@ async def stop_steps(tx: Session, task_id: TaskId, code: StatusCode, *, compensa
         code: The new state of the steps.
         compensated: Whether steps in progress are not ended, because the task will be compensated.
     """
-    await drop_remaining_actions(tx, [task_id], ActionKind.RETRY)
+    await drop_remaining_actions(tx, [task_id], PagedActionKind.RETRY)
     last_no = await _stop_next_steps(tx, task_id, 0, code, compensated=compensated)
     if last_no is None:
         return
     if not compensated:
-        running = [row["no"] for row in await tx.lock_rows("running_steps", task_id=task_id)]
+        running = [
+            row["no"] for row in await tx.lock_rows("running_steps_of_task", task_id=task_id)
+        ]
         await _stop_given_steps(tx, task_id, running, code)
     details = {"state": int(code), "compensated": compensated}
-    await store_remaining_action(tx, PagedAction(task_id, ActionKind.END, last_no, details))
+    await store_remaining_action(tx, PagedAction(task_id, PagedActionKind.END, last_no, details))
 
 
 async def stop_next_page(tx: Session, action: PagedAction) -> None:
@@ -58,7 +60,7 @@ async def _stop_next_steps(
     tx: Session, task_id: TaskId, last_no: int, code: StatusCode, *, compensated: bool
 ) -> int | None:
     """End the next page of steps; return the number after which the following page begins."""
-    page = await lock_next_page(
+    page = await lock_next_step_page(
         tx, "steps_to_stop", task_id, last_no, PAGE, running=not compensated
     )
     await _stop_given_steps(tx, task_id, [row["no"] for row in page.steps], code)

@@ -50,7 +50,7 @@ class Teams(TransactionalStore):
             (row,) = await tx.fetch_all("put_policy", actor=act.actor, **columns)
             stored = tx.read.parse_policy(row)
             documents = rules.policy_to_document(before), rules.policy_to_document(stored)
-            await add_team_audit(tx, act, "put_policy", space, *documents, namespace=space)
+            await add_team_audit_entry(tx, act, "put_policy", space, *documents, namespace=space)
             return stored
 
         return await self._in_write_transaction(put_and_audit_policy)
@@ -67,7 +67,9 @@ class Teams(TransactionalStore):
             for old in decision.replaces:
                 await tx.fetch_all("mark_template_replaced", id=old)
             action = "approve_template" if approve else "reject_template"
-            return await _set_version_status(tx, decision.version, decision.status, action, act)
+            return await _set_status_and_apply_schedules(
+                tx, decision.version, decision.status, action, act
+            )
 
         return await self._in_write_transaction(approve_or_reject_version)
 
@@ -76,7 +78,9 @@ class Teams(TransactionalStore):
             version = rules.find_version_to_retire_or_restore(
                 name, await _lock_versions_of_template(tx, name), restore=False
             )
-            return await _set_version_status(tx, version, rules.RETIRED, "retire_template", act)
+            return await _set_status_and_apply_schedules(
+                tx, version, rules.RETIRED, "retire_template", act
+            )
 
         return await self._in_write_transaction(retire_version)
 
@@ -85,7 +89,9 @@ class Teams(TransactionalStore):
             version = rules.find_version_to_retire_or_restore(
                 name, await _lock_versions_of_template(tx, name), restore=True
             )
-            return await _set_version_status(tx, version, rules.APPROVED, "restore_template", act)
+            return await _set_status_and_apply_schedules(
+                tx, version, rules.APPROVED, "restore_template", act
+            )
 
         return await self._in_write_transaction(restore_version)
 
@@ -127,7 +133,7 @@ class Teams(TransactionalStore):
             (row,) = await tx.fetch_all("add_api_key", created_by=act.actor, **asdict(key))
             stored = tx.read.parse_api_key(row)
             facts = rules.key_to_document(stored)
-            await add_team_audit(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
+            await add_team_audit_entry(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
             return stored
 
         return await self._in_write_transaction(add_and_audit_key)
@@ -156,7 +162,7 @@ class Teams(TransactionalStore):
                 raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
             revoked = tx.read.parse_api_key(row)
             facts = rules.key_to_document(revoked)
-            await add_team_audit(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
+            await add_team_audit_entry(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
             return revoked
 
         return await self._in_write_transaction(revoke_and_audit_key)
@@ -226,7 +232,7 @@ async def read_policy(tx: Session, namespace: str) -> NamespacePolicy | None:
     return None if row is None else tx.read.parse_policy(row)
 
 
-async def add_team_audit(
+async def add_team_audit_entry(
     tx: Session,
     act: AuditNote,
     action: str,
@@ -239,7 +245,7 @@ async def add_team_audit(
     """Add an action to the team audit log; an action on a template belongs to the template's
     namespace."""
     await tx.fetch_all(
-        "add_team_audit",
+        "add_team_audit_entry",
         namespace=subject.namespace if isinstance(subject, TemplateName) else namespace,
         subject=str(subject),
         actor=act.actor,
@@ -251,12 +257,12 @@ async def add_team_audit(
     )
 
 
-async def _set_version_status(
+async def _set_status_and_apply_schedules(
     tx: Session, version: TemplateVersion, status: str, action: str, act: AuditNote
 ) -> TemplateVersion:
     (row,) = await tx.fetch_all(
         "set_template_status", id=version.id, status=status, actor=act.actor, reason=act.reason
     )
-    await add_team_audit(tx, act, action, version.key, version.status, status)
+    await add_team_audit_entry(tx, act, action, version.key, version.status, status)
     await apply_declared_schedules(tx, version.namespace, version.name, act)
     return tx.read.parse_template_version(row)

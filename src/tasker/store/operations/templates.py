@@ -19,7 +19,7 @@ from tasker.model import (
 from tasker.store import registry
 from tasker.store.operations.schedule_rows import apply_declared_schedules
 from tasker.store.operations.teams import lock_template_versions, read_policy
-from tasker.store.protocol import AuditNote, Registered
+from tasker.store.protocol import AuditNote, RegisterTemplateResult
 from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session, TransactionalStore
 from tasker.teams import rules
@@ -60,7 +60,7 @@ class Templates(TransactionalStore):
         registered_by: str,
         replace: bool = False,
         via: AccessChannel | None = None,
-    ) -> Registered:
+    ) -> RegisterTemplateResult:
         (registered,) = await self.register_templates(
             [template], registered_by=registered_by, replace=replace, via=via
         )
@@ -73,7 +73,7 @@ class Templates(TransactionalStore):
         registered_by: str,
         replace: bool = False,
         via: AccessChannel | None = None,
-    ) -> list[Registered]:
+    ) -> list[RegisterTemplateResult]:
         if not templates:
             return []
 
@@ -88,7 +88,7 @@ class Templates(TransactionalStore):
                 lambda tx: _register_rows(tx, rows, act, replace=replace)
             )
         stored = await written.rows.parse()
-        return [Registered(*pair) for pair in zip(stored, written.created, strict=True)]
+        return [RegisterTemplateResult(*pair) for pair in zip(stored, written.created, strict=True)]
 
     async def get_template(self, name: TemplateName) -> StoredTemplate:
         stored = await self._read_templates("get_approved_template", **name._asdict())

@@ -59,7 +59,7 @@ class Waits(TransactionalStore):
             await tx.call_function(
                 "lock_mailboxes", mailboxes=_list_mailboxes_of_wait(claim.task_id, wait.awaited)
             )
-            if not await _lock_if_claim_held(tx, claim):
+            if not await _lock_step_if_claim_held(tx, claim):
                 return None
             return await _record_first_arrival(tx, claim, wait)
 
@@ -72,7 +72,7 @@ class Waits(TransactionalStore):
             await tx.call_function(
                 "lock_mailboxes", mailboxes=_list_mailboxes_of_wait(task_id, wait.awaited)
             )
-            if not await _lock_if_claim_held(tx, claim):
+            if not await _lock_step_if_claim_held(tx, claim):
                 return False
             over = await _record_first_arrival(tx, claim, wait) is not None
             over = over or await _is_externally_completed(tx, claim, wait)
@@ -105,7 +105,7 @@ class Waits(TransactionalStore):
             await tx.call_function(
                 "lock_mailboxes", mailboxes=[_mailbox_of_signal(task_id, signal.name)]
             )
-            row = await tx.fetch_one("status_of_task_to_signal", task_id=task_id)
+            row = await tx.fetch_one("task_state", task_id=task_id)
             if signal.id is not None and row is not None:
                 known = await tx.fetch_one(
                     "signal_by_id", task_id=task_id, name=signal.name, id=signal.id
@@ -258,7 +258,7 @@ async def _is_externally_completed(tx: Session, claim: Claim, wait: NewWait) -> 
     if wait.kind is not DurableCallKind.EXTERNAL:
         return False
     known = await tx.fetch_one(
-        "external_completion", task_id=claim.task_id, no=claim.no, name=wait.call
+        "find_external_completion", task_id=claim.task_id, no=claim.no, name=wait.call
     )
     return known is not None
 
@@ -277,7 +277,7 @@ async def _add_open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewA
     )
 
 
-async def _lock_if_claim_held(tx: Session, claim: Claim) -> bool:
+async def _lock_step_if_claim_held(tx: Session, claim: Claim) -> bool:
     """Return whether an attempt is in progress, and keep it so until the transaction ends."""
     task_id, no, attempt = claim.attempt_key
     return bool(await tx.fetch_all("lock_running_step", task_id=task_id, no=no, attempt=attempt))

@@ -40,7 +40,7 @@ from tasker.store.operations.operators import cancel_attached_task, end_or_compe
 from tasker.store.operations.paging import BEFORE_ALL_TASKS
 from tasker.store.operations.places import ConcurrencyPlaces
 from tasker.store.operations.publishing import settle_with_events
-from tasker.store.operations.teams import add_team_audit
+from tasker.store.operations.teams import add_team_audit_entry
 from tasker.store.operations.templates import find_template_ids
 from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
 from tasker.store.rows import Row, step_name
@@ -84,7 +84,9 @@ class Workers(ConcurrencyPlaces):
             if act is not None:
                 facts = {"name": name, "sdk": process.sdk, "build": process.build}
                 after = {**facts, "handlers": list(handlers)}
-                await add_team_audit(tx, act, "register_worker", f"worker {row['id']}", None, after)
+                await add_team_audit_entry(
+                    tx, act, "register_worker", f"worker {row['id']}", None, after
+                )
             return WorkerId(row["id"])
 
         return await self._in_write_transaction(add_and_audit_worker)
@@ -113,14 +115,16 @@ class Workers(ConcurrencyPlaces):
             await tx.call_function(
                 "notify_revocation"
             )  # wakes renewals, so that remote workers learn it at once
-            await add_team_audit(tx, act, "drain_worker", f"worker {worker}", None, row["name"])
+            await add_team_audit_entry(
+                tx, act, "drain_worker", f"worker {worker}", None, row["name"]
+            )
 
         await self._in_write_transaction(drain_and_audit_worker)
 
     async def find_or_add_ticket_signing_keys(self) -> list[str]:
         rows = await self._fetch_all("list_ticket_signing_keys")
         if not rows:
-            await self._execute_in_transaction("add_signing_key")
+            await self._execute_in_transaction("add_first_ticket_signing_key")
             rows = await self._fetch_all("list_ticket_signing_keys")
         return [row["secret"] for row in rows]
 
@@ -138,8 +142,8 @@ class Workers(ConcurrencyPlaces):
 
         await self._in_write_transaction(serve_unserved_engine_queues)
 
-    async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
-        rows = await self._fetch_all("count_open_tasks", most=most)
+    async def count_open_tasks_by_template(self, most: int) -> dict[TemplateId, int]:
+        rows = await self._fetch_all("count_open_tasks_by_template", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
     async def list_spawns(self, task_id: TaskId, join_no: int) -> list[StoredSpawn]:
@@ -185,7 +189,7 @@ class Workers(ConcurrencyPlaces):
             await tx.fetch_all("retire_worker", worker=worker)
             await tx.fetch_all("delete_worker_queues", worker=worker)
             if act is not None:
-                await add_team_audit(tx, act, "retire_worker", f"worker {worker}", None, None)
+                await add_team_audit_entry(tx, act, "retire_worker", f"worker {worker}", None, None)
 
         await self._in_write_transaction(retire_and_audit_worker)
 
@@ -273,7 +277,7 @@ class Workers(ConcurrencyPlaces):
         ]
 
     async def fail_unclaimed_steps(self, limit: int) -> FailUnclaimedResult:
-        if await self._fetch_one("lock_unclaimed_steps", external=CALL, limit=1) is None:
+        if await self._fetch_one("lock_steps_past_queue_timeout", external=CALL, limit=1) is None:
             return FailUnclaimedResult((), ())
         return await self._in_write_transaction(lambda tx: _fail_unclaimed_steps(tx, limit))
 
@@ -318,7 +322,7 @@ async def _cancel_orphan(tx: Session, orphan: Row) -> None:
 
 async def _fail_unclaimed_steps(tx: Session, limit: int) -> FailUnclaimedResult:
     steps, outcomes = [], []
-    for row in await tx.fetch_all("lock_unclaimed_steps", external=CALL, limit=limit):
+    for row in await tx.fetch_all("lock_steps_past_queue_timeout", external=CALL, limit=limit):
         task_id, no = TaskId(row["task_id"]), row["no"]
         (taken,) = await tx.fetch_all("begin_attempt_without_worker", task_id=task_id, no=no)
         error = operator_rules.queue_timeout_error(row["queue_timeout"])

@@ -133,7 +133,7 @@ class HotPath(Driver):
         if events:
             given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
             given |= event_parameters(events)
-            settled = self._process_settled_rows(
+            settled = self._parse_settle_result_and_move_cursors(
                 await self._fetch_dedicated("settle_with_events", **given)
             )
             if gated:
@@ -152,7 +152,9 @@ class HotPath(Driver):
             if gated
             else _settle_statement_name("settle_outcomes", relaxed=relaxed)
         )
-        return self._process_settled_rows(await self._fetch_dedicated(statement, **given))
+        return self._parse_settle_result_and_move_cursors(
+            await self._fetch_dedicated(statement, **given)
+        )
 
     async def _settle_success(
         self,
@@ -172,7 +174,7 @@ class HotPath(Driver):
             result=result,
             claim_up_to=claim_up_to,
         )
-        return self._process_settled_rows(rows)
+        return self._parse_settle_result_and_move_cursors(rows)
 
     async def settle_for_workers(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         rows = await self._fetch_dedicated(
@@ -181,7 +183,7 @@ class HotPath(Driver):
         self._move_cursors_back(first_enqueued_steps(rows))
         return parse_group_settle_results(rows, settlements)
 
-    def _process_settled_rows(self, rows: Sequence[Any]) -> SettleResult:
+    def _parse_settle_result_and_move_cursors(self, rows: Sequence[Any]) -> SettleResult:
         self._move_cursors_back(first_enqueued_steps(rows))
         return parse_settle_result(rows)
 
@@ -236,10 +238,12 @@ class HotPath(Driver):
     async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         return [TaskInput(*row) for row in await self._look_up_by_key("load_task_inputs", ids=ids)]
 
-    async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
+    async def load_step_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
         rows = await self._look_up_by_key(
-            "load_results", tasks=[task_id for task_id, _ in pairs], nos=[no for _, no in pairs]
+            "load_step_results",
+            tasks=[task_id for task_id, _ in pairs],
+            nos=[no for _, no in pairs],
         )
         return [StepResult(*row) for row in rows]
 

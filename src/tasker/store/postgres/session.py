@@ -64,7 +64,7 @@ class PostgresSession:
 
     async def end_failed_tasks(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
         rows = await self.fetch_all("end_failed_tasks", tasks=list(tasks))
-        ended = [TaskEnd(TaskId(row["id"]), _task_status(row["state"])) for row in rows]
+        ended = [TaskEnd(TaskId(row["id"]), _ended_task_status(row["state"])) for row in rows]
         self.ended += [end.task_id for end in ended]
         return ended
 
@@ -171,7 +171,7 @@ def parse_settle_result(rows: Sequence[Any]) -> SettleResult:
     return SettleResult(
         [row[2] - 1 for row in rows if row[0] == 0],
         [Claim(row[1], row[2], 1, 1) for row in rows if row[0] == 1],
-        [TaskEnd(row[1], _task_status(row[2])) for row in rows if row[0] == 2],
+        [TaskEnd(row[1], _ended_task_status(row[2])) for row in rows if row[0] == 2],
     )
 
 
@@ -188,7 +188,7 @@ def parse_group_settle_results(
         elif kind == 1:
             claims[owner - 1].append(Claim(task_id, no, 1, 1))
         elif kind == 2:
-            ended[task_id] = TaskEnd(task_id, _task_status(no))
+            ended[task_id] = TaskEnd(task_id, _ended_task_status(no))
     settled, first = [], 0
     for (_, outcomes, *_), own in zip(settlements, claims, strict=True):
         late = (
@@ -203,7 +203,7 @@ def parse_group_settle_results(
     return settled
 
 
-def _task_status(state: int) -> TaskStatus:
+def _ended_task_status(state: int) -> TaskStatus:
     """Return the status of an ended task."""
     return TaskStatus(STEP_STATUSES[state].value)
 

@@ -70,11 +70,11 @@ class Tasks(Limits, Driver):
         )
         try:
             if apart:
-                return await self._create_replacing(tasks, arguments)
+                return await self._create_replacing_or_placed_tasks(tasks, arguments)
             rows = await self._create_in_callers_transaction(connection, arguments)
         except asyncpg.PostgresError as error:
             raise await self._creation_rejected_error(error, tasks) from None
-        return _read_created(tasks, rows)
+        return _parse_creation_result(tasks, rows)
 
     @cached_property
     def _creation_batcher(self) -> CreationBatcher:
@@ -96,7 +96,7 @@ class Tasks(Limits, Driver):
             if impatient and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
                 raise CreationBlocked(str(error)) from None
             raise
-        return _read_created(creation.tasks, rows)
+        return _parse_creation_result(creation.tasks, rows)
 
     async def _create_single_task(
         self, creation: CreationRequest, lock_timeout: str | None
@@ -112,14 +112,14 @@ class Tasks(Limits, Driver):
             "create_single_task", **arguments | {"lock_timeout": lock_timeout}
         )
 
-    async def _create_replacing(
+    async def _create_replacing_or_placed_tasks(
         self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]
     ) -> CreateTasksResult:
         """Create tasks in one transaction if some of them replace others or wait for their end."""
 
         async def free_keys_and_create(tx: Session) -> CreateTasksResult:
             await free_keys_and_cancel_holders(tx, tasks)
-            created = _read_created(tasks, await tx.fetch_all("create_tasks", **arguments))
+            created = _parse_creation_result(tasks, await tx.fetch_all("create_tasks", **arguments))
             if has_lost_idempotency_keys(tasks, created):
                 raise _LostIdempotencyKeys
             await take_concurrency_places(tx, tasks, created)
@@ -139,7 +139,9 @@ class Tasks(Limits, Driver):
             rows: list[Any] = await connection.fetch(text, *[arguments[name] for name in names])
             return rows
 
-    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
+    async def _create_tasks_in_transaction(
+        self, tx: Session, tasks: Sequence[NewTask]
+    ) -> CreateTasksResult:
         try:
             tasks = await self._attach_gates(tasks, tx)
             rows = await tx.fetch_all(
@@ -152,7 +154,7 @@ class Tasks(Limits, Driver):
             if error.sqlstate in ("TK002", "TK003"):
                 raise Rejected("one of the templates accepts no new tasks") from None
             raise
-        created = _read_created(tasks, rows)
+        created = _parse_creation_result(tasks, rows)
         await take_concurrency_places(tx, tasks, created)
         return created
 
@@ -182,7 +184,7 @@ class Tasks(Limits, Driver):
         return int(row["tasks"])
 
 
-def _read_created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> CreateTasksResult:
+def _parse_creation_result(tasks: Sequence[NewTask], rows: Sequence[Any]) -> CreateTasksResult:
     taken = {row[1]: row[3] for row in rows if row[0] == 0}
     return CreateTasksResult(
         [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],

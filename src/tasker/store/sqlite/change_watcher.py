@@ -28,25 +28,23 @@ class ChangeWatcher:
     Args:
         path: The database file.
         version: Returns a number that changes with commits of other connections only.
-        ring: Called after such commits.
+        notify: Called after such commits.
     """
 
     def __init__(
-        self, path: Path, version: Callable[[], Awaitable[int]], ring: Callable[[], None]
+        self, path: Path, version: Callable[[], Awaitable[int]], notify: Callable[[], None]
     ) -> None:
         self._path = path
         self._version = version
-        self._ring = ring
-        self._committed = -1  #: changes with every commit
-        self._heard = (
-            -1
-        )  #: changes with commits of others; so that it notifies once for missed ones
+        self._notify = notify
+        self._committed = -1  #: the data version at the last check, which every commit changes
+        self._notified = -1  #: the version, which only commits of others change, last notified of
         self._task: asyncio.Task[None] | None = None
 
     def start_listening(self) -> None:
         """Start listening, unless already started."""
         if self._task is None:
-            self._task = asyncio.create_task(self._listen(), name="tasker-bell")
+            self._task = asyncio.create_task(self._listen(), name="tasker-change-watcher")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -56,14 +54,14 @@ class ChangeWatcher:
 
     async def _listen(self) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None)
-        writes = _watch_writes(Path(f"{self._path.resolve()}-wal"))
+        writes = _open_inotify_descriptor(Path(f"{self._path.resolve()}-wal"))
         try:
             while True:
                 if writes is None:
                     await asyncio.sleep(_REST)
-                elif await _wait_readable(writes):
+                elif await _wait_and_discard_data(writes):
                     await self._poll_for_commit(connection, writes)
-                await self._check_for_commit(connection)
+                await self._notify_if_others_committed(connection)
         finally:
             connection.close()
             if writes is not None:
@@ -71,31 +69,31 @@ class ChangeWatcher:
 
     async def _poll_for_commit(self, connection: sqlite3.Connection, writes: int) -> None:
         """Check repeatedly for the commit of a write; pause after this process's own."""
-        rang = False
+        notified = False
         for pause in _LOOKS:
             await asyncio.sleep(pause)
-            rang = await self._check_for_commit(connection) or rang
+            notified = await self._notify_if_others_committed(connection) or notified
         with contextlib.suppress(BlockingIOError):
             os.read(writes, _MUCH)
-        if not rang:
+        if not notified:
             await asyncio.sleep(_REST)
 
-    async def _check_for_commit(self, connection: sqlite3.Connection) -> bool:
+    async def _notify_if_others_committed(self, connection: sqlite3.Connection) -> bool:
         """Notify if another process has committed since the last check; return whether it has."""
         with contextlib.suppress(StoreError, sqlite3.OperationalError):  # who needs it says so
             committed = connection.execute("pragma data_version").fetchone()[0]
             if committed == self._committed:
                 return False
-            heard = await self._version()
+            version = await self._version()
             self._committed = committed
-            if heard != self._heard:
-                self._heard = heard
-                self._ring()
+            if version != self._notified:
+                self._notified = version
+                self._notify()
                 return True
         return False
 
 
-def _watch_writes(path: Path) -> int | None:
+def _open_inotify_descriptor(path: Path) -> int | None:
     """Open a file descriptor that is readable after writes to a file; None if unsupported."""
     if sys.platform != "linux":
         return None
@@ -114,7 +112,7 @@ _IN_MODIFY = 2
 _MUCH = 1 << 16  #: bytes, more than the notifications need
 
 
-async def _wait_readable(descriptor: int) -> bool:
+async def _wait_and_discard_data(descriptor: int) -> bool:
     """Wait for data and read it; return False on timeout."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()

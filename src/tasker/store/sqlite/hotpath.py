@@ -30,7 +30,7 @@ from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.gated import claim_limited_steps
 from tasker.store.sqlite.settlement import settle_outcomes
 from tasker.store.sqlite.spawning import spawn_instances
-from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
+from tasker.store.sqlite.statements import execute, fetch, json_text, to_epoch_seconds
 
 
 class HotPath(Driver):
@@ -152,7 +152,7 @@ class HotPath(Driver):
         return bool(kept)
 
     async def record_durable_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
-        given = json_text([(*call[:7], to_seconds(call.until)) for call in calls])
+        given = json_text([(*call[:7], to_epoch_seconds(call.until)) for call in calls])
 
         def record_and_list_calls(on: sqlite3.Connection) -> dict[int, float]:
             now = self._now()
@@ -167,10 +167,10 @@ class HotPath(Driver):
         )
         return [TaskInput(*row) for row in rows]
 
-    async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
+    async def load_step_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
         pairs = json_text([(task_id, no) for task_id, nos in steps.items() for no in nos])
         rows = await self._thread.run(
-            lambda on: fetch(on, "load_results", steps=pairs), writes=False
+            lambda on: fetch(on, "load_step_results", steps=pairs), writes=False
         )
         return [StepResult(*row) for row in rows]
 

@@ -56,7 +56,7 @@ def settle_outcomes(
         execute(on, "collect_children_of_successes")
     else:
         execute(on, "collect_children_of_outcomes")
-        execute(on, "record_unsuccessful_parents")
+        execute(on, "count_missed_parents_and_move_to_engine_queue")
     if any(outcome.to_handler for outcome in outcomes):
         execute(on, "return_steps_to_handler_queue")
     freed, ended = _free_children_and_end_tasks(on, worker, claim_up_to, now)

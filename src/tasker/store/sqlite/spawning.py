@@ -19,7 +19,7 @@ def spawn_instances(
     task_id, no, attempt = claim.attempt_key
     holder = fetch_one(
         on,
-        "spawn_body_if_claim_held",
+        "load_spawn_body_if_claim_held",
         task_id=task_id,
         no=no,
         attempt=attempt,
@@ -64,5 +64,11 @@ def spawn_instances(
         now=now,
     )
     if parents := sum(row[0] for row in made):
-        execute(on, "add_join_parents", task_id=task_id, join_no=new.join_no, parents=parents)
+        execute(
+            on,
+            "increase_pending_parents_of_join",
+            task_id=task_id,
+            join_no=new.join_no,
+            parents=parents,
+        )
     return spawned, any(row[1] == StatusCode.ENQUEUED for row in made)

@@ -29,11 +29,11 @@ def text_without_null_filters(statement: str, parameters: Mapping[str, object]) 
     if statement not in _WITH_FILTERS:
         return STATEMENTS[statement]
     given = frozenset(name for name, value in parameters.items() if value is not None)
-    return _without_unused_filters(statement, given)
+    return _text_without_unused_filters(statement, given)
 
 
 @lru_cache(maxsize=1024)
-def _without_unused_filters(statement: str, given: frozenset[str]) -> str:
+def _text_without_unused_filters(statement: str, given: frozenset[str]) -> str:
     return _LOADED[statement].without_unused_filters(given).text
 
 
@@ -50,5 +50,5 @@ def fetch_one(on: sqlite3.Connection, statement: str, /, **parameters: Any) -> A
     return rows[0] if rows else None
 
 
-def to_seconds(instant: datetime | None) -> float | None:
+def to_epoch_seconds(instant: datetime | None) -> float | None:
     return None if instant is None else instant.timestamp()

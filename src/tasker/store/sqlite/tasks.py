@@ -25,7 +25,7 @@ from tasker.store.ownership import OF_TASK
 from tasker.store.session import Session
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.session import SqliteSession, run_synchronously
-from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
+from tasker.store.sqlite.statements import execute, fetch, json_text, to_epoch_seconds
 
 
 class Tasks(Limits, Driver):
@@ -75,7 +75,9 @@ class Tasks(Limits, Driver):
         await self._try_admit_tasks_to_freed_places(ended)
         return created
 
-    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
+    async def _create_tasks_in_transaction(
+        self, tx: Session, tasks: Sequence[NewTask]
+    ) -> CreateTasksResult:
         session = cast(SqliteSession, tx)
         tasks = await self._attach_gates(tasks, tx)
         session.notifications.add("wake_workers")
@@ -83,7 +85,7 @@ class Tasks(Limits, Driver):
         return _store_tasks(session, CreationRequest(tasks, None, 0), rows)
 
     async def prune_tasks(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
-        before, now = to_seconds(ended_before), self._now()
+        before, now = to_epoch_seconds(ended_before), self._now()
 
         def delete_ended_tasks(on: sqlite3.Connection) -> int:
             rows = fetch(on, "tasks_to_prune", ended_before=before, limit=limit, now=now)
@@ -125,7 +127,12 @@ def _store_tasks(
     claims = []
     if worker is not None and claim_up_to > 0:
         claimed = fetch(
-            on, "claim_roots", worker=worker, claim_up_to=claim_up_to, now=now, tasks=new
+            on,
+            "claim_roots_of_new_tasks",
+            worker=worker,
+            claim_up_to=claim_up_to,
+            now=now,
+            tasks=new,
         )
         claims = [Claim(row[0], row[1], 1, 1) for row in claimed]
     created = CreateTasksResult(
@@ -170,7 +177,7 @@ def _creation_row(task: NewTask) -> tuple[Any, ...]:
         task.reason,
         json_text(list(task.tags)),
         task.trace,
-        to_seconds(task.run_at),
+        to_epoch_seconds(task.run_at),
         task.deadline.total_seconds() if task.deadline else None,
         task.priority,
         task.title,

@@ -15,7 +15,7 @@ from tasker.errors import (
     WrongStatus,
 )
 from tasker.model import StepStatus, Template, TemplateName, TemplateStatus
-from tasker.store.protocol import AuditNote, Registered, Store
+from tasker.store.protocol import AuditNote, RegisterTemplateResult, Store
 from tasker.teams.model import NamespacePolicy
 from tasker.testing.store_suite.factories import (
     ManualWorker,
@@ -52,7 +52,9 @@ async def declare_policy(store: Store, policy: NamespacePolicy = POLICY) -> None
     await store.put_policy(policy, make_audit_note("root"))
 
 
-async def propose_template(store: Store, template: Template, by: str = JAKE) -> Registered:
+async def propose_template(
+    store: Store, template: Template, by: str = JAKE
+) -> RegisterTemplateResult:
     """Register a template."""
     return await store.register_template(template, registered_by=by)
 
@@ -211,7 +213,7 @@ class TestVersionReview(StoreTests):
         await reject_template(store, one_step_template())
         rejected = await propose_template(store, one_step_template(), by="a worker")
 
-        assert Registered(first, created=False) == waiting
+        assert RegisterTemplateResult(first, created=False) == waiting
         assert (first.id, REJECTED, False) == (
             rejected.stored.id,
             rejected.stored.status,
@@ -327,7 +329,7 @@ class TestVersionReview(StoreTests):
             return_exceptions=True,
         )
 
-        assert 1 == sum(isinstance(each, Registered) for each in results)
+        assert 1 == sum(isinstance(each, RegisterTemplateResult) for each in results)
         assert [PENDING] == await list_version_statuses(stores[0])
 
 

@@ -531,7 +531,7 @@ class TestEngineQueue(StoreTests):
         await hand.fail(claims["a"])
         await hand.settle(skipped_outcome(claims["b"], REASON))
 
-        rows = {row.no: row for row in await store.load_results({task_id: [1, 2, 3]})}
+        rows = {row.no: row for row in await store.load_step_results({task_id: [1, 2, 3]})}
 
         assert {1, 2} == set(rows)
         assert StepStatus.ERROR == list(StepStatus)[rows[1].state]

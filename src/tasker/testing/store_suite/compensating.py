@@ -61,7 +61,9 @@ async def add_planned_compensation(store: Store, claim: Claim, template: Templat
     """Do what the planning step does; return the number of steps."""
     graph = Graph(template)
     nodes = graph.layout.undone_node_by_compensating_node.values()
-    steps = plan_compensating_steps(graph, await store.completed_steps(claim.task_id, list(nodes)))
+    steps = plan_compensating_steps(
+        graph, await store.list_completed_steps_of_nodes(claim.task_id, list(nodes))
+    )
     keep_going = template.compensation.keep_going
     assert await store.add_compensating_steps(claim, steps, len(steps), keep_going=keep_going)
     return len(steps)

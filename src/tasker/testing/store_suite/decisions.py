@@ -343,7 +343,7 @@ async def begin_external_attempt(
     task_id = await register_and_create_task(store, template or one_step_template())
     hand = await ManualWorker.register(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
-    assert await store.add_completion_token(claim, hash_token(token)) is None
+    assert await store.add_token_and_find_completion(claim, hash_token(token)) is None
     return task_id, hand, claim
 
 
@@ -358,7 +358,7 @@ class TestExternalCompletions(StoreTests):
         assert not await store.complete_external_step(hash_token("t"), codec.dumps({"result": 8}))
 
         again = await hand.claim_one()
-        kept = await store.add_completion_token(again, hash_token("u"))
+        kept = await store.add_token_and_find_completion(again, hash_token("u"))
         assert kept is not None
         assert {"result": {"id": 7}} == codec.loads(kept.value or JsonText("null"))
         assert ["complete_external"] == [
@@ -373,18 +373,18 @@ class TestExternalCompletions(StoreTests):
 
         assert await store.park_for_arrival(claim, make_external_wait())
         again = await hand.claim_one()
-        assert await store.add_completion_token(again, hash_token("u")) is not None
+        assert await store.add_token_and_find_completion(again, hash_token("u")) is not None
         error = codec.dumps({"type": "E", "message": "m"})
         await hand.settle(retry_outcome(again, error, timedelta(0)))
         last = await hand.claim_one()
-        assert await store.add_completion_token(last, hash_token("v")) is not None
+        assert await store.add_token_and_find_completion(last, hash_token("v")) is not None
 
     async def test_tokens_of_earlier_attempts_stay_valid(self, store: Store) -> None:
         _, hand, claim = await begin_external_attempt(store, "first")
         error = codec.dumps({"type": "E", "message": "m"})
         await hand.settle(retry_outcome(claim, error, timedelta(0)))
         again = await hand.claim_one()
-        assert await store.add_completion_token(again, hash_token("second")) is None
+        assert await store.add_token_and_find_completion(again, hash_token("second")) is None
         assert await store.park_for_arrival(again, make_external_wait())
 
         assert await store.complete_external_step(hash_token("first"), RESULT)
@@ -412,14 +412,14 @@ class TestExternalCompletions(StoreTests):
         outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
         assert await store.complete_external_step(hash_token("t"), RESULT)
 
-        assert await store.fail_external_step(outcome) is None
+        assert await store.fail_external_step_unless_completed(outcome) is None
 
         await hand.settle(released_outcome(claim))
         await subject.advance(timedelta(seconds=61))
         assert [] == list((await store.fail_unclaimed_steps(10)).steps)
         again = await hand.claim_one()
-        assert await store.add_completion_token(again, hash_token("u")) is not None
-        late = await store.fail_external_step(outcome)
+        assert await store.add_token_and_find_completion(again, hash_token("u")) is not None
+        late = await store.fail_external_step_unless_completed(outcome)
         assert late is not None
         assert [0] == list(late.rejected)
         assert StepStatus.IN_PROGRESS is await only_step_status(store, task_id)
@@ -431,13 +431,13 @@ class TestExternalCompletions(StoreTests):
             outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
 
             settled, completes = await asyncio.gather(
-                stores[0].fail_external_step(outcome),
+                stores[0].fail_external_step_unless_completed(outcome),
                 stores[-1].complete_external_step(hash_token(f"t{number}"), RESULT),
             )
 
             assert completes == (settled is None)
             if settled is None:
-                assert await stores[0].fail_external_step(outcome) is None
+                assert await stores[0].fail_external_step_unless_completed(outcome) is None
                 assert StepStatus.IN_PROGRESS is await only_step_status(stores[0], task_id)
             else:
                 assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
@@ -452,7 +452,7 @@ class TestExternalCompletions(StoreTests):
         assert 1 == await store.end_timed_out_waits(10)
 
         assert not await store.complete_external_step(hash_token("t"), RESULT)
-        kept = await store.add_completion_token(await hand.claim_one(), hash_token("u"))
+        kept = await store.add_token_and_find_completion(await hand.claim_one(), hash_token("u"))
         assert kept is not None
         assert TIMED_OUT == kept.value
 
@@ -474,5 +474,8 @@ class TestExternalCompletions(StoreTests):
             assert parked
             assert 1 == sum(map(bool, used))
             again = await hand.claim_one()
-            assert await stores[0].add_completion_token(again, hash_token(f"u{number}")) is not None
+            assert (
+                await stores[0].add_token_and_find_completion(again, hash_token(f"u{number}"))
+                is not None
+            )
             await hand.settle(completed_outcome(again, codec.dumps(1)))

@@ -36,7 +36,7 @@ from tasker.model import (
     failed_outcome,
     retry_outcome,
 )
-from tasker.store.protocol import StepAction, Store
+from tasker.store.protocol import StepResolution, Store
 from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
@@ -208,7 +208,7 @@ class TestOutbox(StoreTests):
         )
         task_id = await register_and_create_task(store, template)
 
-        await store.resolve_step(task_id, 1, PAID, ACT, action=StepAction.COMPLETE)
+        await store.resolve_step(task_id, 1, PAID, ACT, action=StepResolution.COMPLETE)
 
         (event,) = await list_events(store)
         assert ("order.done", {"cents": 4200}, None) == (event.name, event.payload, event.duration)
@@ -218,7 +218,7 @@ class TestOutbox(StoreTests):
         task_id = await register_and_create_task(store, template)
 
         with pytest.raises(InvalidInput, match="the event 'order"):
-            await store.resolve_step(task_id, 1, PAID, ACT, action=StepAction.COMPLETE)
+            await store.resolve_step(task_id, 1, PAID, ACT, action=StepResolution.COMPLETE)
 
         assert [] == await list_events(store)
         assert "enqueued" == (await store.list_steps(task_id))[0].status.value

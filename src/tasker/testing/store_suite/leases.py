@@ -581,5 +581,5 @@ class TestWorkerList(StoreTests):
         ended = await create_task(store, first)
         await store.cancel_task(ended, ACT)
 
-        assert {first: 2, second: 1} == await store.count_open_tasks(100)
-        assert 2 == sum((await store.count_open_tasks(2)).values())
+        assert {first: 2, second: 1} == await store.count_open_tasks_by_template(100)
+        assert 2 == sum((await store.count_open_tasks_by_template(2)).values())

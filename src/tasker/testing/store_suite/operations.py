@@ -15,7 +15,7 @@ from tasker.model import (
     TaskStatus,
     completed_outcome,
 )
-from tasker.store.protocol import AuditNote, StepAction, Store
+from tasker.store.protocol import AuditNote, StepResolution, Store
 from tasker.testing.store_suite.factories import (
     ACT,
     NOBODY,
@@ -65,7 +65,7 @@ class TestOperatorActions(StoreTests):
 
         await store.retry_steps(task.id, acts[0])
         await store.resolve_step(task.id, 1, None, acts[1])
-        await store.resolve_step(task.id, 2, DONE, acts[2], action=StepAction.COMPLETE)
+        await store.resolve_step(task.id, 2, DONE, acts[2], action=StepResolution.COMPLETE)
         other = await register_and_create_task(store, one_step_template())
         await store.cancel_task(other, acts[3])
         third = await create_and_run_task(store, one_step_template(), failing=("only",))

@@ -18,7 +18,7 @@ from tasker.model import (
     TaskStatus,
     completed_outcome,
 )
-from tasker.store.protocol import AuditNote, StepAction, Store
+from tasker.store.protocol import AuditNote, StepResolution, Store
 from tasker.testing.store_suite.factories import (
     ACT,
     NOBODY,
@@ -45,10 +45,10 @@ DEEDS: dict[str, Operation] = {
     "retry": lambda store, task_id: store.retry_steps(task_id, ACT),
     "resolve_step": lambda store, task_id: store.resolve_step(task_id, 1, DONE, ACT),
     "complete_step": lambda store, task_id: store.resolve_step(
-        task_id, 1, DONE, ACT, action=StepAction.COMPLETE
+        task_id, 1, DONE, ACT, action=StepResolution.COMPLETE
     ),
     "skip": lambda store, task_id: store.resolve_step(
-        task_id, 1, None, ACT, action=StepAction.SKIP
+        task_id, 1, None, ACT, action=StepResolution.SKIP
     ),
     "resolve_task": lambda store, task_id: store.resolve_task(task_id, ACT),
 }
@@ -235,14 +235,18 @@ class TestResolving(StoreTests):
     @pytest.mark.parametrize(
         ("action", "state", "outcome"),
         [
-            (StepAction.RESOLVE, StepStatus.RESOLVED_MANUALLY, AttemptOutcome.RESOLVED_MANUALLY),
-            (StepAction.COMPLETE, StepStatus.COMPLETE, AttemptOutcome.COMPLETE),
+            (
+                StepResolution.RESOLVE,
+                StepStatus.RESOLVED_MANUALLY,
+                AttemptOutcome.RESOLVED_MANUALLY,
+            ),
+            (StepResolution.COMPLETE, StepStatus.COMPLETE, AttemptOutcome.COMPLETE),
         ],
     )
     async def test_a_failed_step_can_be_resolved(
         self,
         store: Store,
-        action: StepAction,
+        action: StepResolution,
         state: StepStatus,
         outcome: AttemptOutcome,
     ) -> None:
@@ -267,7 +271,7 @@ class TestResolving(StoreTests):
 
         await store.resolve_step(task.id, 1, None, ACT)
 
-        (result,) = await store.load_results({task.id: [1]})
+        (result,) = await store.load_step_results({task.id: [1]})
         assert StepResult(task.id, 1, None, StatusCode.RESOLVED_MANUALLY) == result
         assert (await steps_by_name(store, task.id))["a"].result is None
 
@@ -278,7 +282,7 @@ class TestResolving(StoreTests):
         task = await create_and_run_task(store, chain_template(), failing=("a",))
         hand = await ManualWorker.register(store)
 
-        await store.resolve_step(task.id, 1, None, ACT, action=StepAction.SKIP)
+        await store.resolve_step(task.id, 1, None, ACT, action=StepResolution.SKIP)
 
         step = (await steps_by_name(store, task.id))["a"]
         assert (StepStatus.RESOLVED_MANUALLY, None, None) == (step.status, step.result, step.error)

@@ -279,14 +279,14 @@ class TestPausedTasks(StoreTests):
         queues = [PauseTarget.of_queue(space, "a") for space in ("suite", "other")]
         queues.append(PauseTarget.of_queue("suite", "b"))
 
-        assert set() == await store.paused_queues(queues)
+        assert set() == await store.find_paused_queues(queues)
         await store.pause(queues[0], ACT)
         await store.pause(PauseTarget.of_namespace("other"), ACT)
 
-        assert set(queues[:2]) == await store.paused_queues(queues)
-        assert set() == await store.paused_queues(queues[2:])
+        assert set(queues[:2]) == await store.find_paused_queues(queues)
+        assert set() == await store.find_paused_queues(queues[2:])
         await store.resume(queues[0], ACT)
-        assert {queues[1]} == await store.paused_queues(queues)
+        assert {queues[1]} == await store.find_paused_queues(queues)
 
 
 class TestPausedTemplates(StoreTests):

@@ -69,7 +69,7 @@ class TestReadingTasks(StoreTests):
                     await read(task_id)
         assert {NOBODY} == await store.find_ended_tasks([NOBODY])
         assert [] == await store.load_task_inputs([NOBODY])
-        assert [] == await store.load_results({NOBODY: [1]})
+        assert [] == await store.load_step_results({NOBODY: [1]})
 
     async def test_ended_tasks_are_selected_from_ids(self, store: Store) -> None:
         """

@@ -305,14 +305,14 @@ class TestSettling(StoreTests):
             await hand.settle(completed_outcome(claim, JsonText(f'"{claim.task_id}"')))
         await store.resolve_step(second, 2, JsonText('"by hand"'), ACT)
 
-        results = await store.load_results({first: [1, 2, 3], second: [1, 2, 3], NOBODY: [1]})
+        results = await store.load_step_results({first: [1, 2, 3], second: [1, 2, 3], NOBODY: [1]})
 
         assert {
             StepResult(first, 1, JsonText(f'"{first}"')),
             StepResult(second, 1, JsonText(f'"{second}"')),
             StepResult(second, 2, JsonText('"by hand"'), StatusCode.RESOLVED_MANUALLY),
         } == set(results)
-        assert [] == await store.load_results({})
+        assert [] == await store.load_step_results({})
 
     async def test_inputs_of_tasks_are_read_in_bulk(self, store: Store) -> None:
         """

@@ -15,7 +15,7 @@ from tasker.model import (
     TemplateId,
     TemplateName,
 )
-from tasker.store.protocol import Registered, Store
+from tasker.store.protocol import RegisterTemplateResult, Store
 from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
@@ -75,7 +75,7 @@ class TestTemplates(StoreTests):
         second = await store.register_template(one_step_template(), registered_by="eve")
 
         assert first.created
-        assert Registered(first.stored, created=False) == second
+        assert RegisterTemplateResult(first.stored, created=False) == second
 
     async def test_different_content_under_a_version_is_rejected(self, store: Store) -> None:
         """
@@ -132,7 +132,7 @@ class TestTemplates(StoreTests):
             one_step_template(), registered_by="bob", replace=True
         )
 
-        assert Registered(first.stored, created=False) == again
+        assert RegisterTemplateResult(first.stored, created=False) == again
 
     async def test_replaced_templates_are_not_listed(self, store: Store) -> None:
         """
@@ -255,7 +255,7 @@ class TestTemplates(StoreTests):
             return_exceptions=True,
         )
 
-        won = [each.stored for each in results if isinstance(each, Registered)]
+        won = [each.stored for each in results if isinstance(each, RegisterTemplateResult)]
         assert 1 == len(won)
         assert 8 == sum(isinstance(each, TaskRegistrationError) for each in results)
         assert won == [await stores[0].get_template(contents[0].key)]

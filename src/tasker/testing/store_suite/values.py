@@ -60,7 +60,7 @@ class TestValues(StoreTests):
 
         step = (await steps_by_name(store, task_id))["only"]
         (given,) = await store.load_task_inputs([task_id])
-        (loaded,) = await store.load_results({task_id: [1]})
+        (loaded,) = await store.load_step_results({task_id: [1]})
 
         assert {"value": value} == (await store.get_task(task_id)).context
         assert {"value": value} == codec.loads(given.context)
@@ -77,7 +77,7 @@ class TestValues(StoreTests):
         await hand.settle(completed_outcome(claim, text))
 
         (given,) = await store.load_task_inputs([new.id])
-        (loaded,) = await store.load_results({new.id: [1]})
+        (loaded,) = await store.load_step_results({new.id: [1]})
 
         assert (text, text) == (given.context, loaded.result)
 

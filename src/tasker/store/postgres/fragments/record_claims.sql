@@ -2,4 +2,4 @@
 -- others in the same microsecond.
 insert into claim_batch as b (worker, claimed_at, open, tasks, nos)
 values (p_worker, {at}, cardinality({tasks}), {tasks}, {nos})
-{include merge_claim_batch}
+{include on_conflict_merge_claim_batch}

@@ -5,4 +5,4 @@ select p_workers[c.owner], {at}, count(*)::int, array_agg(c.task_id), array_agg(
 from unnest({owners}, {tasks}, {nos}) as c (owner, task_id, no)
 group by 1
 order by 1
-{include merge_claim_batch}
+{include on_conflict_merge_claim_batch}

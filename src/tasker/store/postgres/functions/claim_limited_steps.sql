@@ -65,7 +65,7 @@ begin
             cross join lateral (
                 select d.outer_gate_id, d.gate_id, d.queue_id,
                        case when {include worker_serves_limited_queue queue=d.queue_id} then d.run_at end as run_at,
-                       {include claimable run_at=d.run_at} and {include worker_serves_limited_queue queue=d.queue_id} as usable
+                       {include is_run_at_reached run_at=d.run_at} and {include worker_serves_limited_queue queue=d.queue_id} as usable
                 from due d
                 where d.gate_id is not null
                   and (d.outer_gate_id, d.gate_id, d.queue_id) > (w.from_outer, w.from_gate, w.from_queue)
@@ -160,7 +160,7 @@ begin
             cross join lateral (
                 select d.*, d.ctid as entry from due d
                 where d.gate_id is not null and d.outer_gate_id = v_outer[v_from] and d.gate_id = v_gate[v_from]
-                  and d.queue_id = q.id and {include claimable run_at=d.run_at}
+                  and d.queue_id = q.id and {include is_run_at_reached run_at=d.run_at}
                 order by {include claim_order step=d}
                 limit least(v_left, v_room[v_at_gate], v_room[v_at_outer])
             ) e

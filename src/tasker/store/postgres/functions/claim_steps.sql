@@ -2,14 +2,15 @@
 -- each handler's queue, then the rest from queues with more due steps. Rows that others lock are
 -- skipped. For several workers that serve the same queues, `p_workers` contains `p_worker`: the
 -- workers get one step each in turn, up to their number in `p_rooms`, whose sum is `p_limit`. In
--- the queues of `p_from_queue`, sorted, claims begin at (`p_from_run_at`, `p_from_task`,
--- `p_from_no`), run_at in microseconds since 1970; see claim_cursor.py. Queues are looked at in the
--- order of their ids, those after `p_after` only, until enough of them have due steps. Kinds of
--- rows:
---   a claim; at: the place of its worker in `p_workers`;
---   attempt null: where the next claim from queue `counted_attempts` begins, at (at, task_id, no);
---   task_id null, no not null: `p_after` for the next claim;
---   task_id and no null, the last row: `at` seconds until the next step is due.
+-- the queues of `p_from_queue`, which is sorted, claims begin at (`p_from_run_at`, `p_from_task`,
+-- `p_from_no`), with run_at in microseconds since 1970; see claim_cursor.py. Only queues with ids
+-- greater than `p_after` are examined, by id, until enough of them have due steps. Kinds of rows:
+--   attempt not null: a claim; `at` is the place of its worker in `p_workers`;
+--   attempt null, task_id not null: the next claim from the queue `counted_attempts` begins at
+--     (at, task_id, no);
+--   task_id null, no not null: `no` is `p_after` of the next claim;
+--   task_id and no null, only as the last row: `at` seconds until the next step is due, 0 if there
+--     are queues that were not examined.
 create or replace function claim_steps(
     p_worker bigint, p_limit int, p_after int,
     p_from_queue int[], p_from_run_at float8[], p_from_task uuid[], p_from_no int[],
@@ -25,13 +26,13 @@ as $$
 #variable_conflict use_column
 declare
     v_paused int[] := array({include paused_queues});
-    v_most int := greatest(p_limit, 20);     -- queues with due steps that one claim looks at
-    v_walked record;                         -- the queues that were looked at
+    v_most int := greatest(p_limit, 20);     -- the number of queues with due steps that one claim examines
+    v_walked record;                         -- the queues that were examined
     v_after int := 0;
     v_queue int[];                           -- those with due steps, in the order of the claim
-    v_base int[];                            -- the handler's queue that each belongs to
-    v_share int[];                           -- how many steps are claimed from that at first
-    v_from_run_at timestamptz[];             -- where each begins
+    v_base int[];                            -- the queue of priority 0 of each
+    v_share int[];                           -- how many steps of all its priorities are claimed in the first round
+    v_from_run_at timestamptz[];             -- where the claim from each begins
     v_from_task uuid[];
     v_from_no int[];
     v_more boolean[];                        -- whether it may have more due steps
@@ -39,24 +40,25 @@ declare
     v_share_left int;
     v_take int;
     v_found record;
-    v_entries tid[] := '{}';                 -- claimed rows of `due`
-    v_steps tid[] := '{}';                   -- and of `step`
+    v_entries tid[] := '{}';                 -- the claimed rows of `due`
+    v_steps tid[] := '{}';                   -- and those of `step`
     v_tasks uuid[] := '{}';
     v_nos int[] := '{}';
     v_left int := p_limit;
-    v_all boolean;                           -- whether all served queues were looked at
-    v_owner int[];                           -- the places of their workers in p_workers
+    v_all boolean;                           -- whether all served queues were examined
+    v_owner int[];                           -- the place in p_workers of each step's worker
     v_now timestamptz;
 begin
-    -- Walk the served queues that have entries, by two index probes each. A queue with a place in
-    -- `p_from_queue` (index `place`) is looked at from there: what is dead before it is not read.
+    -- Walk the served queues that have rows in `due`, with two index probes each. A queue in
+    -- `p_from_queue`, at the index `place`, is read from its given position on, so that dead rows
+    -- before it are not read.
     with recursive walk (queue, head, due, place, from_place) as (
         select p_after, null::timestamptz, 0,
                1 + (select count(*)::int from unnest(p_from_queue) as p (queue) where p.queue <= p_after), null::int
         union all
         select case when e.queue = w.queue or n.served then e.queue else e.queue / 5 * 5 + 4 end,
                case when n.served then e.head end,
-               w.due + case when n.served and {include claimable run_at=e.head} then 1 else 0 end,
+               w.due + case when n.served and {include is_run_at_reached run_at=e.head} then 1 else 0 end,
                e.place,
                case when n.served then e.from_place end
         from walk w
@@ -96,7 +98,7 @@ begin
     into v_walked
     from walk;
     if v_walked.due >= v_most then
-        v_after := v_walked.last;            -- there are more of them
+        v_after := v_walked.last;            -- there may be more of them
     end if;
 
     if v_walked.due > 0 then
@@ -105,7 +107,7 @@ begin
                    count(*) over () as bases, sum(q.weight) over () as weights
             from (
                 select distinct w.queue / 5 * 5 as id from unnest(v_walked.queue, v_walked.head) as w (queue, head)
-                where {include claimable run_at=w.head}
+                where {include is_run_at_reached run_at=w.head}
             ) b
             join queue q on q.id = b.id
         ), ordered as (
@@ -113,7 +115,7 @@ begin
                    greatest(1, floor(p_limit * case when base.bases <= 5 then base.weight / base.weights else 0.2 end + random()))::int as share
             from unnest(v_walked.queue, v_walked.head, v_walked.from_place) as w (queue, head, place)
             join base on base.id = w.queue / 5 * 5
-            where {include claimable run_at=w.head}
+            where {include is_run_at_reached run_at=w.head}
             order by base.draw, w.head - (w.queue % 5) * interval '1 min'
         )
         select array_agg(queue), array_agg(base), array_agg(share),
@@ -124,7 +126,7 @@ begin
         from ordered;
     end if;
 
-    -- First the share of each, then what is left.
+    -- In the first round, claim each queue's share; in the second, the rest.
     for v_round in 1 .. 2 loop
         for v_at in 1 .. coalesce(cardinality(v_queue), 0) loop
             exit when v_left <= 0;
@@ -142,7 +144,7 @@ begin
                 select d.*, s.ctid as step
                 from (
                     select e.*, e.ctid as entry from due e
-                    where e.queue_id = v_queue[v_at] and {include claimable run_at=e.run_at}
+                    where e.queue_id = v_queue[v_at] and {include is_run_at_reached run_at=e.run_at}
                       and ({include claim_order step=e}) >= (v_from_run_at[v_at], v_from_task[v_at], v_from_no[v_at])
                     order by {include claim_order step=e}
                 ) d

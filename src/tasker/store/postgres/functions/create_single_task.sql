@@ -53,7 +53,7 @@ begin
 
     if p_claim > 0 then
         select count(*), coalesce((array_agg(s.no order by s.no) filter (
-            where {include worker_serves_queue queue=s.queue_id worker=p_worker} and {include claimable run_at=coalesce(p_run_at,now())}
+            where {include worker_serves_queue queue=s.queue_id worker=p_worker} and {include is_run_at_reached run_at=coalesce(p_run_at,now())}
         ))[:p_claim], '{}')
         into v_roots, v_claimed
         from template_step s

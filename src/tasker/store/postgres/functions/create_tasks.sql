@@ -182,7 +182,7 @@ begin
             join template_step s on s.template_id = g.template_id and s.scope = 0
             where s.pending_parents = 0 and g.id <> all (v_taken)
               and g.template_id <> all (v_paused_templates) and {include worker_serves_queue queue=s.queue_id worker=p_worker}
-              and {include claimable run_at=coalesce(g.run_at,now())}
+              and {include is_run_at_reached run_at=coalesce(g.run_at,now())}
             order by g.id, s.no
             limit p_claim
         ) r;

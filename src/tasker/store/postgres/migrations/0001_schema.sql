@@ -686,7 +686,7 @@ create table session (
 create index session_expiry on session (expires_at);
 -- Secrets that sign the tickets of remote workers' claims, the newest last; tickets of the last two are valid.
 create table signing_key (
-    id         int generated always as identity (start with 2) primary key,   -- 1: see add_signing_key
+    id         int generated always as identity (start with 2) primary key,   -- 1: see add_first_ticket_signing_key
     secret     text not null default gen_random_uuid()::text || gen_random_uuid()::text,
     created_at timestamptz not null default now()
 );

@@ -1,6 +1,6 @@
 -- Those of failed steps that no child waits for: all children that the failure reached have started.
 -- :task_id uuid, :nos int[]
-select s.no from {include locked_steps_by_number}
+select s.no from {include step_rows_by_number}
 where not exists (
     select from unnest(s.on_error) as e (no)
     cross join lateral (select c.state from step c where c.task_id = :task_id::uuid and c.no = e.no offset 0) c

@@ -6,7 +6,7 @@ with entries as (
     set queue_id = -due.queue_id, run_at = due.run_at + interval '1 us',
         latest_claim = greatest(now(), due.run_at) + e.queue_timeout * interval '1 s'
     from (
-        select d.ctid, s.queue_timeout from {include locked_steps_by_key}
+        select d.ctid, s.queue_timeout from {include step_rows_by_key}
         cross join lateral (select d.ctid from due d where {include due_row_matches_step entry=d step=s} offset 0) d
     ) e
     where due.ctid = e.ctid
@@ -15,4 +15,4 @@ update step
 set queue_id = -queue_id,
     run_at = case when state = {ENQUEUED} then run_at + interval '1 us' else run_at end,
     enqueued_at = case when state = {ENQUEUED} then now() else enqueued_at end
-where ctid = any (array(select s.ctid from {include locked_steps_by_key}))
+where ctid = any (array(select s.ctid from {include step_rows_by_key}))

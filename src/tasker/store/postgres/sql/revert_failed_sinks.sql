@@ -2,7 +2,7 @@
 update task
 set open_sinks = open_sinks + c.times
 from (
-    select count(*)::int as times from {include locked_steps_by_number}
+    select count(*)::int as times from {include step_rows_by_number}
     cross join lateral unnest(s.on_error) as c (no)
     where s.state = {ERROR} and c.no = 0
 ) c

@@ -4,7 +4,7 @@ update step c
 set pending_parents = c.pending_parents + e.times, missed_parents = c.missed_parents - e.failures
 from (
     select e.no, count(*)::int as times, count(distinct s.no)::int as failures
-    from {include locked_steps_by_number}
+    from {include step_rows_by_number}
     cross join lateral unnest(s.on_error) as e (no)
     where s.state = {ERROR} and e.no > 0
     group by e.no

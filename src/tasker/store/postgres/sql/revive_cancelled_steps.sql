@@ -7,7 +7,7 @@ with revived as (
         enqueued_at = case when pending_parents <= 0 then now() end,
         settled_at = null,
         queue_id = case when :held::boolean then -abs(queue_id) else queue_id end
-    where ctid = any (array(select s.ctid from {include locked_steps_by_number})) and state = {CANCELLED}
+    where ctid = any (array(select s.ctid from {include step_rows_by_number})) and state = {CANCELLED}
     returning *
 ), entries as (
     {include insert_due_rows steps=revived}

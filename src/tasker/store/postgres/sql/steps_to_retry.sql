@@ -1,4 +1,4 @@
--- The next steps of a task whose failure fails the task; with :undoing, of those that undo others.
+-- The next failed steps of a task whose failure fails it; with :undoing, its failed compensating steps.
 -- :task_id uuid, :undoing bool, :last_no, :until, :limit int
 select no, name, undoes, {include instance_path step=s} as instances, template_node, state,
        not {include is_failure_unhandled step=s} as is_handled, coalesce(0 = any (s.on_error), false) as ends_task

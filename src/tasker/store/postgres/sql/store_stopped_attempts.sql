@@ -1,7 +1,7 @@
 -- Keep the history of those of some locked steps that run, which stop_steps.sql is about to end.
 -- :task_id uuid, :nos int[]
 with running as materialized (
-    select s.* from {include locked_steps_by_number} where s.state = {IN_PROGRESS}
+    select s.* from {include step_rows_by_number} where s.state = {IN_PROGRESS}
 ), kept as (
     insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
     select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, clock_timestamp()

@@ -1,2 +1,2 @@
--- A version of a template. :namespace, :name text
+-- Any version of a template; no row if it has none. :namespace, :name text
 select id from template where namespace = :namespace and name = :name limit 1

@@ -7,5 +7,5 @@ with {include queues_with_enqueued_steps}, head as (
 )
 select head.id, queue.id, queue.weight
 from head join queue on queue.id = head.id / 5 * 5
-where {include claimable run_at=head.run_at}
+where {include is_run_at_reached run_at=head.run_at}
 order by queue.id, head.run_at - head.id % 5 * 60

@@ -1,4 +1,4 @@
--- Let a task go on that was about to be compensated. :task_id text
+-- Let a task continue whose compensation has not begun: reverse mark_task_compensating. :task_id text
 update task
 set ending = null, error = null,
     open_sinks = open_sinks - case when open_sinks >= 1000000 then 1000000 else 0 end

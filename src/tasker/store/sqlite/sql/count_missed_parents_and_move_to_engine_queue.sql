@@ -1,4 +1,5 @@
--- Count parents that arrived without success, and leave the children to the engine.
+-- Count the parents that arrived at children without success, and move these children to the queue of the engine,
+-- which decides whether they run.
 update step
 set missed_parents = coalesce(step.missed_parents, 0) + c.missed,
     queue_id = (

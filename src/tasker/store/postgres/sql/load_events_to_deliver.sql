@@ -1,4 +1,4 @@
--- Events with the context of their task and the result of their step. :events bigint[]
+-- The given events, with the context of their task and the result of their step. :events bigint[]
 select o.id, o.task_id::text, o.no, o.attempt, o.outcome, o.at, o.duration, o.name, o.step, o.correlation_id, o.payload,
        t.namespace, t.name as template, t.version, k.context, s.result
 from outbox o

@@ -1,4 +1,5 @@
--- Note whether an endpoint answered. After failures it gets nothing for a while, up to five minutes.
+-- Note whether the endpoint of a webhook answered. After each failure in a row, it gets no deliveries for a
+-- longer time, up to five minutes.
 -- :id int, :answered bool
 update subscription
 set failures = case when :answered then 0 else failures + 1 end,

@@ -1,4 +1,5 @@
--- An open task whose end in a state is compensated: a step that says how it is undone is complete, or may still be.
+-- The task, if it is open and its end in :state must be compensated: a step that declares a compensation is
+-- complete, or may still complete.
 -- :task_id uuid, :state int
 select t.id::text as id from task t join template p on p.id = t.template_id
 where t.id = :task_id::uuid and t.state = {OPEN} and t.ending is null and p.compensation_node is not null

@@ -1,4 +1,5 @@
--- The template and the body of a spawn whose attempt holds its step, and how many instances its join has.
+-- The template and the body of a spawn, how many instances its join has, and the greatest number of a step of the
+-- task; no row if the attempt no longer holds the spawner.
 -- :task_id text, :no int, :attempt int, :join_no int, :body int
 select t.template_id, b.first_node, b.size,
        coalesce((

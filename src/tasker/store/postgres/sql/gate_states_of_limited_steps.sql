@@ -1,4 +1,4 @@
--- What gates let through, and the steps that wait before others at each; at most 10,000 are counted.
+-- For each step, what its gates let through, and how many steps wait before it at each; at most 10,000 are counted.
 -- :tasks uuid[], :nos int[]
 select s.no, g.key, g.concurrency, g.rate is not null as has_rate, {include gate_running_steps gate=g} as running,
        floor({include gate_tokens gate=g})::int as tokens,

@@ -1,3 +1,0 @@
--- Whether an enqueued step of a served queue may be claimed now, by its {run_at}. Every
--- statement that claims asks this: claim, settle_free, claim_roots.
-{run_at} <= :now

@@ -1,0 +1,2 @@
+-- Create the first secret that signs tickets, unless another process already has.
+insert into signing_key (id) values (1) on conflict do nothing

@@ -74,7 +74,7 @@ class DurableCallRecorder:
                 waiting.stored.set_exception(
                     AttemptCancelled(
                         f"the durable call {waiting.call.name!r} was rejected:"
-                        " another attempt has taken over the step"
+                        " the attempt no longer holds its step"
                     )
                 )
 

@@ -79,7 +79,7 @@ class HandlerServices:
     async def _save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> None:
         if not await self._store.store_checkpoint(attempt.claim, value):
             raise AttemptCancelled(
-                "the checkpoint was rejected: another attempt has taken over the step"
+                "the checkpoint was rejected: the attempt no longer holds its step"
             )
 
     async def load_durable_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
@@ -99,7 +99,7 @@ class HandlerServices:
     async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedStepNumbers:
         spawned = await self._store.spawn_instances(attempt.claim, new)
         if spawned is None:
-            raise AttemptCancelled("no instances were added: another attempt has taken over the step")
+            raise AttemptCancelled("no instances were added: the attempt no longer holds its step")
         return spawned
 
     def read_instance_results(

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 import tasker
 from tasker.api.compat.core_views import core_step, core_step_attempt, core_task, core_task_page
-from tasker.api.compat.requests import EarlierTaskStatus, source_tag
+from tasker.api.compat.requests import CompatTaskStatus, source_tag
 from tasker.client import SyncClient
 from tasker.model import Step, Task
 from tasker_core.adapter import step_uuid
@@ -224,7 +224,7 @@ class TaskerClient:
         """
         if limit < 1 or offset < 0:
             raise ValueError("limit must be at least 1, and offset at least 0")
-        wanted = None if status is None else EarlierTaskStatus(status).status
+        wanted = None if status is None else CompatTaskStatus(status).status
         with _errors_of("list_tasks"):
             tasks = shared_client().tasks(
                 tasker.TaskFilter(namespace=namespace, status=wanted), limit=offset + limit + 1

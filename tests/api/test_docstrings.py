@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasker.api.docstrings import describe_fields
+from tasker.api.docstrings import add_field_descriptions
 
 SOURCE = '''
 class Body:
@@ -25,7 +25,7 @@ def described(monkeypatch: pytest.MonkeyPatch, source: str | None) -> dict[str, 
 
     monkeypatch.setattr(inspect, "getsource", getsource)
     schema: dict[str, Any] = {"properties": {"name": {}}}
-    describe_fields(schema, type("Body", (), {"__module__": "tasker.api"}))
+    add_field_descriptions(schema, type("Body", (), {"__module__": "tasker.api"}))
     properties: dict[str, Any] = schema["properties"]
     return properties
 

@@ -18,14 +18,14 @@ from starlette.routing import Match, Route
 
 from tasker.api.auth.authorizer import Authorizer, LoadedAuthSettings
 from tasker.api.auth.local import LocalOnlyMiddleware
-from tasker.api.compat import core, founding
+from tasker.api.compat import core, legacy
 from tasker.api.dependencies import ApiServices
 from tasker.api.health import ReadinessChecker
 from tasker.api.metrics import MetricsRenderer
 from tasker.api.middleware import (
     EXEMPT,
     BasePathMiddleware,
-    ErrorMiddleware,
+    HeadersAndErrorsMiddleware,
     RequestLimitsMiddleware,
 )
 from tasker.api.openapi import build_openapi
@@ -110,7 +110,7 @@ ROUTES = (
     system.failures,
     system.health,
     sessions.routes,
-    founding.routes,
+    legacy.routes,
     core.routes,
 )
 _LOGINS_PER_SECOND, _LOGINS_AT_ONCE = 0.5, 10  #: of one address
@@ -291,7 +291,7 @@ def _add_middleware(
         )
     if local_only:
         app.add_middleware(LocalOnlyMiddleware, origins=settings.cors_origins)
-    app.add_middleware(ErrorMiddleware, settings=settings, seen=metrics.count_request)
+    app.add_middleware(HeadersAndErrorsMiddleware, settings=settings, seen=metrics.count_request)
     if settings.base_path:
         app.add_middleware(BasePathMiddleware, base_path=settings.base_path)
 

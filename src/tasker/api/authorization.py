@@ -17,7 +17,7 @@ from tasker.api.auth.principal import Principal
 from tasker.api.dependencies import api_services_of
 from tasker.api.headers import client_address, first_header
 from tasker.api.problems import Problem
-from tasker.api.viewing import RequestViewer
+from tasker.api.viewing import PermissionMasker
 from tasker.masking import DataOwner
 from tasker.model import AccessChannel, TemplateName
 from tasker.teams.permissions import PAYLOADS_READ, PERMISSIONS, Permission
@@ -57,21 +57,15 @@ async def authorize(
     target = Resource(namespace, name, version)
     authorizer = api_services_of(request).authorizer
     await authorizer.authorize(request.scope, principal, permission, target, not_found_message)
-    viewer_of(request).owner = DataOwner(namespace, name, version)
+    masker_of(request).owner = DataOwner(namespace, name, version)
     return principal
 
 
 async def is_allowed_on_template(
-    request: Request, permission: Permission, template: TemplateName
-) -> bool:
-    """Return whether the caller may use `permission` on tasks of a template."""
-    return await is_allowed_on_template_version(request, permission, *template)
-
-
-async def is_allowed_on_template_version(
     request: Request, permission: Permission, namespace: str, name: str, version: str | None = None
 ) -> bool:
-    """Return whether the caller may use `permission` on tasks of a template or its versions."""
+    """Return whether the caller may use `permission` on tasks of a template or, with `version`, of
+    that version."""
     target = Resource(namespace, name, version)
     return await api_services_of(request).authorizer.allows(
         principal_of(request), permission, target
@@ -87,16 +81,16 @@ async def reauthorize(
         Problem: Access was revoked. If the check itself fails, the wait continues.
     """
     try:
-        principal = await api_services_of(request).authorizer.authenticate(
+        principal = await api_services_of(request).authorizer.authenticate_and_check_permissions(
             request.scope, [permission]
         )
     except Problem as problem:
         if problem.status_code < 500:
             raise
         return
-    viewer = viewer_of(request)
-    request.scope["state"]["principal"] = viewer.principal = principal
-    owner, (namespace, name, version) = viewer.owner, template
+    masker = masker_of(request)
+    request.scope["state"]["principal"] = masker.principal = principal
+    owner, (namespace, name, version) = masker.owner, template
     await authorize(
         request,
         permission,
@@ -105,7 +99,7 @@ async def reauthorize(
         version=version,
         not_found_message=not_found_message,
     )
-    viewer.owner = owner
+    masker.owner = owner
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
@@ -137,10 +131,10 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
-def viewer_of(request: Request) -> RequestViewer:
-    """Return the viewer of a request whose route declared a permission."""
-    viewer: RequestViewer = request.scope["state"]["viewer"]
-    return viewer
+def masker_of(request: Request) -> PermissionMasker:
+    """Return the masker for the caller of a request whose route declared a permission."""
+    masker: PermissionMasker = request.scope["state"]["masker"]
+    return masker
 
 
 def audit_actor_of(request: Request) -> str:
@@ -189,16 +183,18 @@ def require_permissions(
     if unknown := set(permissions) - PERMISSIONS:
         raise ValueError(f"unknown permission {', '.join(map(str, unknown))}")
 
-    async def authenticate(request: Request) -> None:
+    async def authenticate_and_limit_rate(request: Request) -> None:
         api = api_services_of(request)
         address = client_address(request.scope)
         try:
-            principal = await api.authorizer.authenticate(request.scope, permissions, every=every)
+            principal = await api.authorizer.authenticate_and_check_permissions(
+                request.scope, permissions, every=every
+            )
         except Problem:
             api.rate_limits.admit(f"address {address}")
             raise
         api.rate_limits.admit(principal.name if principal.known else f"address {address}")
-        viewer = RequestViewer(principal, api.authorizer, api.sensitive)
-        request.scope["state"].update(principal=principal, viewer=viewer)
+        masker = PermissionMasker(principal, api.authorizer, api.sensitive)
+        request.scope["state"].update(principal=principal, masker=masker)
 
-    return authenticate
+    return authenticate_and_limit_rate

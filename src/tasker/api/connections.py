@@ -33,7 +33,7 @@ _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
 _INVALID = b"400 Bad Request"
 
 
-class JoiningTransport:
+class HeadBufferingTransport:
     """A transport that sends the head of a response together with the first part of its body.
 
     uvicorn writes them one after the other. Each write costs a system call and wakes the client.
@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0
 
     def connection_made(self, transport: Any) -> None:  # of asyncio or uvloop
-        joining: Any = JoiningTransport(transport)
+        joining: Any = HeadBufferingTransport(transport)
         super().connection_made(joining)
         self.address = self.client[0] if self.client else ""
         if not self.server_state.admit(self):
@@ -130,7 +130,7 @@ class Connection(HttpToolsProtocol):
         self._unparsed += len(data)
         super().data_received(data)
         if self._unparsed > MAX_HEAD and not self.transport.is_closing():
-            self.server_state.record_closed(self, "head_too_large")
+            self.server_state.count_closed(self, "head_too_large")
             self._reject_request(_HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -152,7 +152,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         too_many = len(self.headers) > MAX_HEADERS
-        self.server_state.record_closed(self, "head_too_large" if too_many else "invalid_request")
+        self.server_state.count_closed(self, "head_too_large" if too_many else "invalid_request")
         self._reject_request(_HEAD_TOO_LARGE if too_many else _INVALID)
 
     def _reject_request(self, status: bytes) -> None:
@@ -207,10 +207,10 @@ class Connections(ServerState):
         super().__init__()
         self.cut: Counter[str] = Counter()
         self._settings = settings
-        self._proxies = set(_parse_networks(settings.proxies))
+        self._proxies = set(_parse_proxy_networks(settings.proxies))
         self._clock = clock
         self._most = min(
-            settings.connections, max(_raise_descriptor_limit(settings.connections), 1)
+            settings.connections, max(_increase_descriptor_limit(settings.connections), 1)
         )
         self._open: dict[str, dict[Connection, None]] = {}  # by address, oldest first
         self.count = 0  #: open connections
@@ -232,12 +232,12 @@ class Connections(ServerState):
             groups = (own,)
         if not groups:
             return True
-        for each in _flatten_groups(groups):
+        for each in _flatten_connections(groups):
             if each is not connection and not each.is_busy:
-                self._record_closed_and_forget(each, "displaced")
+                self._count_closed_and_forget(each, "displaced")
                 each.transport.abort()
                 return True
-        self._record_closed_and_forget(connection, "rejected")
+        self._count_closed_and_forget(connection, "rejected")
         return False
 
     def forget(self, connection: Connection) -> None:
@@ -255,9 +255,9 @@ class Connections(ServerState):
         head, response = settings.header_timeout.total_seconds(), settings.timeout.total_seconds()
         if now >= self._next_sweep:
             self._next_sweep = now + head / 10
-            for connection in list(_flatten_groups(self._open.values())):
+            for connection in list(_flatten_connections(self._open.values())):
                 if reason := connection.overdue_reason(now, head=head, response=response):
-                    self._record_closed_and_forget(connection, reason)
+                    self._count_closed_and_forget(connection, reason)
                     connection.transport.abort()
         if self.cut and now >= self._next_record:
             self._next_record = now + LOG_EVERY
@@ -265,13 +265,13 @@ class Connections(ServerState):
             log.warning("connections_cut", extra={**self.cut, **facts})
             self.cut.clear()
 
-    def record_closed(self, connection: Connection, reason: str) -> None:
+    def count_closed(self, connection: Connection, reason: str) -> None:
         """Count a closed connection, for the next log record."""
         self.cut[reason] += 1
         self._last_address = connection.address
 
-    def _record_closed_and_forget(self, connection: Connection, reason: str) -> None:
-        self.record_closed(connection, reason)
+    def _count_closed_and_forget(self, connection: Connection, reason: str) -> None:
+        self.count_closed(connection, reason)
         self.forget(connection)
 
     def _is_proxy(self, connection: Connection) -> bool:
@@ -283,18 +283,18 @@ class Connections(ServerState):
         return False
 
 
-def _parse_networks(proxies: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
+def _parse_proxy_networks(proxies: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
     for proxy in proxies:
         with contextlib.suppress(ValueError):  # "*", or a name, which uvicorn compares as text
             yield ip_network(proxy, strict=False)
 
 
-def _flatten_groups(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
+def _flatten_connections(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
     for group in groups:
         yield from group
 
 
-def _raise_descriptor_limit(wanted: int) -> int:
+def _increase_descriptor_limit(wanted: int) -> int:
     """Raise the limit on file descriptors, and return how many connections it allows."""
     try:
         import resource

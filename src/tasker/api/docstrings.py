@@ -20,11 +20,11 @@ def attribute_docstrings(kind: type) -> Mapping[str, str]:
     documented: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if base.__module__.partition(".")[0] == "tasker":
-            documented |= _own_docstrings(base)
+            documented |= _own_attribute_docstrings(base)
     return documented
 
 
-def describe_fields(schema: dict[str, Any], kind: type) -> None:
+def add_field_descriptions(schema: dict[str, Any], kind: type) -> None:
     """Describe the fields of a class's JSON Schema: `json_schema_extra` of models."""
     documented = attribute_docstrings(kind)
     for name, field in schema["properties"].items():
@@ -32,7 +32,7 @@ def describe_fields(schema: dict[str, Any], kind: type) -> None:
             field.setdefault("description", documented[name])
 
 
-def _own_docstrings(kind: type) -> Mapping[str, str]:
+def _own_attribute_docstrings(kind: type) -> Mapping[str, str]:
     try:
         source = inspect.getsource(kind)
     except OSError:

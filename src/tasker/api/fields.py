@@ -82,7 +82,7 @@ StepPath: TypeAlias = Annotated[
 ]
 
 
-def to_timedelta(length: float | None) -> timedelta | None:
+def seconds_to_timedelta(length: float | None) -> timedelta | None:
     return None if length is None else timedelta(seconds=length)
 
 

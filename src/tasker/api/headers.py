@@ -17,7 +17,7 @@ _TRACEPARENT = re.compile(
 )
 
 
-def is_correlation_id(text: str) -> bool:
+def is_valid_correlation_id(text: str) -> bool:
     """Return whether `text` is a valid correlation id: letters, digits and `._:-`, starting with a
     letter or digit."""
     return _CORRELATION_ID.fullmatch(text) is not None
@@ -38,32 +38,32 @@ def client_address(scope: MutableMapping[str, Any]) -> str:
     return address
 
 
-def sent_correlation_id(scope: MutableMapping[str, Any]) -> str | None:
+def find_valid_correlation_id(scope: MutableMapping[str, Any]) -> str | None:
     """Return the caller's correlation id, or None if it is absent or invalid."""
     sent = first_header(scope, CORRELATION)
-    return sent if sent is not None and is_correlation_id(sent) else None
+    return sent if sent is not None and is_valid_correlation_id(sent) else None
 
 
-def parse_sent_correlation_id(scope: MutableMapping[str, Any]) -> str | None:
+def parse_correlation_id_header(scope: MutableMapping[str, Any]) -> str | None:
     """Return the caller's correlation id, or None if it is absent. Raises ValueError."""
     sent = first_header(scope, CORRELATION)
-    if sent is None or is_correlation_id(sent):
+    if sent is None or is_valid_correlation_id(sent):
         return sent
     raise ValueError(
         "must have at most 128 characters (A-Z a-z 0-9 . _ : -) and begin with a letter or digit"
     )
 
 
-def correlation_id_of(scope: MutableMapping[str, Any]) -> str:
+def get_or_make_correlation_id(scope: MutableMapping[str, Any]) -> str:
     """Return the request's correlation id: the caller's, or a new one."""
     state = scope["state"]
     known: str | None = state.get("correlation_id")
     if known is None:
-        known = state["correlation_id"] = sent_correlation_id(scope) or codec.new_task_id()
+        known = state["correlation_id"] = find_valid_correlation_id(scope) or codec.new_task_id()
     return known
 
 
-def sent_traceparent(scope: MutableMapping[str, Any]) -> str | None:
+def find_valid_traceparent(scope: MutableMapping[str, Any]) -> str | None:
     """Return the caller's W3C traceparent, or None if it is absent or invalid."""
     sent = first_header(scope, "traceparent")
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
@@ -71,4 +71,4 @@ def sent_traceparent(scope: MutableMapping[str, Any]) -> str | None:
 
 def traceparent_for_new_tasks(scope: MutableMapping[str, Any]) -> str | None:
     """Return the traceparent for new tasks: that of the request's span, or the caller's."""
-    return current_trace() or sent_traceparent(scope)
+    return current_trace() or find_valid_traceparent(scope)

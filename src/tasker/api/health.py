@@ -30,8 +30,8 @@ class ReadinessChecker:
         self._checked = 0.0
         self._results: dict[str, ReadinessCheckView] = {}
 
-    async def report(self) -> ReadinessView:
-        """Return the results of all checks if they passed.
+    async def require_ready(self) -> ReadinessView:
+        """Return the results of all checks if all of them passed.
 
         Raises:
             Problem: `not_ready`; its `failed_checks` names the checks that failed.
@@ -42,7 +42,7 @@ class ReadinessChecker:
                 self._checked = time.monotonic()
         checks = dict(self._results)
         if self.stopping:
-            checks["server"] = _failed_check("the server is shutting down", 0)
+            checks["server"] = _failed_check_view("the server is shutting down", 0)
         failed = [name for name, check in checks.items() if check["status"] != "healthy"]
         if failed:
             raise Problem(
@@ -63,24 +63,24 @@ class ReadinessChecker:
     async def _run_checks(self) -> dict[str, ReadinessCheckView]:
         schema: SchemaStatus | None = None
 
-        async def check_connection() -> str:
+        async def find_connection_problem() -> str:
             nonlocal schema
             schema = await self._store.schema_status()
             return ""
 
-        async def check_schema() -> str:
+        async def find_schema_problem() -> str:
             if schema is None:
                 return "unknown: the store cannot be reached"
             return "" if schema.is_ready else f"the schema is {schema.current}, not {schema.wanted}"
 
         return {
-            "store": await _run_check(check_connection),
-            "schema": await _run_check(check_schema),
+            "store": await _run_check(find_connection_problem),
+            "schema": await _run_check(find_schema_problem),
         }
 
 
 async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> ReadinessCheckView:
-    """Run a check; return its error message, or an empty string if it passed."""
+    """Run a check, which returns an error message or, if it passed, an empty string."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(_TIMEOUT):
@@ -88,8 +88,8 @@ async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> Readiness
     except (TaskerError, TimeoutError):  # its message may contain addresses
         wrong = "it cannot be reached"
     took = round((time.perf_counter() - began) * 1000, 3)
-    return _failed_check(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}
+    return _failed_check_view(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}
 
 
-def _failed_check(why: str, took: float) -> ReadinessCheckView:
+def _failed_check_view(why: str, took: float) -> ReadinessCheckView:
     return {"status": "unhealthy", "duration_ms": took, "message": why}

@@ -29,10 +29,10 @@ class MetricsRenderer:
         async with self._asking:
             if time.monotonic() - self._asked > _CACHED:
                 self._asked = time.monotonic()
-                await self._refresh()
+                await self._refresh_store_metrics()
         return self._metrics.render_text()
 
-    async def _refresh(self) -> None:
+    async def _refresh_store_metrics(self) -> None:
         try:
             backlog, utilization = (
                 await self._store.count_backlog_by_queue(),

@@ -17,8 +17,8 @@ from tasker.api.headers import (
     BASE_PATH,
     CORRELATION,
     client_address,
-    correlation_id_of,
     first_header,
+    get_or_make_correlation_id,
 )
 from tasker.api.problems import Problem, problem_of_error
 from tasker.durations import human_duration
@@ -53,9 +53,9 @@ Seen = Callable[[str, str, int, float], None]
 """Function called after each request with its method, route, status and duration in seconds."""
 
 
-class ErrorMiddleware:
-    """The outermost middleware: adds headers to every response and turns every failure into a
-    response."""
+class HeadersAndErrorsMiddleware:
+    """The outermost middleware: adds headers to every response, turns every failure into a
+    response, and logs and counts every request."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings, seen: Seen) -> None:
         self.app = app
@@ -73,7 +73,9 @@ class ErrorMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _add_headers(scope, message.get("headers", ()))
+                message["headers"] = _add_correlation_and_security_headers(
+                    scope, message.get("headers", ())
+                )
             await send(message)
 
         try:
@@ -83,7 +85,8 @@ class ErrorMiddleware:
         except Exception as error:  # the API's outer edge
             facts = {"method": scope["method"], "path": scope["path"]}
             log.exception(
-                "request_failed", extra={**facts, "correlation_id": correlation_id_of(scope)}
+                "request_failed",
+                extra={**facts, "correlation_id": get_or_make_correlation_id(scope)},
             )
             if not status:
                 await problem_of_error(error).to_response(scope)(scope, receive, send_with_headers)
@@ -92,7 +95,7 @@ class ErrorMiddleware:
 
     def _record_request(self, scope: Scope, status: int, took: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self.seen(method, route_template_of(scope), status, took)
+        self.seen(method, route_path_of(scope), status, took)
         if self._is_logged(scope, status):
             principal = scope["state"].get("principal")
             access_log.info(
@@ -105,7 +108,7 @@ class ErrorMiddleware:
                     "client": client_address(scope),
                     "principal": principal and principal.name,
                     "by": principal and principal.credential,
-                    "correlation_id": correlation_id_of(scope),
+                    "correlation_id": get_or_make_correlation_id(scope),
                 },
             )
 
@@ -118,13 +121,15 @@ class ErrorMiddleware:
         return access_log.isEnabledFor(logging.INFO)
 
 
-def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _add_correlation_and_security_headers(
+    scope: Scope, headers: Iterable[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
     """Return a response's headers with the correlation id and the headers for browsers."""
     complete = list(headers)
     present = dict(complete)
     correlation = present.get(_CORRELATION)
     if correlation is None:
-        complete.append((_CORRELATION, correlation_id_of(scope).encode("latin-1")))
+        complete.append((_CORRELATION, get_or_make_correlation_id(scope).encode("latin-1")))
     else:
         scope["state"]["correlation_id"] = correlation.decode("latin-1")
     # The documentation page loads scripts; it is disabled by default.
@@ -134,7 +139,7 @@ def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[t
     return complete + [header for header in added if header[0] not in present]
 
 
-def route_template_of(scope: Scope) -> str:
+def route_path_of(scope: Scope) -> str:
     """Return the path template of the request's route, or `unmatched`."""
     return getattr(scope.get("route"), "path", None) or "unmatched"
 

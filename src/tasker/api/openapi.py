@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute
 from tasker import model, why
 from tasker.analytics import failures
 from tasker.analytics import model as analytics
-from tasker.api.compat import founding_views
+from tasker.api.compat import legacy_views
 from tasker.api.docstrings import attribute_docstrings
 from tasker.api.problems import ProblemDetails
-from tasker.api.requests import JSON_TYPES, JsonBody
+from tasker.api.requests import JSON_TYPES, JsonBodyParser
 from tasker.api.views import tasks
 from tasker.teams import model as teams
 from tasker.template import diff
@@ -31,7 +31,7 @@ Every response has the header `X-Correlation-Id`, with the id that the request s
 """
 
 
-_DATACLASSES = (model, teams, analytics, failures, diff, tasks, founding_views, why)
+_DATACLASSES = (model, teams, analytics, failures, diff, tasks, legacy_views, why)
 """Modules with dataclasses that are used as responses."""
 
 SCHEMES = {
@@ -87,7 +87,7 @@ def build_openapi(
             operation["requestBody"] = _describe_request_body(body)
     for path in spec["paths"].values():
         for operation in path.values():
-            _finish_operation(operation)
+            _remove_422_and_describe_headers(operation)
             if secured and set(operation.get("x-permissions", ())).difference(public):
                 operation["security"] = [{name: []} for name in SCHEMES]
     if secured:
@@ -121,16 +121,16 @@ def _json_schemas_of(shape: Any) -> dict[str, Any]:
 
 def _routes_with_json_body(
     routes: Iterable[BaseRoute],
-) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
+) -> Iterator[tuple[APIRoute, JsonBodyParser[BaseModel]]]:
     """Yield the routes that read a JSON body, each with the dependency that reads it."""
     for route in routes:
         if isinstance(route, APIRoute):
             for dependency in route.dependant.dependencies:
-                if isinstance(dependency.call, JsonBody):
+                if isinstance(dependency.call, JsonBodyParser):
                     yield route, dependency.call
 
 
-def _describe_request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
+def _describe_request_body(body: JsonBodyParser[BaseModel]) -> dict[str, Any]:
     refs = [{"$ref": _REF.format(model=model.__name__)} for model in body.models]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     return {
@@ -139,7 +139,7 @@ def _describe_request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
     }
 
 
-def _finish_operation(operation: dict[str, Any]) -> None:
+def _remove_422_and_describe_headers(operation: dict[str, Any]) -> None:
     """Remove FastAPI's 422 response, which is never sent, and add headers."""
     operation["responses"].pop("422", None)
     for status, response in operation["responses"].items():

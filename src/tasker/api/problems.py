@@ -14,7 +14,7 @@ from starlette.requests import Request
 from typing_extensions import TypedDict
 
 from tasker.api.compat.errors import core_error_fields
-from tasker.api.headers import correlation_id_of
+from tasker.api.headers import get_or_make_correlation_id
 from tasker.api.responses import JsonResponse
 from tasker.api.views import documented
 from tasker.errors import (
@@ -233,7 +233,7 @@ class Problem(HTTPException):
         path, headers = scope["path"], dict(self.headers or {})
         if self.code in _SOON and path.startswith(_WORKERS):
             headers.pop("Retry-After", None)
-        body = self.body(path, correlation_id_of(scope))
+        body = self.body(path, get_or_make_correlation_id(scope))
         reply = JsonResponse(body, self.status_code, headers, revealed=True)
         reply.headers["Content-Type"] = MEDIA_TYPE
         return reply
@@ -317,7 +317,7 @@ async def respond_with_problem(request: Request, error: Exception) -> JsonRespon
                 "code": problem.code,
                 "method": request.method,
                 "path": request.url.path,
-                "correlation_id": correlation_id_of(request.scope),
+                "correlation_id": get_or_make_correlation_id(request.scope),
             },
             exc_info=None if isinstance(error, StoreUnavailable) else error,
         )

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
-from tasker.api.docstrings import describe_fields
+from tasker.api.docstrings import add_field_descriptions
 from tasker.api.fields import UUID_PATTERN
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem, RequestFault
@@ -40,12 +40,12 @@ class RequestBody(BaseModel):
         strict=True,
         frozen=True,
         defer_build=True,
-        json_schema_extra=describe_fields,
+        json_schema_extra=add_field_descriptions,
     )
 
 
-class JsonBody(Generic[M]):
-    """A dependency that reads the body as one model: `Annotated[M, Depends(JsonBody(M))]`.
+class JsonBodyParser(Generic[M]):
+    """A dependency that reads the body as one model: `Annotated[M, Depends(JsonBodyParser(M))]`.
 
     Args:
         model: The model of the body.
@@ -181,7 +181,7 @@ def _fault_of_validation_error(
         path = ".".join(map(str, location))
         names: list[str] = []
     else:
-        path, names = _locate_error(location, schema)
+        path, names = _error_path_and_allowed_names(location, schema)
     allowed = names if error["type"] == "extra_forbidden" else _allowed_values(error)
     fault: RequestFault = {"path": path, "message": _describe_fault(error, location, allowed)}
     if allowed:
@@ -207,7 +207,7 @@ def _allowed_values(error: Mapping[str, Any]) -> list[str]:
     return _QUOTED.findall(expected) if isinstance(expected, str) else []
 
 
-def _locate_error(
+def _error_path_and_allowed_names(
     location: Sequence[str | int], schema: Mapping[str, Any]
 ) -> tuple[str, list[str]]:
     """Return the JSON path of an error, and the names that its parent object may have."""

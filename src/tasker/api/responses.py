@@ -25,8 +25,8 @@ _FASTEST = 1  #: level of compression; higher ones take several times as long fo
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-class ResponseViewer(Protocol):
-    """The caller of a request, who may see only part of a response."""
+class ResponseMasker(Protocol):
+    """Masks responses for the caller of a request, who may see only part of them."""
 
     async def mask(self, content: Any, *, large: bool = False) -> Any:
         """Return a response as the caller may see it; the same object if it may see all of it.
@@ -68,12 +68,12 @@ class JsonResponse(Response):
             self.headers["Vary"] = "Accept-Encoding"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        viewer: ResponseViewer | None = scope["state"].get("viewer") if "state" in scope else None
-        if viewer is not None and self._content is not None:
+        masker: ResponseMasker | None = scope["state"].get("masker") if "state" in scope else None
+        if masker is not None and self._content is not None:
             large = len(self.body) >= LARGE_BODY
-            content = await viewer.mask(self._content, large=large)
+            content = await masker.mask(self._content, large=large)
             if content is not self._content:
-                self._replace_body(await in_thread_if(large, partial(self.render, content)))
+                self._replace_body(await run_in_thread_if(large, partial(self.render, content)))
         if self._compressible and len(self.body) >= LARGE_BODY and _accepts_gzip(scope):
             packed = partial(gzip.compress, bytes(self.body), _FASTEST, mtime=0)
             self._replace_body(await asyncio.to_thread(packed))
@@ -112,7 +112,7 @@ async def build_response(
         headers: The response's headers.
         compressible: Whether it is compressed, if it is large and the caller accepts that.
     """
-    return await in_thread_if_large(
+    return await run_in_thread_if_large(
         parts, lambda: JsonResponse(build(), status, headers, compressible=compressible)
     )
 
@@ -121,11 +121,11 @@ def _accepts_gzip(scope: Scope) -> bool:
     return "gzip" in (first_header(scope, "accept-encoding") or "")
 
 
-async def in_thread_if_large(parts: int, build: Callable[[], T]) -> T:
+async def run_in_thread_if_large(parts: int, build: Callable[[], T]) -> T:
     """Return the result of `build`, called outside the event loop if there are many parts."""
-    return await in_thread_if(parts > LARGE, build)
+    return await run_in_thread_if(parts > LARGE, build)
 
 
-async def in_thread_if(large: bool, build: Callable[[], T]) -> T:
+async def run_in_thread_if(large: bool, build: Callable[[], T]) -> T:
     """Return the result of `build`, called outside the event loop if it is large."""
     return await asyncio.to_thread(build) if large else build()

@@ -91,7 +91,7 @@ class Routes:
             extra_responses: Additional responses by status.
             error_codes: Problem codes, in addition to those that all routes share.
             media_type: Media type of a response that is not JSON.
-            reads: Media types and schemas of a body that is not read by a `JsonBody`.
+            reads: Media types and schemas of a body that is not read by a `JsonBodyParser`.
         """
         codes = {*error_codes, *ALWAYS, *(PROTECTED if permissions else ())}
         extra: dict[str, Any] = {}

@@ -23,9 +23,9 @@ from tasker.api.fields import (
     Text,
     Uuid,
     Version,
-    to_timedelta,
+    seconds_to_timedelta,
 )
-from tasker.api.headers import first_header, parse_sent_correlation_id, traceparent_for_new_tasks
+from tasker.api.headers import first_header, parse_correlation_id_header, traceparent_for_new_tasks
 from tasker.api.problems import Problem, RequestFault
 from tasker.api.requests import RequestBody
 from tasker.api.views import convert_to_view
@@ -50,7 +50,7 @@ Reference = tuple[str, str, str | None]
 """Namespace, name and version of the template that a request refers to."""
 
 
-class TaskFields(RequestBody):
+class NewTaskFields(RequestBody):
     """The fields of a new task, except its template."""
 
     context: dict[str, Any] = Field(default_factory=dict)
@@ -111,7 +111,7 @@ class TaskFields(RequestBody):
         return delay
 
 
-class NewTaskBody(TaskFields):
+class NewTaskBody(NewTaskFields):
     """A task to create."""
 
     name: TemplateRef
@@ -131,7 +131,7 @@ class NewTasksBody(RequestBody):
 
 
 def to_task_request(
-    fields: TaskFields,
+    fields: NewTaskFields,
     request: Request,
     template: Reference,
     creator: Principal,
@@ -148,7 +148,7 @@ def to_task_request(
         idempotency_key=fields.idempotency_key or key,
         unique_while=fields.unique_while,
         if_exists=fields.if_exists,
-        correlation_id=fields.correlation_id or _read_correlation_id_header(request),
+        correlation_id=fields.correlation_id or _require_valid_correlation_id_header(request),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
         attached=fields.attached,
         created_by=creator.name if creator.known else fields.created_by or creator.name,
@@ -157,7 +157,7 @@ def to_task_request(
         trace=traceparent_for_new_tasks(request.scope),
         run_at=fields.run_at,
         delay=fields.delay_seconds,
-        deadline=to_timedelta(fields.deadline_seconds),
+        deadline=seconds_to_timedelta(fields.deadline_seconds),
         priority=fields.priority,
     )
 
@@ -179,7 +179,7 @@ def template_reference_of(
     return reference
 
 
-def idempotency_key_of(request: Request, fields: TaskFields) -> str | None:
+def idempotency_key_of(request: Request, fields: NewTaskFields) -> str | None:
     """Return the idempotency key from the header or the body.
 
     Raises:
@@ -199,17 +199,17 @@ def idempotency_key_of(request: Request, fields: TaskFields) -> str | None:
     return key
 
 
-def _read_correlation_id_header(request: Request) -> str | None:
+def _require_valid_correlation_id_header(request: Request) -> str | None:
     """Return the correlation id of the request's header, if any. Raises Problem."""
     try:
-        return parse_sent_correlation_id(request.scope)
+        return parse_correlation_id_header(request.scope)
     except ValueError as error:
         fault: RequestFault = {"path": "header.X-Correlation-Id", "message": str(error)}
         raise Problem("invalid_request", f"{fault['path']} {error}.", errors=[fault]) from None
 
 
 async def create_requested_task(
-    api: ApiServices, request: Request, fields: TaskFields, template: Reference
+    api: ApiServices, request: Request, fields: NewTaskFields, template: Reference
 ) -> Task:
     """Create the task that a body describes, if the caller is allowed to."""
     namespace, name, version = template
@@ -300,7 +300,7 @@ def _problem_at_path(place: str, error: InvalidInput) -> Problem:
     return Problem("invalid_input", f"{path}: {error}", errors=[fault])
 
 
-async def _check_may_read_parent(api: ApiServices, request: Request, fields: TaskFields) -> None:
+async def _check_may_read_parent(api: ApiServices, request: Request, fields: NewTaskFields) -> None:
     """Raise NotFound or Problem unless the caller may read the parent task."""
     if fields.parent_id is None:
         return
@@ -317,7 +317,7 @@ async def _check_may_read_parent(api: ApiServices, request: Request, fields: Tas
     )
 
 
-async def _check_may_replace(request: Request, fields: TaskFields, template: Reference) -> None:
+async def _check_may_replace(request: Request, fields: NewTaskFields, template: Reference) -> None:
     """Raise Problem unless the caller may cancel the task that a new one would replace."""
     if fields.if_exists is ExistingTaskAction.REPLACE:
         namespace, name, version = template

@@ -1,4 +1,4 @@
-"""The callers of requests, and what each of them may be shown."""
+"""Masks what the caller of a request may not see in its response."""
 
 import asyncio
 from typing import Any
@@ -11,8 +11,8 @@ from tasker.masking import CLOSED, DataOwner, find_data_owners, mask_response
 from tasker.teams.permissions import PAYLOADS_READ
 
 
-class RequestViewer:
-    """The caller of one request.
+class PermissionMasker:
+    """Masks responses for the caller of one request.
 
     Args:
         principal: The caller.

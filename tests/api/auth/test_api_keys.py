@@ -171,14 +171,14 @@ async def test_a_revocation_takes_effect_once_the_cached_key_expires(
     """Until then the store is not queried."""
     clock, text = Seconds(), await key(store, "viewer")
     ring = ApiKeyCache(store, ROLES, seconds=5, clock=clock)
-    assert "a key" == (await ring.principal_of_key(text)).name
+    assert "a key" == (await ring.authenticate_key(text)).name
 
     await store.revoke_api_key(prefix(text), ACT)
     clock.now += 4.9
-    assert "a key" == (await ring.principal_of_key(text)).name
+    assert "a key" == (await ring.authenticate_key(text)).name
     clock.now += 0.2
     with pytest.raises(NotAuthenticated) as refusal:
-        await ring.principal_of_key(text)
+        await ring.authenticate_key(text)
 
     assert "revoked" == refusal.value.reason
 
@@ -199,7 +199,7 @@ async def test_concurrent_requests_share_one_lookup(store: Store) -> None:
             await store.touch_api_key(prefix)
 
     ring = ApiKeyCache(Counting(), ROLES, seconds=5)  # type: ignore[arg-type]
-    await asyncio.gather(*(ring.principal_of_key(text) for _ in range(100)))
+    await asyncio.gather(*(ring.authenticate_key(text) for _ in range(100)))
 
     assert ["find", "touch"] == calls
     assert (await store.list_api_keys())[0].last_used_at is not None
@@ -210,7 +210,7 @@ async def test_unknown_keys_do_not_accumulate_in_the_cache(store: Store) -> None
     ring = ApiKeyCache(store, ROLES, seconds=5)
     for _ in range(1500):
         with pytest.raises(NotAuthenticated):
-            await ring.principal_of_key(generate_key().text)
+            await ring.authenticate_key(generate_key().text)
 
     assert 1024 == len(ring._known._entries)
 
@@ -230,7 +230,7 @@ async def test_a_store_outage_is_not_cached_as_a_refusal(store: Store) -> None:
     ring = ApiKeyCache(Down(), ROLES, seconds=5)  # type: ignore[arg-type]
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            await ring.principal_of_key(text)
+            await ring.authenticate_key(text)
 
     assert {} == ring._known._entries
 
@@ -248,7 +248,7 @@ async def test_a_key_is_accepted_if_its_use_cannot_be_recorded(store: Store) -> 
 
     ring = ApiKeyCache(ReadOnly(), ROLES, seconds=5)  # type: ignore[arg-type]
 
-    assert "a key" == (await ring.principal_of_key(await key(store, "viewer"))).name
+    assert "a key" == (await ring.authenticate_key(await key(store, "viewer"))).name
 
 
 async def test_secrets_are_compared_in_constant_time(
@@ -296,7 +296,7 @@ async def test_unknown_scopes_and_roles_grant_nothing(store: Store) -> None:
             scopes, roles = ("tasks:launch", "moon:*"), ("viewer", "astronaut")
             return stored._replace(key=replace(stored.key, scopes=scopes, roles=roles))
 
-    principal = await ApiKeyCache(Later(), ROLES, seconds=5).principal_of_key(text)  # type: ignore[arg-type]
+    principal = await ApiKeyCache(Later(), ROLES, seconds=5).authenticate_key(text)  # type: ignore[arg-type]
 
     assert ROLES["viewer"] == principal.permissions
 

@@ -154,12 +154,12 @@ async def test_an_unknown_key_id_triggers_a_fetch(
     provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """A removed key is dropped by the next fetch."""
-    assert await keys.key("a", "RS256") is not None
+    assert await keys.find_key("a", "RS256") is not None
     clock.now += REFETCH
     provider.publish(jwk("b", 1))
 
-    assert await keys.key("b", "RS256") is not None
-    assert await keys.key("a", "RS256") is None
+    assert await keys.find_key("b", "RS256") is not None
+    assert await keys.find_key("a", "RS256") is None
     assert 2 == provider.asked
 
 
@@ -167,14 +167,14 @@ async def test_unknown_key_ids_cause_few_fetches(
     provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """Tokens with unknown keys cause one request in ten seconds at most."""
-    results = await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
+    results = await asyncio.gather(*(keys.find_key(f"unknown {no}", "RS256") for no in range(100)))
     assert ([None] * 100, 1) == (results, provider.asked)
 
     clock.now += REFETCH - 0.1
-    assert None is await keys.key("unknown", "RS256")
+    assert None is await keys.find_key("unknown", "RS256")
     assert 1 == provider.asked
     clock.now += 0.2
-    await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
+    await asyncio.gather(*(keys.find_key(f"unknown {no}", "RS256") for no in range(100)))
     assert 2 == provider.asked
 
 
@@ -183,9 +183,9 @@ async def test_a_cancelled_request_does_not_cancel_the_fetch(
 ) -> None:
     """Other requests wait for the same fetch."""
     provider.answering.clear()
-    first = asyncio.create_task(keys.key("a", "RS256"))
+    first = asyncio.create_task(keys.find_key("a", "RS256"))
     await eventually(lambda: provider.asked)
-    second = asyncio.create_task(keys.key("a", "RS256"))
+    second = asyncio.create_task(keys.find_key("a", "RS256"))
     first.cancel()
     provider.answering.set()
 
@@ -197,12 +197,12 @@ async def test_stale_keys_are_refreshed_in_the_background(
     provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """Requests do not wait for that."""
-    await keys.key("a", "RS256")
+    await keys.find_key("a", "RS256")
     clock.now += 601
     provider.publish(jwk("a"), jwk("b", 1))
     provider.answering.clear()
 
-    assert await keys.key("a", "RS256") is not None
+    assert await keys.find_key("a", "RS256") is not None
     provider.answering.set()
     await eventually(lambda: "b" in keys._keys)
     assert 2 == provider.asked
@@ -213,18 +213,18 @@ async def test_cached_keys_are_used_while_the_provider_is_down(
     provider: Provider, keys: PublishedKeySet, clock: Seconds, outage: str
 ) -> None:
     """They are used for at most one hour."""
-    await keys.key("a", "RS256")
+    await keys.find_key("a", "RS256")
     provider.status = outage
     clock.now += 600 + 3600
-    assert await keys.key("a", "RS256") is not None
+    assert await keys.find_key("a", "RS256") is not None
     await eventually(lambda: 2 == provider.asked)
 
     clock.now += REFETCH
     with pytest.raises(TokenKeysUnavailable):
-        await keys.key("a", "RS256")
+        await keys.find_key("a", "RS256")
     provider.status = "200 OK"
     clock.now += REFETCH
-    assert await keys.key("a", "RS256") is not None
+    assert await keys.find_key("a", "RS256") is not None
 
 
 async def test_a_server_without_keys_responds_that_it_cannot_verify(store: Store) -> None:
@@ -276,7 +276,7 @@ async def test_an_invalid_key_set_is_not_used(
     """Redirects are not followed, large bodies are not read to the end; the log has the reason."""
     provider.status, provider.headers, provider.body = status, headers, body
     with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(TokenKeysUnavailable):
-        await keys.key("a", "RS256")
+        await keys.find_key("a", "RS256")
 
     (record,) = caplog.records
     assert "token_keys_not_fetched" == record.message
@@ -291,7 +291,7 @@ async def test_the_fetch_of_keys_has_a_timeout(provider: Provider) -> None:
     provider.answering.clear()
 
     with pytest.raises(TokenKeysUnavailable):
-        await PublishedKeySet(settings).key("a", "RS256")
+        await PublishedKeySet(settings).find_key("a", "RS256")
 
 
 async def test_a_machine_without_trusted_certificates_reports_it(
@@ -303,7 +303,7 @@ async def test_a_machine_without_trusted_certificates_reports_it(
     """The file of trusted certificates may be missing."""
     monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
     with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(TokenKeysUnavailable):
-        await keys.key("a", "RS256")
+        await keys.find_key("a", "RS256")
 
     assert "FileNotFoundError" in vars(caplog.records[0])["why"]
 
@@ -349,20 +349,20 @@ async def test_a_key_that_is_too_short_is_ignored(
     entry.pop("key_ops", None)
     provider.publish(entry)
 
-    assert None is await keys.key("a", "RS256")
+    assert None is await keys.find_key("a", "RS256")
 
 
 async def test_an_empty_key_set_removes_all_keys(
     provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """Providers publish one after their keys were stolen."""
-    await keys.key("a", "RS256")
+    await keys.find_key("a", "RS256")
     provider.publish()
     clock.now += 601
-    await keys.key("a", "RS256")
+    await keys.find_key("a", "RS256")
 
     await eventually(lambda: not keys._keys)
-    assert None is await keys.key("a", "RS256")
+    assert None is await keys.find_key("a", "RS256")
 
 
 @pytest.mark.parametrize("path", ["", "/", "/realms/corp"])
@@ -371,7 +371,7 @@ async def test_keys_are_found_through_the_issuer(
 ) -> None:
     keys = PublishedKeySet(discovering(provider, path), clock=clock)
 
-    assert await keys.key("a", "RS256") is not None
+    assert await keys.find_key("a", "RS256") is not None
 
 
 @pytest.mark.parametrize(
@@ -391,5 +391,5 @@ async def test_a_discovery_document_of_another_issuer_is_refused(
     keys = PublishedKeySet(discovering(provider, **document), clock=clock)
 
     with pytest.raises(TokenKeysUnavailable):
-        await keys.key("a", "RS256")
+        await keys.find_key("a", "RS256")
     assert 1 == provider.asked

@@ -27,7 +27,7 @@ from tests.api.auth.scene import (
 )
 
 from tasker.api.auth.credentials import NotAuthenticated
-from tasker.api.auth.tokens import TokenVerifier, configured_key
+from tasker.api.auth.tokens import TokenVerifier, load_configured_key
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -227,15 +227,19 @@ async def test_a_cached_token_still_expires(
         return decode(text, *args, **options)
 
     monkeypatch.setattr(jwt, "decode", spy)
-    tokens, text, other = TokenVerifier(configured_key(auth), auth), token(), token(sub="priya")
+    tokens, text, other = (
+        TokenVerifier(load_configured_key(auth), auth),
+        token(),
+        token(sub="priya"),
+    )
     for each in (text, text, other, text):
-        await tokens.claims(each)
+        await tokens.verify_token(each)
     assert [text, other] == decoded
 
     now = time.time()
     monkeypatch.setattr("tasker.api.auth.tokens.time.time", lambda: now + 61)
     with pytest.raises(NotAuthenticated) as refusal:
-        await tokens.claims(text)
+        await tokens.verify_token(text)
     assert "expired" == refusal.value.reason
 
 
@@ -244,11 +248,11 @@ async def test_a_cached_token_still_expires(
 async def test_malformed_tokens_cause_no_error(text: str) -> None:
     """Any text may stand between the dots."""
     auth = with_tokens()
-    tokens = TokenVerifier(configured_key(auth), auth)
+    tokens = TokenVerifier(load_configured_key(auth), auth)
     head, body, signature = token().split(".")
     for written in (text, f"{text}.{body}.{signature}", f"{head}.{text}.{signature}"):
         with pytest.raises(NotAuthenticated):
-            await tokens.claims(written)
+            await tokens.verify_token(written)
 
 
 # ------------------------------------------------------------------------- what it does

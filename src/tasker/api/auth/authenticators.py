@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_principal_name
 from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
-from tasker.api.headers import client_address, correlation_id_of
+from tasker.api.headers import client_address, get_or_make_correlation_id
 from tasker.teams.model import ALL_NAMESPACES
 from tasker.teams.permissions import ADMIN, Permission, expand_scope
 
@@ -85,7 +85,9 @@ async def authenticate_with(
                 answer = await answer
         principal = None if answer is None else validate_authenticator_result(answer, roles)
     except Exception as error:
-        log.exception("authenticator_failed", extra={"correlation_id": correlation_id_of(scope)})
+        log.exception(
+            "authenticator_failed", extra={"correlation_id": get_or_make_correlation_id(scope)}
+        )
         raise AuthenticatorError from error
     if principal is None:
         missing = "authorization" not in request.headers and "x-api-key" not in request.headers

@@ -30,7 +30,7 @@ from tasker.api.auth.rejections import (
     unauthenticated_problem,
 )
 from tasker.api.auth.sessions import Sessions, session_secret_of
-from tasker.api.headers import client_address, correlation_id_of
+from tasker.api.headers import client_address, get_or_make_correlation_id
 from tasker.errors import InvalidInput, InvalidSettings
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -110,9 +110,9 @@ def _make_identity_provider(
 def _make_token_verifier(settings: AuthSettings) -> "TokenVerifier":
     # Imported here: cryptography is slow to load, and most servers accept no tokens.
     from tasker.api.auth.jwks import PublishedKeySet
-    from tasker.api.auth.tokens import TokenVerifier, configured_key
+    from tasker.api.auth.tokens import TokenVerifier, load_configured_key
 
-    keys = PublishedKeySet(settings) if settings.fetches_keys else configured_key(settings)
+    keys = PublishedKeySet(settings) if settings.fetches_keys else load_configured_key(settings)
     return TokenVerifier(keys, settings)
 
 
@@ -150,19 +150,19 @@ class Authorizer:
 
     # ------------------------------------------------------------ authentication
 
-    async def authenticate(
+    async def authenticate_and_check_permissions(
         self,
         scope: MutableMapping[str, Any],
         permissions: Sequence[Permission],
         *,
         every: bool = False,
     ) -> Principal:
-        """Return the caller of a request.
+        """Return the caller of a request, if it has the permissions that the route requires.
 
         Args:
             scope: The request's ASGI scope.
-            permissions: The permissions that the route may require.
-            every: Whether it requires all of them.
+            permissions: The permissions, of which one suffices.
+            every: Whether all of them are required.
 
         Raises:
             Problem: `unauthenticated`; `forbidden` if the caller has none of the permissions in
@@ -182,29 +182,29 @@ class Authorizer:
         except AuthenticatorError:
             raise auth_unavailable_problem("Credentials of this kind") from None
         suffices = all if every else any
-        if self._plain and permissions and not suffices(map(principal.has, permissions)):
+        if self._plain and permissions and not suffices(map(principal.has_permission, permissions)):
             where = Resource(scope.get("path_params", {}).get("namespace"))
-            missing = next(each for each in permissions if not principal.has(each))
+            missing = next(each for each in permissions if not principal.has_permission(each))
             raise forbidden_problem(missing, principal, where)
         return principal
 
     async def _identify_caller(self, scope: MutableMapping[str, Any]) -> Principal:
         secret = None if sends_credential(scope) else session_secret_of(scope)
         if secret is not None and (self._settings.api_keys or self._settings.has_login):
-            return await self.sessions.authenticate(secret, scope)
-        credential = self._credential_or_authenticator(scope)
+            return await self.sessions.authenticate_and_check_csrf(secret, scope)
+        credential = self._find_credential_or_authenticator(scope)
         if isinstance(credential, Authenticator):
             return await authenticate_with(credential, scope, self._roles)
         if credential.is_key:
             if not self._settings.api_keys:
                 raise NotAuthenticated("invalid", "API keys are not accepted")
-            return await self._keys.principal_of_key(credential.text)
+            return await self._keys.authenticate_key(credential.text)
         if self._tokens is None:
             raise NotAuthenticated("invalid", "tokens are not accepted")
-        claims = await self._tokens.claims(credential.text)
+        claims = await self._tokens.verify_token(credential.text)
         return principal_of_claims(claims, self._settings, self._roles)
 
-    def _credential_or_authenticator(
+    def _find_credential_or_authenticator(
         self, scope: MutableMapping[str, Any]
     ) -> Credential | Authenticator:
         """Return the API key or token of a request, or the custom authenticator to use instead.
@@ -230,7 +230,7 @@ class Authorizer:
             "why": rejection.why,
             "path": scope["path"],
             "client": client_address(scope),
-            "correlation_id": correlation_id_of(scope),
+            "correlation_id": get_or_make_correlation_id(scope),
         }
         log.log(level, "not_authenticated", extra=facts)
 
@@ -266,16 +266,18 @@ class Authorizer:
             "by": principal.credential,
             "permission": str(permission),
             "namespace": target.namespace,
-            "correlation_id": correlation_id_of(scope),
+            "correlation_id": get_or_make_correlation_id(scope),
         }
         log.info("not_authorized", extra=facts)
         if permission in _MAKES or target.namespace is None:
             raise forbidden_problem(permission, principal, target)
-        if await self._may_read(principal, permission.resource, target):
+        if await self._has_any_read_permission(principal, permission.resource, target):
             raise forbidden_problem(permission, principal, target)
         raise not_found_problem(not_found_message)
 
-    async def _may_read(self, principal: Principal, resource: str, target: Resource) -> bool:
+    async def _has_any_read_permission(
+        self, principal: Principal, resource: str, target: Resource
+    ) -> bool:
         for action in _READING:
             reading = Permission(_READ_AS.get(resource, resource), action)
             if reading in PERMISSIONS and await self.allows(principal, reading, target):
@@ -312,7 +314,7 @@ class Authorizer:
         if principal is ANONYMOUS:
             return None
         if self._plain:
-            return principal.namespaces if principal.has(permission) else frozenset()
+            return principal.namespaces if principal.has_permission(permission) else frozenset()
         names = [info.name for info in await self._store.list_namespaces()]
         return frozenset(
             [

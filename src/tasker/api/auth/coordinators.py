@@ -52,9 +52,9 @@ class PermissionCoordinator(Coordinator):
     def authorized(
         self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
-        if not principal.has(Permission(resource, action)):
+        if not principal.has_permission(Permission(resource, action)):
             return False
-        return context.namespace is None or principal.has_access_to(context.namespace)
+        return context.namespace is None or principal.has_access_to_namespace(context.namespace)
 
 
 class TeamCoordinator(Coordinator):
@@ -83,14 +83,14 @@ class TeamCoordinator(Coordinator):
         permission = Permission(resource, action)
         if principal.permissions is None:
             return permission != METRICS_READ  # statistics of all teams
-        return principal.has(permission)
+        return principal.has_permission(permission)
 
     def _may_access(self, principal: Principal, namespace: str) -> bool:
         if principal.team is not None and normalize_team_name(
             principal.team
         ) == normalize_team_name(namespace):
             return True
-        return principal.has_access_to(namespace)
+        return principal.has_access_to_namespace(namespace)
 
 
 def normalize_team_name(name: str) -> str:

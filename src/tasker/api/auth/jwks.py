@@ -56,41 +56,44 @@ class PublishedKeySet:
         self._tried: float | None = None
         self._fetching: asyncio.Task[None] | None = None
 
-    async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        """Return the key that a token names; see `Keys.key`. Tokens must name a key."""
+    async def find_key(self, kid: str | None, algorithm: str) -> PublicKey | None:
+        """Return the key that a token names, after fetching the keys if they are too old.
+
+        See `TokenKeySource.find_key`. Tokens must name a key.
+        """
         if kid is None:
             return None
         age = self._cache_age()
         if age is not None and age <= self._refresh + self._stale:
             if age > self._refresh:
-                self._start_fetch()  # later tokens use the result
+                self._start_or_join_fetch()  # later tokens use the result
         else:
-            await self._refetch_keys()
+            await self._fetch_keys_unless_just_tried()
             age = self._cache_age()
             if age is None or age > self._refresh + self._stale:
                 raise TokenKeysUnavailable("the keys for verifying tokens cannot be fetched")
-        key = self._find_key(kid, algorithm)
+        key = self._find_cached_key(kid, algorithm)
         if key is None:
-            await self._refetch_keys()
-            key = self._find_key(kid, algorithm)
+            await self._fetch_keys_unless_just_tried()
+            key = self._find_cached_key(kid, algorithm)
         return key
 
     def _cache_age(self) -> float | None:
         return None if self._fetched is None else self._clock() - self._fetched
 
-    def _find_key(self, kid: str, algorithm: str) -> PublicKey | None:
+    def _find_cached_key(self, kid: str, algorithm: str) -> PublicKey | None:
         for only, key in self._keys.get(kid, ()):
             if only in (None, algorithm) and key_supports_algorithm(key, algorithm):
                 return key
         return None
 
-    async def _refetch_keys(self) -> None:
+    async def _fetch_keys_unless_just_tried(self) -> None:
         """Fetch the keys, unless a fetch was attempted a moment ago."""
-        fetching = self._start_fetch()
+        fetching = self._start_or_join_fetch()
         if fetching is not None:
             await asyncio.shield(fetching)
 
-    def _start_fetch(self) -> "asyncio.Task[None] | None":
+    def _start_or_join_fetch(self) -> "asyncio.Task[None] | None":
         """Start fetching the keys; return the running fetch, or None if it is too early."""
         if self._fetching is not None and not self._fetching.done():
             return self._fetching
@@ -177,7 +180,7 @@ def signature_keys_of(body: bytes) -> KeySet:
         raise ValueError(f"the key set must have a list `keys` of at most {_MAX_KEYS} keys")
     keys: dict[str, list[tuple[str | None, PublicKey]]] = {}
     for entry in listed:
-        if isinstance(entry, dict) and (key := _parse_key(entry)) is not None:
+        if isinstance(entry, dict) and (key := _parse_signature_key(entry)) is not None:
             keys.setdefault(entry["kid"], []).append(key)
     return keys
 
@@ -190,7 +193,7 @@ def _parse_object(body: bytes, what: str) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _parse_key(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
+def _parse_signature_key(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
     """Return one key, or None if it cannot verify signatures."""
     kid, kind, only = entry.get("kid"), entry.get("kty"), entry.get("alg")
     usable = (

@@ -56,8 +56,8 @@ class ApiKeyCache:
             self._record_use, seconds=max(_TOUCH, seconds), clock=clock
         )
 
-    async def principal_of_key(self, text: str) -> Principal:
-        """Return the principal of a key.
+    async def authenticate_key(self, text: str) -> Principal:
+        """Verify a key, record its use, and return its principal.
 
         Raises:
             NotAuthenticated: The key is unknown, expired or revoked.
@@ -71,9 +71,9 @@ class ApiKeyCache:
         if known is None or not right:
             why = "the key does not exist" if known is None else "the secret is wrong"
             raise NotAuthenticated("invalid", f"key {parts.prefix}: {why}")
-        return await self._principal_of_active_key(known)
+        return await self._require_active_and_record_use(known)
 
-    async def principal_of_prefix(self, prefix: str) -> Principal:
+    async def find_principal_by_key_prefix(self, prefix: str) -> Principal:
         """Return the principal of the key with a prefix, whose secret was verified before.
 
         Raises:
@@ -83,9 +83,9 @@ class ApiKeyCache:
         known = await self._known.get(prefix)
         if known is None:
             raise NotAuthenticated("invalid", f"key {prefix} does not exist")
-        return await self._principal_of_active_key(known)
+        return await self._require_active_and_record_use(known)
 
-    async def _principal_of_active_key(self, known: "_CachedApiKey") -> Principal:
+    async def _require_active_and_record_use(self, known: "_CachedApiKey") -> Principal:
         key = known.key
         if not key.is_active(datetime.now(UTC)):
             raise NotAuthenticated(

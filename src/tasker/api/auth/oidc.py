@@ -120,7 +120,7 @@ class IdentityProvider:
         }
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"
 
-    async def complete_login(
+    async def exchange_callback_for_claims(
         self, login: PendingLogin, query: Mapping[str, str], redirect_uri: str
     ) -> Mapping[str, Any]:
         """Return the claims of the person who logged in at the provider.
@@ -141,23 +141,23 @@ class IdentityProvider:
             raise LoginFailed("rejected", f"the provider returned {query['error'][:80]!r}")
         if not query.get("code"):
             raise LoginFailed("state", "the response has no authorization code")
-        token = await self._exchange_code(query["code"], login, redirect_uri)
+        token = await self._exchange_code_for_id_token(query["code"], login, redirect_uri)
         claims = await self._verify_id_token(token, login.nonce)
-        if not self.principal_of(claims).permissions:
+        if not self.principal_of_claims(claims).permissions:
             raise LoginFailed("unmapped", "the claims grant neither roles nor permissions")
-        if self.principal_of(claims).namespaces == frozenset():
+        if self.principal_of_claims(claims).namespaces == frozenset():
             raise LoginFailed("unmapped", "the claims grant no namespaces")
         return claims
 
-    def principal_of(self, claims: Mapping[str, Any]) -> Principal:
+    def principal_of_claims(self, claims: Mapping[str, Any]) -> Principal:
         """Return the principal of a person by their claims. Raises NotAuthenticated."""
         return principal_of_claims(claims, self._settings, self._roles)
 
     async def _verify_id_token(self, token: str, nonce: str) -> Mapping[str, Any]:
         """Return the claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7)."""
         try:
-            claims = await self._verifier.claims(token)
-            self.principal_of(claims)
+            claims = await self._verifier.verify_token(token)
+            self.principal_of_claims(claims)
         except NotAuthenticated as rejection:
             raise LoginFailed("token", f"the ID token was rejected: {rejection.why}") from None
         except TokenKeysUnavailable:
@@ -172,7 +172,9 @@ class IdentityProvider:
             raise LoginFailed("token", f"the claims exceed {_LONGEST_CLAIMS:,} bytes")
         return claims
 
-    async def _exchange_code(self, code: str, login: PendingLogin, redirect_uri: str) -> str:
+    async def _exchange_code_for_id_token(
+        self, code: str, login: PendingLogin, redirect_uri: str
+    ) -> str:
         """Return the ID token for a code."""
         secret = self._settings.oidc.client_secret
         form = {

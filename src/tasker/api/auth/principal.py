@@ -48,11 +48,11 @@ class Principal:
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The claims of the caller's token."""
 
-    def has(self, permission: Permission) -> bool:
+    def has_permission(self, permission: Permission) -> bool:
         """Return whether the principal has a permission in at least one namespace."""
         return self.permissions is not None and permission in self.permissions
 
-    def has_access_to(self, namespace: str) -> bool:
+    def has_access_to_namespace(self, namespace: str) -> bool:
         """Return whether the principal's permissions apply to a namespace."""
         return self.namespaces is None or namespace in self.namespaces
 

@@ -77,9 +77,9 @@ class Sessions:
         )
         self._touched: TTLCache[str, None] = TTLCache(self._record_use, seconds=_TOUCH)
 
-    async def begin(self, key: str) -> NewSession:
+    async def begin_with_key(self, key: str) -> NewSession:
         """Begin a session with an API key. Raises NotAuthenticated."""
-        principal = await self._keys.principal_of_key(key)
+        principal = await self._keys.authenticate_key(key)
         parts = parse_key(key)
         if parts is None:  # rejected above
             raise NotAuthenticated("invalid", "malformed key")
@@ -108,8 +108,10 @@ class Sessions:
         """Return a session, or None if it has ended."""
         return await self._known.get(digest_secret(secret))
 
-    async def authenticate(self, secret: str, scope: MutableMapping[str, Any]) -> Principal:
-        """Return the caller of a request with a session, and record its use.
+    async def authenticate_and_check_csrf(
+        self, secret: str, scope: MutableMapping[str, Any]
+    ) -> Principal:
+        """Return the caller of a request with a session, and record the use of the session.
 
         Raises:
             NotAuthenticated: The session has ended, or its key was revoked.
@@ -125,7 +127,7 @@ class Sessions:
             return replace(principal, credential="session of a login", via_session=True)
         if not self._settings.api_keys:
             raise NotAuthenticated("revoked", "API keys are not accepted")
-        principal = await self._keys.principal_of_prefix(session.key_prefix)
+        principal = await self._keys.find_principal_by_key_prefix(session.key_prefix)
         return replace(
             principal, credential=f"session of key {session.key_prefix}", via_session=True
         )

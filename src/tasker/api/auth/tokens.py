@@ -28,7 +28,7 @@ _MIN_BITS, _MAX_BITS = 2048, 16384  #: minimum size of an RSA key
 class TokenKeySource(Protocol):
     """Finds the keys that verify tokens."""
 
-    async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
+    async def find_key(self, kid: str | None, algorithm: str) -> PublicKey | None:
         """Return the key that a token names, or None if no key is suitable.
 
         Raises:
@@ -43,7 +43,7 @@ class FixedTokenKey:
     def __init__(self, key: PublicKey) -> None:
         self._key = key
 
-    async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
+    async def find_key(self, kid: str | None, algorithm: str) -> PublicKey | None:
         return self._key if key_supports_algorithm(self._key, algorithm) else None
 
 
@@ -60,10 +60,10 @@ class TokenVerifier:
         self._algorithms = frozenset(settings.algorithms)
         self._issuer, self._audience = settings.issuer, settings.audience
         self._leeway = settings.leeway
-        self._verified = TTLCache(self._verify, seconds=settings.cache.total_seconds())
+        self._verified = TTLCache(self._verify_uncached, seconds=settings.cache.total_seconds())
 
-    async def claims(self, text: str) -> Mapping[str, Any]:
-        """Return the claims of a token.
+    async def verify_token(self, text: str) -> Mapping[str, Any]:
+        """Return the claims of a token, after verifying it.
 
         Raises:
             NotAuthenticated: The token is invalid or has expired.
@@ -74,10 +74,10 @@ class TokenVerifier:
             raise NotAuthenticated("expired", "the token expired while it was cached")
         return claims
 
-    async def _verify(self, text: str) -> Mapping[str, Any]:
+    async def _verify_uncached(self, text: str) -> Mapping[str, Any]:
         """Verify a token and return its claims."""
-        algorithm, kid = self._read_header(text)
-        key = await self._keys.key(kid, algorithm)
+        algorithm, kid = self._read_algorithm_and_key_id(text)
+        key = await self._keys.find_key(kid, algorithm)
         if key is None:
             raise NotAuthenticated(
                 "invalid", f"no key for {algorithm} has the id {_quote_for_log(kid)}"
@@ -93,12 +93,12 @@ class TokenVerifier:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except jwt.PyJWTError as error:
-            raise NotAuthenticated(_rejection_reason(error), _reason_for_log(error)) from None
+            raise NotAuthenticated(_reason_for_caller(error), _reason_for_log(error)) from None
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotAuthenticated("invalid", f"unreadable: {type(error).__name__}") from None
         return claims
 
-    def _read_header(self, text: str) -> tuple[str, str | None]:
+    def _read_algorithm_and_key_id(self, text: str) -> tuple[str, str | None]:
         """Return the algorithm and key id of a token, before verification."""
         try:
             header = jwt.get_unverified_header(text)
@@ -119,7 +119,7 @@ def key_supports_algorithm(key: PublicKey, algorithm: str) -> bool:
     return algorithm.startswith(("RS", "PS")) and _MIN_BITS <= key.key_size <= _MAX_BITS
 
 
-def configured_key(settings: AuthSettings) -> FixedTokenKey:
+def load_configured_key(settings: AuthSettings) -> FixedTokenKey:
     """Return the key from the settings.
 
     Raises:
@@ -150,7 +150,7 @@ def configured_key(settings: AuthSettings) -> FixedTokenKey:
     return FixedTokenKey(key)
 
 
-def _rejection_reason(error: jwt.PyJWTError) -> Reason:
+def _reason_for_caller(error: jwt.PyJWTError) -> Reason:
     return "expired" if isinstance(error, jwt.ExpiredSignatureError) else "invalid"
 
 

@@ -1,1 +1,1 @@
-"""Routes for clients of earlier Taskers: the founding documents' and the Rust core's."""
+"""Routes for clients of earlier designs of Tasker: those of the Rust core, and the legacy ones."""

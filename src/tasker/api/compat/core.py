@@ -16,9 +16,9 @@ from tasker.api.compat.core_views import (
     CorePerformance,
     CoreStep,
     CoreStepAttempt,
-    CoreSummary,
     CoreTask,
     CoreTaskList,
+    CoreTaskSummary,
     CoreTemplateDetail,
     CoreTemplateList,
     core_bottlenecks,
@@ -33,11 +33,11 @@ from tasker.api.compat.core_views import (
     step_uuid,
 )
 from tasker.api.compat.errors import CORE
-from tasker.api.compat.requests import EarlierTaskBody, EarlierTaskStatus, source_tag
+from tasker.api.compat.requests import CompatTaskBody, CompatTaskStatus, source_tag
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath, Text, VersionPath
 from tasker.api.problems import Problem
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.steps import find_step_number_and_name
 from tasker.api.routes.tasks import (
@@ -84,7 +84,7 @@ class CoreTaskQuery(BaseModel):
     page: int = Field(1, ge=1)
     per_page: int = Field(25, ge=1, le=100)
     namespace: Namespace | None = None
-    status: EarlierTaskStatus | None = None
+    status: CompatTaskStatus | None = None
     """`completed` stands for `complete`, and `failed` for `error`."""
     initiator: Line | None = None
     source_system: Line | None = None
@@ -98,7 +98,7 @@ class CompletionData(RequestBody):
     """Additional data, stored in the audit log together with the reason."""
 
 
-class ResetForRetry(RequestBody):
+class ResetForRetryBody(RequestBody):
     """Lets a failed step start over with all its attempts."""
 
     action_type: Literal["reset_for_retry"]
@@ -107,7 +107,7 @@ class ResetForRetry(RequestBody):
     """Ignored if the caller is authenticated."""
 
 
-class ResolveManually(RequestBody):
+class ResolveManuallyBody(RequestBody):
     """Marks a step as done by other means."""
 
     action_type: Literal["resolve_manually"]
@@ -116,7 +116,7 @@ class ResolveManually(RequestBody):
     """Ignored if the caller is authenticated."""
 
 
-class CompleteManually(RequestBody):
+class CompleteManuallyBody(RequestBody):
     """Completes a step with a result, as if its handler had returned it."""
 
     action_type: Literal["complete_manually"]
@@ -126,10 +126,11 @@ class CompleteManually(RequestBody):
     """Ignored if the caller is authenticated."""
 
 
-class StepAction(
+class StepActionBody(
     RootModel[
         Annotated[
-            ResetForRetry | ResolveManually | CompleteManually, Field(discriminator="action_type")
+            ResetForRetryBody | ResolveManuallyBody | CompleteManuallyBody,
+            Field(discriminator="action_type"),
         ]
     ]
 ):
@@ -154,11 +155,11 @@ class StepAction(
 async def create_core_task(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
+    body: Annotated[CompatTaskBody, Depends(JsonBodyParser(CompatTaskBody))],
 ) -> JsonResponse:
     """Create a task."""
     template = template_reference_of(body.name, body.namespace, body.version)
-    task = await create_requested_task(api, request, body.task_fields(), template)
+    task = await create_requested_task(api, request, body.to_new_task_fields(), template)
     view = core_task(task)
     return JsonResponse(view, 201 if task.created else 200, created_task_headers(task))
 
@@ -207,9 +208,11 @@ async def cancel_core_task(request: Request, api: ApiServicesOf, task_id: TaskPa
 
 
 @routes.add(
-    "GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, error_codes=_MISSING
+    "GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreTaskSummary, error_codes=_MISSING
 )
-async def get_core_summary(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
+async def get_core_task_summary(
+    request: Request, api: ApiServicesOf, task_id: TaskPath
+) -> JsonResponse:
     """Read the status of a task and its steps, without context and results."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await read_template_and_steps(api, task)
@@ -278,37 +281,37 @@ async def list_core_attempts(
     response=CoreStep,
     error_codes=(*READS_BODY, "not_found", "wrong_status"),
 )
-async def act_on_core_step(
+async def perform_core_step_action(
     request: Request,
     api: ApiServicesOf,
     task_id: TaskPath,
     step_uuid: StepUuid,
-    body: Annotated[StepAction, Depends(JsonBody(StepAction))],
+    body: Annotated[StepActionBody, Depends(JsonBodyParser(StepActionBody))],
 ) -> JsonResponse:
     """Retry, resolve or complete a step manually; its task continues."""
     action = body.root
-    permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
+    permission = STEPS_RETRY if isinstance(action, ResetForRetryBody) else STEPS_RESOLVE
     task = await read_authorized_task(request, api, task_id, permission)
     loaded = await read_template_of_task(api, task.id)
     no, name = await _find_step_number_and_name(api, loaded, task.id, step_uuid)
-    changed = await _act_on_step(request, api, task.id, name, action)
+    changed = await _perform_step_action(request, api, task.id, name, action)
     return await _step_response(api, changed, loaded, no)
 
 
-async def _act_on_step(
+async def _perform_step_action(
     request: Request,
     api: ApiServices,
     task_id: TaskId,
     step: str,
-    action: ResetForRetry | ResolveManually | CompleteManually,
+    action: ResetForRetryBody | ResolveManuallyBody | CompleteManuallyBody,
 ) -> Task:
     caller, reason = principal_of(request), action.reason
-    if isinstance(action, ResetForRetry):
+    if isinstance(action, ResetForRetryBody):
         client = api.client.acting_as(
             _resolve_actor(action.reset_by, caller), access_channel_of(request)
         )
         return await client.retry(task_id, steps=[step], reset_attempts=True, reason=reason)
-    if isinstance(action, ResolveManually):
+    if isinstance(action, ResolveManuallyBody):
         client = api.client.acting_as(
             _resolve_actor(action.resolved_by, caller), access_channel_of(request)
         )

@@ -49,7 +49,7 @@ class CoreStepReadinessFields(TypedDict):
 
 @documented
 class CoreStepReadiness(CoreStepReadinessFields):
-    """A step, and whether it can run."""
+    """A step of a task, with what decides whether it can run."""
 
     workflow_step_uuid: str
     """A UUID derived from the task's id and the step's name."""
@@ -71,7 +71,7 @@ class CoreStep(CoreStepReadinessFields):
     results: Any
 
 
-class CoreTaskHead(TypedDict):
+class CoreTaskWithoutContext(TypedDict):
     """A task without its context."""
 
     task_uuid: str
@@ -98,7 +98,7 @@ class CoreTaskHead(TypedDict):
 
 
 @documented
-class CoreTask(CoreTaskHead):
+class CoreTask(CoreTaskWithoutContext):
     """One task."""
 
     context: Any
@@ -167,18 +167,18 @@ class CoreSummaryTemplate(TypedDict):
     steps: list[CoreSummaryStepSpec]
 
 
-class CoreLinks(TypedDict):
+class CoreTaskLinks(TypedDict):
     task: str
     steps: str
 
 
-class CoreSummary(TypedDict):
+class CoreTaskSummary(TypedDict):
     """The status of a task and its steps, without context and results."""
 
-    task: CoreTaskHead
+    task: CoreTaskWithoutContext
     template: CoreSummaryTemplate
     steps: list[CoreSummaryStep]
-    links: CoreLinks
+    links: CoreTaskLinks
 
 
 @documented
@@ -225,7 +225,7 @@ class CoreTemplateList(TypedDict):
     total_count: int
 
 
-class CoreSpec(TypedDict):
+class CoreStepSpec(TypedDict):
     name: str
     description: str
     default_retryable: bool
@@ -243,7 +243,7 @@ class CoreTemplateDetail(TypedDict):
     description: str
     configuration: None
     """Always null."""
-    steps: list[CoreSpec]
+    steps: list[CoreStepSpec]
 
 
 class CorePerformance(TypedDict):
@@ -320,7 +320,7 @@ def _template_step_uuid(template: TemplateName, step: str) -> str:
 
 
 def core_step_readiness(task: Task, step: Step) -> CoreStepReadiness:
-    """Return whether a step can run."""
+    """Return a step with what decides whether it can run."""
     return {
         **_core_step_readiness_fields(step),
         "workflow_step_uuid": step_uuid(task.id, step.name),
@@ -363,7 +363,7 @@ def _core_step_readiness_fields(step: Step) -> CoreStepReadinessFields:
     }
 
 
-def core_task_head(task: Task) -> CoreTaskHead:
+def core_task_without_context(task: Task) -> CoreTaskWithoutContext:
     """Return a task without its context."""
     counts, derived = task.counts, derive_statuses(task)
     unserved = derived.execution_status == "no_worker"  # a status unknown to its clients
@@ -395,7 +395,7 @@ def core_task_head(task: Task) -> CoreTaskHead:
 def core_task(task: Task, steps: Sequence[Step] = ()) -> CoreTask:
     """Return a task, with its steps if they are given."""
     return {
-        **core_task_head(task),
+        **core_task_without_context(task),
         "context": task.context,
         "priority": None,
         "tags": list(task.tags),
@@ -421,18 +421,18 @@ def core_task_page(tasks: Sequence[Task], page: int, per_page: int) -> CoreTaskL
     }
 
 
-def core_task_summary(task: Task, loaded: LoadedTemplate, steps: Sequence[Step]) -> CoreSummary:
+def core_task_summary(task: Task, loaded: LoadedTemplate, steps: Sequence[Step]) -> CoreTaskSummary:
     """Return the status of a task and its steps."""
     path = f"{CORE}/v1/tasks/{task.id}"
     return {
-        "task": core_task_head(task),
-        "template": {"steps": [_summary_spec(spec) for spec in loaded.stored.template.steps]},
+        "task": core_task_without_context(task),
+        "template": {"steps": [_summary_step_spec(spec) for spec in loaded.stored.template.steps]},
         "steps": [_summary_step(core_step(task, step), step) for step in steps],
         "links": {"task": path, "steps": f"{path}/workflow_steps"},
     }
 
 
-def _summary_spec(spec: StepSpec) -> CoreSummaryStepSpec:
+def _summary_step_spec(spec: StepSpec) -> CoreSummaryStepSpec:
     return {
         "name": spec.name,
         "step_type": "standard",
@@ -571,8 +571,8 @@ def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
     """Return slow steps and tasks."""
     used = figures.utilization
     return {
-        "slow_steps": [_with_core_names(step) for step in figures.slow_steps],
-        "slow_tasks": [_with_core_names(task) for task in figures.slow_tasks],
+        "slow_steps": [_rename_fields_for_core(step) for step in figures.slow_steps],
+        "slow_tasks": [_rename_fields_for_core(task) for task in figures.slow_tasks],
         "resource_utilization": {
             "database_pool_utilization": used.database_pool_utilization,
             "system_health": {
@@ -590,6 +590,6 @@ def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
 _CORE_NAMES = {"namespace": "namespace_name", "name": "task_name", "step": "step_name"}
 
 
-def _with_core_names(figures: StepFigures | TaskFigures) -> Any:
+def _rename_fields_for_core(figures: StepFigures | TaskFigures) -> Any:
     """Return statistics under the field names of the Rust core."""
     return {_CORE_NAMES.get(name, name): value for name, value in asdict(figures).items()}

@@ -3,14 +3,14 @@
 from enum import StrEnum
 
 from tasker.api.fields import Line
-from tasker.api.task_requests import NewTaskBody, TaskFields
+from tasker.api.task_requests import NewTaskBody, NewTaskFields
 from tasker.model import Task, TaskStatus
 
 _SOURCE, _PARENT = "source_system:", "parent_correlation_id:"
 """Prefixes of the tags that store values for which Tasker has no field."""
 
 
-class EarlierTaskFields(TaskFields):
+class CompatTaskFields(NewTaskFields):
     """A new task's fields, plus fields that only earlier clients send."""
 
     initiator: Line | None = None
@@ -31,7 +31,7 @@ class EarlierTaskFields(TaskFields):
     requested_at: str | None = None
     """Accepted but ignored: the server uses its own clock."""
 
-    def task_fields(self) -> TaskFields:
+    def to_new_task_fields(self) -> NewTaskFields:
         """Return the task's fields as Tasker names them."""
         tags = list(self.tags)
         if self.source_system:
@@ -47,11 +47,11 @@ class EarlierTaskFields(TaskFields):
         )
 
 
-class EarlierTaskBody(EarlierTaskFields, NewTaskBody):
+class CompatTaskBody(CompatTaskFields, NewTaskBody):
     """A task to create."""
 
 
-class EarlierTaskStatus(StrEnum):
+class CompatTaskStatus(StrEnum):
     """Statuses of tasks in filters, with the words of earlier clients."""
 
     PENDING = "pending"
@@ -70,8 +70,8 @@ class EarlierTaskStatus(StrEnum):
 
 
 _WORDS = {
-    EarlierTaskStatus.COMPLETED: TaskStatus.COMPLETE,
-    EarlierTaskStatus.FAILED: TaskStatus.ERROR,
+    CompatTaskStatus.COMPLETED: TaskStatus.COMPLETE,
+    CompatTaskStatus.FAILED: TaskStatus.ERROR,
 }
 
 
@@ -82,13 +82,13 @@ def source_tag(source_system: str) -> str:
 
 def source_system(task: Task) -> str:
     """Return a task's source system, or `unknown`."""
-    return _tag_value(task, _SOURCE) or "unknown"
+    return _find_tag_value(task, _SOURCE) or "unknown"
 
 
 def parent_correlation_id(task: Task) -> str | None:
     """Return a task's parent correlation id, or None if it has none."""
-    return _tag_value(task, _PARENT)
+    return _find_tag_value(task, _PARENT)
 
 
-def _tag_value(task: Task, prefix: str) -> str | None:
+def _find_tag_value(task: Task, prefix: str) -> str | None:
     return next((tag.removeprefix(prefix) for tag in task.tags if tag.startswith(prefix)), None)

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from tasker.api.authorization import authorize, principal_of, visible_namespaces
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Namespace, Text, Uuid
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, Routes
@@ -97,7 +97,7 @@ async def decide_approval(
     request: Request,
     api: ApiServicesOf,
     approval_id: ApprovalPath,
-    body: Annotated[DecisionBody, Depends(JsonBody(DecisionBody))],
+    body: Annotated[DecisionBody, Depends(JsonBodyParser(DecisionBody))],
 ) -> JsonResponse:
     """Decide an approval, so its step continues. The caller must be an assignee."""
     await _read_authorized_approval(request, api, approval_id, APPROVALS_DECIDE)

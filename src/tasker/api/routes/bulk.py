@@ -17,7 +17,7 @@ from tasker.api.authorization import (
 )
 from tasker.api.dependencies import ApiServices, ApiServicesOf, api_services_of
 from tasker.api.fields import AttributeName, Line, Text, Uuid
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import TaskCriteria, operator_client, read_authorized_task
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
@@ -117,7 +117,7 @@ class BulkList:
 async def start_bulk_operation(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[BulkOperationBody, Depends(JsonBody(BulkOperationBody))],
+    body: Annotated[BulkOperationBody, Depends(JsonBodyParser(BulkOperationBody))],
 ) -> JsonResponse:
     """Cancel, retry or resolve many tasks at a limited rate, or count them in a dry run.
 
@@ -191,7 +191,12 @@ async def stop_bulk_operation(
 async def _make_authorized_bulk_request(
     request: Request, api: ApiServices, body: BulkOperationBody
 ) -> BulkRequest:
-    """Return the requested tasks that the caller may change. Raises Problem, NotFound."""
+    """Return the bulk request of a body, limited to tasks that the caller may change.
+
+    Raises:
+        Problem: The caller may not perform the action on a listed task, or anywhere.
+        NotFound: A listed task does not exist or may not be seen.
+    """
     permission = _PERMISSIONS[body.action]
     filter, templates = None, None
     if body.filter is None:
@@ -237,7 +242,7 @@ async def _actionable_templates(
     stored = await api.store.list_template_versions(namespace=filter.namespace, name=filter.name)
     names = {TemplateName(one.namespace, one.name, one.version) for one in stored}
     return frozenset(
-        [name for name in names if await is_allowed_on_template(request, permission, name)]
+        [name for name in names if await is_allowed_on_template(request, permission, *name)]
     )
 
 

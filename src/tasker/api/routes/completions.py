@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.headers import client_address
 from tasker.api.rate_limits import CallerRateLimits
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.codec import DEFAULT_LIMIT, dumps
@@ -58,7 +58,7 @@ async def _limit_completion_rate(request: Request) -> None:
 async def complete_step(
     api: ApiServicesOf,
     token: Annotated[str, Path(max_length=200)],
-    body: Annotated[CompletionBody, Depends(JsonBody(CompletionBody))],
+    body: Annotated[CompletionBody, Depends(JsonBodyParser(CompletionBody))],
 ) -> JsonResponse:
     """Complete an external step by its token.
 

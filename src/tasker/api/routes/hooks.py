@@ -14,7 +14,7 @@ from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
 from tasker.api.headers import client_address
 from tasker.api.rate_limits import CallerRateLimits
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.codec import DEFAULT_LIMIT, dumps, parse_untrusted
@@ -105,7 +105,7 @@ async def put_hook(
     api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
-    body: Annotated[HookBody, Depends(JsonBody(HookBody))],
+    body: Annotated[HookBody, Depends(JsonBodyParser(HookBody))],
 ) -> JsonResponse:
     """Declare a provider hook."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)

@@ -10,7 +10,7 @@ from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Namespace, Text
 from tasker.api.problems import Problem
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, Routes
@@ -90,7 +90,9 @@ async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
 
 @routes.add("PUT", "", LIMITS_UPDATE, response=LimitSetResponse, error_codes=READS_BODY)
 async def set_limit(
-    request: Request, api: ApiServicesOf, body: Annotated[LimitBody, Depends(JsonBody(LimitBody))]
+    request: Request,
+    api: ApiServicesOf,
+    body: Annotated[LimitBody, Depends(JsonBodyParser(LimitBody))],
 ) -> JsonResponse:
     """Set the limit of a key or, with `*` for any text, of all keys that match."""
     await _authorize_update(request, body)
@@ -123,7 +125,7 @@ async def set_limit(
 async def unset_limit(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[LimitKeyBody, Depends(JsonBody(LimitKeyBody))],
+    body: Annotated[LimitKeyBody, Depends(JsonBodyParser(LimitKeyBody))],
 ) -> JsonResponse:
     """Remove the limit that was set for a key or a pattern; the limits in templates apply again."""
     await _authorize_update(request, body)

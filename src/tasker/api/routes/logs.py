@@ -9,7 +9,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from tasker.api.authorization import viewer_of
+from tasker.api.authorization import masker_of
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Instant, Line, TaskPath
 from tasker.api.responses import LARGE, JsonResponse
@@ -62,8 +62,8 @@ async def list_logs(
         no, step = await find_step_number_and_name(
             api, await read_template_of_task(api, task.id), task.id, step
         )
-    viewer, text = viewer_of(request), query.text
-    searched_later = text is not None and not await viewer.sees_task_unmasked()
+    masker, text = masker_of(request), query.text
+    searched_later = text is not None and not await masker.sees_task_unmasked()
     records = await api.store.list_logs(
         task.id,
         LogFilter(
@@ -80,7 +80,7 @@ async def list_logs(
     link = _log_store_link(api.settings.log_url, task, step, query.attempt)
     last = records[-1] if len(records) == query.limit else None
     if text is not None and searched_later:
-        shown: Sequence[LogRecord] = await viewer.mask(records, large=len(records) > LARGE)
+        shown: Sequence[LogRecord] = await masker.mask(records, large=len(records) > LARGE)
         records = [
             record
             for record, seen in zip(records, shown, strict=True)

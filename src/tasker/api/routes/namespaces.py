@@ -13,7 +13,7 @@ from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Namespace, NamespacePath, Text
 from tasker.api.problems import Problem
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import PauseReason, caller_client
 from tasker.api.routing import READS_BODY, Routes
@@ -103,7 +103,7 @@ async def put_policy(
     request: Request,
     api: ApiServicesOf,
     namespace: NamespacePath,
-    body: Annotated[PolicyBody, Depends(JsonBody(PolicyBody))],
+    body: Annotated[PolicyBody, Depends(JsonBodyParser(PolicyBody))],
 ) -> JsonResponse:
     """Declare the policy of a namespace."""
     await authorize(request, NAMESPACES_UPDATE, namespace=namespace)

@@ -11,7 +11,7 @@ from tasker.analytics.model import HandlerBacklog
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import PauseReason, caller_client
 from tasker.api.routing import READS_BODY, Routes
@@ -142,7 +142,7 @@ async def set_queue_weight(
     api: ApiServicesOf,
     namespace: NamespacePath,
     handler: HandlerPath,
-    body: Annotated[QueueWeightBody, Depends(JsonBody(QueueWeightBody))],
+    body: Annotated[QueueWeightBody, Depends(JsonBodyParser(QueueWeightBody))],
 ) -> JsonResponse:
     """Set the weight of a handler's queue, which determines its share of claims."""
     await authorize(request, QUEUES_UPDATE, namespace=namespace)

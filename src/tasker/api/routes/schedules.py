@@ -12,7 +12,7 @@ from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.conditions import IfMatch
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Namespace, NamespacePath, StartTime, Text, Version
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import PauseReason, caller_client
 from tasker.api.routing import READS_BODY, Routes
@@ -215,7 +215,7 @@ async def list_schedules(
 async def create_schedule(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[NewScheduleBody, Depends(JsonBody(NewScheduleBody))],
+    body: Annotated[NewScheduleBody, Depends(JsonBodyParser(NewScheduleBody))],
 ) -> JsonResponse:
     """Create a schedule. Its first tick is the first one after now.
 
@@ -238,7 +238,7 @@ async def create_schedule(
 async def preview_schedule(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[SchedulePreviewBody, Depends(JsonBody(SchedulePreviewBody))],
+    body: Annotated[SchedulePreviewBody, Depends(JsonBodyParser(SchedulePreviewBody))],
 ) -> JsonResponse:
     """Compute the first ticks of a schedule, whether or not it exists."""
     schedules = caller_client(request, api).schedules
@@ -268,7 +268,7 @@ async def replace_schedule(
     namespace: NamespacePath,
     name: SchedulePath,
     if_match: IfMatch,
-    body: Annotated[ScheduleWithTemplate, Depends(JsonBody(ScheduleWithTemplate))],
+    body: Annotated[ScheduleWithTemplate, Depends(JsonBodyParser(ScheduleWithTemplate))],
 ) -> JsonResponse:
     """Replace a schedule.
 
@@ -296,7 +296,7 @@ async def update_schedule(
     namespace: NamespacePath,
     name: SchedulePath,
     if_match: IfMatch,
-    body: Annotated[ScheduleChangeBody, Depends(JsonBody(ScheduleChangeBody))],
+    body: Annotated[ScheduleChangeBody, Depends(JsonBodyParser(ScheduleChangeBody))],
 ) -> JsonResponse:
     """Change some fields of a schedule that no template declares.
 
@@ -405,7 +405,7 @@ async def backfill_schedule(
     api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
-    body: Annotated[BackfillBody, Depends(JsonBody(BackfillBody))],
+    body: Annotated[BackfillBody, Depends(JsonBodyParser(BackfillBody))],
 ) -> JsonResponse:
     """Create a task with priority 0 for each tick in a past range.
 
@@ -433,7 +433,7 @@ async def trigger_schedule(
     api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
-    body: Annotated[TriggerBody, Depends(JsonBody(TriggerBody, optional=True))],
+    body: Annotated[TriggerBody, Depends(JsonBodyParser(TriggerBody, optional=True))],
 ) -> JsonResponse:
     """Create a task of a schedule now, in addition to those of its ticks.
 

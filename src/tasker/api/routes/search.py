@@ -62,7 +62,7 @@ async def _visible_namespaces(request: Request, permission: Permission) -> froze
 def _may_have_permission(request: Request, permission: Permission) -> bool:
     """Return whether the caller may have a permission in some namespace."""
     principal = principal_of(request)
-    return principal.permissions is None or principal.has(permission)
+    return principal.permissions is None or principal.has_permission(permission)
 
 
 @system.add("GET", "", ANALYTICS_READ, response=SystemStatus)

@@ -23,7 +23,7 @@ from tasker.api.auth.sessions import (
 from tasker.api.dependencies import ApiServices, ApiServicesOf, api_services_of
 from tasker.api.headers import client_address, first_header
 from tasker.api.problems import Problem
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.server import is_loopback
@@ -71,7 +71,9 @@ async def _check_origin_and_login_rate(request: Request) -> None:
     ),
 )
 async def begin_session(
-    request: Request, api: ApiServicesOf, body: Annotated[LoginBody, Depends(JsonBody(LoginBody))]
+    request: Request,
+    api: ApiServicesOf,
+    body: Annotated[LoginBody, Depends(JsonBodyParser(LoginBody))],
 ) -> Response:
     """Log in to the web UI with an API key."""
     if not (api.authorizer.is_enabled and api.authorizer.accepts_keys):
@@ -80,7 +82,7 @@ async def begin_session(
             "Login is disabled on this server: it does not accept API keys.",
         )
     try:
-        session = await api.authorizer.sessions.begin(body.api_key)
+        session = await api.authorizer.sessions.begin_with_key(body.api_key)
     except NotAuthenticated as rejection:
         raise unauthenticated_problem(rejection.reason) from None
     response = JsonResponse(
@@ -96,7 +98,9 @@ async def get_session(request: Request, api: ApiServicesOf) -> JsonResponse:
     secret = session_secret_of(request.scope)
     stored = None
     try:
-        principal: Principal | None = await api.authorizer.authenticate(request.scope, ())
+        principal: Principal | None = await api.authorizer.authenticate_and_check_permissions(
+            request.scope, ()
+        )
         if secret is not None and api.authorizer.is_enabled:
             stored = await api.authorizer.sessions.read(secret)
     except Problem as problem:
@@ -164,7 +168,9 @@ async def finish_login(request: Request, api: ApiServicesOf) -> Response:
         if login is None:
             raise LoginFailed("state", "the browser sent no login cookie")
         address = _callback_url(request, api)
-        claims = await provider.complete_login(login, dict(request.query_params), address)
+        claims = await provider.exchange_callback_for_claims(
+            login, dict(request.query_params), address
+        )
         session = await api.authorizer.sessions.begin_with_claims(claims)
     except LoginFailed as failure:
         response: Response = _redirect_to_login(api, failure.code, failure.why)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from tasker.api.authorization import authorize
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Namespace, TaskPath, Text
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import caller_client, operator_client, read_authorized_task
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
@@ -63,7 +63,7 @@ async def send_signal(
     request: Request,
     api: ApiServicesOf,
     task_id: TaskPath,
-    body: Annotated[SignalBody, Depends(JsonBody(SignalBody))],
+    body: Annotated[SignalBody, Depends(JsonBodyParser(SignalBody))],
 ) -> JsonResponse:
     """Send a signal to a task.
 
@@ -91,7 +91,7 @@ async def send_signal(
 async def send_broadcast(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[BroadcastBody, Depends(JsonBody(BroadcastBody))],
+    body: Annotated[BroadcastBody, Depends(JsonBodyParser(BroadcastBody))],
 ) -> JsonResponse:
     """Send a broadcast to all steps of a namespace that wait for its name and key.
 

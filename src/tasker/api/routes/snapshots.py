@@ -14,7 +14,7 @@ from tasker.api.authorization import visible_namespaces
 from tasker.api.conditions import IfNoneMatch
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Line, TaskPath
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import MOST_ATTEMPTS, read_authorized_task, read_template_and_steps
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
@@ -125,7 +125,7 @@ async def preview_action(
     request: Request,
     api: ApiServicesOf,
     task_id: TaskPath,
-    body: Annotated[ActionPreviewBody, Depends(JsonBody(ActionPreviewBody))],
+    body: Annotated[ActionPreviewBody, Depends(JsonBodyParser(ActionPreviewBody))],
 ) -> JsonResponse:
     """Preview what an action on a task would do, without performing it.
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from tasker.api.conditions import IfMatch
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import StepPath, TaskPath, Text
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import (
     MOST_ATTEMPTS,
@@ -152,7 +152,7 @@ async def list_step_attempts(
 
 @routes.add("POST", "/{step}/retry", STEPS_RETRY, response=Step, error_codes=_ACTS)
 async def retry_step(
-    body: Annotated[RetryStepBody, Depends(JsonBody(RetryStepBody, optional=True))],
+    body: Annotated[RetryStepBody, Depends(JsonBodyParser(RetryStepBody, optional=True))],
     step: RetryableStep,
     if_match: IfMatch,
 ) -> JsonResponse:
@@ -170,7 +170,7 @@ async def retry_step(
 
 @routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=Step, error_codes=_ACTS)
 async def resolve_step(
-    body: Annotated[ResolveStepBody, Depends(JsonBody(ResolveStepBody, optional=True))],
+    body: Annotated[ResolveStepBody, Depends(JsonBodyParser(ResolveStepBody, optional=True))],
     step: ResolvableStep,
     if_match: IfMatch,
 ) -> JsonResponse:
@@ -184,7 +184,7 @@ async def resolve_step(
 
 @routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=Step, error_codes=_ACTS)
 async def complete_step(
-    body: Annotated[CompleteStepBody, Depends(JsonBody(CompleteStepBody))],
+    body: Annotated[CompleteStepBody, Depends(JsonBodyParser(CompleteStepBody))],
     step: ResolvableStep,
     if_match: IfMatch,
 ) -> JsonResponse:
@@ -198,7 +198,7 @@ async def complete_step(
 
 @routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=Step, error_codes=_ACTS)
 async def skip_step(
-    body: Annotated[SkipStepBody, Depends(JsonBody(SkipStepBody, optional=True))],
+    body: Annotated[SkipStepBody, Depends(JsonBodyParser(SkipStepBody, optional=True))],
     step: ResolvableStep,
     if_match: IfMatch,
 ) -> JsonResponse:

@@ -25,7 +25,7 @@ from tasker.api.authorization import (
 )
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Instant, Namespace, Text, Version
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.system import (
@@ -77,7 +77,7 @@ def _health_view(status: str) -> HealthView:
 @health.add("GET", "/health/ready", response=ReadinessView, error_codes=("not_ready",))
 async def get_readiness(api: ApiServicesOf) -> JsonResponse:
     """Report whether the server is ready for requests, or which checks failed."""
-    return JsonResponse(await api.readiness.report())
+    return JsonResponse(await api.readiness.require_ready())
 
 
 @health.add(
@@ -188,7 +188,7 @@ async def change_failure_triage(
     request: Request,
     api: ApiServicesOf,
     fingerprint: Annotated[str, Path(pattern="^[0-9a-f]{16}$")],
-    body: Annotated[FailureTriageBody, Depends(JsonBody(FailureTriageBody))],
+    body: Annotated[FailureTriageBody, Depends(JsonBodyParser(FailureTriageBody))],
 ) -> JsonResponse:
     """Assign a cause of failures, add a note to it, or mute it."""
     await authorize(request, TASKS_RETRY, namespace=body.namespace)

@@ -14,15 +14,15 @@ from tasker.api.authorization import (
     audit_actor_of,
     authorize,
     listable_task_namespaces,
+    masker_of,
     principal_of,
-    viewer_of,
 )
 from tasker.api.conditions import IfMatch, IfNoneMatch, etag_headers
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Attribute, Instant, Line, Namespace, TaskPath, Text, Uuid, Version
-from tasker.api.headers import CORRELATION, is_correlation_id
+from tasker.api.headers import CORRELATION, is_valid_correlation_id
 from tasker.api.problems import Problem, RequestFault
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.task_requests import (
@@ -190,7 +190,7 @@ class PauseBody(RequestBody):
     reason: Text = ""
 
 
-PauseReason = Annotated[PauseBody, Depends(JsonBody(PauseBody, optional=True))]
+PauseReason = Annotated[PauseBody, Depends(JsonBodyParser(PauseBody, optional=True))]
 
 
 class ResolveBody(RequestBody):
@@ -217,7 +217,7 @@ class ResolveBody(RequestBody):
 async def create_task(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[NewTaskBody, Depends(JsonBody(NewTaskBody))],
+    body: Annotated[NewTaskBody, Depends(JsonBodyParser(NewTaskBody))],
 ) -> JsonResponse:
     """Create a task."""
     template = template_reference_of(body.name, body.namespace, body.version)
@@ -239,7 +239,7 @@ async def create_task(
 async def create_tasks(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[NewTasksBody, Depends(JsonBody(NewTasksBody))],
+    body: Annotated[NewTasksBody, Depends(JsonBodyParser(NewTasksBody))],
 ) -> JsonResponse:
     """Create several tasks in one transaction."""
     most = api.settings.bulk_tasks
@@ -261,7 +261,7 @@ def created_task_response(task: Task) -> JsonResponse:
 def created_task_headers(task: Task) -> dict[str, str]:
     """Return the headers with a task's URL and correlation id."""
     headers = {"Location": f"/v1/tasks/{task.id}"}
-    if is_correlation_id(task.correlation_id):
+    if is_valid_correlation_id(task.correlation_id):
         headers[CORRELATION] = task.correlation_id
     return headers
 
@@ -402,7 +402,7 @@ async def cancel_task(
     request: Request,
     api: ApiServicesOf,
     task_id: TaskPath,
-    body: Annotated[CancelBody, Depends(JsonBody(CancelBody, optional=True))],
+    body: Annotated[CancelBody, Depends(JsonBodyParser(CancelBody, optional=True))],
     if_match: IfMatch,
 ) -> JsonResponse:
     """Cancel a task: no further step starts; running attempts are discarded."""
@@ -424,7 +424,7 @@ async def retry_task(
     request: Request,
     api: ApiServicesOf,
     task_id: TaskPath,
-    body: Annotated[RetryBody, Depends(JsonBody(RetryBody, optional=True))],
+    body: Annotated[RetryBody, Depends(JsonBodyParser(RetryBody, optional=True))],
     if_match: IfMatch,
 ) -> JsonResponse:
     """Give failed steps another attempt; a failed task is reopened."""
@@ -451,7 +451,7 @@ async def resolve_task(
     request: Request,
     api: ApiServicesOf,
     task_id: TaskPath,
-    body: Annotated[ResolveBody, Depends(JsonBody(ResolveBody, optional=True))],
+    body: Annotated[ResolveBody, Depends(JsonBodyParser(ResolveBody, optional=True))],
     if_match: IfMatch,
 ) -> JsonResponse:
     """Mark a failed task as done."""
@@ -484,7 +484,7 @@ async def reveal_task(
     request: Request,
     api: ApiServicesOf,
     task_id: TaskPath,
-    body: Annotated[RevealBody, Depends(JsonBody(RevealBody))],
+    body: Annotated[RevealBody, Depends(JsonBodyParser(RevealBody))],
 ) -> JsonResponse:
     """Read the data of a task unmasked. The audit log of the task records who did it and why."""
     task = await read_authorized_task(request, api, task_id, PAYLOADS_REVEAL)
@@ -532,7 +532,7 @@ async def read_authorized_task(
         version=version,
         not_found_message=str(unknown_task_error(task.id)),
     )
-    viewer_of(request).owner = DataOwner(namespace, name, version, task.id, task.parent_id)
+    masker_of(request).owner = DataOwner(namespace, name, version, task.id, task.parent_id)
     return task
 
 

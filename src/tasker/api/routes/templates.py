@@ -11,11 +11,11 @@ from starlette.requests import Request
 
 from tasker import codec, versions
 from tasker.analytics.model import UsualDurations
-from tasker.api.authorization import authorize, is_allowed_on_template_version, visible_namespaces
+from tasker.api.authorization import authorize, is_allowed_on_template, visible_namespaces
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
-from tasker.api.requests import JsonBody, RequestBody, require_media_type
+from tasker.api.requests import JsonBodyParser, RequestBody, require_media_type
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
@@ -85,7 +85,7 @@ class RetirementBody(RequestBody):
     reason: Text = ""
 
 
-OptionalReason = Annotated[RetirementBody, Depends(JsonBody(RetirementBody, optional=True))]
+OptionalReason = Annotated[RetirementBody, Depends(JsonBodyParser(RetirementBody, optional=True))]
 
 
 # ---------------------------------------------------------------------- reading
@@ -314,7 +314,7 @@ async def register_template(
 async def register_templates(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[TemplatesBody, Depends(JsonBody(TemplatesBody))],
+    body: Annotated[TemplatesBody, Depends(JsonBodyParser(TemplatesBody))],
     replace: bool = False,
 ) -> JsonResponse:
     """Register several template versions in one transaction, all or none."""
@@ -361,7 +361,7 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
             namespace, name, _ = split_template_reference(step.task.template, None, None)
             if namespace == template.namespace:
                 continue
-            if not await is_allowed_on_template_version(request, TASKS_CREATE, namespace, name):
+            if not await is_allowed_on_template(request, TASKS_CREATE, namespace, name):
                 raise Problem(
                     "forbidden",
                     f"The step {step.name!r} runs tasks of {namespace}.{name}; to register the"
@@ -434,7 +434,7 @@ async def review_template(
     request: Request,
     api: ApiServicesOf,
     template: Annotated[str, Depends(authorized_template_dependency(TEMPLATES_APPROVE))],
-    body: Annotated[ReviewBody, Depends(JsonBody(ReviewBody))],
+    body: Annotated[ReviewBody, Depends(JsonBodyParser(ReviewBody))],
 ) -> JsonResponse:
     """Approve or reject a version that is pending review. An approved version accepts tasks."""
     client = caller_client(request, api)

@@ -13,12 +13,12 @@ from fastapi import Query
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from tasker.api.authorization import reauthorize, viewer_of
+from tasker.api.authorization import masker_of, reauthorize
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import TaskPath, Uuid
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem, problem_of_error
-from tasker.api.responses import LARGE, JsonResponse, in_thread_if_large
+from tasker.api.responses import LARGE, JsonResponse, run_in_thread_if_large
 from tasker.api.routes.tasks import read_authorized_task, read_template_of_task, task_response
 from tasker.api.routing import ExtraResponse as Described
 from tasker.api.routing import Routes
@@ -125,14 +125,14 @@ async def _stream_events(
                 if changed is not None or now - read > _STEPS_AGAIN:
                     task, read = changed or task, now
                     steps = await api.store.list_steps(task.id, limit=STEPS_PAGE)
-                    if events := await in_thread_if_large(
+                    if events := await run_in_thread_if_large(
                         len(steps), partial(stream.new_events, task, steps)
                     ):
                         spoke = now
-                        shown = await viewer_of(request).mask(
+                        shown = await masker_of(request).mask(
                             [data for _, data in events], large=len(events) > LARGE
                         )
-                        yield await in_thread_if_large(
+                        yield await run_in_thread_if_large(
                             len(events), partial(stream.encode_events, events, shown)
                         )
                 if task.has_ended:

@@ -10,7 +10,7 @@ from tasker import limits
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, Uuid
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, Routes
@@ -125,7 +125,7 @@ async def list_webhooks(
 async def create_webhook(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[NewWebhookBody, Depends(JsonBody(NewWebhookBody))],
+    body: Annotated[NewWebhookBody, Depends(JsonBodyParser(NewWebhookBody))],
 ) -> JsonResponse:
     """Create a webhook, which receives its namespace's events from now on."""
     for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
@@ -165,7 +165,7 @@ async def update_webhook(
     api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
-    body: Annotated[WebhookChangeBody, Depends(JsonBody(WebhookChangeBody))],
+    body: Annotated[WebhookChangeBody, Depends(JsonBodyParser(WebhookChangeBody))],
 ) -> JsonResponse:
     """Change a webhook; its endpoint is retried immediately."""
     for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
@@ -194,7 +194,7 @@ async def replace_webhook_secret(
     api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
-    body: Annotated[ReasonBody, Depends(JsonBody(ReasonBody))],
+    body: Annotated[ReasonBody, Depends(JsonBodyParser(ReasonBody))],
 ) -> JsonResponse:
     """Replace the secret of a webhook. Later requests are signed with the new one."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
@@ -262,7 +262,7 @@ async def send_delivery_again(
     namespace: NamespacePath,
     name: NamePath,
     delivery: Annotated[int, Path(ge=1, lt=1 << 62)],
-    body: Annotated[ReasonBody, Depends(JsonBody(ReasonBody))],
+    body: Annotated[ReasonBody, Depends(JsonBodyParser(ReasonBody))],
 ) -> JsonResponse:
     """Send an event again, even a delivered or dead one."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)

@@ -125,7 +125,7 @@ async def _authenticate_worker(api: ApiServices, scope: Scope, *, counts: bool) 
     limit of its address."""
     address = f"address {(scope.get('client') or ('',))[0]}"
     try:
-        principal = await api.authorizer.authenticate(scope, [WORKERS_RUN])
+        principal = await api.authorizer.authenticate_and_check_permissions(scope, [WORKERS_RUN])
     except Problem:
         api.rate_limits.admit(address)
         raise

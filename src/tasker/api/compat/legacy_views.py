@@ -1,4 +1,4 @@
-"""Responses in the forms of the founding documents."""
+"""Responses of the legacy routes, whose clients call templates handlers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from tasker.teams.model import NamespaceInfo
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundingTaskFields(TaskView):
+class LegacyTaskFields(TaskView):
     """A task's fields, plus those that only earlier clients read."""
 
     task_id: str
@@ -33,17 +33,17 @@ class FoundingTaskFields(TaskView):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundingTask(FoundingTaskFields):
+class LegacyTask(LegacyTaskFields):
     """A task: its fields, repeated under `task`."""
 
-    task: FoundingTaskFields
+    task: LegacyTaskFields
 
 
 @documented
-class FoundingTaskList(TypedDict):
+class LegacyTaskList(TypedDict):
     """Tasks, newest first."""
 
-    tasks: list[FoundingTaskFields]
+    tasks: list[LegacyTaskFields]
     next_cursor: str | None
     """The `cursor` of the next page; null on the last one."""
 
@@ -66,11 +66,11 @@ class DelegatedTask(TypedDict):
     task_status: str
     """The task's own status."""
     created_at: datetime
-    task: FoundingTaskFields
+    task: LegacyTaskFields
 
 
 @documented
-class HandlerEntry(TypedDict):
+class LegacyTemplateEntry(TypedDict):
     """One template version in a list."""
 
     id: str
@@ -90,7 +90,7 @@ class HandlerEntry(TypedDict):
 
 
 @documented
-class HandlerNamespace(TypedDict):
+class LegacyNamespace(TypedDict):
     """A namespace, its owner, and its templates."""
 
     name: str
@@ -99,18 +99,18 @@ class HandlerNamespace(TypedDict):
     contact_email: str
     requires_approval: bool
     handler_count: int
-    handlers: list[HandlerEntry]
+    handlers: list[LegacyTemplateEntry]
 
 
-class HandlerIndex(TypedDict):
+class LegacyNamespaceList(TypedDict):
     """All namespaces and their templates."""
 
-    namespaces: list[HandlerNamespace]
+    namespaces: list[LegacyNamespace]
     total_namespaces: int
     generated_at: datetime
 
 
-class HandlersOfNamespace(TypedDict):
+class LegacyTemplatesOfNamespace(TypedDict):
     """The templates of one namespace."""
 
     namespace: str
@@ -118,12 +118,12 @@ class HandlersOfNamespace(TypedDict):
     owner_team: str
     contact_email: str
     requires_approval: bool
-    handlers: list[HandlerEntry]
+    handlers: list[LegacyTemplateEntry]
     total_handlers: int
 
 
 @documented
-class StepTemplate(TypedDict):
+class LegacyStepSpec(TypedDict):
     """One step of a template, in the words of earlier clients."""
 
     name: str
@@ -140,27 +140,27 @@ class StepTemplate(TypedDict):
     custom_events: list[str]
 
 
-class HandlerFields(HandlerEntry):
+class LegacyTemplateFields(LegacyTemplateEntry):
     """One template version in full."""
 
     class_name: str
     available: bool
-    step_templates: list[StepTemplate]
+    step_templates: list[LegacyStepSpec]
     dependency_graph: GraphView
 
 
-class HandlerDetail(HandlerFields):
+class LegacyTemplateDetail(LegacyTemplateFields):
     """One template version in full: its fields, repeated under `handler`."""
 
-    handler: HandlerFields
+    handler: LegacyTemplateFields
     generated_at: datetime
 
 
-def founding_task_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingTaskFields:
+def legacy_task_fields(task: Task, steps: Sequence[Step] = ()) -> LegacyTaskFields:
     """Return a task's fields."""
     return convert_to_view(
         task_view(task, steps),
-        FoundingTaskFields,
+        LegacyTaskFields,
         task_id=task.id,
         initiator=task.created_by or "unknown",
         source_system=source_system(task),
@@ -169,12 +169,12 @@ def founding_task_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingTask
     )
 
 
-def founding_task(fields: FoundingTaskFields) -> FoundingTask:
+def legacy_task(fields: LegacyTaskFields) -> LegacyTask:
     """Return a task with its fields in both places where earlier clients look for them."""
-    return convert_to_view(fields, FoundingTask, task=fields)
+    return convert_to_view(fields, LegacyTask, task=fields)
 
 
-def delegation_view(task: FoundingTaskFields) -> DelegatedTask:
+def delegated_task_view(task: LegacyTaskFields) -> DelegatedTask:
     """Return the response to a team that delegated to another team's workflow."""
     return {
         "task_id": task.id,
@@ -193,10 +193,10 @@ def delegation_view(task: FoundingTaskFields) -> DelegatedTask:
     }
 
 
-def handler_namespace(info: NamespaceInfo, templates: Sequence[StoredTemplate]) -> HandlerNamespace:
+def legacy_namespace(info: NamespaceInfo, templates: Sequence[StoredTemplate]) -> LegacyNamespace:
     """Return a namespace and its templates."""
     policy = info.policy
-    entries = handler_entries(templates)
+    entries = legacy_template_entries(templates)
     return {
         "name": info.name,
         "description": policy.description if policy else "",
@@ -208,7 +208,7 @@ def handler_namespace(info: NamespaceInfo, templates: Sequence[StoredTemplate]) 
     }
 
 
-def handler_entries(templates: Sequence[StoredTemplate]) -> list[HandlerEntry]:
+def legacy_template_entries(templates: Sequence[StoredTemplate]) -> list[LegacyTemplateEntry]:
     """Return templates of one namespace, by name and version."""
     known: dict[str, list[str]] = {}
     for stored in templates:
@@ -217,10 +217,12 @@ def handler_entries(templates: Sequence[StoredTemplate]) -> list[HandlerEntry]:
     chosen = sorted(
         templates, key=lambda one: (one.template.name, versions.sort_key(one.template.version))
     )
-    return [_handler_entry(stored, ordered) for stored in chosen]
+    return [_legacy_template_entry(stored, ordered) for stored in chosen]
 
 
-def _handler_entry(stored: StoredTemplate, known: Mapping[str, list[str]]) -> HandlerEntry:
+def _legacy_template_entry(
+    stored: StoredTemplate, known: Mapping[str, list[str]]
+) -> LegacyTemplateEntry:
     template, numbers = stored.template, known[stored.template.name]
     return {
         "id": template.name,
@@ -237,24 +239,26 @@ def _handler_entry(stored: StoredTemplate, known: Mapping[str, list[str]]) -> Ha
     }
 
 
-def handler_detail(
+def legacy_template_detail(
     loaded: LoadedTemplate, siblings: Sequence[StoredTemplate], now: datetime
-) -> HandlerDetail:
+) -> LegacyTemplateDetail:
     """Return one template version in full."""
     stored = loaded.stored
     numbers = sorted({one.template.version for one in siblings}, key=versions.sort_key)
-    entry = _handler_entry(stored, {stored.template.name: numbers or [stored.template.version]})
-    facts: HandlerFields = {
+    entry = _legacy_template_entry(
+        stored, {stored.template.name: numbers or [stored.template.version]}
+    )
+    facts: LegacyTemplateFields = {
         **entry,
         "class_name": stored.template.full_name,
         "available": stored.status.value == "approved",
-        "step_templates": [_step_template(spec) for spec in stored.template.steps],
+        "step_templates": [_legacy_step_spec(spec) for spec in stored.template.steps],
         "dependency_graph": graph_view(loaded),
     }
     return {**facts, "handler": facts, "generated_at": now}
 
 
-def _step_template(spec: StepSpec) -> StepTemplate:
+def _legacy_step_spec(spec: StepSpec) -> LegacyStepSpec:
     one = len(spec.dependencies) == 1
     return {
         "name": spec.name,

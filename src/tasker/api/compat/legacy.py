@@ -1,4 +1,7 @@
-"""Routes of the founding documents: task creation and template discovery."""
+"""Legacy routes, which keep clients of earlier designs of Tasker working.
+
+They create tasks, and list templates, which these clients call handlers.
+"""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -9,20 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.compat.founding_views import (
+from tasker.api.compat.legacy_views import (
     DelegatedTask,
-    FoundingTask,
-    FoundingTaskList,
-    HandlerDetail,
-    HandlerIndex,
-    HandlersOfNamespace,
-    delegation_view,
-    founding_task,
-    founding_task_fields,
-    handler_detail,
-    handler_namespace,
+    LegacyNamespaceList,
+    LegacyTask,
+    LegacyTaskList,
+    LegacyTemplateDetail,
+    LegacyTemplatesOfNamespace,
+    delegated_task_view,
+    legacy_namespace,
+    legacy_task,
+    legacy_task_fields,
+    legacy_template_detail,
 )
-from tasker.api.compat.requests import EarlierTaskBody, EarlierTaskFields, EarlierTaskStatus
+from tasker.api.compat.requests import CompatTaskBody, CompatTaskFields, CompatTaskStatus
 from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import (
     NamePath,
@@ -33,9 +36,9 @@ from tasker.api.fields import (
     Uuid,
     Version,
 )
-from tasker.api.headers import is_correlation_id
+from tasker.api.headers import is_valid_correlation_id
 from tasker.api.problems import Problem
-from tasker.api.requests import JsonBody, RequestBody
+from tasker.api.requests import JsonBodyParser, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import (
     CREATES,
@@ -44,7 +47,7 @@ from tasker.api.routes.tasks import (
     read_template_and_steps,
 )
 from tasker.api.routing import ExtraResponse, Routes
-from tasker.api.task_requests import TaskFields, create_requested_task, template_reference_of
+from tasker.api.task_requests import NewTaskFields, create_requested_task, template_reference_of
 from tasker.errors import NotFound
 from tasker.model import Task, TaskFilter, TaskId
 from tasker.teams.model import NamespaceInfo
@@ -56,7 +59,7 @@ from tasker.teams.permissions import (
     TEMPLATES_READ,
 )
 
-routes = Routes("founding documents")
+routes = Routes("legacy")
 
 _MISSING = ("not_found",)
 _FOUND = "A task with this idempotency key already exists."
@@ -65,37 +68,37 @@ _FOUND = "A task with this idempotency key already exists."
 class WrappedTaskBody(RequestBody):
     """A task to create, wrapped in `task`."""
 
-    task: EarlierTaskBody
+    task: CompatTaskBody
 
 
-class DelegationBody(EarlierTaskFields):
-    """A task that another team's workflow creates."""
+class DelegationBody(CompatTaskFields):
+    """A task that one team creates of another team's workflow, which the body names."""
 
     workflow_name: TemplateRef
     namespace: Namespace | None = None
     workflow_version: Version | None = None
 
 
-class AnyTaskBody(JsonBody[BaseModel]):
-    """Reads a body that creates a task, in any of its three forms."""
+class AnyTaskBodyParser(JsonBodyParser[BaseModel]):
+    """Reads a body that creates a task, in any of its three forms: flat, wrapped, or delegated."""
 
     def __init__(self) -> None:
-        super().__init__(EarlierTaskBody)
+        super().__init__(CompatTaskBody)
 
     @property
     def models(self) -> tuple[type[BaseModel], ...]:
-        return (EarlierTaskBody, WrappedTaskBody, DelegationBody)
+        return (CompatTaskBody, WrappedTaskBody, DelegationBody)
 
     def model_for(self, keys: Collection[str]) -> type[BaseModel]:
         if "task" in keys:
             return WrappedTaskBody
-        return DelegationBody if "workflow_name" in keys else EarlierTaskBody
+        return DelegationBody if "workflow_name" in keys else CompatTaskBody
 
 
-AnyTask = Annotated[EarlierTaskBody | WrappedTaskBody | DelegationBody, Depends(AnyTaskBody())]
+AnyTask = Annotated[CompatTaskBody | WrappedTaskBody | DelegationBody, Depends(AnyTaskBodyParser())]
 
 
-class FoundingTaskQuery(BaseModel):
+class LegacyTaskQuery(BaseModel):
     """Filters of a task list, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -103,7 +106,7 @@ class FoundingTaskQuery(BaseModel):
     namespace: Namespace | None = None
     name: Annotated[str, Field(max_length=128)] | None = None
     version: Version | None = None
-    status: EarlierTaskStatus | None = None
+    status: CompatTaskStatus | None = None
     """`completed` stands for `complete`, and `failed` for `error`."""
     cursor: Uuid | None = None
     """`next_cursor` of the previous page."""
@@ -118,68 +121,68 @@ class FoundingTaskQuery(BaseModel):
     "POST",
     "/tasker/tasks",
     TASKS_CREATE,
-    response=FoundingTask | DelegatedTask,
+    response=LegacyTask | DelegatedTask,
     status=201,
     description="The task was created. If the request has a `workflow_name`, the response is a "
     "`DelegatedTask`.",
-    extra_responses={200: ExtraResponse(FoundingTask | DelegatedTask, _FOUND)},
+    extra_responses={200: ExtraResponse(LegacyTask | DelegatedTask, _FOUND)},
     error_codes=CREATES,
 )
-async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTask) -> JsonResponse:
+async def create_legacy_task(request: Request, api: ApiServicesOf, body: AnyTask) -> JsonResponse:
     """Create a task from a flat body, one wrapped in `task`, or one with `workflow_name`.
 
     Every request error is a 400, including an unknown template.
     """
     if isinstance(body, DelegationBody):
-        task = await _create_founding_task(
+        task = await _create_legacy_task(
             request, api, body, body.workflow_name, body.workflow_version
         )
-        return _created_task_response(task, delegation_view(founding_task_fields(task)))
+        return _created_task_response(task, delegated_task_view(legacy_task_fields(task)))
     flat = body.task if isinstance(body, WrappedTaskBody) else body
-    task = await _create_founding_task(request, api, flat, flat.name, flat.version)
-    return _created_task_response(task, founding_task(founding_task_fields(task)))
+    task = await _create_legacy_task(request, api, flat, flat.name, flat.version)
+    return _created_task_response(task, legacy_task(legacy_task_fields(task)))
 
 
 @routes.add(
     "POST",
     "/workflows/execute",
     TASKS_CREATE,
-    response=FoundingTask,
+    response=LegacyTask,
     status=201,
     description="The task was created, and workers will run it.",
-    extra_responses={200: ExtraResponse(FoundingTask, _FOUND)},
+    extra_responses={200: ExtraResponse(LegacyTask, _FOUND)},
     error_codes=CREATES,
 )
-async def execute_workflow(
+async def create_legacy_task_of_workflow(
     request: Request,
     api: ApiServicesOf,
-    body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
+    body: Annotated[CompatTaskBody, Depends(JsonBodyParser(CompatTaskBody))],
 ) -> JsonResponse:
-    """Create a task."""
-    task = await _create_founding_task(request, api, body, body.name, body.version)
-    return _created_task_response(task, founding_task(founding_task_fields(task)))
+    """Create a task of a workflow."""
+    task = await _create_legacy_task(request, api, body, body.name, body.version)
+    return _created_task_response(task, legacy_task(legacy_task_fields(task)))
 
 
-async def _create_founding_task(
+async def _create_legacy_task(
     request: Request,
     api: ApiServices,
-    body: EarlierTaskBody | DelegationBody,
+    body: CompatTaskBody | DelegationBody,
     name: str,
     version: str | None,
 ) -> Task:
     template = template_reference_of(name, body.namespace, version)
     try:
         return await create_requested_task(
-            api, request, _add_correlation_id_from_context(body.task_fields()), template
+            api, request, _add_correlation_id_from_context(body.to_new_task_fields()), template
         )
     except NotFound as error:
         raise Problem("not_found", str(error), status=400) from None
 
 
-def _add_correlation_id_from_context(fields: TaskFields) -> TaskFields:
+def _add_correlation_id_from_context(fields: NewTaskFields) -> NewTaskFields:
     """Use the context's correlation id, unless the body has one."""
     text = fields.context.get("correlation_id")
-    if fields.correlation_id or not (isinstance(text, str) and is_correlation_id(text)):
+    if fields.correlation_id or not (isinstance(text, str) and is_valid_correlation_id(text)):
         return fields
     return fields.model_copy(update={"correlation_id": text})
 
@@ -188,9 +191,9 @@ def _created_task_response(task: Task, view: Any) -> JsonResponse:
     return JsonResponse(view, 201 if task.created else 200, created_task_headers(task))
 
 
-@routes.add("GET", "/tasker/tasks", TASKS_LIST, response=FoundingTaskList)
-async def list_founding_tasks(
-    request: Request, api: ApiServicesOf, query: Annotated[FoundingTaskQuery, Query()]
+@routes.add("GET", "/tasker/tasks", TASKS_LIST, response=LegacyTaskList)
+async def list_legacy_tasks(
+    request: Request, api: ApiServicesOf, query: Annotated[LegacyTaskQuery, Query()]
 ) -> JsonResponse:
     """List tasks, newest first."""
     tasks = await api.store.list_tasks(
@@ -205,45 +208,39 @@ async def list_founding_tasks(
         limit=query.limit + 1,
     )
     shown = tasks[: query.limit]
-    view: FoundingTaskList = {
-        "tasks": [founding_task_fields(task) for task in shown],
+    view: LegacyTaskList = {
+        "tasks": [legacy_task_fields(task) for task in shown],
         "next_cursor": shown[-1].id if len(tasks) > len(shown) else None,
     }
     return JsonResponse(view)
 
 
-@routes.add(
-    "GET", "/tasker/tasks/{task_id}", TASKS_READ, response=FoundingTask, error_codes=_MISSING
-)
-async def get_founding_task(
-    request: Request, api: ApiServicesOf, task_id: TaskPath
-) -> JsonResponse:
+@routes.add("GET", "/tasker/tasks/{task_id}", TASKS_READ, response=LegacyTask, error_codes=_MISSING)
+async def get_legacy_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps),
-        lambda: founding_task(
-            founding_task_fields(task, loaded.fill_derived_step_fields(steps, now))
-        ),
+        lambda: legacy_task(legacy_task_fields(task, loaded.fill_derived_step_fields(steps, now))),
     )
 
 
 # -------------------------------------------------------------------- discovery
 
 
-@routes.add("GET", "/tasker/handlers", TEMPLATES_LIST, response=HandlerIndex)
-async def list_handlers(request: Request, api: ApiServicesOf) -> JsonResponse:
+@routes.add("GET", "/tasker/handlers", TEMPLATES_LIST, response=LegacyNamespaceList)
+async def list_legacy_templates(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List all namespaces with their owners and templates."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     templates = await api.store.list_templates()
     listed = [
-        handler_namespace(info, [one for one in templates if one.template.namespace == info.name])
+        legacy_namespace(info, [one for one in templates if one.template.namespace == info.name])
         for info in await api.store.list_namespaces()
         if visible is None or info.name in visible
     ]
-    answer: HandlerIndex = {
+    answer: LegacyNamespaceList = {
         "namespaces": listed,
         "total_namespaces": len(listed),
         "generated_at": datetime.now(UTC),
@@ -255,17 +252,17 @@ async def list_handlers(request: Request, api: ApiServicesOf) -> JsonResponse:
     "GET",
     "/tasker/handlers/{namespace}",
     TEMPLATES_LIST,
-    response=HandlersOfNamespace,
+    response=LegacyTemplatesOfNamespace,
     error_codes=_MISSING,
 )
-async def list_namespace_handlers(
+async def list_legacy_templates_of_namespace(
     request: Request, api: ApiServicesOf, namespace: NamespacePath
 ) -> JsonResponse:
     """List the templates of one namespace."""
     await authorize(request, TEMPLATES_LIST, namespace=namespace)
     templates = await api.store.list_templates(namespace=namespace)
-    listed = handler_namespace(await _get_namespace_info(api, namespace), templates)
-    answer: HandlersOfNamespace = {
+    listed = legacy_namespace(await _get_namespace_info(api, namespace), templates)
+    answer: LegacyTemplatesOfNamespace = {
         "namespace": namespace,
         "description": listed["description"],
         "owner_team": listed["owner_team"],
@@ -288,10 +285,10 @@ async def _get_namespace_info(api: ApiServices, namespace: str) -> NamespaceInfo
     "GET",
     "/tasker/handlers/{namespace}/{name}",
     TEMPLATES_READ,
-    response=HandlerDetail,
+    response=LegacyTemplateDetail,
     error_codes=(*_MISSING, "invalid_input", "template_not_approved"),
 )
-async def get_handler(
+async def get_legacy_template(
     request: Request,
     api: ApiServicesOf,
     namespace: NamespacePath,
@@ -302,4 +299,4 @@ async def get_handler(
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
     loaded = await api.templates.find(name, namespace, version)
     siblings = await api.store.list_templates(namespace=namespace, name=name)
-    return JsonResponse(handler_detail(loaded, siblings, datetime.now(UTC)))
+    return JsonResponse(legacy_template_detail(loaded, siblings, datetime.now(UTC)))

@@ -464,8 +464,8 @@ class AuthSettings(SettingsSection):
     a fixed key is set, the server takes the URL from the discovery document of `issuer`."""
 
     jwks_allow_http: bool = False
-    """Whether keys may be fetched from another machine over plain HTTP. Anyone who controls the
-    network to that machine could then forge tokens."""
+    """Whether the published keys may be fetched from another machine over plain HTTP. Anyone who
+    controls the network to that machine could then forge tokens."""
 
     jwks_refresh: Annotated[Seconds, _duration_between("10s")] = timedelta(minutes=10)
     """How long the server uses the published keys before it fetches them again."""

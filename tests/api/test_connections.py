@@ -218,7 +218,7 @@ async def register_worker(app: FastAPI) -> RegisteredWorker:
         "handlers": [{"name": "h"}],
     }
     answer = await workers.register_worker(body, ANONYMOUS_NAME, "", None)
-    return await workers.find_worker(WorkerId(int(answer["worker"])))
+    return await workers.get_worker(WorkerId(int(answer["worker"])))
 
 
 async def test_a_body_that_does_not_end_is_disconnected(memory: Store) -> None:

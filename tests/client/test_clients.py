@@ -774,7 +774,7 @@ async def test_a_pending_version_accepts_no_tasks(scene: Scene) -> None:
     assert None is await client.policy("elsewhere")
     assert ["default", "hello"] == [info.name for info in await client.namespaces()]
     assert [TemplateStatus.PENDING_REVIEW] == [
-        version.status for version in await client.template_statuses("hello")
+        version.status for version in await client.template_versions("hello")
     ]
     with pytest.raises(TemplateNotApproved):
         await client.template("hello.greeting@1.2.0")

@@ -147,7 +147,7 @@ async def test_the_cache_of_template_names_is_bounded(
     monkeypatch.setattr("tasker.client.templates._MOST", 20)
     cache = TemplateCache(store)
     for patch in range(50):
-        await cache.find(f"hello.greeting@>=1.0.{patch},<2", None, None)
+        await cache.load_by_name(f"hello.greeting@>=1.0.{patch},<2", None, None)
 
     assert 20 == len(cache._by_name)
 
@@ -167,13 +167,14 @@ async def test_concurrent_callers_share_one_lookup_of_a_template(
     monkeypatch.setattr(store, "list_approved_versions", counted)
     cache = TemplateCache(store)
     first, *others = [
-        asyncio.create_task(cache.find("hello.greeting", None, None)) for _ in range(50)
+        asyncio.create_task(cache.load_by_name("hello.greeting", None, None)) for _ in range(50)
     ]
     await asyncio.sleep(0)
     first.cancel()
     loaded = await asyncio.gather(*others)
     missing = await asyncio.gather(
-        *(cache.find("hello.nothing", None, None) for _ in range(50)), return_exceptions=True
+        *(cache.load_by_name("hello.nothing", None, None) for _ in range(50)),
+        return_exceptions=True,
     )
 
     assert {"hello.greeting@10.0.0"} == {each.stored.template.full_name for each in loaded}

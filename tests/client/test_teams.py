@@ -52,7 +52,7 @@ async def test_a_version_accepts_tasks_once_somebody_else_approved_it(
     assert TemplateStatus.PENDING_REVIEW is registered.stored.status
     assert (TemplateStatus.APPROVED, SARAH) == (decided.status, decided.decided_by)
     assert template().key == (await sarah.create_task("shared.t")).template
-    assert [decided] == await jake.template_statuses("shared", "t")
+    assert [decided] == await jake.template_versions("shared", "t")
     assert ["approve_template", "register_template", "put_policy"] == [
         event.action for event in await jake.namespace_audit("shared")
     ]
@@ -169,7 +169,7 @@ async def test_a_worker_serves_tasks_of_pending_and_retired_versions(
 
     await jake.put_policy(POLICY)
     async with Worker(store, [{"a": a}], templates=[template()], name="host:1") as worker:
-        (waiting,) = await jake.template_statuses()
+        (waiting,) = await jake.template_versions()
         await sarah.review("shared.t@1.0.0", approve=True)
         task = await jake.create_task("shared.t")
         await sarah.retire("shared.t@1.0.0")

@@ -83,7 +83,7 @@ async def test_a_worker_serves_only_the_handlers_of_its_key(
         hand = await RemoteHand.register(api, ["look_up", "pay"], namespaces=["shop"])
         assert refused == hand.registered["refused"]
         restarted = create_app(store, auth=AuthSettings(enabled=True))
-        assert await restarted.state.tasker.remote_workers.find_worker(
+        assert await restarted.state.tasker.remote_workers.get_worker(
             int(hand.registered["worker"])
         )
         assert serves == bool(await hand.claim(wait_s=0))
@@ -115,7 +115,7 @@ async def test_a_worker_with_a_refused_handler_survives_a_restart_of_the_server(
     assert ["pay"] == registered["refused"]
 
     restarted = create_app(store, auth=AuthSettings(enabled=True))
-    worker = await restarted.state.tasker.remote_workers.find_worker(int(registered["worker"]))
+    worker = await restarted.state.tasker.remote_workers.get_worker(int(registered["worker"]))
     look_up = worker.registration.find_handler("look_up", "shop")
     assert 1 == look_up.place  # refused handlers keep theirs
 

@@ -223,7 +223,7 @@ async def test_the_poll_of_a_lost_connection_ends_before_claims_are_listed(
     claiming.cancel()
     await asyncio.sleep(0)
 
-    withdrawing = asyncio.create_task(polls.end_poll(one))
+    withdrawing = asyncio.create_task(polls.end_poll_and_await_claims(one))
     await asyncio.sleep(0)
     assert not withdrawing.done()
     recorder.release.set()
@@ -241,7 +241,7 @@ async def test_a_poll_that_waits_for_steps_ends_when_its_worker_resumes(
     recorder.release.set()
     await eventually(lambda: not one.claims_in_progress)
 
-    await polls.end_poll(one)
+    await polls.end_poll_and_await_claims(one)
 
     assert [] == list(await claiming)
 

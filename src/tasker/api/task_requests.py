@@ -268,7 +268,9 @@ async def _creating_client(
     if not all(task.idempotency_key for task in tasks):
         raise Problem("invalid_request", "Tasks created with a ticket need an idempotency_key.")
     caller = principal_of(request)
-    step = await api.remote_workers.find_attempt_by_ticket(ticket, caller.name, caller.credential)
+    step = await api.remote_workers.get_running_attempt_by_ticket(
+        ticket, caller.name, caller.credential
+    )
     given, claim = step.task.input, step.claim
     origin = AttemptOrigin(
         claim.task_id, claim.no, given.correlation_id, given.trace, given.priority

@@ -24,7 +24,7 @@ from tasker.cli.exits import StoreFileMissing, report_errors
 from tasker.cli.render.json import write_json_document
 from tasker.cli.render.style import make_console
 from tasker.client import Client, LocalClient, connect
-from tasker.client.masking import MaskedClient, SensitiveDataFinder
+from tasker.client.masking import MaskingClient, SensitiveDataFinder
 from tasker.errors import InvalidSettings
 from tasker.model import AccessChannel
 from tasker.settings import configured_store_url
@@ -196,7 +196,7 @@ class Invocation:
         if not self.is_remote:
             async with self.open_local_client(create=create) as local:
                 sensitive = SensitiveDataFinder(local.store, local.template_cache)
-                yield cast(Client, MaskedClient(local, sensitive))
+                yield cast(Client, MaskingClient(local, sensitive))
             return
         if self._actor is not None and not operates:
             raise InvalidSettings(

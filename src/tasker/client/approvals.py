@@ -92,7 +92,7 @@ class LocalApprovals(ApprovalClient):
         after: str | None = None,
         limit: int = 100,
     ) -> list[Approval]:
-        check_list_filters(status, limit)
+        check_approval_filters(status, limit)
         task = None if task_id is None else TaskId(task_id)
         if status == ApprovalStatus.DECIDED:
             return await self.store.list_decided_approvals(
@@ -124,8 +124,8 @@ class LocalApprovals(ApprovalClient):
         return await self.store.decide_approval(approval_id, text, groups=groups, act=act)
 
 
-def check_list_filters(status: str, limit: int) -> None:
-    """Check the filters of a list. Raises InvalidInput."""
+def check_approval_filters(status: str, limit: int) -> None:
+    """Raise InvalidInput unless the filters of a list of approvals are valid."""
     if status not in (ApprovalStatus.OPEN, ApprovalStatus.DECIDED):
         raise InvalidInput(f"status must be open or decided, not {status[:50]!r}", path="$.status")
     if not 1 <= limit <= 1000:

@@ -159,7 +159,7 @@ class LocalBulk(BulkClient):
         rejected: Counter[str] = Counter()
         sample: list[Task] = []
         for filter in request.filters:
-            counted = await self._count_by_template(request, filter)
+            counted = await self._count_changeable_tasks_by_template(request, filter)
             matches = sum(counted.values())
             statuses[str(filter.status)] += matches
             templates.update(counted)
@@ -168,7 +168,7 @@ class LocalBulk(BulkClient):
             if request.action is BulkAction.CANCEL and filter.compensation is None and matches:
                 undone = replace(filter, compensation=CompensationStatus.RUNNING)
                 rejected["compensating"] += sum(
-                    (await self._count_by_template(request, undone)).values()
+                    (await self._count_changeable_tasks_by_template(request, undone)).values()
                 )
         return BulkPreview(
             action=request.action,
@@ -183,7 +183,7 @@ class LocalBulk(BulkClient):
             token=bulk.new_start_token(request),
         )
 
-    async def _count_by_template(
+    async def _count_changeable_tasks_by_template(
         self, request: BulkRequest, filter: TaskFilter
     ) -> Mapping[str, int]:
         """Count matching tasks by template, without those that the caller may not change."""
@@ -273,7 +273,7 @@ class LocalBulk(BulkClient):
         began = time.monotonic()
         tasks = await self._read_next_tasks(stored)
         for task in tasks:
-            moved = await self._apply_action(stored, task)
+            moved = await self._apply_action_to_task(stored, task)
             if moved is None:  # stopped, or continued by another process
                 return 0.0
             stored = moved
@@ -293,10 +293,14 @@ class LocalBulk(BulkClient):
             tasks += await self._store.list_tasks(filter, after=stored.last_task, limit=limit)
         return _sort_newest_first(tasks)[:limit]
 
-    async def _apply_action(
+    async def _apply_action_to_task(
         self, stored: StoredBulkOperation, task: Task | TaskId
     ) -> StoredBulkOperation | None:
-        """Apply the action to a task; return None if the operation was stopped or taken over."""
+        """Apply the action to a task and record that the task is handled.
+
+        Returns:
+            The operation with its new progress; None if it was stopped or taken over.
+        """
         request = stored.request
         if isinstance(task, Task) and not request.caller_may_change(task):
             return await self._store.skip_bulk_task(stored, task.id, None)

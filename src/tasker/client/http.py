@@ -23,7 +23,7 @@ from tasker.client.http_hooks import HttpHooks
 from tasker.client.http_schedules import HttpSchedules
 from tasker.client.http_teams import HttpTeams
 from tasker.client.http_webhooks import HttpWebhooks
-from tasker.client.protocol import Client, TaskRequest, filter_with_attributes
+from tasker.client.protocol import Client, TaskRequest, replace_filter_attributes
 from tasker.client.requests import ApiRequestSender, Deadline
 from tasker.client.search import SearchMatch
 from tasker.client.templates import split_template_reference
@@ -250,7 +250,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         after: str | None = None,
         limit: int = 25,
     ) -> list[Task]:
-        query = filter_to_query(filter_with_attributes(filter, attributes))
+        query = filter_to_query(replace_filter_attributes(filter, attributes))
         tasks: list[Task] = []
         while len(tasks) < limit:
             page = min(limit - len(tasks), _PAGE)
@@ -264,7 +264,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     async def count_tasks(
         self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
     ) -> TaskCounts:
-        query = filter_to_query(filter_with_attributes(filter, attributes)) | {"status": None}
+        query = filter_to_query(replace_filter_attributes(filter, attributes)) | {"status": None}
         return decode.task_counts(await self._requests.get("/v1/tasks/counts", **query))
 
     async def search(self, text: str) -> list[SearchMatch]:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from tasker.approvals import Approval
 from tasker.client import decode
-from tasker.client.approvals import ApprovalClient, check_list_filters
+from tasker.client.approvals import ApprovalClient, check_approval_filters
 from tasker.client.requests import ApiRequestSender
 from tasker.codec import dumps
 from tasker.limits import ARRIVAL_BYTES
@@ -28,7 +28,7 @@ class HttpApprovals(ApprovalClient):
         after: str | None = None,
         limit: int = 100,
     ) -> list[Approval]:
-        check_list_filters(status, limit)
+        check_approval_filters(status, limit)
         query: dict[str, Any] = {"status": status, "limit": limit}
         query |= {"mine": "true"} if mine else {}
         given = {"namespace": namespace, "task_id": task_id, "cursor": after}

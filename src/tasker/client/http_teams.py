@@ -143,7 +143,7 @@ class HttpTeams(TeamClient):
             for one in read["queues"]
         ]
 
-    async def template_statuses(
+    async def template_versions(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         read = await self._requests.get("/v1/template_versions", namespace=namespace, name=name)

@@ -20,8 +20,8 @@ from tasker.client.protocol import (
     Client,
     TaskOptions,
     TaskRequest,
-    filter_with_attributes,
     make_task_request,
+    replace_filter_attributes,
 )
 from tasker.client.schedules import LocalSchedules
 from tasker.client.search import SearchMatch, search_store
@@ -215,7 +215,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     @property
     def task_end_waiter(self) -> TaskEndWaiter:
-        """The ends of tasks for which callers of this client, or of its copies, wait."""
+        """The object with which callers of this client and of its copies wait for tasks to end."""
         return self._ends
 
     def for_attempt(self, origin: AttemptOrigin) -> "LocalClient":
@@ -297,16 +297,16 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     ) -> list[Task]:
         requests = [self._add_attempt_idempotency_key(request) for request in requests]
         try:
-            return await self._create_with_keys(requests, connection)
+            return await self._build_and_store_tasks(requests, connection)
         except (TemplateNotApproved, IdempotencyConflict):
             self._templates.clear_names()  # the version may just have been retired
             if connection is not None:
                 raise
-            return await self._create_with_keys(
+            return await self._build_and_store_tasks(
                 [await self._pin_version_of_existing_task(each) for each in requests], None
             )
 
-    async def _create_with_keys(
+    async def _build_and_store_tasks(
         self,
         requests: Sequence[TaskRequest],
         connection: "Connection | None",
@@ -316,7 +316,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         for index, request in enumerate(requests):
             if index % _PREPARED_AT_ONCE == _PREPARED_AT_ONCE - 1:
                 await asyncio.sleep(0)
-            loaded = await self._templates.find(
+            loaded = await self._templates.load_by_name(
                 request.template, request.namespace, request.version
             )
             templates.append(loaded)
@@ -338,11 +338,11 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         tasks = []
         for new, loaded, (task_id, is_new) in zip(news, templates, created.tasks, strict=True):
             task = loaded.build_initial_task(new, created.at)
-            tasks.append(task if is_new else await self._read_task_with_key(task_id, task))
+            tasks.append(task if is_new else await self._read_existing_task(task_id, task))
         return tasks
 
-    async def _read_task_with_key(self, task_id: TaskId, requested: Task) -> Task:
-        """Return the existing task with the idempotency key of `requested`."""
+    async def _read_existing_task(self, task_id: TaskId, requested: Task) -> Task:
+        """Return the task that exists with the idempotency key of `requested`, by its id."""
         try:
             task = await self.store.get_task(task_id)
         except NotFound:  # created in the caller's own transaction, not yet visible to others
@@ -354,7 +354,9 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
         Raises: NotFound, TemplateNotApproved, InvalidInput, TooLarge.
         """
-        loaded = await self._templates.find(request.template, request.namespace, request.version)
+        loaded = await self._templates.load_by_name(
+            request.template, request.namespace, request.version
+        )
         if loaded.stored.status is not TemplateStatus.APPROVED:  # an exact version was retired
             self._templates.clear_names()
             raise TemplateNotApproved(loaded.stored.template.full_name, loaded.stored.status)
@@ -364,7 +366,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         template = loaded.stored.template
         context: Json = request.context
         if template.input_schema is not None and self._inputs is not JsonSchemaMismatchAction.OFF:
-            context = await self._prepare_context(template, context)
+            context = await self._fill_and_check_context(template, context)
         elif not isinstance(context, Mapping):
             raise InvalidInput("the context must be a JSON object")
         task_id = codec.new_task_id()
@@ -425,7 +427,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             return self._origin.priority
         return template.priority
 
-    async def _prepare_context(self, template: Template, context: Json) -> Json:
+    async def _fill_and_check_context(self, template: Template, context: Json) -> Json:
         """Fill in defaults and check the context; violations raise InvalidInput or are logged."""
         if self._inputs is JsonSchemaMismatchAction.ENFORCE or not isinstance(context, Mapping):
             return await fill_and_check_input(template, context)
@@ -533,7 +535,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         limit: int = 25,
     ) -> list[Task]:
         cursor = TaskId(after) if after else None
-        filter = filter_with_attributes(filter, attributes)
+        filter = replace_filter_attributes(filter, attributes)
         return await self.store.list_tasks(filter, after=cursor, limit=limit)
 
     @shorten_tracebacks
@@ -541,7 +543,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
     ) -> TaskCounts:
         counted = await self.store.count_tasks(
-            filter_with_attributes(filter, attributes), most=MOST_COUNTED + 1
+            replace_filter_attributes(filter, attributes), most=MOST_COUNTED + 1
         )
         open_ones = counted[TaskStatus.PENDING] + counted[TaskStatus.IN_PROGRESS]
         return TaskCounts(
@@ -819,7 +821,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     @shorten_tracebacks
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
-        return (await self._templates.find(name, None, version)).stored
+        return (await self._templates.load_by_name(name, None, version)).stored
 
     async def usual_durations(self, template: str) -> UsualDurations:
         return await self.store.usual_durations(await self.template(template))
@@ -861,7 +863,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         inputs = await self.store.load_task_inputs([operator_rules.canonical_task_id(task_id)])
         if not inputs:
             raise operator_rules.unknown_task_error(task_id)
-        return await self._templates.get(inputs[0].template_id)
+        return await self._templates.load_by_id(inputs[0].template_id)
 
 
 def _add_request_index(index: int, error: InvalidInput) -> InvalidInput:

@@ -37,7 +37,7 @@ _KIN, _VALUE = 1_000, 100  #: bytes of one without values, and of a value beside
 
 @dataclass(frozen=True)
 class _TaskSecrets:
-    """The masking rules for a task's data and that of its child tasks."""
+    """The masking rule of a task and its sensitive values, which also apply to its child tasks."""
 
     loaded: LoadedTemplate
     parent: TaskId | None
@@ -80,7 +80,9 @@ class SensitiveDataFinder:
     ) -> dict[DataOwner, MaskingRule]:
         """Return the sensitive data of each owner."""
         declared = {owner: await self._read_declared_rule(owner) for owner in owners}
-        wanted = {_first_task_to_search(owner, rule) for owner, rule in declared.items()} - {None}
+        wanted = {_choose_task_to_search_first(owner, rule) for owner, rule in declared.items()} - {
+            None
+        }
         kin = await self._load_secrets_with_parents(filter(None, wanted)) if wanted else {}
         return {
             owner: self._add_secrets_to_rule(owner, rule, kin) for owner, rule in declared.items()
@@ -98,7 +100,7 @@ class SensitiveDataFinder:
     async def _read_template_rule(self, template: TemplateName) -> MaskingRule:
         namespace, name, version = template
         return _masking_rule_of_template(
-            await self._templates.find(name, namespace, version or None)
+            await self._templates.load_by_name(name, namespace, version or None)
         )
 
     async def _load_secrets_with_parents(self, tasks: Iterable[str]) -> dict[str, _TaskSecrets]:
@@ -111,11 +113,11 @@ class SensitiveDataFinder:
                     kin[task] = known
             missing = [TaskId(task) for task in wanted if task not in kin]
             for stored in await self._store.load_task_inputs(missing) if missing else ():
-                loaded = await self._templates.get(stored.template_id)
+                loaded = await self._templates.load_by_id(stored.template_id)
                 rule, values = _masking_rule_of_template(loaded), frozenset[str]()
                 if rule.inputs:
                     context = codec.loads(stored.context)
-                    values = _take_bounded_values(
+                    values = _collect_distinct_until_over_limit(
                         text for keys in rule.inputs for text in sensitive_texts_at(context, keys)
                     )
                 kin[stored.task_id] = own = _TaskSecrets(loaded, stored.parent_id, rule, values)
@@ -150,7 +152,7 @@ class SensitiveDataFinder:
                 for text in sensitive_texts_at(result, tuple(rest))
             )
             kin[step.task_id] = replace(
-                own, values=_take_bounded_values(chain(own.values, secrets))
+                own, values=_collect_distinct_until_over_limit(chain(own.values, secrets))
             )
         return kin
 
@@ -159,7 +161,7 @@ class SensitiveDataFinder:
     ) -> MaskingRule:
         """Return a rule with the values of the task and of its parents."""
         values: set[str] = set()
-        task = _first_task_to_search(owner, declared)
+        task = _choose_task_to_search_first(owner, declared)
         if task is not None and task == owner.task_id:
             if task not in kin:
                 return OPEN if declared is not None and declared.masks_nothing else CLOSED
@@ -178,8 +180,8 @@ def _estimate_cached_bytes(values: frozenset[str]) -> int:
     return _KIN + sum(len(value) + _VALUE for value in values)
 
 
-def _take_bounded_values(values: Iterable[str]) -> frozenset[str]:
-    """Return distinct values, at most one more than the limit."""
+def _collect_distinct_until_over_limit(values: Iterable[str]) -> frozenset[str]:
+    """Return the distinct values; stop when there is one more than the limit."""
     bounded: set[str] = set()
     for value in values:
         bounded.add(value)
@@ -188,8 +190,11 @@ def _take_bounded_values(values: Iterable[str]) -> frozenset[str]:
     return frozenset(bounded)
 
 
-def _first_task_to_search(owner: DataOwner, declared: MaskingRule | None) -> str | None:
-    """Return the task at which the search for sensitive values starts: the owner or its parent."""
+def _choose_task_to_search_first(owner: DataOwner, declared: MaskingRule | None) -> str | None:
+    """Return the task whose secrets are searched for first, before those of its parents.
+
+    It is the owner, or the owner's parent if the owner declares none; None if neither is known.
+    """
     if owner.task_id is not None and (
         declared is None or not declared.masks_nothing or owner.parent_id == UNKNOWN
     ):
@@ -205,7 +210,7 @@ def _masking_rule_of_template(loaded: LoadedTemplate) -> MaskingRule:
     return MaskingRule(inputs=inputs, results=results)
 
 
-class MaskedClient:
+class MaskingClient:
     """A client that masks sensitive data in everything that its methods return.
 
     Args:
@@ -220,7 +225,7 @@ class MaskedClient:
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._client, name)
         if name in _PARTS:
-            return MaskedClient(value, self._sensitive)
+            return MaskingClient(value, self._sensitive)
         if name == "reveal" or not callable(value):
             return value
 

@@ -165,10 +165,10 @@ def make_task_request(
     return TaskRequest(template=template, context=context, **options)
 
 
-def filter_with_attributes(
+def replace_filter_attributes(
     filter: TaskFilter | None, attributes: Mapping[str, str] | None
 ) -> TaskFilter:
-    """Return a filter with its attributes replaced, unless `attributes` is None."""
+    """Return a filter with its attributes replaced; unchanged if `attributes` is None."""
     filter = filter or TaskFilter()
     return filter if attributes is None else replace(filter, attributes=attributes)
 

@@ -89,7 +89,7 @@ class ApiRequestSender:
 
 
 def _decode_response(response: httpx.Response) -> Any:
-    """Return the JSON of a response. Raises TaskerError."""
+    """Return the JSON of a response; raise the error that it contains as a TaskerError."""
     kind = response.headers.get("Content-Type", "").partition(";")[0]
     if response.is_success and kind == "application/json":
         return orjson.loads(response.content)

@@ -545,11 +545,11 @@ class SyncClient:
         """List the queues of handlers with their numbers of steps, by namespace and handler."""
         return self._run_in_loop(self._client.queues(namespace))
 
-    def template_statuses(
+    def template_versions(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         """List template versions of every status by (namespace, name, registration)."""
-        return self._run_in_loop(self._client.template_statuses(namespace, name))
+        return self._run_in_loop(self._client.template_versions(namespace, name))
 
     def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         """Approve or reject a version that is pending review: see `Client.review`."""

@@ -153,7 +153,7 @@ class TeamClient(Protocol):
         """List the queues of handlers with their numbers of steps, by namespace and handler."""
         ...
 
-    async def template_statuses(
+    async def template_versions(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         """List template versions of every status by (namespace, name, registration)."""
@@ -274,7 +274,7 @@ class LocalTeams(TeamClient):
             if namespace in (None, one.namespace)
         ]
 
-    async def template_statuses(
+    async def template_versions(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         return await self.store.list_template_versions(namespace=namespace, name=name)

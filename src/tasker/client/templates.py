@@ -218,11 +218,13 @@ class TemplateCache:
         """Whether error messages suggest only templates of the requested namespace."""
         self._by_id: BoundedCache[TemplateId, LoadedTemplate] = BoundedCache(_STEPS)
         self._by_name = TTLCache(
-            self._find_template_id, seconds=_FRESH, max_entries=_MOST, clock=clock
+            self._resolve_template_id, seconds=_FRESH, max_entries=_MOST, clock=clock
         )
 
-    async def find(self, name: str, namespace: str | None, version: str | None) -> LoadedTemplate:
-        """Find a template by name.
+    async def load_by_name(
+        self, name: str, namespace: str | None, version: str | None
+    ) -> LoadedTemplate:
+        """Return a template by name, from the cache if it was looked up within the last second.
 
         Args:
             name: `name` or `namespace.name`, with or without `@version`.
@@ -237,10 +239,10 @@ class TemplateCache:
             InvalidInput: The namespace or version is given twice with different values.
         """
         template_id = await self._by_name.get(split_template_reference(name, namespace, version))
-        return await self.get(template_id)
+        return await self.load_by_id(template_id)
 
-    async def get(self, template_id: TemplateId) -> LoadedTemplate:
-        """Return the template with an id."""
+    async def load_by_id(self, template_id: TemplateId) -> LoadedTemplate:
+        """Return the template with an id, from the cache if it is there. Raises NotFound."""
         loaded = self._by_id.get(template_id)
         if loaded is None:
             stored = await self._store.template_by_id(template_id)
@@ -251,14 +253,14 @@ class TemplateCache:
         """Remove names from the cache."""
         self._by_name.clear()
 
-    async def _find_template_id(self, reference: tuple[str, str, str | None]) -> TemplateId:
+    async def _resolve_template_id(self, reference: tuple[str, str, str | None]) -> TemplateId:
         namespace, name, version = reference
         approved = await self._store.list_approved_versions(namespace, name)
         chosen = versions.highest_matching(approved, spec=version)
         if chosen is not None:
             stored = await self._store.get_template(TemplateName(namespace, name, chosen))
         else:
-            stored = await self._find_retired(namespace, name, version, approved)
+            stored = await self._find_retired_version_or_raise(namespace, name, version, approved)
         loaded = self._by_id.get(stored.id)
         if loaded is None or loaded.stored.status is not stored.status:
             await self._load_and_cache(stored)
@@ -269,7 +271,7 @@ class TemplateCache:
         self._by_id.put(stored.id, loaded, len(loaded.graph.specs))
         return loaded
 
-    async def _find_retired(
+    async def _find_retired_version_or_raise(
         self, namespace: str, name: str, version: str | None, approved: list[str]
     ) -> StoredTemplate:
         """Return a retired version by its exact number. Raises NotFound, TemplateNotApproved."""

@@ -21,7 +21,7 @@ from tasker.remote.errors import InvalidRequest
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.serving import PAYLOAD, ServedStep
 from tasker.remote.steps import StepFinder
-from tasker.remote.waits import record_durable_call, record_once_result, run_child_task
+from tasker.remote.waits import find_or_create_child_task, record_durable_call, record_once_result
 from tasker.step_logs import NewLogRecord, encode_log_fields, level_number
 from tasker.store.protocol import Store
 from tasker.template.document import template_to_document
@@ -52,11 +52,11 @@ class AttemptService:
     async def save_checkpoint(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Store a checkpoint. Raises AttemptCancelled, InvalidInput, InvalidTicket, TooLarge."""
         ticket = await self._finder.verify_ticket(worker, body.get("ticket"))
-        if not await self.store_checkpoint(ticket.claim, body.get("value")):
+        if not await self.store_checkpoint_if_held(ticket.claim, body.get("value")):
             raise AttemptCancelled("the checkpoint was rejected: the attempt is over")
 
-    async def store_checkpoint(self, claim: Claim, value: Any) -> bool:
-        """Store a checkpoint; return False if the attempt is over."""
+    async def store_checkpoint_if_held(self, claim: Claim, value: Any) -> bool:
+        """Store a checkpoint if the attempt still holds its claim; otherwise return False."""
         return await self._store.store_checkpoint(claim, codec.dumps(value, what="the checkpoint"))
 
     async def list_durable_calls(
@@ -79,33 +79,39 @@ class AttemptService:
     async def record_once(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Record a durable call of the kind `once`: see `waits.record_once_result`."""
         await record_once_result(
-            await self._finder.find_step_by_ticket(worker, body), body, self._services()
+            await self._finder.get_step_by_ticket(worker, body), body, self._services()
         )
 
     async def record_durable_call(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
         """Record a `once`, `sleep` or `run_task` call: see `waits.record_durable_call`."""
-        step = await self._finder.find_step_by_ticket(worker, body)
+        step = await self._finder.get_step_by_ticket(worker, body)
         return {"remaining_s": await record_durable_call(step, body, self._services())}
 
-    async def run_child_task(
+    async def find_or_create_child_task(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> Mapping[str, Any]:
-        """Run a child task: see `waits.run_child_task`."""
-        step = await self._finder.find_step_by_ticket(worker, body)
+        """Find or create a child task: see `waits.find_or_create_child_task`."""
+        step = await self._finder.get_step_by_ticket(worker, body)
         if not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the attempt is over")
         client = self._client.acting_as(worker.principal)  # the children's `created_by`
-        return await run_child_task(step, body, HandlerServices(self._store, client), self._store)
+        return await find_or_create_child_task(
+            step, body, HandlerServices(self._store, client), self._store
+        )
 
     async def spawn_instances(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
-        """Add instances to a map."""
-        return await self.add_instances(await self._finder.find_step_by_ticket(worker, body), body)
+        """Add instances to the map that the step of the request's ticket is part of."""
+        return await self.parse_and_spawn_instances(
+            await self._finder.get_step_by_ticket(worker, body), body
+        )
 
-    async def add_instances(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def parse_and_spawn_instances(
+        self, step: ServedStep, body: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Add instances to the map that a step is part of.
 
         Raises: AttemptCancelled, DurableCallConflict, InvalidInput, Misuse, TooLarge.
@@ -136,7 +142,7 @@ class AttemptService:
 
         Raises: AttemptCancelled, InvalidRequest, InvalidTicket.
         """
-        step = await self._finder.find_step_by_ticket(worker, body)
+        step = await self._finder.get_step_by_ticket(worker, body)
         if not await self._finder.is_claim_held(worker, step):
             raise AttemptCancelled("the attempt is over")
         name, begin = (
@@ -200,7 +206,7 @@ class AttemptService:
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
         """Return the template of a step."""
-        step = await self._finder.find_step_by_ticket(worker, body)
+        step = await self._finder.get_step_by_ticket(worker, body)
         stored = await self._store.template_by_id(step.task.input.template_id)
         return {
             "template_id": step.task.input.template_id,

@@ -9,7 +9,7 @@ from tasker.model import Claim
 from tasker.remote.outcomes import OutcomeEvaluator
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.reporting import RemoteReporter
-from tasker.remote.serving import ServedStep, serialize_steps_with_tickets
+from tasker.remote.serving import ServedStep, issue_tickets_and_serialize_steps
 from tasker.remote.settler import DecidedOutcome, RemoteSettler, SettlementReport
 from tasker.remote.steps import StepFinder
 from tasker.store.protocol import Store
@@ -47,19 +47,21 @@ class ClaimResponseBuilder:
         self, worker: RegisteredWorker, claims: Sequence[Claim], **others: Any
     ) -> dict[str, Any]:
         """Return the response that hands claims to a worker."""
-        steps = await self._load_steps_to_hand_out(worker, claims) if claims else []
+        steps = await self._load_steps_or_settle_completed(worker, claims) if claims else []
         served = (
-            serialize_steps_with_tickets(worker, steps, await self._finder.ticket_signer())
+            issue_tickets_and_serialize_steps(
+                worker, steps, await self._finder.load_ticket_signer()
+            )
             if steps
             else []
         )
         self._reporter.report_starts(steps)
         return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
 
-    async def _load_steps_to_hand_out(
+    async def _load_steps_or_settle_completed(
         self, worker: RegisteredWorker, claims: Sequence[Claim]
     ) -> list[ServedStep]:
-        """Return claimed steps with their tasks; steps that cannot be handed out are settled."""
+        """Return claimed steps with their tasks; settle external steps that are already completed."""
         steps = []
         for claim, task in zip(
             claims, await self._finder.find_tasks_by_claims(worker, claims), strict=True

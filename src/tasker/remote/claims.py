@@ -55,7 +55,7 @@ class ClaimService:
         worker.is_claiming = True
         try:
             if worker.is_live and not worker.quiet:
-                if room := await self._count_steps_to_claim(worker, most):
+                if room := await self._refresh_tickets_and_limit_claim(worker, most):
                     claims = await self._polls.claim(worker, room, wait)
                 else:
                     await asyncio.sleep(min(wait, _WITHOUT_ROOM))
@@ -65,10 +65,11 @@ class ClaimService:
             raise LeaseLost(f"the lease of worker {worker.id} has expired")
         return await self._responses.build_response(worker, claims)
 
-    async def _count_steps_to_claim(self, worker: RegisteredWorker, most: int) -> int:
+    async def _refresh_tickets_and_limit_claim(self, worker: RegisteredWorker, most: int) -> int:
         """Return how many of `most` steps a worker may get.
 
-        If these are fewer, the tickets of steps that it settled at another server are forgotten.
+        If it has too little free capacity, first forget tickets whose claims the store no longer
+        lists, for example because the worker settled the steps at another server.
         """
         if most > worker.free_capacity:
             known = list(worker.given.values())

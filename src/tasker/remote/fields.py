@@ -69,7 +69,7 @@ def read_number(body: JsonBody, field: str, least: float, most: float) -> float:
 
 
 def read_instant(body: JsonBody, field: str) -> datetime:
-    """Return an instant. Raises InvalidRequest."""
+    """Return a time with a time zone. Raises InvalidRequest."""
     try:
         read = datetime.fromisoformat(read_text(body, field))
         year = read.astimezone(UTC).year

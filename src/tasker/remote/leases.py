@@ -56,14 +56,14 @@ class LeaseService:
         self._revocation = Wakeups(store.wait_for_revocation)
         self._renewals = BatchingLeaseRenewer(store, lease)
 
-    async def renew_after_wait(
+    async def renew_after_revocation_or_timeout(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Any]:
-        """Wait until a claim may have been revoked, then renew the lease.
+        """Wait until a claim may have been revoked or the wait ends, then renew the lease.
 
         Raises: InvalidRequest, LeaseLost.
         """
-        named = await self._parse_held_tickets(worker, body)
+        named = await self._verify_held_tickets(worker, body)
         wait = fields.read_seconds(body, "wait_s", self.pause, 0.0)
         loop = asyncio.get_running_loop()
         end = _aligned_wait_end(loop.time(), wait, self.pause)
@@ -106,8 +106,8 @@ class LeaseService:
 
         A waiting claim request of the worker ends, because nobody receives its response.
         """
-        known = await self._parse_held_tickets(worker, body)
-        await self._polls.end_poll(worker)
+        known = await self._verify_held_tickets(worker, body)
+        await self._polls.end_poll_and_await_claims(worker)
         keys = {ticket.claim.attempt_key for ticket in known.values()}
         held = await self._store.list_held_claims(worker.id)
         listed = {claim.attempt_key for claim in held}
@@ -116,14 +116,14 @@ class LeaseService:
             text: ticket for text, ticket in known.items() if ticket.claim.attempt_key in listed
         }
         for claim in new:
-            self._finder.task_cache(worker).remove_task(claim.task_id)
+            self._finder.get_or_add_task_cache(worker).remove_task(claim.task_id)
         answer = await self._responses.build_response(worker, new)
         answer["cancelled"] = [
             text for text, ticket in known.items() if ticket.claim.attempt_key not in listed
         ]
         return answer
 
-    async def _parse_held_tickets(
+    async def _verify_held_tickets(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> dict[str, Ticket]:
         texts = fields.read_texts(body, "held", most=MOST_SLOTS + MOST_AHEAD)

@@ -64,7 +64,7 @@ class OutcomeEvaluator:
             if schema is not None and self._results is not JsonSchemaMismatchAction.OFF:
                 await self._check_result_schema(step, schema, text)
         except Misuse as error:
-            return self.fail_invalid_outcome(step, error)
+            return self.build_invalid_outcome_failure(step, error)
         outcome = completed_outcome(claim, text)
         if compiled.choices is None or (choice := compiled.choices.get(step.node)) is None:
             return EvaluatedOutcome(outcome)
@@ -110,8 +110,10 @@ class OutcomeEvaluator:
             return self.evaluate_failure(step, facts)
         return await self.evaluate_result(step, value)
 
-    def fail_invalid_outcome(self, step: ServedStep, error: TaskerError) -> EvaluatedOutcome:
-        """Return the failure of an attempt whose reported outcome is invalid."""
+    def build_invalid_outcome_failure(
+        self, step: ServedStep, error: TaskerError
+    ) -> EvaluatedOutcome:
+        """Return the failure that replaces an invalid outcome of an attempt; nothing is settled."""
         return EvaluatedOutcome(
             failed_outcome(step.claim, serialize_exception(error, retryable=False)), error
         )
@@ -123,7 +125,7 @@ class OutcomeEvaluator:
         try:
             reported = ReportedError.parse(error)
         except InvalidRequest as invalid:
-            return self.fail_invalid_outcome(step, invalid)
+            return self.build_invalid_outcome_failure(step, invalid)
         outcome = decide_failure_outcome(
             step.claim,
             spec.retry,

@@ -46,12 +46,12 @@ class LongPolls:
             group = self._groups[worker.kind] = _PollGroup(self)
         return group.claim(_LongPoll(worker, room, wait))
 
-    def wake_polls_after(self, seconds: float) -> None:
-        """Let waiting polls claim again at that time: a step that failed or sleeps will be due."""
+    def schedule_poll_wakeup(self, seconds: float) -> None:
+        """Let waiting polls claim again in `seconds`: a step that failed or sleeps will be due."""
         if seconds < _LONGEST_PAUSE:
             asyncio.get_running_loop().call_later(seconds, self.work.wake_all)
 
-    async def end_poll(self, worker: RegisteredWorker) -> None:
+    async def end_poll_and_await_claims(self, worker: RegisteredWorker) -> None:
         """End the poll of a worker whose connection was lost; return when it no longer claims.
 
         Its claims are then in the store or released.
@@ -61,8 +61,10 @@ class LongPolls:
         while worker.claims_in_progress:
             await next(iter(worker.claims_in_progress)).wait()
 
-    def release_claims(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> None:
-        """Release claims for which nobody waits any longer."""
+    def release_claims_in_background(
+        self, worker: RegisteredWorker, claims: Sequence[Claim]
+    ) -> None:
+        """Start to release claims for which nobody waits any longer."""
         ended = _mark_claim_begun([worker])
 
         async def settle_released() -> None:
@@ -129,7 +131,7 @@ class _PollGroup:
         if self._resting is not None and poll.waits:  # there is nothing for the others either
             self._add_waiting_poll(poll)
         else:
-            self._request_claim(poll)
+            self._queue_poll_and_start_claiming(poll)
         try:
             return await poll.claims
         finally:
@@ -138,7 +140,7 @@ class _PollGroup:
             if poll.timer is not None:
                 poll.timer.cancel()
 
-    def _request_claim(self, poll: _LongPoll) -> None:
+    def _queue_poll_and_start_claiming(self, poll: _LongPoll) -> None:
         self._new[poll] = None
         if not self._is_claiming:
             self._is_claiming = True
@@ -187,7 +189,7 @@ class _PollGroup:
         """Claim for new polls; return the seconds until the next step is due, None if unknown."""
         next_due = None
         while self._new:
-            group, others = self._take_polls(), list(self._new)
+            group, others = self._take_claimable_polls(), list(self._new)
             if not group:
                 continue
             workers = [poll.worker for poll in group]
@@ -213,8 +215,8 @@ class _PollGroup:
                     self._deliver_claims(poll, ())
         return next_due
 
-    def _take_polls(self) -> list[_LongPoll]:
-        """Take polls to claim for; respond to polls that may no longer claim."""
+    def _take_claimable_polls(self) -> list[_LongPoll]:
+        """Remove and return new polls to claim for; end those that may no longer claim."""
         group: list[_LongPoll] = []
         room = 0
         while self._new:
@@ -236,7 +238,7 @@ class _PollGroup:
         """Respond to a poll; without claims, it continues to wait if it may."""
         if poll.claims.done():  # its caller is gone
             if claims:
-                self._polls.release_claims(poll.worker, claims)
+                self._polls.release_claims_in_background(poll.worker, claims)
         elif claims or not poll.waits:
             poll.claims.set_result(claims)
         else:

@@ -91,8 +91,8 @@ class RegisteredWorker:
         self.gated_first = False
         self._assignments: dict[tuple[RemoteTemplate, int], HandlerAssignment] = {}
 
-    def share_equal_parts_with(self, alike: "RegisteredWorker") -> None:
-        """Refer to the equal parts of a worker that serves the same queues, so that they are kept
+    def reuse_equal_fields_of(self, alike: "RegisteredWorker") -> None:
+        """Refer to the equal fields of a worker that serves the same queues, so that they are kept
         in memory once."""
         given = alike.registration
         self.kind, self.namespaces = alike.kind, alike.namespaces
@@ -158,16 +158,16 @@ class RegisteredWorkers:
         """The latest worker of each kind."""
 
     def add(self, worker: RegisteredWorker) -> None:
-        """Keep a worker in memory."""
+        """Keep a worker in memory; too many workers push out the oldest."""
         while len(self._workers) >= _MOST:
             del self._workers[next(iter(self._workers))]
         if (alike := self._alike.get(worker.kind)) is not None:
-            worker.share_equal_parts_with(alike)
+            worker.reuse_equal_fields_of(alike)
         self._alike[worker.kind] = worker
         self._workers[worker.id] = worker
 
-    async def find(self, worker_id: WorkerId) -> RegisteredWorker:
-        """Return a worker. Raises UnknownWorker."""
+    async def get_or_load(self, worker_id: WorkerId) -> RegisteredWorker:
+        """Return a worker from memory, or else from the store. Raises UnknownWorker."""
         if (worker := self._workers.get(worker_id)) is not None:
             return worker
         stored = await self._store.find_remote_worker(worker_id)

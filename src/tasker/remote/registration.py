@@ -66,7 +66,7 @@ class RemoteRegistration(NamedTuple):
 
     @classmethod
     def from_request(cls, body: fields.JsonBody) -> "RemoteRegistration":
-        """Read a request. Raises InvalidRequest, UnsupportedProtocol."""
+        """Return the registration in a request. Raises InvalidRequest, UnsupportedProtocol."""
         protocol = body.get("protocol")
         if protocol != PROTOCOL:
             raise UnsupportedProtocol(

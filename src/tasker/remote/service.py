@@ -79,7 +79,7 @@ class RemoteWorkerService:
         services = cache(lambda: HandlerServices(store, client, public_url.rstrip("/")))
         reports = RemoteReporter(reporter)
         polls = LongPolls(store, self._queues, closing)
-        settler = RemoteSettler(store, finder, judge, reports, polls.wake_polls_after)
+        settler = RemoteSettler(store, finder, judge, reports, polls.schedule_poll_wakeup)
         responses = ClaimResponseBuilder(store, finder, settler, judge, public_url, reports)
         claims = ClaimService(store, polls, finder, responses)
         attempts = AttemptService(store, finder, services, client)
@@ -91,7 +91,7 @@ class RemoteWorkerService:
             "claim": claims.claim,
             "payload": claims.read_payload,
             "settle": settlements.settle,
-            "renew": self._leases.renew_after_wait,
+            "renew": self._leases.renew_after_revocation_or_timeout,
             "resume": self._leases.resync_claims,
             "template": attempts.read_template,
             "checkpoint": attempts.save_checkpoint,
@@ -100,7 +100,7 @@ class RemoteWorkerService:
             "record": attempts.record_durable_call,
             "spawn": attempts.spawn_instances,
             "instances": attempts.list_instance_results,
-            "run_task": attempts.run_child_task,
+            "run_task": attempts.find_or_create_child_task,
             "progress": attempts.log_progress,
             "logs": attempts.append_logs,
         }
@@ -162,12 +162,12 @@ class RemoteWorkerService:
             "refused": unbound,
         }
 
-    async def find_worker(self, worker_id: WorkerId) -> RegisteredWorker:
+    async def get_worker(self, worker_id: WorkerId) -> RegisteredWorker:
         """Return a worker. Raises UnknownWorker."""
-        return await self._workers.find(worker_id)
+        return await self._workers.get_or_load(worker_id)
 
     async def retire_worker(self, worker: RegisteredWorker) -> None:
-        """Return a worker's steps and end its lease."""
+        """Release the claims of a worker and end its lease."""
         try:
             if held := await self._store.list_held_claims(worker.id):
                 await self._store.settle(worker.id, [released_outcome(claim) for claim in held])
@@ -176,15 +176,15 @@ class RemoteWorkerService:
             await self._store.retire_worker(worker.id, act)
         worker.is_live = False
 
-    async def find_attempt_by_ticket(
+    async def get_running_attempt_by_ticket(
         self, text: str, principal: str, credential: str
     ) -> ServedStep:
-        """Return the running attempt of a ticket, for tasks that its handler creates.
+        """Return the running attempt of a ticket that belongs to the caller.
 
         Raises: AttemptCancelled, InvalidTicket.
         """
-        ticket = (await self._finder.ticket_signer()).verify(text, None)
-        worker = await self.find_worker(ticket.worker)
+        ticket = (await self._finder.load_ticket_signer()).verify(text, None)
+        worker = await self.get_worker(ticket.worker)
         if not worker.was_registered_by(principal, credential):
             raise InvalidTicket("the ticket belongs to a worker of another caller")
         [step] = await self._finder.find_steps_by_tickets(worker, [ticket])

@@ -50,10 +50,13 @@ class ServedStep(NamedTuple):
         return timedelta(seconds=max(since, 0.0))
 
 
-def serialize_steps_with_tickets(
+def issue_tickets_and_serialize_steps(
     worker: RegisteredWorker, steps: Iterable[ServedStep], tickets: TicketSigner
 ) -> list[dict[str, Any]]:
-    """Return the JSON objects of claimed steps; payloads that are too large are omitted."""
+    """Give a worker tickets for claimed steps; return the steps as JSON objects with their tickets.
+
+    Payloads are omitted when they are too large for one response.
+    """
     left, now = PAYLOAD, time.time()
     served: list[dict[str, Any]] = []
     for step in steps:
@@ -82,7 +85,7 @@ def serialize_steps_with_tickets(
                 "no": claim.no,
                 "template_id": given.template_id,
                 "queued_s": claim.queued,
-                **_instance_position(step.task.instance),
+                **_serialize_instance_position(step.task.instance),
                 **(payload if left >= 0 or not served else {"payload": True}),
             }
         )
@@ -136,8 +139,8 @@ def _build_instance_inputs(step: ServedStep) -> Mapping[str, orjson.Fragment]:
     return items
 
 
-def _instance_position(instance: InstanceInput | None) -> dict[str, Any]:
-    """Return the facts about an instance, including those for SDKs that read the template."""
+def _serialize_instance_position(instance: InstanceInput | None) -> dict[str, Any]:
+    """Return the number of an instance and its surroundings, for SDKs that read the template."""
     if instance is None:
         return _NO_INSTANCE
     surroundings = {

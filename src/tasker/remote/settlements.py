@@ -68,15 +68,17 @@ class SettlementService:
         most = fields.read_integer(body, "max", 0, MOST_SLOTS, 0)
         consequences = SettlementReport(len(reported))
         decided: list[DecidedOutcome] = []
-        for place, step in await self._find_reported_steps(worker, reported, consequences):
+        for place, step in await self._verify_tickets_and_find_steps(
+            worker, reported, consequences
+        ):
             try:
-                verdict = await self._decide_outcome(
+                verdict = await self._evaluate_outcome_or_park(
                     worker, place, step, reported[place], consequences
                 )
             except AttemptCancelled:
                 continue  # the attempt had already ended: its outcome is rejected
             except (Misuse, WaitCycle) as error:
-                verdict = self._judge.fail_invalid_outcome(step, error)
+                verdict = self._judge.build_invalid_outcome_failure(step, error)
             if verdict is not None:
                 if verdict.problem is not None:
                     consequences.add_problem(place, verdict.problem)
@@ -90,13 +92,13 @@ class SettlementService:
             answer["problems"] = consequences.problems
         return answer
 
-    async def _find_reported_steps(
+    async def _verify_tickets_and_find_steps(
         self,
         worker: RegisteredWorker,
         reported: Sequence[Mapping[str, Any]],
         consequences: SettlementReport,
     ) -> list[tuple[int, ServedStep]]:
-        """Return the steps of outcomes; those with invalid tickets are marked."""
+        """Return the steps of outcomes by index; invalid tickets are recorded in `consequences`."""
         tickets: list[tuple[int, Ticket]] = []
         for place, each in enumerate(reported):
             try:
@@ -115,7 +117,7 @@ class SettlementService:
             if step is not None
         ]
 
-    async def _decide_outcome(
+    async def _evaluate_outcome_or_park(
         self,
         worker: RegisteredWorker,
         place: int,
@@ -123,7 +125,8 @@ class SettlementService:
         reported: Mapping[str, Any],
         consequences: SettlementReport,
     ) -> EvaluatedOutcome | None:
-        """Return the effect of a reported outcome; None if it is already stored, or rejected."""
+        """Return the outcome to settle; None if the step was parked or settled instead, or if the
+        reported outcome is rejected."""
         claim, outcome = step.claim, reported.get("outcome")
         match outcome:
             case "complete" if step.spec.external is not None:
@@ -134,7 +137,7 @@ class SettlementService:
                 verdict = self._judge.evaluate_failure(step, fields.read_object(reported, "error"))
                 fails = verdict.outcome.outcome is OutcomeCode.ERROR
                 if step.spec.external is not None:
-                    return await self._fail_external_step(
+                    return await self._fail_external_step_unless_completed(
                         worker, place, step, verdict, consequences
                     )
                 instance = step.task.instance
@@ -144,11 +147,11 @@ class SettlementService:
             case "released":
                 return EvaluatedOutcome(released_outcome(claim))
             case "yielded":
-                if await self._attempts.store_checkpoint(claim, reported.get("checkpoint")):
+                if await self._attempts.store_checkpoint_if_held(claim, reported.get("checkpoint")):
                     return EvaluatedOutcome(released_outcome(claim))
                 return None
             case "spawned":
-                await self._attempts.add_instances(step, reported)
+                await self._attempts.parse_and_spawn_instances(step, reported)
                 return await self._judge.evaluate_result(step, reported.get("result"))
             case "parked":
                 return await self._park_step(worker, place, step, reported, consequences)
@@ -166,7 +169,7 @@ class SettlementService:
     ) -> EvaluatedOutcome | None:
         """Store the value that an external step's handler returned, and let the step wait."""
         claim, external = step.claim, step.spec.external
-        if await self._attempts.store_checkpoint(claim, reported.get("result")):
+        if await self._attempts.store_checkpoint_if_held(claim, reported.get("result")):
             if (completion := await self._find_completion(claim)) is not None:
                 return await self._judge.evaluate_completion(step, completion)
             if await self._store.park_for_arrival(
@@ -176,7 +179,7 @@ class SettlementService:
                 self._reporter.report_wait(step, None)
         return None
 
-    async def _fail_external_step(
+    async def _fail_external_step_unless_completed(
         self,
         worker: RegisteredWorker,
         place: int,
@@ -233,7 +236,7 @@ class SettlementService:
         readable = await worker.readable_namespaces()
         if readable is None:
             return True
-        cache = self._finder.task_cache(worker)
+        cache = self._finder.get_or_add_task_cache(worker)
         awaited = (await cache.load_tasks([task_id])).get(task_id)
         if awaited is None:
             return True  # it does not exist

@@ -96,7 +96,7 @@ class RemoteSettler:
             raise
         except StoreError as error:
             return await self._settle_in_halves(worker, decided, most, error, consequences)
-        self._record_settlement(worker, decided, outcomes, settled, consequences)
+        self._cache_and_report_settlement(worker, decided, outcomes, settled, consequences)
         if settled.ended:
             await self._admit_waiting_tasks(decided, settled)
         return list(settled.claims)
@@ -112,14 +112,14 @@ class RemoteSettler:
         settled = await self._store.fail_external_step_unless_completed(outcomes[0], events)
         if settled is None:
             return False
-        self._record_settlement(worker, [failure], outcomes, settled, consequences)
+        self._cache_and_report_settlement(worker, [failure], outcomes, settled, consequences)
         await self._admit_waiting_tasks([failure], settled)
         return True
 
     async def _admit_waiting_tasks(
         self, decided: Sequence[DecidedOutcome], settled: SettleResult
     ) -> None:
-        """Start tasks that waited for the end of tasks that a settlement ended."""
+        """Start tasks that waited for a place that a settlement freed by ending its task."""
         bounding = {
             each.step.claim.task_id for each in decided if each.step.task.compiled.bounds_open_tasks
         }
@@ -127,7 +127,7 @@ class RemoteSettler:
             with suppress(StoreUnavailable):  # janitors start them within 2 s
                 await self._store.admit_tasks_to_freed_places(ended)
 
-    def _record_settlement(
+    def _cache_and_report_settlement(
         self,
         worker: RegisteredWorker,
         decided: Sequence[DecidedOutcome],
@@ -135,8 +135,8 @@ class RemoteSettler:
         settled: SettleResult,
         consequences: SettlementReport,
     ) -> None:
-        """Record what a settlement did, for the response and in the cache."""
-        rejected, cache = set(settled.rejected), self._finder.task_cache(worker)
+        """Record what a settlement did for the response and in the cache, and report it."""
+        rejected, cache = set(settled.rejected), self._finder.get_or_add_task_cache(worker)
         for task_id, _ in settled.ended:
             cache.remove_task(task_id)
         stored: list[tuple[ServedStep, Outcome]] = []
@@ -173,7 +173,7 @@ class RemoteSettler:
             raise error
         rejection = Misuse(f"the outcome could not be stored: {error}")
         consequences.add_problem(only.place, rejection)
-        failure = self._judge.fail_invalid_outcome(only.step, rejection).outcome
+        failure = self._judge.build_invalid_outcome_failure(only.step, rejection).outcome
         return await self.settle(worker, [only._replace(outcome=failure)], most, consequences)
 
 

@@ -32,7 +32,7 @@ class StepFinder:
         self._caches: dict[str | None, TaskCacheForRemoteWorkers] = {}
         self._tickets: TicketSigner | None = None
 
-    def task_cache(self, worker: RegisteredWorker) -> TaskCacheForRemoteWorkers:
+    def get_or_add_task_cache(self, worker: RegisteredWorker) -> TaskCacheForRemoteWorkers:
         """Return the cache of the tasks whose steps a worker runs."""
         environment = worker.registration.environment
         cache = self._caches.get(environment)
@@ -42,8 +42,8 @@ class StepFinder:
             cache = self._caches[environment] = TaskCacheForRemoteWorkers(self._store, environment)
         return cache
 
-    async def ticket_signer(self) -> TicketSigner:
-        """Return the object that signs and reads tickets."""
+    async def load_ticket_signer(self) -> TicketSigner:
+        """Return the object that signs and reads tickets, with the keys that the store has."""
         if self._tickets is None:
             self._tickets = TicketSigner(await self._store.find_or_add_ticket_signing_keys())
         return self._tickets
@@ -52,9 +52,9 @@ class StepFinder:
         """Return the content of a worker's ticket. Raises InvalidTicket."""
         if isinstance(text, str) and (known := worker.given.get(text)) is not None:
             return known
-        return (await self.ticket_signer()).verify(text, worker.id)
+        return (await self.load_ticket_signer()).verify(text, worker.id)
 
-    async def find_step_by_ticket(
+    async def get_step_by_ticket(
         self, worker: RegisteredWorker, body: fields.JsonBody
     ) -> ServedStep:
         """Return the step of a request's ticket. Raises AttemptCancelled, InvalidTicket."""
@@ -73,7 +73,7 @@ class StepFinder:
         self, worker: RegisteredWorker, tickets: Sequence[Ticket]
     ) -> Sequence[ServedStep | None]:
         """Return the steps of tickets, without results; None for those of pruned tasks."""
-        cache = self.task_cache(worker)
+        cache = self.get_or_add_task_cache(worker)
         tasks = await cache.load_tasks({ticket.claim.task_id for ticket in tickets})
         made = [
             ticket.claim
@@ -98,7 +98,7 @@ class StepFinder:
 
         A step whose task cannot be read is tried again later.
         """
-        cache = self.task_cache(worker)
+        cache = self.get_or_add_task_cache(worker)
         known = [cache.find_task_with_needed_results(claim) for claim in claims]
         missing = [claim for claim, task in zip(claims, known, strict=True) if task is None]
         if not missing:

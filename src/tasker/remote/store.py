@@ -250,7 +250,7 @@ class RemoteStore:
         self._turns = _SettlementSemaphore(int(answer.get("settlements", 1)))
         self._renewal = float(answer["renew_s"])
         self._revoked, self._renewed, self._is_lost = set(), False, False
-        unserved = find_uncalled_handlers(self.handlers, answer["unserved"])
+        unserved = find_handlers_without_served_name(self.handlers, answer["unserved"])
         for event, names in (
             ("handlers_unserved", unserved),
             ("handlers_rejected", answer["refused"]),
@@ -349,21 +349,23 @@ class RemoteStore:
                 return
             self._polling = self._start_poll(wanted, _LONGEST_WAIT)
             self.slots.polled = wanted
-            self._polling.add_done_callback(self._schedule_release_of_uncollected)
+            self._polling.add_done_callback(self._schedule_release_of_uncollected_claims)
         await asyncio.wait({self._polling})
 
-    def _schedule_release_of_uncollected(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
-        asyncio.get_running_loop().call_later(PATIENCE, self._release_uncollected, polling)
+    def _schedule_release_of_uncollected_claims(
+        self, polling: "asyncio.Task[Sequence[Claim]]"
+    ) -> None:
+        asyncio.get_running_loop().call_later(PATIENCE, self._release_uncollected_claims, polling)
 
-    def _release_uncollected(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
+    def _release_uncollected_claims(self, polling: "asyncio.Task[Sequence[Claim]]") -> None:
         """Release the steps of a long poll that no `claim` has taken: slots became fewer."""
         if polling is not self._polling or polling.cancelled() or polling.exception() is not None:
             return
         if claims := polling.result():
             self._polling, self.slots.polled = None, 0
-            self._releasing = asyncio.create_task(self._release(claims))
+            self._releasing = asyncio.create_task(self._release_claims(claims))
 
-    async def _release(self, claims: Sequence[Claim]) -> None:
+    async def _release_claims(self, claims: Sequence[Claim]) -> None:
         with suppress(TaskerError):  # the server then lists them in its response to `resume`
             await self.settle(self._worker, [released_outcome(claim) for claim in claims])
 
@@ -396,7 +398,7 @@ class RemoteStore:
         """Return a claimed step that is not settled yet."""
         return self._steps.get(key)
 
-    async def load_payload(self, step: RemoteStep) -> RemoteStep:
+    async def load_missing_payload(self, step: RemoteStep) -> RemoteStep:
         """Return a step with its payload, which is fetched if it was omitted."""
         if not step.body.get("payload"):
             return step
@@ -496,7 +498,7 @@ class RemoteStore:
                 async with asyncio.timeout(_LOG_PATIENCE):
                     await self.before_settling(failed)
 
-    async def _settle_parked(self, claim: Claim, reported: Mapping[str, Any]) -> bool:
+    async def _send_parked_outcome(self, claim: Claim, reported: Mapping[str, Any]) -> bool:
         step = self._steps.get(claim.attempt_key)
         if step is None:
             return False
@@ -511,18 +513,18 @@ class RemoteStore:
 
     async def park_until_task_ends(self, claim: Claim, waits_for: TaskId) -> bool:
         wait_for = {"task": waits_for}
-        return await self._settle_parked(claim, {"outcome": "parked", "wait_for": wait_for})
+        return await self._send_parked_outcome(claim, {"outcome": "parked", "wait_for": wait_for})
 
     async def park_for_arrival(self, claim: Claim, wait: NewWait) -> bool:
         if (
             wait.kind is DurableCallKind.EXTERNAL
         ):  # the server lets the step wait for its completion
             value = self._checkpoints.get(claim.attempt_key, JsonText("null"))
-            return await self._settle_parked(
+            return await self._send_parked_outcome(
                 claim, {"outcome": "complete", "result": orjson.Fragment(value)}
             )
         wait_for = {"call": wait.call, "timeout_s": wait.timeout, **_serialize_awaited(wait)}
-        return await self._settle_parked(claim, {"outcome": "parked", "wait_for": wait_for})
+        return await self._send_parked_outcome(claim, {"outcome": "parked", "wait_for": wait_for})
 
     # ----------------------------------------------------------------------- leases
 
@@ -712,8 +714,8 @@ def describe_handlers(handlers: Handlers) -> list[dict[str, Any]]:
     ]
 
 
-def find_uncalled_handlers(handlers: Handlers, unserved: Collection[str]) -> list[str]:
-    """Return the unserved names whose handlers have no served name either."""
+def find_handlers_without_served_name(handlers: Handlers, unserved: Collection[str]) -> list[str]:
+    """Return the names of the handlers all of whose names are unserved."""
     called = {
         id(handler.target)
         for name, handler in handlers.iterate_with_names()

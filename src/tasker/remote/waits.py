@@ -80,7 +80,7 @@ async def _park_unless_wait_is_over(
     if kind == "approval":
         await wait_for_approval(
             calls,
-            _read_question(fields.read_object(wait_for, "approval"), timeout),
+            _read_approval_question(fields.read_object(wait_for, "approval"), timeout),
             namespace=step.task.compiled.template.namespace,
             call_name=name,
         )
@@ -95,7 +95,7 @@ async def _park_unless_wait_is_over(
     )
 
 
-async def run_child_task(
+async def find_or_create_child_task(
     step: ServedStep, body: fields.JsonBody, services: AttemptServices, store: Store
 ) -> Mapping[str, Any]:
     """Create or find the task of a durable call, and return its id, status and result.
@@ -187,7 +187,7 @@ def _read_signal(given: fields.JsonBody) -> Signal:
     )
 
 
-def _read_question(approval: fields.JsonBody, timeout: float | None) -> ApprovalQuestion:
+def _read_approval_question(approval: fields.JsonBody, timeout: float | None) -> ApprovalQuestion:
     form, after = approval.get("form"), approval.get("escalate_after_s")
     return ApprovalQuestion(
         assignees=fields.read_texts(approval, "assignees"),

@@ -177,7 +177,7 @@ class RemoteWorkerTaskCache(TaskCache):
         tasks = {}
         for claim in claims:
             if (step := self._remote.find_claimed_step(claim.attempt_key)) is not None:
-                step = await self._remote.load_payload(step)
+                step = await self._remote.load_missing_payload(step)
                 tasks[claim.attempt_key] = build_cached_task(
                     step, await self._load_compiled_template(step)
                 )

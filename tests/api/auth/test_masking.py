@@ -15,7 +15,7 @@ from tasker import LocalClient, Schedule, open_store
 from tasker.api.app import create_app
 from tasker.approvals import NewApproval
 from tasker.bulk import BulkAction
-from tasker.client.masking import MaskedClient, SensitiveDataFinder
+from tasker.client.masking import MaskingClient, SensitiveDataFinder
 from tasker.codec import dumps, new_task_id
 from tasker.durable import DurableCallKind
 from tasker.masking import (
@@ -354,7 +354,9 @@ async def test_a_task_with_too_many_sensitive_values_shows_no_data() -> None:
 async def test_the_command_line_masks_what_it_reads_from_a_store() -> None:
     async with planted(sensitive=True) as world:
         client = LocalClient(world.store)
-        masking: Any = MaskedClient(client, SensitiveDataFinder(world.store, client.template_cache))
+        masking: Any = MaskingClient(
+            client, SensitiveDataFinder(world.store, client.template_cache)
+        )
         task_id = world.tasks[OWN]
         shown = [
             await masking.get(task_id),

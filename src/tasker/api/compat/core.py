@@ -385,7 +385,7 @@ async def get_core_template(
 ) -> JsonResponse:
     """Read a template version."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
-    loaded = await api.templates.find(name, namespace, version)
+    loaded = await api.templates.load_by_name(name, namespace, version)
     return JsonResponse(core_template(loaded.stored))
 
 

@@ -297,6 +297,6 @@ async def get_legacy_template(
 ) -> JsonResponse:
     """Read one template version: the latest, or the one that `version` selects."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
-    loaded = await api.templates.find(name, namespace, version)
+    loaded = await api.templates.load_by_name(name, namespace, version)
     siblings = await api.store.list_templates(namespace=namespace, name=name)
     return JsonResponse(legacy_template_detail(loaded, siblings, datetime.now(UTC)))

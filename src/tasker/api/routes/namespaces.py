@@ -275,7 +275,7 @@ async def drain_worker(
 async def _worker_namespaces(api: ApiServices, worker: int) -> Collection[str]:
     """Return the namespaces that a remote worker serves; for other workers, all namespaces."""
     try:
-        return (await api.remote_workers.find_worker(WorkerId(worker))).namespaces
+        return (await api.remote_workers.get_worker(WorkerId(worker))).namespaces
     except UnknownWorker:
         return {EVERY_NAMESPACE}
 

@@ -541,7 +541,7 @@ async def read_template_of_task(api: ApiServices, task_id: TaskId) -> LoadedTemp
     inputs = await api.store.load_task_inputs([task_id])
     if not inputs:
         raise unknown_task_error(task_id)
-    return await api.templates.get(inputs[0].template_id)
+    return await api.templates.load_by_id(inputs[0].template_id)
 
 
 def caller_client(request: Request, api: ApiServices) -> LocalClient:

@@ -200,7 +200,7 @@ async def get_template(
     """
     loaded = await _load_authorized_template(request, api, TEMPLATES_READ, namespace, name, version)
     if usable and loaded.stored.status not in _USABLE:
-        loaded = await api.templates.find(name, namespace, version)
+        loaded = await api.templates.load_by_name(name, namespace, version)
     return await build_response(_count_steps(loaded.stored), lambda: template_view(loaded))
 
 
@@ -249,7 +249,7 @@ async def _load_authorized_template(
             return await build_loaded_template(
                 await _get_stored_template(api, (approved or matches)[-1])
             )
-    return await api.templates.find(name, namespace, version)
+    return await api.templates.load_by_name(name, namespace, version)
 
 
 # ---------------------------------------------------------------------- registering

@@ -101,7 +101,7 @@ class WorkerRoute(PathGroupRoute):
             registered = await workers.register_worker(body, name, credential, allowed, handlers)
             await _send_json_response(send, 201, registered)
             return
-        worker = await workers.find_worker(WorkerId(scope["worker"]))
+        worker = await workers.get_worker(WorkerId(scope["worker"]))
         _check_worker_owner(worker, principal, allowed)
         if action == "retire":
             await workers.retire_worker(worker)

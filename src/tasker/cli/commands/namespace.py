@@ -67,7 +67,7 @@ async def show_namespace(invocation: Invocation, namespace: Name) -> None:
             raise NotFound(
                 f"namespace {namespace} not found: it has neither a policy nor a template"
             )
-        versions = await client.template_statuses(namespace)
+        versions = await client.template_versions(namespace)
     if invocation.as_json:
         invocation.print_json(matches[0])
         return

@@ -305,7 +305,7 @@ async def show_version_statuses(
 ) -> None:
     """List versions with their statuses, who registered them, who reviewed them, and why."""
     async with invocation.open_client() as client:
-        matches = await client.template_statuses(namespace, name)
+        matches = await client.template_versions(namespace, name)
     matches = [one for one in matches if not waiting or one.status == "pending_review"]
     if invocation.as_json:
         invocation.print_json({"versions": matches})

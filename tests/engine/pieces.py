@@ -58,7 +58,7 @@ async def assembled(
     cache = TaskCache(store, bound, environment=None, limit=settings.memory)
     reporter = Reporter("pieces", observers, client.task_end_waiter)
     lease = WorkerLease(store, "pieces", settings, bound)
-    await lease.open_lease()
+    await lease.register_and_open_lease()
     settler = Settler(store, lease, slots, cache, reporter, background)
     services = HandlerServices(store, client)
     engine = EngineServices(store, client, services)

@@ -207,7 +207,7 @@ async def test_after_a_database_crash_void_claims_stop_and_undone_steps_run_agai
         pieces.claimer.accept_claims([claims[void.id]])
         await LocalClient(memory).cancel(void.id)
         pieces.background.start_loop("claim", pieces.claimer.run())
-        pieces.claimer.verify_claims(1)
+        pieces.claimer.verify_claims_after_unsynced_settlements(1)
 
         await eventually(stopped.is_set)
         await eventually(lambda: [claims[undone.id]] == pieces.executor.held_claims())
@@ -222,7 +222,7 @@ async def test_claims_whose_task_is_read_while_claims_are_recovered_are_not_read
         store.held_up["load_task_inputs"] = gate = asyncio.Event()
         pieces.claimer.accept_claims(await claimed(pieces, memory))
         await eventually(lambda: "load_task_inputs" in store.calls)
-        pieces.claimer.verify_claims(1)
+        pieces.claimer.verify_claims_after_unsynced_settlements(1)
         pieces.background.start_loop("claim", pieces.claimer.run())
         await eventually(lambda: "claim" in store.calls)  # they are recovered
         gate.set()
@@ -238,10 +238,10 @@ async def test_claims_are_verified_once_after_relaxed_settlements(
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         pieces.background.start_loop("claim", pieces.claimer.run())
         await eventually(lambda: "wait_for_work" in store.calls)
-        pieces.claimer.verify_claims(0)
-        pieces.claimer.verify_claims(2)
+        pieces.claimer.verify_claims_after_unsynced_settlements(0)
+        pieces.claimer.verify_claims_after_unsynced_settlements(2)
         await eventually(lambda: "list_held_claims" in store.calls)
-        pieces.claimer.verify_claims(2)
+        pieces.claimer.verify_claims_after_unsynced_settlements(2)
         before = store.calls.count("claim")
         pieces.claimer.wake()
         await eventually(lambda: store.calls.count("claim") > before)

@@ -171,7 +171,7 @@ async def test_all_tasks_past_their_deadline_end_in_one_call() -> None:
             await client.create_tasks([late] * (2 * SWEPT + 1))
             clock.advance(timedelta(seconds=2))
 
-            await pieces.janitor.sweep_tasks()
+            await pieces.janitor.end_overdue_and_failed_tasks()
 
             assert [] == await client.tasks(TaskFilter(status=TaskStatus.PENDING))
             assert 3 == store.calls.count("end_overdue_and_failed_tasks")
@@ -187,7 +187,7 @@ async def test_the_end_of_a_task_of_an_unreadable_template_is_reported() -> None
             task = await LocalClient(memory).create_task("n.flow", deadline=timedelta(seconds=1))
             clock.advance(timedelta(seconds=2))
 
-            await pieces.janitor.sweep_tasks()
+            await pieces.janitor.end_overdue_and_failed_tasks()
 
     [ended] = of_kind(TaskEnded, events)
     assert (task.id, TaskStatus.ERROR, None) == (ended.task_id, ended.status, ended.template)

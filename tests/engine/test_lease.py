@@ -68,9 +68,9 @@ class Holding:
 
     settlement_count_without_fsync = 3
 
-    def verify_claims(self, relaxed_settlements: int) -> None:
+    def verify_claims_after_unsynced_settlements(self, relaxed_settlements: int) -> None:
         assert 3 == relaxed_settlements
-        self.calls.append("verify_claims")
+        self.calls.append("verify_claims_after_unsynced_settlements")
 
 
 async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
@@ -122,4 +122,4 @@ async def test_each_renewal_verifies_claims(memory: Store) -> None:
         [claim] = (await memory.claim(pieces.lease.id, 1)).claims
         holding = Holding(claim)
         pieces.background.start_loop("lease", pieces.lease.maintain(holding, holding))
-        await eventually(lambda: "verify_claims" in holding.calls)
+        await eventually(lambda: "verify_claims_after_unsynced_settlements" in holding.calls)

@@ -11,7 +11,7 @@ from tasker.engine.slots import Slots
 def test_taken_and_reserved_slots_are_not_free() -> None:
     slots = Slots(5)
     slots.occupy()
-    slots.reserve_exactly(2)
+    slots.reserve_until_released(2)
 
     assert 2 == slots.free_count
 

@@ -71,7 +71,7 @@ class FakeServices:
     async def record_durable_call(self, call: NewDurableCall) -> float:
         return 0.0
 
-    async def set_completion_url(self, attempt: LiveAttempt) -> Any:
+    async def create_completion_url_unless_completed(self, attempt: LiveAttempt) -> Any:
         return None
 
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:

@@ -48,7 +48,7 @@ class Processes:
             self.seen[number] = await self.store.list_due_schedules(10)
         elif action == "act":
             for due in self.seen[number]:
-                await self.scheduler.create_tasks_of_schedule(due)
+                await self.scheduler.handle_due_ticks(due)
         elif action == "crash":
             self.seen[number] = ()
         elif action == "jump":

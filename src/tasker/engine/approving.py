@@ -42,7 +42,7 @@ async def run_approval_step(attempt: EngineAttempt) -> Outcome:
         calls, question, namespace=template.namespace, call_name=CALL
     )
     if decision is None:
-        return _timeout_outcome(attempt, approval)
+        return _timeout_outcome_or_raise(attempt, approval)
     if _is_rejected(attempt, approval, decision.form):
         raise PermanentError(
             f"rejected by {decision.decided_by}",
@@ -62,7 +62,7 @@ def list_approval_expressions(spec: StepSpec) -> Iterable[str]:
     return () if spec.approval is None else approval_expressions(spec.approval)
 
 
-def _timeout_outcome(attempt: EngineAttempt, approval: ApprovalSpec) -> Outcome:
+def _timeout_outcome_or_raise(attempt: EngineAttempt, approval: ApprovalSpec) -> Outcome:
     message = "the approval was not decided in time"
     if approval.on_timeout is TimeoutAction.FAIL:
         raise PermanentError(message, code="wait_timeout")

@@ -22,7 +22,7 @@ BUILT_IN: Mapping[str, BuiltInHandler] = {
         approving.run_approval_step, approving.list_approval_expressions
     ),
     EngineStepKind.COMPENSATE: BuiltInHandler(compensating.insert_compensating_steps),
-    EngineStepKind.GATHER: BuiltInHandler(compensating.run_gather_barrier),
+    EngineStepKind.GATHER: BuiltInHandler(compensating.complete_gather_step),
 }
 """The engine's handlers, by the value of a step's `method`."""
 

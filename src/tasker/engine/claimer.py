@@ -50,7 +50,7 @@ class FetchedInputs(NamedTuple):
     """The inputs of an attempt at its start."""
 
     task: CachedTask
-    queue_paused: bool  #: see `Executor.start_attempt`
+    queue_paused: bool  #: see `Executor.start_or_queue_attempt`
 
 
 class Claimer:
@@ -104,7 +104,7 @@ class Claimer:
         self._woken.set()
 
     def schedule_claim(self, seconds: float) -> None:
-        """Claim again at that time: a step that failed here will be due."""
+        """Claim again in `seconds` or earlier: a step that failed here will be due."""
         self._retry_due = min(self._retry_due, time.monotonic() + seconds)
         if self._retry_due < self._wake_at:
             self._woken.set()
@@ -114,14 +114,14 @@ class Claimer:
         """Number of settlements so far that a crash of the database server may have undone."""
         return self._settler.relaxed
 
-    def verify_claims(self, relaxed_settlements: int) -> None:
-        """Compare the claims with the store's if there were this many such settlements."""
+    def verify_claims_after_unsynced_settlements(self, relaxed_settlements: int) -> None:
+        """Compare the claims with the store's soon, once after so many such settlements."""
         if relaxed_settlements > self._verified:
             self._verified = relaxed_settlements
             self.request_claim_verification()
 
     def request_claim_verification(self) -> None:
-        """Compare the claims with the store's."""
+        """Compare the claims with the store's before the next claim, which begins at once."""
         self._uncertain = True
         self.wake()
 
@@ -130,7 +130,7 @@ class Claimer:
         self._cache.clear()
 
     def close(self) -> None:
-        """Stop claiming; release claims that still arrive."""
+        """Stop claiming; release the claims that wait for a slot or still arrive."""
         self._closed = True
         self._slots.close()
         if self._overdue is not None:
@@ -151,10 +151,10 @@ class Claimer:
             self._woken.clear()
             try:
                 if self._uncertain:
-                    await self._run_unknown_claims()
+                    await self._reconcile_claims_with_store()
                 pause = await self._claim_steps(self._slots_to_fill())
             except StoreUnavailable:
-                await self.recover_from_lost_reply()
+                await self.wait_for_store_then_verify_claims()
             else:
                 if pause > 0:
                     await self._wait_for_work(pause)
@@ -183,7 +183,7 @@ class Claimer:
         if limit <= 0:
             return 0
         worker = self._lease.id
-        self._slots.reserve_exactly(limit)
+        self._slots.reserve_until_released(limit)
         try:
             if self._lease.serves_gated:
                 claims, next_due = await self._claim_limited_and_unlimited_steps(worker, limit)
@@ -268,14 +268,14 @@ class Claimer:
             self._creating.discard(new.id)
         return created
 
-    async def recover_from_lost_reply(self) -> None:
-        """After a lost reply, wait for the store and search it for the claims."""
+    async def wait_for_store_then_verify_claims(self) -> None:
+        """After a lost reply, wait for the store; then the claims are compared with its own."""
         self._uncertain = True
         await self._lease.wait_for_store()
         self.wake()
 
-    async def _run_unknown_claims(self) -> None:
-        """Run claims that the store lists for this worker but that the worker does not know.
+    async def _reconcile_claims_with_store(self) -> None:
+        """Run claims that only the store has for this worker, and revoke those that it lacks.
 
         Claims that the store does not list are void: after a crash of the database server, settled
         steps may be in progress again, and the steps that they freed are not claimed.
@@ -324,9 +324,9 @@ class Claimer:
             ):
                 unknown.append(claim)
             else:
-                self._executor.start_attempt(claim, task)
+                self._executor.start_or_queue_attempt(claim, task)
         if unknown:
-            self._slots.reserve_exactly(len(unknown))
+            self._slots.reserve_until_released(len(unknown))
             self._fetching.update(claim.attempt_key for claim in unknown)
             self._background.start_operation(self._fetch_inputs_and_start(unknown))
         self._schedule_overdue_release()
@@ -359,7 +359,9 @@ class Claimer:
         for claim in claims:
             fetched = tasks.get(claim.attempt_key)
             if fetched is not None and claim.attempt_key in valid:  # None: pruned meanwhile
-                self._executor.start_attempt(claim, fetched.task, queue_paused=fetched.queue_paused)
+                self._executor.start_or_queue_attempt(
+                    claim, fetched.task, queue_paused=fetched.queue_paused
+                )
         self._schedule_overdue_release()
 
     async def _fetch_readable_inputs(
@@ -376,7 +378,7 @@ class Claimer:
                 }
                 return await self._add_queue_paused_flags(known)
             except StoreUnavailable:
-                await self.recover_from_lost_reply()
+                await self.wait_for_store_then_verify_claims()
             except TaskerError as error:
                 if len(claims) == 1:
                     await self._postpone_unreadable_task(claims[0], error)
@@ -389,13 +391,13 @@ class Claimer:
         self, tasks: Mapping[AttemptKey, CachedTask]
     ) -> dict[AttemptKey, FetchedInputs]:
         """Find out which steps that the engine decides about have a handler with a paused queue."""
-        queues = {key: _handler_queue(key, task) for key, task in tasks.items()}
+        queues = {key: _queue_to_check_for_pause(key, task) for key, task in tasks.items()}
         known = {queue for queue in queues.values() if queue is not None}
         paused = await self._store.find_paused_queues(known) if known else frozenset()
         return {key: FetchedInputs(task, queues[key] in paused) for key, task in tasks.items()}
 
     async def _postpone_unreadable_task(self, claim: Claim, error: TaskerError) -> None:
-        """Leave a task that cannot be read here to others, or to a later release."""
+        """Settle a claim for another attempt later, because this worker cannot read its task."""
         facts = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
         log.error("task_unreadable", extra={**facts, "error": str(error)})
         outcome = retry_outcome(claim, serialize_exception(error, retryable=True), _POSTPONED)
@@ -416,8 +418,8 @@ class Claimer:
             self.request_claim_verification()
 
 
-def _handler_queue(key: AttemptKey, task: CachedTask) -> PauseTarget | None:
-    """Return the queue of a step's handler, if the engine decides about the step first."""
+def _queue_to_check_for_pause(key: AttemptKey, task: CachedTask) -> PauseTarget | None:
+    """Return the queue of a step's handler; None unless the engine decides about the step first."""
     if (queues := task.compiled.handler_queues) is None:
         return None
     return queues.get(key[1] if task.instance is None else task.instance.node)

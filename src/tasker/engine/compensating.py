@@ -42,7 +42,7 @@ async def insert_compensating_steps(attempt: EngineAttempt) -> Outcome:
     return completed_outcome(claim, dumps({"steps": len(steps)}))
 
 
-async def run_gather_barrier(attempt: EngineAttempt) -> Outcome:
+async def complete_gather_step(attempt: EngineAttempt) -> Outcome:
     """Complete a gather step: it only waits for other steps."""
     return completed_outcome(attempt.claim, JsonText("null"))
 
@@ -93,9 +93,9 @@ class _CompletionOrder:
         instances: dict[_Instance, BodyNodes] = {}
         for step in done:
             if step.node in undone:
-                self.numbers[_InstanceNode(_find_instance(step), step.node)] = step.no
+                self.numbers[_InstanceNode(_get_candidate_instance(step), step.node)] = step.no
             here: CompensationCandidate | None = step
-            while here is not None and (instance := _find_instance(here)) is not None:
+            while here is not None and (instance := _get_candidate_instance(here)) is not None:
                 instances[instance] = graph.layout.bodies[graph.layout.spawner_around(here.node)]
                 here = known.get(instance[0])
         self._add_edges(
@@ -107,7 +107,7 @@ class _CompletionOrder:
             self._add_edges(instance, body.nodes)
         for spawner, numbers in spawned.items():
             maker = known.get(spawner)
-            around = None if maker is None else _find_instance(maker)
+            around = None if maker is None else _get_candidate_instance(maker)
             self._add_body_edges(instances[spawner, numbers[0]], spawner, around, numbers)
 
     def _add_edges(self, instance: _Instance | None, nodes: Sequence[int]) -> None:
@@ -226,7 +226,7 @@ def _remove_idle_gathers(
         del waits[gather], before[gather]
 
 
-def _find_instance(step: CompensationCandidate) -> _Instance | None:
+def _get_candidate_instance(step: CompensationCandidate) -> _Instance | None:
     if step.spawned_by is None or step.instance is None:
         return None
     return step.spawned_by, step.instance

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasker import codec
 from tasker.arrival import ParentOutcome, UnmetTriggerRule, find_unmet_trigger_rule, outgoing_edges
-from tasker.engine.engine_steps import read_results_bitmask
+from tasker.engine.engine_steps import compute_referenced_results_bitmask
 from tasker.errors import PermanentError
 from tasker.graph import Graph
 from tasker.model import TASK_NODE, Claim, JsonText, Outcome, StepStatus, StepType, skipped_outcome
@@ -34,7 +34,9 @@ class RunCondition:
         self._spec = graph.specs[no - 1]
         self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.awaited_parents(no)]
         self._when = None if self._spec.when is None else compile_expression(self._spec.when)
-        self.needs = read_results_bitmask(self._when.paths if self._when else (), graph)
+        self.needs = compute_referenced_results_bitmask(
+            self._when.paths if self._when else (), graph
+        )
         """Mask of the steps whose states and results the condition reads."""
 
         for parent in graph.awaited_parents(no):
@@ -72,7 +74,7 @@ class RunCondition:
 
 
 class ChildSelector:
-    """Which children the success of a step reaches as a success.
+    """Selects the children at which the success of a step arrives as a success.
 
     Args:
         graph: The template's graph.

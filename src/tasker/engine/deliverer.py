@@ -110,10 +110,10 @@ class EventDeliverer:
         self._ended = asyncio.Event()
         self._seen: dict[EventNo, None] = {}
         self._newest = EventNo(0)
-        _require_subscriber_namespaces(subscribers, spaces)
+        _reject_subscribers_without_namespace(subscribers, spaces)
 
     async def store_subscriptions(self) -> None:
-        """Store the subscriptions of this worker's subscribers. Raises Misuse."""
+        """Store this worker's subscriptions, so that their events are delivered. Raises Misuse."""
         new = [
             NewSubscription(namespace=namespace, name=each.name, events=each.events)
             for namespace, each in self._shared
@@ -171,7 +171,7 @@ class EventDeliverer:
         await self._record_ended_deliveries()
         if time.monotonic() >= self._renew_at:
             await self.store_subscriptions()
-        await self._load_webhooks()
+        await self._refresh_webhook_targets()
         await self._deliver_to_local_subscribers()
         targets = {**self._targets, **self._webhooks}
         if not targets or len(self._running) >= MOST:
@@ -188,7 +188,7 @@ class EventDeliverer:
             task.add_done_callback(self._running.discard)
         return bool(distributed or claimed)
 
-    async def _load_webhooks(self) -> None:
+    async def _refresh_webhook_targets(self) -> None:
         if not self._settings.webhooks or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK
@@ -337,10 +337,10 @@ async def _call_in_thread(function: Callable[[Event], object], event: Event) -> 
     await ended
 
 
-def _require_subscriber_namespaces(
+def _reject_subscribers_without_namespace(
     subscribers: Iterable[Subscriber], namespaces: Sequence[str]
 ) -> None:
-    """Raise Misuse for a subscriber without a namespace in a worker that has none."""
+    """Raise Misuse if neither a subscriber nor its worker has a namespace."""
     for subscriber in subscribers:
         if not subscriber.namespace and not namespaces:
             raise Misuse(

@@ -87,7 +87,7 @@ class BuiltInCallPlan:
         paths = [
             path for text in built_in.expressions(spec) for path in _parse_expression_paths(text)
         ]
-        self.needs = read_results_bitmask(paths, graph)
+        self.needs = compute_referenced_results_bitmask(paths, graph)
         """Mask of the steps whose results the handler reads in addition to its parents' results."""
 
         for no in graph.parents[graph.numbers[spec.name]]:
@@ -99,8 +99,8 @@ def _parse_expression_paths(text: str) -> tuple[Path, ...]:
     return compile_expression(text).paths
 
 
-def read_results_bitmask(paths: Iterable[Path], graph: Graph) -> int:
-    """Return the bitmask of the steps whose results paths read: `results.NAME...`."""
+def compute_referenced_results_bitmask(paths: Iterable[Path], graph: Graph) -> int:
+    """Return the bitmask of the steps whose results paths refer to: `results.NAME...`."""
     mask = 0
     for path in paths:
         if path.keys[0] == "results" and len(path.keys) > 1:

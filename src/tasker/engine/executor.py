@@ -95,8 +95,10 @@ class Executor:
 
     # -------------------------------------------------------------------- starts
 
-    def start_attempt(self, claim: Claim, task: CachedTask, *, queue_paused: bool = False) -> None:
-        """Start an attempt whose task and needed results are known, once a slot is free.
+    def start_or_queue_attempt(
+        self, claim: Claim, task: CachedTask, *, queue_paused: bool = False
+    ) -> None:
+        """Start an attempt whose task and needed results are known, or queue it for a free slot.
 
         Args:
             claim: The claim.
@@ -216,7 +218,7 @@ class Executor:
                     schema is not None
                     and self._settings.results is not JsonSchemaMismatchAction.OFF
                 ):
-                    check = partial(find_result_violations, *_template_and_step(running), text)
+                    check = partial(find_result_violations, *_template_key_and_spec(running), text)
                     if not is_quick_to_check(schema, text):
                         self._check_result_in_thread(running, text, check)
                         return
@@ -282,7 +284,7 @@ class Executor:
         elif isinstance(parked, ParkedForTime):
             self._pass_to_settler(running, sleep_outcome(running.claim, parked.seconds))
         else:
-            self._mark_attempt_over(running)
+            self._mark_over_and_cancel_timers(running)
             self._settler.park_step(running, parked)
 
     def _serialize_result(self, running: RunningAttempt, value: Any) -> JsonText:
@@ -301,7 +303,7 @@ class Executor:
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
         log.warning("result_schema_mismatch", extra={**facts, "problem": message})
 
-    def _mark_attempt_over(self, running: RunningAttempt) -> None:
+    def _mark_over_and_cancel_timers(self, running: RunningAttempt) -> None:
         running.over = True
         if running.timer is not None:
             running.timer.cancel()
@@ -309,7 +311,7 @@ class Executor:
             running.watch.cancel()
 
     def _pass_to_settler(self, running: RunningAttempt, outcome: Outcome) -> None:
-        self._mark_attempt_over(running)
+        self._mark_over_and_cancel_timers(running)
         finished = build_finished_attempt(running, outcome, time.monotonic() - running.began)
         instance = running.task.instance
         if (
@@ -317,9 +319,9 @@ class Executor:
             and outcome.outcome is OutcomeCode.ERROR
             and running.task.compiled.fails_fast
         ):
-            self._settler.add_instance_failure(finished, instance)
+            self._settler.add_failure_after_cancelling_siblings(finished, instance)
         elif outcome.outcome is OutcomeCode.ERROR and running.can_be_completed_externally:
-            self._settler.settle_external_failure(finished)
+            self._settler.settle_external_failure_unless_completed(finished)
         else:
             self._settler.add_outcome(finished)
 
@@ -382,13 +384,13 @@ class Executor:
             running = self.running.get(claim.attempt_key)
             if running is None or running.over:
                 continue
-            self._mark_attempt_over(running)
+            self._mark_over_and_cancel_timers(running)
             ran_for = timedelta(seconds=time.monotonic() - running.began)
             self._reporter.report_stopped_attempt(running, ran_for)
             self._interrupt_attempt(running, StopReason.REVOKED)
 
     def _drop_revoked_claims(self, keys: set[AttemptKey]) -> None:
-        """Drop claims that wait for a slot."""
+        """Drop revoked claims that wait for a slot."""
         kept = [entry for entry in self._waiting if entry[0].attempt_key not in keys]
         self._slots.waiting -= len(self._waiting) - len(kept)
         self._waiting = deque(kept)
@@ -435,12 +437,12 @@ class Executor:
         self._in_processes.close()
 
 
-def _template_and_step(running: RunningAttempt) -> tuple[str, StepSpec]:
+def _template_key_and_spec(running: RunningAttempt) -> tuple[str, StepSpec]:
     return str(running.task.compiled.template.key), running.spec
 
 
 def _find_parked_exception(error: BaseException | None) -> StepParked | None:
-    """Return the request to wait, alone or in a group."""
+    """Return the exception that parks the step: the error itself, or one in an exception group."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             if parked := _find_parked_exception(inner):

@@ -94,8 +94,8 @@ def serialize_exception(error: BaseException, *, retryable: bool) -> JsonText:
 def _exception_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
     code, trace = getattr(error, "code", None), None
     if not isinstance(error, StepError | Misuse):
-        trace = "".join(_stack_trace(error).format())
-    return _truncate_error_fields(
+        trace = "".join(_stack_trace_from_handler(error).format())
+    return _build_bounded_error_fields(
         {"type": type(error).__name__, "message": str(error)},
         retryable=retryable,
         code=str(code) if code else None,
@@ -124,13 +124,13 @@ def serialize_error(
         trace: Its stack trace.
         details: Any value; if it has no JSON form, the reason is stored instead.
     """
-    stored = _truncate_error_fields(
+    stored = _build_bounded_error_fields(
         facts, retryable=retryable, code=code, requested=requested, trace=trace, details=details
     )
     return codec.dumps(stored, what="error")
 
 
-def _truncate_error_fields(
+def _build_bounded_error_fields(
     facts: Mapping[str, str],
     *,
     retryable: bool,
@@ -140,16 +140,16 @@ def _truncate_error_fields(
     details: Any,
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "type": _storable_text(facts["type"], _TYPE),
-        "message": _storable_text(facts["message"], _MESSAGE),
+        "type": _truncate_and_clean_text(facts["type"], _TYPE),
+        "message": _truncate_and_clean_text(facts["message"], _MESSAGE),
         "retryable": retryable,
     }
     if code:
-        fields["code"] = _storable_text(code, 200)
+        fields["code"] = _truncate_and_clean_text(code, 200)
     if requested:
         fields["retry_after_s"] = requested.total_seconds()
     if trace is not None:
-        fields["trace"] = _storable_text(_last_lines(trace, _TRACE), _TRACE)
+        fields["trace"] = _truncate_and_clean_text(_last_lines(trace, _TRACE), _TRACE)
     if details:
         try:
             fields["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
@@ -158,8 +158,8 @@ def _truncate_error_fields(
     return fields
 
 
-def _stack_trace(error: BaseException) -> traceback.TracebackException:
-    """Return the stack trace of an error, starting at the handler's code."""
+def _stack_trace_from_handler(error: BaseException) -> traceback.TracebackException:
+    """Return the stack trace of an error without Tasker's frames before the handler's code."""
     trace = traceback.TracebackException.from_exception(error)
     frames = list(trace.stack)
     handlers = list(dropwhile(lambda frame: frame.filename.startswith(_PACKAGE), frames))
@@ -186,6 +186,6 @@ def _last_lines(text: str, most: int) -> str:
     return text[-most:].partition("\n")[2] or text[-most:]
 
 
-def _storable_text(text: str, max_length: int) -> str:
+def _truncate_and_clean_text(text: str, max_length: int) -> str:
     """Truncate a text and remove characters that JSON in a database cannot contain."""
     return text[:max_length].replace("\0", "").encode("utf-8", "replace").decode()

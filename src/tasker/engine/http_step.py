@@ -17,7 +17,7 @@ from tasker.durations import human_duration
 from tasker.engine.checked_transport import Network, open_address_checked_client
 from tasker.errors import InvalidExpression, PermanentError
 from tasker.handlers import AsyncContext
-from tasker.handlers.http import check_response, connection_error, idempotency_headers
+from tasker.handlers.http import add_idempotency_header, check_response, connection_error
 from tasker.model import HttpCall, Json, JsonText
 from tasker.teams.model import NamespacePolicy
 from tasker.template.http import UrlHost, parse_url_host, render_body, render_header, render_url
@@ -97,7 +97,7 @@ class HttpStepHandler:
             return self._client.build_request(
                 call.method,
                 url,
-                headers=idempotency_headers(ctx, call.method, headers),
+                headers=add_idempotency_header(ctx, call.method, headers),
                 content=content,
             )
         except (ValueError, httpx.InvalidURL) as error:

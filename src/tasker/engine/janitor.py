@@ -24,7 +24,7 @@ from tasker.engine.lease import WorkerLease
 from tasker.engine.publishing import compute_failure_events
 from tasker.engine.reporting import Reporter
 from tasker.engine.scheduler import Scheduler
-from tasker.engine.spawning import cancel_sibling_instances
+from tasker.engine.spawning import cancel_siblings_if_fail_fast
 from tasker.engine.task_cache import CachedTask, CompiledTemplate, TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import (
@@ -67,7 +67,7 @@ _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template is unreada
 
 
 class PeriodicDuty(NamedTuple):
-    """A periodic duty."""
+    """A task of the maintenance that is repeated at an interval."""
 
     name: str
     period: float  #: seconds between two executions, varied by up to a fifth
@@ -75,7 +75,7 @@ class PeriodicDuty(NamedTuple):
 
 
 class Janitor:
-    """Performs the duties.
+    """Performs the periodic maintenance of a worker.
 
     Args:
         store: The store.
@@ -120,14 +120,14 @@ class Janitor:
         self.duties = [
             PeriodicDuty("expire", period, self.settle_lost_attempts),
             PeriodicDuty("fail_unclaimed", period, self.fail_unclaimed_steps),
-            PeriodicDuty("sweep", period, self.sweep_tasks),
+            PeriodicDuty("sweep", period, self.end_overdue_and_failed_tasks),
             PeriodicDuty("admit_waiting", period, self.admit_waiting_tasks),
             PeriodicDuty("start_scheduled", period, scheduler.create_due_tasks),
             PeriodicDuty("handle_bulk", period, self.run_bulk_operations),
             PeriodicDuty("end_late_waits", period, self.end_timed_out_waits),
             PeriodicDuty("escalate", ESCALATING, self.escalate_approvals),
             PeriodicDuty("cancel_orphaned_tasks", ORPHANS, self.cancel_orphaned_tasks),
-            PeriodicDuty("broadcasts", BROADCASTING, self.maintain_broadcasts),
+            PeriodicDuty("broadcasts", BROADCASTING, self.complete_and_prune_broadcasts),
             PeriodicDuty("prune", PRUNING, self.prune_tasks),
             PeriodicDuty("prune_events", PRUNING, self.prune_events),
             PeriodicDuty("prune_step_logs", PRUNING, self.prune_step_logs),
@@ -150,7 +150,7 @@ class Janitor:
         except StoreUnavailable as error:
             log.warning("duty_failed", extra={"duty": duty.name, "error": str(error)})
 
-    async def sweep_tasks(self) -> None:
+    async def end_overdue_and_failed_tasks(self) -> None:
         """End tasks past their deadline, and failed ones whose remaining steps cannot run."""
         many = SWEPT
         while many >= SWEPT:
@@ -169,13 +169,13 @@ class Janitor:
             await self._report_ended_tasks(failed.ended)
 
     async def admit_waiting_tasks(self) -> None:
-        """Start tasks that waited for the end of other tasks."""
+        """Start tasks that wait for a place of their template's `concurrency`."""
         await self._store.admit_waiting_tasks(MOST)
 
-    async def admit_as_tasks_end(self) -> None:
-        """Until cancelled, start tasks as soon as the tasks that they wait for end in this process.
+    async def admit_waiting_tasks_as_others_end(self) -> None:
+        """Until cancelled, start waiting tasks when tasks that end in this process free places.
 
-        `admit_waiting_tasks` starts tasks if those that they wait for end elsewhere.
+        `admit_waiting_tasks` starts those whose places are freed by other processes.
         """
         freed = self._reporter.freed = asyncio.Queue()
         while True:
@@ -188,7 +188,7 @@ class Janitor:
                 log.warning("duty_failed", extra={"duty": "admit_after_ends", "error": str(error)})
 
     async def run_bulk_operations(self) -> None:
-        """Handle the tasks of operations on many tasks, while any runs."""
+        """Execute bulk operations batch by batch, while any runs."""
         while (delay := await self._bulk.execute_next_batch()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
             await asyncio.sleep(min(delay, BULK_PERIOD))
 
@@ -207,7 +207,7 @@ class Janitor:
         while await self._store.cancel_orphaned_tasks(MOST) == MOST:
             pass
 
-    async def maintain_broadcasts(self) -> None:
+    async def complete_and_prune_broadcasts(self) -> None:
         """Complete broadcasts whose sender died, and delete old ones."""
         while await self._store.complete_interrupted_broadcasts(PRUNED) == PRUNED:
             pass
@@ -224,7 +224,7 @@ class Janitor:
             if expired:
                 workers = sorted({attempt.worker for attempt in expired})
                 log.warning("leases_expired", extra={"workers": workers, "attempts": many})
-                templates = [await self._load_template(attempt) for attempt in expired]
+                templates = [await self._load_template_if_readable(attempt) for attempt in expired]
                 outcomes = [*map(self._lost_attempt_outcome, expired, templates)]
                 await self._cancel_siblings_of_failures(outcomes, templates)
                 await self._settle_lost_external_attempts(expired, outcomes, templates)
@@ -293,7 +293,7 @@ class Janitor:
             await asyncio.sleep(time.monotonic() - began)
 
     async def prune_bulk_operations(self) -> None:
-        """Delete operations on many tasks after their retention period."""
+        """Delete bulk operations after their retention period."""
         await self._store.prune_bulk_operations(datetime.now(UTC) - BULKS_KEPT)
 
     async def _report_ended_tasks(self, ended: Sequence[TaskEnd]) -> None:
@@ -323,7 +323,7 @@ class Janitor:
                 views = await self._cache.fetch_instance_tasks([claim], tasks)
                 for view in views.values():
                     if view.instance is not None:
-                        await cancel_sibling_instances(
+                        await cancel_siblings_if_fail_fast(
                             self._store, view.compiled, claim, view.instance
                         )
 
@@ -389,7 +389,7 @@ class Janitor:
             for event in compute_failure_events(spec, outcome, task.context)
         ]
 
-    async def _load_template(self, expired: ExpiredAttempt) -> CompiledTemplate | None:
+    async def _load_template_if_readable(self, expired: ExpiredAttempt) -> CompiledTemplate | None:
         """Return an attempt's compiled template, or None if it cannot be read."""
         try:
             return await self._cache.load_template(expired.template_id)

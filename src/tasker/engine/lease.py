@@ -57,8 +57,8 @@ class LeasedClaimer(Protocol):
         """Number of settlements so far that a crash of the database server may have undone."""
         ...
 
-    def verify_claims(self, relaxed_settlements: int) -> None:
-        """Compare the claims with the store's if there were this many such settlements."""
+    def verify_claims_after_unsynced_settlements(self, relaxed_settlements: int) -> None:
+        """Compare the claims with the store's soon, once after so many such settlements."""
         ...
 
 
@@ -102,8 +102,8 @@ class WorkerLease:
         self._newest = NO_QUEUE  #: of all queues, served or not
         self._until = 0.0
 
-    async def open_lease(self) -> None:
-        """Open a lease, and determine the queues that this worker serves."""
+    async def register_and_open_lease(self) -> None:
+        """Register the worker, open its lease, and determine the queues that it serves."""
         began = time.monotonic()
         handlers = [ENGINE] if self._engine_only else await self._list_handler_names()
         self.id = await self._store.register_worker(
@@ -191,7 +191,9 @@ class WorkerLease:
                 return
             except StoreUnavailable as error:
                 left = self._until - time.monotonic()
-                failing.note_failure(worker=self._name, left_s=round(left, 1), error=str(error))
+                failing.log_failure_if_due(
+                    worker=self._name, left_s=round(left, 1), error=str(error)
+                )
                 if left <= 0:
                     return  # other workers may have taken over by now
                 await asyncio.sleep(min(pause, 1.0))
@@ -200,19 +202,20 @@ class WorkerLease:
                 self._until = began + self._settings.lease.total_seconds()
                 if revoked:
                     holder.revoke_claims(revoked)
-                claimer.verify_claims(relaxed)  # those that were not undone by now are durable
+                # settlements that were not undone by now are durable
+                claimer.verify_claims_after_unsynced_settlements(relaxed)
 
     async def _register_again(self) -> None:
         failing = RepeatedWarning(log, "worker_registration_failed")
         while True:
             try:
-                await self.open_lease()
+                await self.register_and_open_lease()
                 return
             except StoreUnavailable as error:
-                failing.note_failure(worker=self._name, error=str(error))
+                failing.log_failure_if_due(worker=self._name, error=str(error))
                 await asyncio.sleep(0.5)
 
-    async def end_lease(self) -> None:
+    async def release_claims_and_end_lease(self) -> None:
         """Release the claims that the store still lists, and end the lease."""
         self.holds = False
         try:

@@ -61,7 +61,7 @@ class LoopMonitor:
             ticked_at, behind = self._ticked_at, self.blocked_duration()
             if behind.total_seconds() > self._limit and ticked_at != reported:
                 reported = ticked_at
-                event = self._reporter.report_blocked_loop(
+                event = self._reporter.log_blocked_loop_and_build_notice(
                     self._executor.attempt_holding_loop(), behind
                 )
                 self._loop.call_soon_threadsafe(self._reporter.notify_observers, event)

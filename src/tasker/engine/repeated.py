@@ -26,8 +26,8 @@ class RepeatedWarning:
         self._pause = _FIRST_PAUSE
         self._next = float("-inf")
 
-    def note_failure(self, **facts: object) -> None:
-        """Note a failure."""
+    def log_failure_if_due(self, **facts: object) -> None:
+        """Log a failure, unless one was logged shortly before."""
         now = self._clock()
         if now >= self._next:
             self._log.warning(self._event, extra=facts)

@@ -89,11 +89,14 @@ class Reporter:
     def report_settlements(
         self, batch: Sequence[FinishedAttempt], rejected: Collection[int]
     ) -> None:
-        """Report a settlement; `rejected` contains the indexes of late outcomes."""
+        """Count, log and report the outcomes of a settlement.
+
+        `rejected` contains the indexes of outcomes of attempts that no longer held their step.
+        """
         if self._figures is not None:
             self._figures.count_settlement(batch, rejected)
         if self._logs is not None and self._logs.held:
-            self._logs.keep_records_of_failures(batch, rejected)
+            self._logs.keep_or_drop_settled_records(batch, rejected)
         is_observed = self.is_observed
         if not (is_observed or rejected or log.isEnabledFor(logging.WARNING)):
             return
@@ -182,10 +185,13 @@ class Reporter:
         if notices:
             self.notify_observers(*notices)
 
-    def report_blocked_loop(
+    def log_blocked_loop_and_build_notice(
         self, running: RunningAttempt | None, blocked_for: timedelta
     ) -> LoopBlocked:
-        """Log the handler that blocks the loop, and return the notice. Callable from any thread."""
+        """Log the handler that blocks the loop, and return the notice, without calling observers.
+
+        Callable from any thread.
+        """
         which = running.log_fields() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
         self._log_event(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)

@@ -246,7 +246,7 @@ class ProcessRunner:
         if self._settings.step_logs is not StepLogMode.OFF:
             reader, writer = context.Pipe(duplex=False)
             self._log_writer = writer
-            read = partial(self._read_logs, reader)
+            read = partial(self._forward_child_logs, reader)
             threading.Thread(target=read, name="tasker-process-logs", daemon=True).start()
         return ProcessPool(
             max_workers=self._settings.processes or multiprocessing.cpu_count(),
@@ -255,8 +255,8 @@ class ProcessRunner:
             initargs=[self._heartbeats, writer],
         )
 
-    def _read_logs(self, pipe: Connection) -> None:
-        """Keep the log records of handlers in processes until the last process has ended."""
+    def _forward_child_logs(self, pipe: Connection) -> None:
+        """Pass log records of child processes to their attempts until all processes have ended."""
         with pipe, open(pipe.fileno(), "rb", closefd=False) as lines:
             for line in lines:
                 *key, level, source, message, fields = loads(line.decode())

@@ -40,16 +40,20 @@ class Scheduler:
         self._reporter = reporter
 
     async def create_due_tasks(self) -> None:
-        """Handle the ticks of all schedules that are due."""
+        """Create the tasks of all due ticks, and advance their schedules."""
         while due := await self._store.list_due_schedules(AT_ONCE):
-            handled = [await self.create_tasks_of_schedule(each) for each in due]
+            handled = [await self.handle_due_ticks(each) for each in due]
             if not any(handled):  # other processes handle them
                 return
 
-    async def create_tasks_of_schedule(self, due: DueSchedule) -> bool:
-        """Handle the ticks of a schedule; return False if another process does."""
+    async def handle_due_ticks(self, due: DueSchedule) -> bool:
+        """Create tasks for a schedule's due ticks, record the others, and advance the schedule.
+
+        Returns:
+            False if another process handled the ticks.
+        """
         stored, planned = due.stored, plan_ticks(due)
-        tasks, failures = await self._prepare_tasks(due, planned.starts)
+        tasks, failures = await self._build_tasks_of_ticks(due, planned.starts)
         records = [*planned.records, *failures]
         advance = ScheduleAdvance(
             tasks=tasks,
@@ -75,7 +79,7 @@ class Scheduler:
         self._report_ticks(due, planned, tasks, records)
         return True
 
-    async def _prepare_tasks(
+    async def _build_tasks_of_ticks(
         self, due: DueSchedule, ticks: Sequence[datetime]
     ) -> tuple[list[ScheduledTask], list[TicksWithoutTask]]:
         """Return the tasks of ticks, and records of those whose task cannot be created."""

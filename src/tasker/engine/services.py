@@ -91,7 +91,9 @@ class HandlerServices:
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return await self._store.receive_arrival(attempt.claim, wait)
 
-    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def create_completion_url_unless_completed(
+        self, attempt: LiveAttempt
+    ) -> DurableCall | None:
         token = secrets.token_urlsafe(32)
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
         return await self._store.add_token_and_find_completion(attempt.claim, hash_token(token))

@@ -17,7 +17,7 @@ from tasker.engine.publishing import build_finished_attempt
 from tasker.engine.reporting import Reporter
 from tasker.engine.running import FinishedAttempt, RunningAttempt
 from tasker.engine.slots import Slots
-from tasker.engine.spawning import cancel_sibling_instances
+from tasker.engine.spawning import cancel_siblings_if_fail_fast
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import (
     Misuse,
@@ -54,7 +54,7 @@ class FreedStepConsumer(Protocol):
         ...
 
     def schedule_claim(self, seconds: float) -> None:
-        """Claim again at that time: a step that failed or sleeps will be due."""
+        """Claim again in `seconds` or earlier: a step that failed or sleeps will be due."""
         ...
 
     def wake(self) -> None:
@@ -62,11 +62,11 @@ class FreedStepConsumer(Protocol):
         ...
 
     def request_claim_verification(self) -> None:
-        """Compare the claims with the store's."""
+        """Compare the claims with the store's before the next claim, which begins at once."""
         ...
 
-    async def recover_from_lost_reply(self) -> None:
-        """Wait for the store after a lost reply."""
+    async def wait_for_store_then_verify_claims(self) -> None:
+        """Wait until the store can be reached, after which the claims are compared with its own."""
         ...
 
 
@@ -214,18 +214,18 @@ class Settler:
                     if events:
                         self.published.set()
                     self.relaxed += relaxed
-                    self._handle_settled_batch(batch, settled)
+                    self._cache_and_report_settled_batch(batch, settled)
                     if gated:
                         self._claimer.wake()
                     return
             except StoreUnavailable:
-                await self._claimer.recover_from_lost_reply()
+                await self._claimer.wait_for_store_then_verify_claims()
                 batch = await self._find_unstored_outcomes(batch)
             except StoreError as error:
                 await self._isolate_invalid_outcome(batch, error)
                 return
 
-    def _handle_settled_batch(
+    def _cache_and_report_settled_batch(
         self, batch: Sequence[FinishedAttempt], settled: SettleResult
     ) -> None:
         rejected = set(settled.rejected)
@@ -256,7 +256,7 @@ class Settler:
                     for claim in await self._store.list_held_claims(worker)
                 }
             except StoreUnavailable:
-                await self._claimer.recover_from_lost_reply()
+                await self._claimer.wait_for_store_then_verify_claims()
             else:
                 self._claimer.request_claim_verification()  # listing ends a remote poll
                 for finished in batch:
@@ -284,8 +284,13 @@ class Settler:
 
     # -------------------------------------------------------------------- parking
 
-    def add_instance_failure(self, finished: FinishedAttempt, instance: InstanceInput) -> None:
-        """Accept the failure of an instance; first cancel the others if the step declares it."""
+    def add_failure_after_cancelling_siblings(
+        self, finished: FinishedAttempt, instance: InstanceInput
+    ) -> None:
+        """Accept the failure of an instance, to be settled after other instances were cancelled.
+
+        They are cancelled only if their step declares it.
+        """
         self._parking.add(finished.running.key)
         self._background.start_operation(self._cancel_siblings_and_add_outcome(finished, instance))
 
@@ -297,15 +302,17 @@ class Settler:
             while not cancelled:
                 try:
                     compiled = running.task.compiled
-                    await cancel_sibling_instances(self._store, compiled, running.claim, instance)
+                    await cancel_siblings_if_fail_fast(
+                        self._store, compiled, running.claim, instance
+                    )
                     cancelled = True
                 except StoreUnavailable:
-                    await self._claimer.recover_from_lost_reply()
+                    await self._claimer.wait_for_store_then_verify_claims()
             self.add_outcome(finished)
         finally:
             self._parking.discard(running.key)
 
-    def settle_external_failure(self, finished: FinishedAttempt) -> None:
+    def settle_external_failure_unless_completed(self, finished: FinishedAttempt) -> None:
         """Settle the final failure of an external step, unless a completion came first."""
         self._parking.add(finished.running.key)
         self._background.start_operation(self._settle_unless_completed(finished))
@@ -321,7 +328,7 @@ class Settler:
                     )
                     break
                 except StoreUnavailable:
-                    await self._claimer.recover_from_lost_reply()
+                    await self._claimer.wait_for_store_then_verify_claims()
                     if not await self._find_unstored_outcomes([finished]):
                         return
             if settled is None:  # the next attempt uses the completion
@@ -331,7 +338,7 @@ class Settler:
                 return
             if events:
                 self.published.set()
-            self._handle_settled_batch([finished], settled)
+            self._cache_and_report_settled_batch([finished], settled)
             if running.claim.gated:
                 self._claimer.wake()
         finally:
@@ -365,7 +372,7 @@ class Settler:
             try:
                 held = await park_step_in_store(self._store, claim, parked)
             except StoreUnavailable:
-                await self._claimer.recover_from_lost_reply()
+                await self._claimer.wait_for_store_then_verify_claims()
                 uncertain = True
             else:
                 return held or uncertain

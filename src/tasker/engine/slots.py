@@ -82,12 +82,12 @@ class Slots:
         self.changed.set()
         self.given_back.set()
 
-    def reserve_exactly(self, count: int) -> None:
-        """Reserve `count` slots until `release_reserved`."""
+    def reserve_until_released(self, count: int) -> None:
+        """Count `count` slots as reserved until `release_reserved`, even if fewer are free."""
         self._reserved += count
 
     def release_reserved(self, count: int) -> None:
-        """Free slots that `reserve_exactly` reserved."""
+        """Free slots that `reserve_until_released` reserved."""
         self._reserved -= count
 
     @contextmanager

@@ -41,7 +41,7 @@ async def spawn_instances(attempt: EngineAttempt) -> Outcome:
     given = None
     if not isinstance(body.spawning, Repeat):  # whose condition is for the end of an iteration
         given = _spawn_expression(body).evaluate(_expression_values(attempt, body))
-    count, items = _count_and_inputs(body, given)
+    count, items = _count_and_serialize_inputs(body, given)
     offset = attempt.claim.no - body.spawner
     part = max(MOST_SPAWNED // body.size, 1)
     for begin in range(0, count, part):
@@ -96,7 +96,7 @@ async def join_instances(attempt: EngineAttempt) -> Outcome:
     if body.tolerates_failures:
         for each in spawns:
             failed += await store.count_failed_instances(each)
-        _require_few_failures(body.spec, count, failed)
+        _require_failures_within_limit(body.spec, count, failed)
     if body.spec.collect is CollectMode.LIST and body.spec.reduce is None:
         results = await _collect_results(reader, count)
         if results is not None:
@@ -105,7 +105,7 @@ async def join_instances(attempt: EngineAttempt) -> Outcome:
     return completed_outcome(attempt.claim, dumps(summary))
 
 
-async def cancel_sibling_instances(
+async def cancel_siblings_if_fail_fast(
     store: WorkerStore, compiled: "CompiledTemplate", claim: Claim, instance: InstanceInput
 ) -> None:
     """Cancel instances that have not started if another one fails and the step declares it.
@@ -152,14 +152,15 @@ def _expression_text(spawning: Spawning) -> str:
             return text
 
 
-def _count_and_inputs(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonText]]:
-    """Return the number of instances and the inputs of each."""
+def _count_and_serialize_inputs(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonText]]:
+    """Return the number of instances and, lazily, the input of each as JSON text."""
     spawning, name = body.spawning, body.spec.name
     match spawning:
         case Map(over=over):
             if not isinstance(given, list | tuple):
                 raise PermanentError(
-                    f"step {name!r} cannot map over {over}: it is {_type_name(given)}, not a list",
+                    f"step {name!r} cannot map over {over}: it is {_describe_json_type(given)},"
+                    " not a list",
                     code="NOT_A_LIST",
                 )
             _require_instance_limit(name, len(given))
@@ -171,8 +172,8 @@ def _count_and_inputs(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonT
                 given = int(given)
             if isinstance(given, bool) or not isinstance(given, int) or given < 0:
                 raise PermanentError(
-                    f"step {name!r} cannot divide {total} into batches: it is {_type_name(given)},"
-                    " not a non-negative integer",
+                    f"step {name!r} cannot divide {total} into batches: it is"
+                    f" {_describe_json_type(given)}, not a non-negative integer",
                     code="NOT_A_NUMBER",
                 )
             size = max(spawning.size, -(-given // (spawning.max_instances or limits.INSTANCES)))
@@ -193,20 +194,24 @@ def _require_disjoint_cursors(step: str, batches: Sequence[Json]) -> None:
     last: float | None = None
     for no, batch in enumerate(batches):
         if not isinstance(batch, Mapping):
-            raise _invalid_cursor(step, no, f"it is {_type_name(batch)}, not an object")
+            raise _invalid_cursor_error(
+                step, no, f"it is {_describe_json_type(batch)}, not an object"
+            )
         start, end = batch.get("start_cursor"), batch.get("end_cursor")
         if not isinstance(start, int | float) or not isinstance(end, int | float):
             continue
         if end < start:
-            raise _invalid_cursor(step, no, f"its end, {end:,}, is before its start, {start:,}")
+            raise _invalid_cursor_error(
+                step, no, f"its end, {end:,}, is before its start, {start:,}"
+            )
         if last is not None and start < last:
-            raise _invalid_cursor(
+            raise _invalid_cursor_error(
                 step, no, f"its start, {start:,}, is before the end of the previous range, {last:,}"
             )
         last = end
 
 
-def _invalid_cursor(step: str, no: int, problem: str) -> PermanentError:
+def _invalid_cursor_error(step: str, no: int, problem: str) -> PermanentError:
     return PermanentError(
         f"step {step!r}: {BATCHES}[{no}] is not a valid cursor: {problem}", code="INVALID_CURSOR"
     )
@@ -220,7 +225,7 @@ def _require_instance_limit(step: str, count: int) -> None:
         )
 
 
-def _type_name(value: Json) -> str:
+def _describe_json_type(value: Json) -> str:
     if value is None:
         return "null"
     if isinstance(value, Mapping):
@@ -228,7 +233,7 @@ def _type_name(value: Json) -> str:
     return "a list" if isinstance(value, list | tuple) else f"{value!r:.60}"
 
 
-def _require_few_failures(spec: StepSpec, count: int, failed: int) -> None:
+def _require_failures_within_limit(spec: StepSpec, count: int, failed: int) -> None:
     policy = spec.on_failure
     most = policy.max_failures
     if policy.max_failed_percent is not None:

@@ -129,12 +129,12 @@ class StepLogs:
         if self._mode is StepLogMode.ERRORS and not own.is_released:
             own.held.append(record)
             self.held[attempt] = None
-            self._limit_held_records(1)
+            self._count_and_limit_held_records(1)
         else:
             self._queue_record(record)
 
-    def _limit_held_records(self, more: int) -> None:
-        """Count held records; if there are too many, drop those of the oldest attempts."""
+    def _count_and_limit_held_records(self, more: int) -> None:
+        """Count `more` held records; if there are too many, drop those of the oldest attempts."""
         self._held_records += more
         while self._held_records > MOST_PENDING:
             oldest = next(iter(self.held)).get_log()
@@ -165,15 +165,15 @@ class StepLogs:
         for line in lines:
             self.add_record(attempt, logging.INFO, stream, line, {})
 
-    def keep_records_of_failures(
+    def keep_or_drop_settled_records(
         self, batch: Sequence[FinishedAttempt], rejected: Collection[int]
     ) -> None:
-        """Keep the records of attempts that failed and drop those of others."""
+        """Keep the held records of attempts that failed or were rejected; drop those of others."""
         for index, finished in enumerate(batch):
             failed = index in rejected or finished.outcome.outcome in FAILED
             self.keep_or_drop_records(finished.running.attempt, failed=failed)
 
-    async def write_before_outcomes(self, failed: Mapping[AttemptKey, bool]) -> None:
+    async def write_records_before_outcomes(self, failed: Mapping[AttemptKey, bool]) -> None:
         """Store the records of attempts that are about to end, if they must be kept.
 
         Args:
@@ -192,7 +192,7 @@ class StepLogs:
         if attempt not in self.held:
             return
         if attempt in self._unfinished:
-            self._finish_partial_lines([attempt])
+            self._flush_unfinished_lines_and_progress([attempt])
         with self._lock:
             del self.held[attempt]
             own = attempt.get_log()
@@ -221,7 +221,7 @@ class StepLogs:
         Raises:
             StoreUnavailable: The rest is kept for the next call.
         """
-        self._finish_partial_lines([*self._unfinished])
+        self._flush_unfinished_lines_and_progress([*self._unfinished])
         async with self._writing:  # what another call has taken is stored too when this one returns
             while self._pending:
                 await self._write_batch()
@@ -239,7 +239,7 @@ class StepLogs:
                 self._pending.extendleft(reversed(batch))
             raise
 
-    def _finish_partial_lines(self, attempts: Sequence[LiveAttempt]) -> None:
+    def _flush_unfinished_lines_and_progress(self, attempts: Sequence[LiveAttempt]) -> None:
         """Keep the unfinished printed lines and progress reports of attempts."""
         with self._lock:
             for attempt in attempts:

@@ -25,7 +25,7 @@ from tasker.waits import Arrival
 
 async def run_wait_step(attempt: EngineAttempt) -> Outcome:
     """Complete a step when its wait has ended. This is the handler of `wait`."""
-    awaited, calls = attempt.spec.wait, _open_durable_calls(attempt)
+    awaited, calls = attempt.spec.wait, _build_durable_calls(attempt)
     if awaited is None:
         raise Misuse(f"step {attempt.spec.name!r} does not wait for anything")
     if not awaited.signals:
@@ -51,7 +51,7 @@ async def run_task_step(attempt: EngineAttempt) -> Outcome:
     if child is None:
         raise Misuse(f"step {attempt.spec.name!r} does not run a task")
     context = render_body(child.context, _expression_values(attempt))
-    result = await _open_durable_calls(attempt).run_task(
+    result = await _build_durable_calls(attempt).run_task(
         child.template,
         context,
         None,
@@ -111,7 +111,7 @@ def _arrival_result(arrival: Arrival, awaited: WaitSpec) -> Json:
     }
 
 
-def _open_durable_calls(attempt: EngineAttempt) -> DurableCalls:
+def _build_durable_calls(attempt: EngineAttempt) -> DurableCalls:
     spec, template = attempt.spec, attempt.cached.compiled.template
     return DurableCalls(attempt, spec.name, template.namespace, spec.retry.attempt_limit)
 

@@ -135,7 +135,7 @@ class Worker:
             raise Misuse(_BOUND_NOWHERE)
         self._http = self._make_http_step_handler() if self.settings.http else None
         if self._http is not None:
-            self.handlers = self.handlers.with_built_in(
+            self.handlers = self.handlers.copy_with_built_in_handler(
                 HTTP_HANDLER, self._http, namespaces=namespaces, templates=self._templates
             )
             if self.handlers.are_all_unbound():
@@ -210,7 +210,7 @@ class Worker:
             "settle": self._settler.run(),
             "lease": self._lease.maintain(executor, claimer),
             **{duty.name: self._janitor.repeat_duty(duty) for duty in self._janitor.duties},
-            "admit_after_ends": self._janitor.admit_as_tasks_end(),
+            "admit_after_ends": self._janitor.admit_waiting_tasks_as_others_end(),
             "claim": claimer.run(),
             "deliver": self._deliverer.run(),
             "logs": self._logs.run(),
@@ -308,7 +308,7 @@ class Worker:
             await self._register_templates()
         except (Misuse, TaskRegistrationError, HttpHostNotAllowed) as error:
             raise error.with_traceback(None) from None  # the caller's mistake, not the store's
-        await self._lease.open_lease()
+        await self._lease.register_and_open_lease()
         await self._store_subscriptions()
         self._warn_of_unbound_handlers()
         self._warn_of_unknown_environment()
@@ -404,7 +404,7 @@ class Worker:
         await self._stop_deliveries_and_flush()
         loops["lease"].cancel()
         await asyncio.wait({loops["lease"]})  # a pending renewal would revive the lease
-        await self._lease.end_lease()
+        await self._lease.release_claims_and_end_lease()
 
     async def _store_subscriptions(self) -> None:
         await self._deliverer.store_subscriptions()

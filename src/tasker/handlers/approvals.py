@@ -9,7 +9,7 @@ from tasker.codec import dumps, new_task_id
 from tasker.durable import DurableCallKind
 from tasker.durations import Duration
 from tasker.errors import InvalidInput, PermanentError
-from tasker.handlers.durable import DurableCalls, require_valid_duration
+from tasker.handlers.durable import DurableCalls, require_duration_within_limit
 from tasker.limits import ARRIVAL_BYTES
 from tasker.model import JsonObject, WaitKind, parse_duration_argument
 from tasker.template.schema import find_schema_fault
@@ -41,7 +41,7 @@ async def wait_for_approval(
     """
     approval = _build_approval(question)
     timeout = _to_seconds(question.timeout, "timeout")
-    name = calls.name_call(DurableCallKind.WAIT_APPROVAL, call_name)
+    name = calls.reserve_call_name(DurableCallKind.WAIT_APPROVAL, call_name)
     record = await calls.load_record(DurableCallKind.WAIT_APPROVAL, name)
     if record is None:
         calls.require_record_space()
@@ -82,5 +82,5 @@ def _to_seconds(value: Duration | None, name: str) -> float | None:
     if value is None:
         return None
     seconds = parse_duration_argument(value, name).total_seconds()
-    require_valid_duration(seconds, name)
+    require_duration_within_limit(seconds, name)
     return seconds

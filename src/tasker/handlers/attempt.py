@@ -104,8 +104,14 @@ class AttemptServices(Protocol):
         """Record and return the first arrival for a wait; None: nothing has arrived."""
         ...
 
-    async def set_completion_url(self, attempt: "LiveAttempt") -> DurableCall | None:
-        """Create the URL at which another system completes the step, or return its completion."""
+    async def create_completion_url_unless_completed(
+        self, attempt: "LiveAttempt"
+    ) -> DurableCall | None:
+        """Set `attempt.completion_url`, at which another system completes the step.
+
+        Returns:
+            The completion if another system has already completed the step, else None.
+        """
         ...
 
     async def spawn_instances(
@@ -153,7 +159,7 @@ class AttemptLog:
         self._lines: dict[str, str] = {}
 
     def take_complete_lines(self, stream: str, text: str) -> list[str]:
-        """Return the lines that end in a newly printed string."""
+        """Add a printed string; remove and return the lines that it completes."""
         *ended, rest = (self._lines.pop(stream, "") + text).split("\n")
         if len(rest) > LOG_CHARACTERS:
             ended, rest = [*ended, rest], ""
@@ -167,7 +173,7 @@ class AttemptLog:
         return bool(self._lines)
 
     def take_unfinished_lines(self) -> list[tuple[str, str]]:
-        """Return the streams with unfinished lines, and finish these lines."""
+        """Remove and return the unfinished lines, each with its stream."""
         lines, self._lines = self._lines, {}
         return [(stream, line) for stream, line in lines.items() if line.strip()]
 

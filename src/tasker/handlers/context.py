@@ -365,7 +365,7 @@ class Context:
             InvalidInput: An item has no JSON form.
             TooLarge: An item is too large.
         """
-        key = self._durable_calls.name_call(DurableCallKind.SPAWN, name)
+        key = self._durable_calls.reserve_call_name(DurableCallKind.SPAWN, name)
         yield from plan_new_instances(self._attempt.instance, self._facts.around, step, items, key)
 
     def _save_checkpoint(self, value: Any) -> "Future[None]":
@@ -480,7 +480,7 @@ class AsyncContext(Context):
             TooManyDurableCalls: The step has 1,000 records.
         """
         calls = self._durable_calls
-        calls.name_call(DurableCallKind.ONCE, name)
+        calls.reserve_call_name(DurableCallKind.ONCE, name)
         if not calls.loaded:
             await calls.load_records()
         record = calls.find_record(DurableCallKind.ONCE, name)
@@ -740,7 +740,7 @@ class SyncContext(Context):
             TooManyDurableCalls: The step has 1,000 records.
         """
         calls = self._durable_calls
-        calls.name_call(DurableCallKind.ONCE, name)
+        calls.reserve_call_name(DurableCallKind.ONCE, name)
         record = self._find_durable_call(DurableCallKind.ONCE, name)
         if record is None:
             text = calls.serialize_value(name, function(*args, **options))

@@ -85,8 +85,10 @@ class DurableCalls:
         self.loaded = attempt.claim.attempt == 1
         """Whether the records of earlier attempts are loaded; a first attempt has none."""
 
-    def name_call(self, kind: DurableCallKind, name: str | None) -> str:
-        """Return the name of a call: `name`, or its kind and number in the order of calls.
+    def reserve_call_name(self, kind: DurableCallKind, name: str | None) -> str:
+        """Return the name of a call, which no later call of this attempt can have.
+
+        It is `name`, or by default the kind and number of the call in the order of calls.
 
         Raises:
             DurableCallConflict: This attempt already made a call with that name.
@@ -142,13 +144,13 @@ class DurableCalls:
         """Return the end of a sleep. Raises InvalidInput."""
         if until is None and delay is not None:
             seconds = parse_duration_argument(delay, "delay").total_seconds()
-            require_valid_duration(seconds, "delay")
+            require_duration_within_limit(seconds, "delay")
             return {"delay": seconds}
         if until is None or delay is not None:
             raise InvalidInput("a sleep needs exactly one of `delay` and `until`")
         if until.tzinfo is None:
             raise InvalidInput(f"`until` must have a time zone: {until!r}", path="$.until")
-        require_valid_duration(
+        require_duration_within_limit(
             (until - self._attempt.services.clock.now()).total_seconds(), "until"
         )
         return {"until": until}
@@ -208,7 +210,7 @@ class DurableCalls:
     ) -> None:
         """Start a sleep, or return if it is over: see `AsyncContext.sleep`."""
         timer = self.build_sleep_end(delay, until)
-        name = self.name_call(DurableCallKind.SLEEP, call_name)
+        name = self.reserve_call_name(DurableCallKind.SLEEP, call_name)
         record = await self.load_record(DurableCallKind.SLEEP, name)
         if record is None:
             text = self.serialize_value(name, None)
@@ -248,7 +250,7 @@ class DurableCalls:
         detached: bool,
     ) -> Any:
         """Run a child task: see `AsyncContext.run_task`."""
-        name = self.name_call(DurableCallKind.RUN_TASK, call_name)
+        name = self.reserve_call_name(DurableCallKind.RUN_TASK, call_name)
         record = await self.load_record(DurableCallKind.RUN_TASK, name)
         if record is None:
             self.require_record_space()
@@ -259,17 +261,17 @@ class DurableCalls:
             if not task.has_ended:
                 raise ParkedForTask(task.id)
             if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED):
-                await self._retry_child(client, task, name, retry)
+                await self._retry_child_or_fail(client, task, name, retry)
             record = await self.record_call(
                 DurableCallKind.RUN_TASK, name, self.serialize_value(name, task.result)
             )
         value = decode_recorded_value(record)
         return template.read_result(value) if isinstance(template, TypedTemplate) else value
 
-    async def _retry_child(
+    async def _retry_child_or_fail(
         self, client: "Client", task: Task, name: str, retry: RetryOfChild
     ) -> None:
-        """Retry a failed child and wait for it, or raise PermanentError."""
+        """Retry a failed child and park until it ends, or raise PermanentError."""
         if retry == "child" and task.status is TaskStatus.ERROR:
             for number in range(1, self._max_attempts):
                 again = f"{name} retry {number}"
@@ -307,7 +309,7 @@ class DurableCalls:
         seconds = None
         if timeout is not None:
             seconds = parse_duration_argument(timeout, "timeout").total_seconds()
-            require_valid_duration(seconds, "timeout")
+            require_duration_within_limit(seconds, "timeout")
         awaited = []
         for signal in signals:
             check_arrival_names(name=signal.name, key=signal.key)
@@ -316,7 +318,7 @@ class DurableCalls:
                 awaited.append(
                     AwaitedArrival(WaitKind.BROADCAST, signal.name, signal.key, self._namespace)
                 )
-        return NewWait(self.name_call(kind, call_name), kind, tuple(awaited), seconds)
+        return NewWait(self.reserve_call_name(kind, call_name), kind, tuple(awaited), seconds)
 
     def add_last_broadcast_numbers(self, wait: NewWait) -> NewWait:
         """Return a wait with the number of the last broadcast that the step has received."""
@@ -345,8 +347,8 @@ class DurableCalls:
         self._size += len((record.value or "").encode())
 
 
-def require_valid_duration(seconds: float, name: str) -> None:
-    """Raise InvalidInput if a wait is too long."""
+def require_duration_within_limit(seconds: float, name: str) -> None:
+    """Raise InvalidInput if a wait is longer than ten years."""
     if seconds > WAIT:
         raise InvalidInput(
             f"{name} must be at most ten years{' from now' if name == 'until' else ''}",

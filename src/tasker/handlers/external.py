@@ -38,7 +38,7 @@ def wrap_external_call(call: Call, facts: StepProperties, *, in_process: bool) -
 
 async def _call_and_park_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := await services.set_completion_url(attempt)) is not None:
+    if (completion := await services.create_completion_url_unless_completed(attempt)) is not None:
         return _accept_completion(completion, external, attempt)
     try:
         value = call(attempt)
@@ -58,7 +58,9 @@ async def _call_and_park_async(call: Call, external: ExternalSpec, attempt: Live
 def _call_and_park_blocking(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
     if (
-        completion := services.run_coroutine_blocking(services.set_completion_url(attempt))
+        completion := services.run_coroutine_blocking(
+            services.create_completion_url_unless_completed(attempt)
+        )
     ) is not None:
         return _accept_completion(completion, external, attempt)
     try:

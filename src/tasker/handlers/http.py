@@ -121,10 +121,10 @@ def connection_error(error: httpx.TransportError, request: str) -> RetryableErro
     )
 
 
-def idempotency_headers(
+def add_idempotency_header(
     context: Context, method: str, headers: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the headers of a request: requests with effects carry the step's idempotency key."""
+    """Return the headers of a request, with the step's idempotency key unless it only reads."""
     if method in _SAFE or any(name.lower() == IDEMPOTENCY_KEY.lower() for name in headers):
         return dict(headers)
     return {IDEMPOTENCY_KEY: context.idempotency_key, **headers}
@@ -197,7 +197,7 @@ class ApiHandler(_ApiHandlerSettings):
                 retryable, with the code `HTTP_TIMEOUT` or `HTTP_UNREACHABLE`.
         """
         method = method.upper()
-        sent = idempotency_headers(context, method, headers or {})
+        sent = add_idempotency_header(context, method, headers or {})
         try:
             response = await self.client.request(method, path, headers=sent, **options)
         except httpx.TransportError as error:
@@ -253,7 +253,7 @@ class SyncApiHandler(_ApiHandlerSettings):
     ) -> httpx.Response:
         """Send a request and return its response; see `ApiHandler.request`."""
         method = method.upper()
-        sent = idempotency_headers(context, method, headers or {})
+        sent = add_idempotency_header(context, method, headers or {})
         try:
             response = self.client.request(method, path, headers=sent, **options)
         except httpx.TransportError as error:

@@ -181,7 +181,7 @@ def _import_origin(origin: ModuleOrigin, source: object) -> ModuleType:
         module = origin.load()
     except (Exception, SystemExit) as error:  # a module's code may raise anything
         reason = _import_error_reason(origin, source, error)
-        _close_coroutines(error)
+        _close_coroutines_in_traceback(error)
         raise HandlerImportError(reason) from error
     expected = _expected_module_files(origin)
     if expected is not None and _module_file(module) not in expected:
@@ -233,7 +233,7 @@ def _join_error_lines(error: InvalidTemplate) -> str:
     )
 
 
-def _close_coroutines(error: BaseException) -> None:
+def _close_coroutines_in_traceback(error: BaseException) -> None:
     """Close coroutines left by a failed `asyncio.run`, so Python does not warn about them."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         for value in list(frame.f_locals.values()):

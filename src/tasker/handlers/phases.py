@@ -44,10 +44,10 @@ class FourPhaseHandler(StepHandler, ABC):
 
     async def call(self, context: AsyncContext) -> Any:
         """Run the phases."""
-        outcome = await context.once(EXECUTED, self._execute_once, context)
+        outcome = await context.once(EXECUTED, self._run_phases_before_record, context)
         return await _await_if_needed(self.record(context, outcome))
 
-    async def _execute_once(self, context: AsyncContext) -> Any:
+    async def _run_phases_before_record(self, context: AsyncContext) -> Any:
         try:
             request = await _await_if_needed(self.extract(context))
         except Exception as error:
@@ -77,9 +77,9 @@ class SyncFourPhaseHandler(StepHandler, ABC):
 
     def call(self, context: SyncContext) -> Any:
         """Run the phases."""
-        return self.record(context, context.once(EXECUTED, self._execute_once, context))
+        return self.record(context, context.once(EXECUTED, self._run_phases_before_record, context))
 
-    def _execute_once(self, context: SyncContext) -> Any:
+    def _run_phases_before_record(self, context: SyncContext) -> Any:
         try:
             request = self.extract(context)
         except Exception as error:
@@ -92,7 +92,7 @@ async def _await_if_needed(value: Any) -> Any:
 
 
 def _fail_permanently(error: Exception) -> NoReturn:
-    """Raise an error of the first phase, as a permanent error unless it is a RetryableError."""
+    """Raise an error of the first phase again; as a PermanentError unless it is Tasker's own."""
     if isinstance(error, StepError | Misuse | AttemptCancelled):
         raise error
     raise PermanentError(

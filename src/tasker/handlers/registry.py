@@ -117,7 +117,7 @@ class Handlers:
     def bind_to_namespaces(
         self, templates: Iterable[Template], namespaces: Iterable[str]
     ) -> "Handlers":
-        """Return these handlers, each bound to the namespaces that may call it.
+        """Return a copy of these handlers, each bound to the namespaces that may call it.
 
         A handler with its own namespace is bound to that namespace. A handler that templates refer
         to is bound, with its other versions, to the namespaces of those templates. All other
@@ -182,10 +182,10 @@ class Handlers:
         handlers = [*_iterate_handlers(self._registered), *_iterate_handlers(self._others)]
         return any(self._is_bound_to(handler, namespace) for handler in handlers)
 
-    def with_built_in(
+    def copy_with_built_in_handler(
         self, name: str, target: object, *, namespaces: Iterable[str], templates: Iterable[Template]
     ) -> "Handlers":
-        """Return these handlers with a built-in handler for all of their namespaces.
+        """Return a copy of these handlers with a built-in handler for all of their namespaces.
 
         Args:
             name: Its reserved name.
@@ -281,7 +281,7 @@ class Handlers:
                 f"version {version} of handler {name!r} is required, but only"
                 f" {', '.join(offered)} is available here"
             )
-        if bound := self._list_namespaces_with(name):
+        if bound := self._list_namespaces_with_handler(name):
             return HandlerNotFound(
                 f"handler {name!r} is not bound to namespace {namespace!r}, only to"
                 f" {', '.join(sorted(bound))}"
@@ -302,7 +302,7 @@ class Handlers:
             hint = f"; registered: {', '.join(some) or 'none'}"
         return HandlerNotFound(f"handler {name!r}{of} not found{hint}")
 
-    def _handlers_named(self, name: str, namespace: str | None = None) -> list[Handler]:
+    def _find_handlers_by_name(self, name: str, namespace: str | None = None) -> list[Handler]:
         """List the handlers that match `name`, regardless of their namespaces."""
         names = {name, f"{namespace}.{name}"}
         groups = (group.get(each, ()) for each in names for group in self._handler_groups())
@@ -314,20 +314,20 @@ class Handlers:
     def _list_offered_versions(self, name: str, namespace: str | None) -> list[str]:
         return sorted(
             handler.registration.version or "no version"
-            for handler in self._handlers_named(name, namespace)
+            for handler in self._find_handlers_by_name(name, namespace)
             if self._is_bound_to(handler, namespace)
         )
 
-    def _list_namespaces_with(self, name: str) -> set[str]:
+    def _list_namespaces_with_handler(self, name: str) -> set[str]:
         return {
             namespace
-            for handler in (*self._handlers_named(name), *self._bare.get(name, ()))
+            for handler in (*self._find_handlers_by_name(name), *self._bare.get(name, ()))
             for namespace in self.bound_namespaces(handler) - {EVERY_NAMESPACE}
         }
 
     # -- listing
 
-    def undecorated_handler_names(self, templates: Iterable[Template]) -> frozenset[str]:
+    def list_called_undecorated_names(self, templates: Iterable[Template]) -> frozenset[str]:
         """Return the names by which steps of `templates` find handlers that are not registered."""
         called = {
             (normalize_handler_name(spec.handler), template.namespace, spec.handler_version)
@@ -348,7 +348,7 @@ class Handlers:
         """Return the registered names, sorted."""
         return tuple(sorted(self._registered))
 
-    def iterate_with_names(self) -> Iterator[tuple[str, Handler]]:
+    def iterate_names_and_handlers(self) -> Iterator[tuple[str, Handler]]:
         """Yield all handlers with each name by which templates find them."""
         for group in (self._registered, self._others, self._bare):
             for name, handlers in group.items():

@@ -142,7 +142,9 @@ class LogOnlyServices:
     async def record_durable_call(self, call: NewDurableCall) -> float:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def create_completion_url_unless_completed(
+        self, attempt: LiveAttempt
+    ) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
     async def receive_arrival(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:

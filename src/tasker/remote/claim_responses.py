@@ -61,7 +61,7 @@ class ClaimResponseBuilder:
     async def _load_steps_or_settle_completed(
         self, worker: RegisteredWorker, claims: Sequence[Claim]
     ) -> list[ServedStep]:
-        """Return claimed steps with their tasks; settle external steps that are already completed."""
+        """Return claimed steps with their tasks; settle external steps completed before."""
         steps = []
         for claim, task in zip(
             claims, await self._finder.find_tasks_by_claims(worker, claims), strict=True

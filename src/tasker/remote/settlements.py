@@ -6,7 +6,7 @@ from typing import Any
 from tasker.durable import DurableCall, DurableCallKind
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import park_step_in_store
-from tasker.engine.spawning import cancel_sibling_instances
+from tasker.engine.spawning import cancel_siblings_if_fail_fast
 from tasker.errors import AttemptCancelled, Misuse, ParkedForTask, ParkedForTime, WaitCycle
 from tasker.handlers.external import build_completion_wait
 from tasker.model import Claim, ExternalSpec, OutcomeCode, TaskId, released_outcome, sleep_outcome
@@ -142,7 +142,9 @@ class SettlementService:
                     )
                 instance = step.task.instance
                 if fails and instance is not None and step.task.compiled.fails_fast:
-                    await cancel_sibling_instances(self._store, step.task.compiled, claim, instance)
+                    await cancel_siblings_if_fail_fast(
+                        self._store, step.task.compiled, claim, instance
+                    )
                 return verdict
             case "released":
                 return EvaluatedOutcome(released_outcome(claim))

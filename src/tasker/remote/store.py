@@ -709,7 +709,7 @@ def describe_handlers(handlers: Handlers) -> list[dict[str, Any]]:
             "namespaces": sorted(namespaces),
             "versions": list_handler_versions(handler),
         }
-        for name, handler in handlers.iterate_with_names()
+        for name, handler in handlers.iterate_names_and_handlers()
         if (namespaces := handlers.bound_namespaces(handler))
     ]
 
@@ -718,12 +718,12 @@ def find_handlers_without_served_name(handlers: Handlers, unserved: Collection[s
     """Return the names of the handlers all of whose names are unserved."""
     called = {
         id(handler.target)
-        for name, handler in handlers.iterate_with_names()
+        for name, handler in handlers.iterate_names_and_handlers()
         if name not in unserved
     }
     return sorted(
         name
-        for name, handler in handlers.iterate_with_names()
+        for name, handler in handlers.iterate_names_and_handlers()
         if name in unserved and id(handler.target) not in called
     )
 

@@ -63,7 +63,7 @@ class RemoteWorker(Worker):
             )
         self.client = cast(LocalClient, remote.client)  # what users of both have in common
         remote.slots = self._slots
-        remote.before_settling = self._logs.write_before_outcomes
+        remote.before_settling = self._logs.write_records_before_outcomes
         remote.handlers, remote.environment = self.handlers, self.settings.environment
 
     def _make_http_step_handler(self) -> NoReturn:
@@ -137,7 +137,9 @@ class RemoteHandlerServices(HandlerServices):
             yield page
             begin += len(page)
 
-    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def create_completion_url_unless_completed(
+        self, attempt: LiveAttempt
+    ) -> DurableCall | None:
         step = self._remote.find_claimed_step(attempt.claim.attempt_key)
         attempt.completion_url = (step and step.body.get("completion_url")) or ""
         return None  # the server settles steps that are already completed

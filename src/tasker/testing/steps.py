@@ -230,7 +230,9 @@ class _RecordingServices:
             return (call.until - self.clock.now()).total_seconds()
         return call.delay or 0.0
 
-    async def set_completion_url(self, attempt: LiveAttempt) -> DurableCall | None:
+    async def create_completion_url_unless_completed(
+        self, attempt: LiveAttempt
+    ) -> DurableCall | None:
         attempt.completion_url = "/v1/complete/test"
         return None
 

@@ -146,7 +146,7 @@ class _CheckFindings:
             ]
         if handlers is not None:
             self.loaded = LoadedSources(handlers, templates)
-            self.handlers = len(handlers) + len(handlers.undecorated_handler_names(templates))
+            self.handlers = len(handlers) + len(handlers.list_called_undecorated_names(templates))
             for template in templates:
                 self.problems += [
                     (template.full_name, problem)

@@ -54,10 +54,10 @@ async def run_task_lasting(
 ) -> None:
     """Run a task of one step, which takes some seconds."""
     await create_task_in_the_past(store, await register_template(store, template))
-    hand = await ManualWorker.register(store)
-    claim = await hand.claim_one()
+    worker = await ManualWorker.register(store)
+    claim = await worker.claim_one()
     await subject.advance(timedelta(seconds=seconds))
-    await (hand.fail(claim) if fail else hand.complete(claim))
+    await (worker.fail(claim) if fail else worker.complete(claim))
 
 
 def round_durations(performance: Performance) -> tuple[list[int], list[int]]:
@@ -103,12 +103,12 @@ class TestPerformance(StoreTests):
         Rates are in percent of all tasks; figures per hour are so by the hour.
         """
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for _ in range(3):
             await create_task_in_the_past(store, template)
-        await hand.complete(*await hand.claim())
+        await worker.complete(*await worker.claim())
         await create_task_in_the_past(store, template)
-        await hand.fail(*await hand.claim())
+        await worker.fail(*await worker.claim())
         await store.cancel_task(await create_task_in_the_past(store, template), ACT)
         await create_task_in_the_past(store, template)
 
@@ -134,8 +134,8 @@ class TestPerformance(StoreTests):
         task_id = await create_task_in_the_past(
             store, await register_template(store, one_step_template())
         )
-        hand = await ManualWorker.register(store)
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.fail(*await worker.claim())
         await store.resolve_task(task_id, ACT)
 
         figures = await store.performance(DAY)
@@ -276,10 +276,10 @@ class TestFailedSteps(StoreTests):
         first, second, open_one = [
             await create_task_in_the_past(store, template) for template in (refund, refund, half)
         ]
-        hand = await ManualWorker.register(store)
-        for claim in await hand.claim():
+        worker = await ManualWorker.register(store)
+        for claim in await worker.claim():
             if claim.task_id != open_one or claim.no == 1:
-                await store.settle(hand.id, [failed_outcome(claim, GATEWAY)])
+                await store.settle(worker.id, [failed_outcome(claim, GATEWAY)])
 
         listed = await store.list_failed_steps(DAY)
 
@@ -385,12 +385,12 @@ class TestBottlenecks(StoreTests):
             )
             for name in ("done", "open")
         ]
-        hand = await ManualWorker.register(store)
-        claims = {claim.task_id: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.task_id: claim for claim in await worker.claim()}
         assert await store.park_until_task_ends(claims[waiting[0]], child)
         await subject.advance(SECOND * 100)
-        await hand.complete(claims[child])
-        await hand.complete(await hand.claim_one())
+        await worker.complete(claims[child])
+        await worker.complete(await worker.claim_one())
         assert await store.park_until_task_ends(claims[waiting[1]], other)
         await subject.advance(SECOND * 10)
 
@@ -408,13 +408,13 @@ class TestBottlenecks(StoreTests):
         The most frequent first; an error without a type is unknown.
         """
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for _ in range(2):
             await create_task_in_the_past(store, template)
-        for claim in await hand.claim():
-            await hand.settle(retry_outcome(claim, GATEWAY, timedelta(0)))
-        first, second = await hand.claim()
-        await hand.settle(failed_outcome(first, GATEWAY), failed_outcome(second, ERROR))
+        for claim in await worker.claim():
+            await worker.settle(retry_outcome(claim, GATEWAY, timedelta(0)))
+        first, second = await worker.claim()
+        await worker.settle(failed_outcome(first, GATEWAY), failed_outcome(second, ERROR))
 
         figures = await store.bottlenecks(DAY)
 
@@ -427,17 +427,17 @@ class TestBottlenecks(StoreTests):
     async def test_retries_are_reported_by_outcome(self, store: Store) -> None:
         """By step, not by attempt; steps in progress do not count."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for _ in range(4):
             await create_task_in_the_past(store, template)
-        claims = await hand.claim()
+        claims = await worker.claim()
         for claim in claims[:3]:
-            await hand.fail_with_retry(claim)
-        await hand.complete(claims[3])
-        good, bad, _ = await hand.claim()
-        await hand.fail_with_retry(good)
-        await hand.fail(bad)
-        await hand.complete(await hand.claim_one())
+            await worker.fail_with_retry(claim)
+        await worker.complete(claims[3])
+        good, bad, _ = await worker.claim()
+        await worker.fail_with_retry(good)
+        await worker.fail(bad)
+        await worker.complete(await worker.claim_one())
 
         figures = await store.bottlenecks(DAY)
 
@@ -458,8 +458,8 @@ class TestBottlenecks(StoreTests):
         )
         for _ in range(2):
             await create_task_in_the_past(store, await register_template(store, diamond_template()))
-        hand = await ManualWorker.register(store)
-        await hand.complete(*[each for each in await hand.claim() if each.task_id == task_id])
+        worker = await ManualWorker.register(store)
+        await worker.complete(*[each for each in await worker.claim() if each.task_id == task_id])
         await subject.advance(timedelta(seconds=11))
 
         figures = await store.bottlenecks(DAY)
@@ -488,15 +488,15 @@ class TestBottlenecks(StoreTests):
         Each piece names the step that it is about.
         """
         template = make_template("refund", slow="", flaky="")
-        hand = None
+        worker = None
         for _ in range(3):
             await create_task_in_the_past(store, await register_template(store, template))
-            hand = hand or await ManualWorker.register(store)
+            worker = worker or await ManualWorker.register(store)
             names = {1: "slow", 2: "flaky"}
-            by_name = {names[claim.no]: claim for claim in await hand.claim()}
-            await hand.settle(failed_outcome(by_name["flaky"], GATEWAY))
+            by_name = {names[claim.no]: claim for claim in await worker.claim()}
+            await worker.settle(failed_outcome(by_name["flaky"], GATEWAY))
             await subject.advance(timedelta(hours=3))
-            await hand.complete(by_name["slow"])
+            await worker.complete(by_name["slow"])
 
         advice = (await store.bottlenecks(DAY)).recommendations
 
@@ -511,8 +511,8 @@ class TestBottlenecks(StoreTests):
         """Without the other figures, for frequent reads."""
         template = await register_template(store, one_step_template())
         await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.claim_one()
         await create_task(store, template)
         await create_task(store, template)
         await create_task(store, template, run_at=await read_store_time(store) + HOUR)
@@ -533,8 +533,8 @@ class TestBottlenecks(StoreTests):
         """
         template = await register_template(store, one_step_template())
         await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.claim_one()
         await create_task(store, template)
         await create_task(store, template)
         await create_task(store, template, run_at=await read_store_time(store) + HOUR)
@@ -553,8 +553,8 @@ class TestBottlenecks(StoreTests):
         await create_task_in_the_past(
             store, await register_template(store, replace(chain_template(), namespace="theirs"))
         )
-        hand = await ManualWorker.register(store)
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.fail(*await worker.claim())
         await create_task_in_the_past(store, await register_template(store, chain_template()))
         mine = await store.bottlenecks(AnalysisWindow(namespace="suite"), min_executions=1)
         theirs = await store.bottlenecks(AnalysisWindow(namespace="theirs"), min_executions=1)

@@ -84,10 +84,12 @@ async def register_worker_except_engine(store: Store) -> ManualWorker:
     return await ManualWorker.register(store, "others", handlers=handlers)
 
 
-async def claim_by_step_name(store: Store, hand: ManualWorker, task_id: TaskId) -> dict[str, Claim]:
+async def claim_by_step_name(
+    store: Store, worker: ManualWorker, task_id: TaskId
+) -> dict[str, Claim]:
     """Claim what is due, by the names of the steps."""
     names = {step.no: step.name for step in await store.list_steps(task_id)}
-    return {names[claim.no]: claim for claim in await hand.claim()}
+    return {names[claim.no]: claim for claim in await worker.claim()}
 
 
 class TestParentArrivals(StoreTests):
@@ -169,10 +171,10 @@ class TestParentArrivals(StoreTests):
         task_id = await register_and_create_task(
             store, with_trigger_rules(make_template("graph", a="", b="a"), b=TriggerRule.ALL_FAILED)
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        await hand.fail(await hand.claim_one())
-        settled = await hand.complete(await hand.claim_one())
+        await worker.fail(await worker.claim_one())
+        settled = await worker.complete(await worker.claim_one())
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
         task = await store.get_task(task_id)
@@ -182,10 +184,10 @@ class TestParentArrivals(StoreTests):
         task_id = await register_and_create_task(
             store, with_allowed_failures(make_template("graph", a="", b="a"), "b")
         )
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
 
-        settled = await hand.fail(await hand.claim_one())
+        settled = await worker.fail(await worker.claim_one())
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
         assert (None, None) == (
@@ -196,9 +198,9 @@ class TestParentArrivals(StoreTests):
     async def test_a_task_names_only_the_failures_that_failed_it(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b="", c="a b"), "a")
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        await hand.fail(*await hand.claim())
+        await worker.fail(*await worker.claim())
 
         task = await store.get_task(task_id)
         assert task.error is not None
@@ -225,10 +227,10 @@ class TestParentArrivals(StoreTests):
     async def test_a_freed_engine_step_is_claimed_for_the_caller(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b="a"), "a")
         await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
 
-        settled = await hand.settle(failed_outcome(claim, ERROR), claim_up_to=5)
+        settled = await worker.settle(failed_outcome(claim, ERROR), claim_up_to=5)
 
         assert [2] == [freed.no for freed in settled.claims]
 
@@ -237,12 +239,12 @@ class TestEagerRules(StoreTests):
     """A step may be freed before all of its parents have ended."""
 
     async def _settle_one_by_one(
-        self, store: Store, hand: ManualWorker, *claims: Claim
+        self, store: Store, worker: ManualWorker, *claims: Claim
     ) -> SettleResult:
         """Complete steps, each in a settlement of its own."""
         settled = SettleResult((), (), ())
         for claim in claims:
-            settled = await hand.complete(claim)
+            settled = await worker.complete(claim)
         return settled
 
     async def test_one_success_frees_a_step_with_the_rule_any_success(self, store: Store) -> None:
@@ -251,16 +253,16 @@ class TestEagerRules(StoreTests):
             make_template("graph", a="", b="", c="", d="a b c"), d=TriggerRule.ONE_SUCCESS
         )
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
 
-        await hand.fail(claims["a"])
-        assert [] == await hand.claim()
-        await hand.complete(claims["b"])
-        d = await hand.claim_one()
-        await hand.complete(claims["c"])
-        assert [] == await hand.claim()
-        settled = await hand.complete(d)
+        await worker.fail(claims["a"])
+        assert [] == await worker.claim()
+        await worker.complete(claims["b"])
+        d = await worker.claim_one()
+        await worker.complete(claims["c"])
+        assert [] == await worker.claim()
+        settled = await worker.complete(d)
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
@@ -269,12 +271,12 @@ class TestEagerRules(StoreTests):
             make_template("graph", a="", b="", c="a b"), c=TriggerRule.ONE_DONE
         )
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
 
-        await hand.complete(claims["a"])
-        early = await hand.complete(await hand.claim_one())
-        late = await hand.complete(claims["b"])
+        await worker.complete(claims["a"])
+        early = await worker.complete(await worker.claim_one())
+        late = await worker.complete(claims["b"])
 
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
@@ -302,26 +304,26 @@ class TestEagerRules(StoreTests):
             make_template("graph", a="", b="", c="a b"), c=TriggerRule.ONE_SUCCESS
         )
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
 
-        await hand.settle(skipped_outcome(claims["a"], REASON))
-        assert [] == await hand.claim()
-        await hand.complete(claims["b"])
+        await worker.settle(skipped_outcome(claims["a"], REASON))
+        assert [] == await worker.claim()
+        await worker.complete(claims["b"])
 
-        assert {"c"} == set(await claim_by_step_name(store, hand, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, worker, task_id))
 
     async def test_a_step_that_always_runs_does_not_wait_for_its_parents(
         self, store: Store
     ) -> None:
         template = with_trigger_rules(make_template("graph", a="", b="a"), b=TriggerRule.ALWAYS)
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
 
         assert {"a", "b"} == set(claims)
-        first = await hand.complete(claims["b"])
-        second = await hand.complete(claims["a"])
+        first = await worker.complete(claims["b"])
+        second = await worker.complete(claims["a"])
 
         assert ([], 1) == (list(first.ended), len(second.ended))
 
@@ -337,56 +339,56 @@ class TestParentArrivalsWithdrawn(StoreTests):
             make_template("graph", a="", b="", c="a b"), c=TriggerRule.ALL_DONE
         )
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
-        await hand.fail(claims["a"])
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
+        await worker.fail(claims["a"])
         assert 1 == (await steps_by_name(store, task_id))["c"].pending_parents
-        return task_id, hand, claims["b"]
+        return task_id, worker, claims["b"]
 
     async def test_retrying_a_parent_withdraws_its_failure(self, store: Store) -> None:
-        task_id, hand, b = await self._create_task_with_failed_step(store)
+        task_id, worker, b = await self._create_task_with_failed_step(store)
 
         await store.retry_steps(task_id, ACT, steps=[1])
         assert 2 == (await steps_by_name(store, task_id))["c"].pending_parents
-        await hand.complete(b)
-        a = await hand.claim_one()
-        await hand.complete(a)
+        await worker.complete(b)
+        a = await worker.claim_one()
+        await worker.complete(a)
 
-        assert {"c"} == set(await claim_by_step_name(store, hand, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, worker, task_id))
 
     async def test_resolving_a_parent_withdraws_its_failure(self, store: Store) -> None:
-        task_id, hand, b = await self._create_task_with_failed_step(store)
+        task_id, worker, b = await self._create_task_with_failed_step(store)
 
         await store.resolve_step(task_id, 1, None, ACT)
         assert 1 == (await steps_by_name(store, task_id))["c"].pending_parents
-        await hand.complete(b)
+        await worker.complete(b)
 
-        assert {"c"} == set(await claim_by_step_name(store, hand, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, worker, task_id))
 
     async def test_retrying_all_steps_leaves_handled_failures_alone(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b=""), "a")
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.fail(*await worker.claim())
         assert TaskStatus.ERROR is (await store.get_task(task_id)).status
 
         await store.retry_steps(task_id, ACT)
 
         assert {"a": "error", "b": "enqueued"} == await statuses_by_name(store, task_id)
-        settled = await hand.complete(await hand.claim_one())
+        settled = await worker.complete(await worker.claim_one())
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
     async def test_an_allowed_failure_of_a_last_step_can_be_retried(self, store: Store) -> None:
         """The task then waits for it again."""
         template = with_allowed_failures(make_template("graph", a="", b=""), "a")
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
-        await hand.fail(claims["a"])
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
+        await worker.fail(claims["a"])
 
         await store.retry_steps(task_id, ACT, steps=[1])
-        early = await hand.complete(claims["b"])
-        late = await hand.complete(await hand.claim_one())
+        early = await worker.complete(claims["b"])
+        late = await worker.complete(await worker.claim_one())
 
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
@@ -396,10 +398,10 @@ class TestParentArrivalsWithdrawn(StoreTests):
             make_template("graph", a="", b="a", c=""), b=TriggerRule.ALL_DONE
         )
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
-        await hand.fail(claims["a"])
-        await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
+        await worker.fail(claims["a"])
+        await worker.claim_one()
 
         with pytest.raises(ChildrenAlreadyRan, match="cannot retry step a"):
             await store.retry_steps(task_id, ACT, steps=[1])
@@ -414,14 +416,14 @@ class TestParentArrivalsWithdrawn(StoreTests):
             make_template("graph", a="", b="a", c="a"), b=TriggerRule.ALL_DONE
         )
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        await hand.fail(await hand.claim_one())
-        b = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.fail(await worker.claim_one())
+        b = await worker.claim_one()
 
         await store.retry_steps(task_id, ACT, steps=[1])
-        await hand.complete(b)
-        await hand.complete(await hand.claim_one())
-        settled = await hand.complete(await hand.claim_one())
+        await worker.complete(b)
+        await worker.complete(await worker.claim_one())
+        settled = await worker.complete(await worker.claim_one())
 
         assert {"a": "complete", "b": "complete", "c": "complete"} == await statuses_by_name(
             store, task_id
@@ -526,10 +528,10 @@ class TestEngineQueue(StoreTests):
     async def test_outcomes_of_parents_are_read_with_their_results(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b="", c="", d="a b c"), "a")
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, hand, task_id)
-        await hand.fail(claims["a"])
-        await hand.settle(skipped_outcome(claims["b"], REASON))
+        worker = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, worker, task_id)
+        await worker.fail(claims["a"])
+        await worker.settle(skipped_outcome(claims["b"], REASON))
 
         rows = {row.no: row for row in await store.load_step_results({task_id: [1, 2, 3]})}
 

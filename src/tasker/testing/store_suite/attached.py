@@ -55,11 +55,11 @@ class TestAttachedTasks(StoreTests):
     async def test_attached_tasks_continue_after_their_parent_completes(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
         parent = await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await create_task(store, template, parent_id=parent, attached=True)
 
-        await hand.complete(claim)
+        await worker.complete(claim)
 
         assert 0 == await store.cancel_orphaned_tasks(10)
         assert TaskStatus.PENDING is await task_status(store, child)

@@ -43,9 +43,9 @@ class TestClaims(StoreTests):
         The step is in progress, with the worker's name; its task is too.
         """
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store, "bob")
+        worker = await ManualWorker.register(store, "bob")
 
-        claim = await hand.claim_one()
+        claim = await worker.claim_one()
 
         assert Claim(task_id, 1, 1, 1, None, claim.queued, None) == claim
         step = (await steps_by_name(store, task_id))["only"]
@@ -61,27 +61,27 @@ class TestClaims(StoreTests):
         settlement that freed it claims.
         """
         await register_and_create_task(store, make_template("fork", a="", b="a", c="a"))
-        hand = await ManualWorker.register(store)
-        root = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        root = await worker.claim_one()
         await subject.advance(SECOND * 1000)
-        freed = (await hand.settle(completed_outcome(root, JsonText("1")), claim_up_to=1)).claims
+        freed = (await worker.settle(completed_outcome(root, JsonText("1")), claim_up_to=1)).claims
         await subject.advance(SECOND * 5)
 
-        later = await hand.claim_one()
+        later = await worker.claim_one()
 
         assert [0.0] == [claim.queued for claim in freed]
         assert 5 <= later.queued < 1000
         assert [later] == [
-            claim for claim in await store.list_held_claims(hand.id) if claim.no == later.no
+            claim for claim in await store.list_held_claims(worker.id) if claim.no == later.no
         ]
 
     async def test_a_claim_from_several_queues_is_limited_in_all(self, store: Store) -> None:
         await register_and_create_task(
             store, make_template("wide", **{f"s{no}": "" for no in range(60)})
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert 3 == max([len(await hand.claim(3)) for _ in range(20)])
+        assert 3 == max([len(await worker.claim(3)) for _ in range(20)])
 
     async def test_the_oldest_steps_are_claimed_first(
         self, store: Store, subject: StoreUnderTest
@@ -93,11 +93,11 @@ class TestClaims(StoreTests):
         for new in order:
             await store.create_tasks([new])
             await subject.advance(SECOND)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        first = await hand.claim(2)
-        second = await hand.claim(3)
-        third = await hand.claim(4)
+        first = await worker.claim(2)
+        second = await worker.claim(3)
+        third = await worker.claim(4)
 
         assert {order[0].id, order[1].id} == {claim.task_id for claim in first}
         assert {order[2].id, order[3].id, order[4].id} == {claim.task_id for claim in second}
@@ -115,20 +115,20 @@ class TestClaims(StoreTests):
         template = await register_template(store, replace(one_step_template("chain"), steps=same))
         begun = await create_task(store, template)
         await subject.advance(SECOND)
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await create_task(store, template)
         await subject.advance(SECOND)
 
-        await hand.complete(claim)
+        await worker.complete(claim)
 
-        assert [(begun, 2)] == [(claim.task_id, claim.no) for claim in await hand.claim(1)]
+        assert [(begun, 2)] == [(claim.task_id, claim.no) for claim in await worker.claim(1)]
 
     async def test_only_steps_of_served_queues_are_claimed(self, store: Store) -> None:
         await register_and_create_task(store, make_template("three", a="", b="", c=""))
-        hand = await ManualWorker.register(store, handlers={"a", "c"})
+        worker = await ManualWorker.register(store, handlers={"a", "c"})
 
-        claims = await hand.claim()
+        claims = await worker.claim()
 
         assert {1, 3} == {claim.no for claim in claims}
         assert [] == await (await ManualWorker.register(store, handlers=set())).claim()
@@ -142,9 +142,9 @@ class TestClaims(StoreTests):
         await subject.advance(SECOND * 90)
         normal = await create_task(store, template)
         urgent = await create_task(store, template, priority=4)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        claimed = [(await hand.claim(1))[0].task_id for _ in range(3)]
+        claimed = [(await worker.claim(1))[0].task_id for _ in range(3)]
 
         assert [urgent, normal, old] == claimed
 
@@ -156,20 +156,20 @@ class TestClaims(StoreTests):
         old = await create_task(store, template, priority=0)
         await subject.advance(SECOND * 241)
         urgent = await create_task(store, template, priority=4)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert [old, urgent] == [(await hand.claim(1))[0].task_id for _ in range(2)]
+        assert [old, urgent] == [(await worker.claim(1))[0].task_id for _ in range(2)]
 
     async def test_freed_steps_keep_the_priority_of_their_task(self, store: Store) -> None:
         """This includes steps that a settlement claims."""
         template = await register_template(store, chain_template())
         await create_task(store, template)
         urgent = await create_task(store, template, priority=4)
-        hand = await ManualWorker.register(store)
-        first, second = await hand.claim()
-        await hand.complete(second, first)
+        worker = await ManualWorker.register(store)
+        first, second = await worker.claim()
+        await worker.complete(second, first)
 
-        (claim,) = await hand.claim(1)
+        (claim,) = await worker.claim(1)
 
         assert (urgent, 2) == claim[:2]
 
@@ -182,10 +182,10 @@ class TestClaims(StoreTests):
         await create_task(store, template)
         theirs = await create_task(store, foreign)
         queues = [queue.base for queue in await store.list_queues() if queue.namespace == "other"]
-        hand = await ManualWorker.register(store, handlers=())
-        await store.add_served_queues(hand.id, queues)
+        worker = await ManualWorker.register(store, handlers=())
+        await store.add_served_queues(worker.id, queues)
 
-        claimed = await store.claim(hand.id, 10)
+        claimed = await store.claim(worker.id, 10)
 
         assert [theirs] == [claim.task_id for claim in claimed.claims]
 
@@ -194,10 +194,10 @@ class TestClaims(StoreTests):
         template = await register_template(store, make_template("pair", a="", b=""))
         for _ in range(5):
             await create_task(store, template)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert [7, 2, 1, 0] == [len(await hand.claim(limit)) for limit in (7, 2, 9, 9)]
-        assert [] == await hand.claim(0)
+        assert [7, 2, 1, 0] == [len(await worker.claim(limit)) for limit in (7, 2, 9, 9)]
+        assert [] == await worker.claim(0)
 
     async def test_a_step_is_not_due_before_its_run_at(
         self, store: Store, subject: StoreUnderTest
@@ -207,17 +207,17 @@ class TestClaims(StoreTests):
             await register_template(store, one_step_template()),
             await register_template(store, make_template("other", solo="")),
         )
-        hand = await ManualWorker.register(store)
-        nothing = await store.claim(hand.id, 10)
+        worker = await ManualWorker.register(store)
+        nothing = await store.claim(worker.id, 10)
         now = (await store.get_task(await create_task(store, template))).created_at
         await create_task(store, template, run_at=now + SECOND * 600)
         await create_task(store, template, run_at=now + SECOND * 60)
         await create_task(store, other, run_at=now + SECOND * 900)
-        await hand.complete_all_due()
+        await worker.complete_all_due()
 
-        early = await store.claim(hand.id, 10)
+        early = await store.claim(worker.id, 10)
         await subject.advance(SECOND * 61)
-        due = await store.claim(hand.id, 10)
+        due = await store.claim(worker.id, 10)
 
         assert (0, None) == (len(nothing.claims), nothing.next_due)
         assert 0 == len(early.claims)
@@ -233,11 +233,11 @@ class TestClaims(StoreTests):
         template = await register_template(store, make_template("pair", a="", b=""))
         now = (await store.get_task(await create_task(store, template))).created_at
         await create_task(store, template, run_at=now + SECOND * 60)
-        hand = await ManualWorker.register(store, handlers={"a"})
+        worker = await ManualWorker.register(store, handlers={"a"})
         stranger = await ManualWorker.register(store, handlers={"none"})
-        await hand.complete_all_due()
+        await worker.complete_all_due()
 
-        assert (await store.claim(hand.id, 10)).next_due is not None
+        assert (await store.claim(worker.id, 10)).next_due is not None
         assert (await store.claim(stranger.id, 10)).next_due is None
 
     async def test_an_attempt_number_is_never_used_twice(
@@ -245,21 +245,21 @@ class TestClaims(StoreTests):
     ) -> None:
         """After any outcome, the next claim has the next number."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        seen = [await hand.claim_one()]
-        await hand.fail_with_retry(seen[-1])
-        seen.append(await hand.claim_one())
-        await hand.settle(released_outcome(seen[-1]))
-        seen.append(await hand.claim_one())
-        assert [seen[-1]] == list(await store.list_held_claims(hand.id))
-        await hand.settle(lost_outcome(seen[-1], ERROR, timedelta(0)))
-        seen.append(await hand.claim_one())
-        await hand.fail(seen[-1])
+        seen = [await worker.claim_one()]
+        await worker.fail_with_retry(seen[-1])
+        seen.append(await worker.claim_one())
+        await worker.settle(released_outcome(seen[-1]))
+        seen.append(await worker.claim_one())
+        assert [seen[-1]] == list(await store.list_held_claims(worker.id))
+        await worker.settle(lost_outcome(seen[-1], ERROR, timedelta(0)))
+        seen.append(await worker.claim_one())
+        await worker.fail(seen[-1])
         await store.retry_steps(task_id, ACT)
-        seen.append(await hand.claim_one())
+        seen.append(await worker.claim_one())
 
-        assert [seen[-1]] == list(await store.list_held_claims(hand.id))
+        assert [seen[-1]] == list(await store.list_held_claims(worker.id))
         assert [1, 2, 3, 4, 5] == [claim.attempt for claim in seen]
         assert [1, 2, 2, 2, 1] == [claim.counted_attempts for claim in seen]
 
@@ -268,11 +268,11 @@ class TestClaims(StoreTests):
     ) -> None:
         """The delay of a retry is not time in the queue."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one(), SECOND * 600)
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one(), SECOND * 600)
         await subject.advance(SECOND * 900)
 
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
         first, second = await store.list_attempts(task_id)
         assert second.enqueued_at is not None
@@ -285,10 +285,10 @@ class TestClaims(StoreTests):
         Though it is as old as the step that freed it.
         """
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         await subject.advance(SECOND * 60)
 
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
         steps = await steps_by_name(store, task_id)
         freed, settled = steps["b"].enqueued_at, steps["a"].settled_at
@@ -302,22 +302,24 @@ class TestClaims(StoreTests):
         """
         template = await register_template(stores[0], chain_template())
         await stores[0].create_tasks([make_new_task(template) for _ in range(200)])
-        hands = [
-            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 3)
+        workers = [
+            await ManualWorker.register(store, f"worker {n}") for n, store in enumerate(stores * 3)
         ]
         seen: list[Claim] = []
 
-        async def claim_all(hand: ManualWorker, limit: int) -> None:
-            while claims := await hand.claim(limit):
+        async def claim_all(worker: ManualWorker, limit: int) -> None:
+            while claims := await worker.claim(limit):
                 seen.extend(claims)
 
         await asyncio.gather(
-            *(claim_all(hand, 1 + number * 2) for number, hand in enumerate(hands))
+            *(claim_all(worker, 1 + number * 2) for number, worker in enumerate(workers))
         )
 
         assert 200 == len(seen)
         assert {1} == set(Counter(claim[:3] for claim in seen).values())
-        held = [claim for hand in hands for claim in await hand.store.list_held_claims(hand.id)]
+        held = [
+            claim for worker in workers for claim in await worker.store.list_held_claims(worker.id)
+        ]
         assert sorted(seen) == sorted(held)
 
     async def test_one_call_claims_for_several_workers(self, store: Store) -> None:
@@ -330,8 +332,8 @@ class TestClaims(StoreTests):
         second = await store.claim_for_workers({amy.id: 5, bob.id: 1, eve.id: 5})
         third = await store.claim_for_workers({bob.id: 5, amy.id: 5})
 
-        assert [3, 1, 1] == [len(first.claims[hand.id]) for hand in (bob, eve, amy)]
-        assert [1, 1, 2] == [len(second.claims[hand.id]) for hand in (bob, eve, amy)]
+        assert [3, 1, 1] == [len(first.claims[worker.id]) for worker in (bob, eve, amy)]
+        assert [1, 1, 2] == [len(second.claims[worker.id]) for worker in (bob, eve, amy)]
         assert ({}, None) == (dict(third.claims), third.next_due)
         claimed = {
             claim for each in (first, second) for own in each.claims.values() for claim in own
@@ -341,26 +343,29 @@ class TestClaims(StoreTests):
             {claim.attempt for claim in claimed},
         )
         assert set(tasks[:5]) == {claim.task_id for own in first.claims.values() for claim in own}
-        held = {hand.id: set(await store.list_held_claims(hand.id)) for hand in (bob, eve, amy)}
-        assert held == {
-            hand.id: {*first.claims[hand.id], *second.claims[hand.id]} for hand in (bob, eve, amy)
+        held = {
+            worker.id: set(await store.list_held_claims(worker.id)) for worker in (bob, eve, amy)
         }
-        for hand in (bob, eve, amy):
-            assert [] == list((await hand.complete(*held[hand.id])).rejected)
-            assert [] == await store.list_held_claims(hand.id)
+        assert held == {
+            worker.id: {*first.claims[worker.id], *second.claims[worker.id]}
+            for worker in (bob, eve, amy)
+        }
+        for worker in (bob, eve, amy):
+            assert [] == list((await worker.complete(*held[worker.id])).rejected)
+            assert [] == await store.list_held_claims(worker.id)
 
     async def test_workers_that_claim_together_share_what_there_is(self, store: Store) -> None:
         """Of several queues too."""
         template = await register_template(store, make_template("pair", a="", b=""))
         for _ in range(2):
             await create_task(store, template)
-        hands = [await ManualWorker.register(store, name) for name in ("bob", "eve", "amy")]
+        workers = [await ManualWorker.register(store, name) for name in ("bob", "eve", "amy")]
 
-        claimed = await store.claim_for_workers({hand.id: 100 for hand in hands})
+        claimed = await store.claim_for_workers({worker.id: 100 for worker in workers})
 
         assert [2, 1, 1] == sorted((len(each) for each in claimed.claims.values()), reverse=True)
-        assert set(claimed.claims) == {hand.id for hand in hands}
-        later = await store.claim_for_workers({hand.id: 100 for hand in hands})
+        assert set(claimed.claims) == {worker.id for worker in workers}
+        later = await store.claim_for_workers({worker.id: 100 for worker in workers})
         assert ({}, None) == (dict(later.claims), later.next_due)
 
     async def test_groups_and_single_workers_never_claim_the_same_step(
@@ -368,24 +373,28 @@ class TestClaims(StoreTests):
     ) -> None:
         template = await register_template(stores[0], chain_template())
         await stores[0].create_tasks([make_new_task(template) for _ in range(100)])
-        hands = [
-            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 4)
+        workers = [
+            await ManualWorker.register(store, f"worker {n}") for n, store in enumerate(stores * 4)
         ]
         seen: list[Claim] = []
 
-        async def claim_all(*hands: ManualWorker) -> None:
-            if len(hands) == 1:
-                while claims := await hands[0].claim(3):
+        async def claim_all(*workers: ManualWorker) -> None:
+            if len(workers) == 1:
+                while claims := await workers[0].claim(3):
                     seen.extend(claims)
                 return
-            rooms = {hand.id: 2 for hand in hands}
-            while claimed := (await hands[0].store.claim_for_workers(rooms)).claims:
+            rooms = {worker.id: 2 for worker in workers}
+            while claimed := (await workers[0].store.claim_for_workers(rooms)).claims:
                 seen.extend(claim for claims in claimed.values() for claim in claims)
 
-        await asyncio.gather(claim_all(*hands[::4]), claim_all(*hands[1::4]), claim_all(hands[2]))
+        await asyncio.gather(
+            claim_all(*workers[::4]), claim_all(*workers[1::4]), claim_all(workers[2])
+        )
 
         assert 100 == len({claim[:3] for claim in seen}) == len(seen)
-        held = [claim for hand in hands for claim in await hand.store.list_held_claims(hand.id)]
+        held = [
+            claim for worker in workers for claim in await worker.store.list_held_claims(worker.id)
+        ]
         assert sorted(seen) == sorted(held)
 
     async def test_workers_together_claim_every_step(self, stores: list[Store]) -> None:
@@ -395,16 +404,16 @@ class TestClaims(StoreTests):
         template = await register_template(stores[0], chain_template())
         news = [make_new_task(template) for _ in range(100)]
         await stores[0].create_tasks(news)
-        hands = [
-            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 2)
+        workers = [
+            await ManualWorker.register(store, f"worker {n}") for n, store in enumerate(stores * 2)
         ]
         done: list[Claim] = []
 
-        async def claim_and_complete(hand: ManualWorker, limit: int) -> None:
+        async def claim_and_complete(worker: ManualWorker, limit: int) -> None:
             while len(done) < 300:
-                claims = await hand.claim(limit)
+                claims = await worker.claim(limit)
                 while claims:
-                    settled = await hand.settle(
+                    settled = await worker.settle(
                         *(completed_outcome(claim, JsonText("null")) for claim in claims),
                         claim_up_to=limit // 2,
                     )
@@ -414,7 +423,7 @@ class TestClaims(StoreTests):
 
         async with asyncio.timeout(60):
             await asyncio.gather(
-                *(claim_and_complete(hand, 2 + 3 * n) for n, hand in enumerate(hands))
+                *(claim_and_complete(worker, 2 + 3 * n) for n, worker in enumerate(workers))
             )
 
         assert 300 == len(done) == len(set(done))
@@ -433,11 +442,11 @@ async def create_backlog(store: Store, handler: str, tasks: int, namespace: str 
 
 class TestFairShares(StoreTests):
     async def claim_and_count_by_step(
-        self, store: Store, hand: ManualWorker, limit: int
+        self, store: Store, worker: ManualWorker, limit: int
     ) -> Counter[str]:
         """Claim once; count the claims by the names of their steps."""
         names: Counter[str] = Counter()
-        for claim in await hand.claim(limit):
+        for claim in await worker.claim(limit):
             (step,) = await store.list_steps(claim.task_id)
             names[step.name] += 1
         return names
@@ -449,18 +458,18 @@ class TestFairShares(StoreTests):
         await create_backlog(store, "full", 100)
         await subject.advance(SECOND * 7200)
         await create_backlog(store, "few", 6)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        shares = [await self.claim_and_count_by_step(store, hand, 10) for _ in range(3)]
+        shares = [await self.claim_and_count_by_step(store, worker, 10) for _ in range(3)]
 
         assert [{"full": 5, "few": 5}, {"full": 9, "few": 1}, {"full": 10}] == shares
 
     async def test_a_backlog_in_one_namespace_does_not_starve_others(self, store: Store) -> None:
         await create_backlog(store, "same", 100)
         await create_backlog(store, "same", 3, namespace="other")
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        claims = await hand.claim(10)
+        claims = await worker.claim(10)
 
         spaces = [(await store.get_task(claim.task_id)).template.namespace for claim in claims]
         assert {"suite": 7, "other": 3} == Counter(spaces)
@@ -469,9 +478,9 @@ class TestFairShares(StoreTests):
         for handler in ("heavy", "light"):
             await create_backlog(store, handler, 60)
         await store.set_queue_weight("suite", "heavy", 4.0, ACT)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        shares = [await self.claim_and_count_by_step(store, hand, 10) for _ in range(3)]
+        shares = [await self.claim_and_count_by_step(store, worker, 10) for _ in range(3)]
 
         assert [{"heavy": 8, "light": 2}] * 3 == shares
         assert {"heavy": 4.0, "light": 1.0} == {
@@ -490,11 +499,11 @@ class TestFairShares(StoreTests):
         others = [f"other_{number}" for number in range(9)]
         for handler in others:
             await create_backlog(store, handler, 200)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         steps: Counter[str] = Counter()
 
         for _ in range(200):
-            steps += await self.claim_and_count_by_step(store, hand, 1)
+            steps += await self.claim_and_count_by_step(store, worker, 1)
 
         assert {"oldest", *others} == set(steps)
         assert 2 <= min(steps.values()) <= max(steps.values()) <= 60
@@ -508,11 +517,11 @@ class TestFairShares(StoreTests):
             store, make_template("seventy", **dict.fromkeys(handlers, ""))
         )
         await store.create_tasks([make_new_task(template) for _ in range(10)])
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         claimed: Counter[int] = Counter()
 
         for _ in range(100):
-            claims, next_due = await store.claim(hand.id, 10)
+            claims, next_due = await store.claim(worker.id, 10)
             claimed += Counter(claim.no for claim in claims)
             if len(claims) < 10 and next_due != 0:
                 break
@@ -526,9 +535,9 @@ class TestFairShares(StoreTests):
             store, make_template("seventy", **dict.fromkeys(handlers, ""))
         )
         await store.create_tasks([make_new_task(template) for _ in range(10)])
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        claimed = [claim.no for _ in range(8) for claim in await hand.claim(10)]
+        claimed = [claim.no for _ in range(8) for claim in await worker.claim(10)]
 
         assert min(claimed) <= 20 < max(claimed)
 
@@ -536,9 +545,9 @@ class TestFairShares(StoreTests):
         urgent = await register_template(store, make_template("urgent", urgent=""))
         await store.create_tasks([make_new_task(urgent, priority=4) for _ in range(50)])
         await create_backlog(store, "normal", 50)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert {"urgent": 5, "normal": 5} == await self.claim_and_count_by_step(store, hand, 10)
+        assert {"urgent": 5, "normal": 5} == await self.claim_and_count_by_step(store, worker, 10)
 
     async def test_a_weight_must_be_positive_and_its_queue_known(self, store: Store) -> None:
         await create_backlog(store, "known", 1)

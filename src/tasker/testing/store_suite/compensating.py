@@ -69,11 +69,11 @@ async def add_planned_compensation(store: Store, claim: Claim, template: Templat
     return len(steps)
 
 
-async def run_planning_step(store: Store, hand: ManualWorker, template: Template) -> int:
+async def run_planning_step(store: Store, worker: ManualWorker, template: Template) -> int:
     """Run the planning step, which is the one that is due."""
-    claim = await hand.claim_one()
+    claim = await worker.claim_one()
     count = await add_planned_compensation(store, claim, template)
-    await hand.complete(claim)
+    await worker.complete(claim)
     return count
 
 
@@ -82,11 +82,11 @@ async def run_trip_until_failure(
 ) -> tuple[ManualWorker, TaskId]:
     """Begin a trip of which `completed` steps complete, and the next fails."""
     task_id = await register_and_create_task(store, template)
-    hand = await ManualWorker.register(store)
+    worker = await ManualWorker.register(store)
     for _ in range(completed):
-        await hand.complete(await hand.claim_one())
-    await hand.fail(await hand.claim_one())
-    return hand, task_id
+        await worker.complete(await worker.claim_one())
+    await worker.fail(await worker.claim_one())
+    return worker, task_id
 
 
 async def task_and_compensation_status(
@@ -114,16 +114,16 @@ INCOMPLETE = (TaskStatus.ERROR, CompensationStatus.INCOMPLETE)
 class TestCompensation(StoreTests):
     async def test_completed_steps_are_undone_in_reverse_order(self, store: Store) -> None:
         """Then the task ends, with the error that it had."""
-        hand, task_id = await run_trip_until_failure(store, trip_template())
+        worker, task_id = await run_trip_until_failure(store, trip_template())
 
         assert await task_and_compensation_status(store, task_id) == RUNNING
-        assert 2 == await run_planning_step(store, hand, trip_template())
+        assert 2 == await run_planning_step(store, worker, trip_template())
         names = []
-        while claims := await hand.claim():
+        while claims := await worker.claim():
             steps = {step.no: step for step in await store.list_steps(task_id)}
             names += [(steps[claim.no].name, steps[claim.no].undoes) for claim in claims]
             assert await task_and_compensation_status(store, task_id) == RUNNING
-            await hand.complete(*claims)
+            await worker.complete(*claims)
 
         assert [("hotel.compensation", 2), ("flight.compensation", 1)] == names
         assert await task_and_compensation_status(store, task_id) == UNDONE
@@ -131,10 +131,10 @@ class TestCompensation(StoreTests):
         assert error == {"message": "step 'pay' failed: it broke", "steps": ["pay"]}
 
     async def test_a_settlement_reports_the_end_of_a_compensated_task(self, store: Store) -> None:
-        hand, task_id = await run_trip_until_failure(store, trip_template(), completed=1)
-        await run_planning_step(store, hand, trip_template())
+        worker, task_id = await run_trip_until_failure(store, trip_template(), completed=1)
+        await run_planning_step(store, worker, trip_template())
 
-        settled = await hand.complete(await hand.claim_one())
+        settled = await worker.complete(await worker.claim_one())
 
         assert [(task_id, TaskStatus.ERROR)] == [tuple(end) for end in settled.ended]
 
@@ -154,31 +154,31 @@ class TestCompensation(StoreTests):
             trip_template(), steps=(*trip_template().steps, StepSpec(name="apart", compensate=UNDO))
         )
         task_id = await register_and_create_task(store, apart)
-        hand = await ManualWorker.register(store)
-        first, other = sorted(await hand.claim())
+        worker = await ManualWorker.register(store)
+        first, other = sorted(await worker.claim())
 
-        await hand.complete(first)
-        await hand.fail(await hand.claim_one())
+        await worker.complete(first)
+        await worker.fail(await worker.claim_one())
 
         assert await task_and_compensation_status(store, task_id) == (TaskStatus.IN_PROGRESS, None)
-        await hand.complete(other)
-        assert 2 == await run_planning_step(store, hand, apart)
+        await worker.complete(other)
+        assert 2 == await run_planning_step(store, worker, apart)
 
     async def test_instances_are_undone_one_by_one(self, store: Store) -> None:
         """Each compensating step receives the input of its instance."""
         body = replace(StepSpec(name="fetch"), compensate=UNDO)
         template = map_template(body)
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        spawner = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        spawner = await worker.claim_one()
         await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
-        await hand.complete(spawner)
-        first, second, third = sorted(await hand.claim())
-        await hand.complete(first, third)
-        await hand.fail(second)
+        await worker.complete(spawner)
+        first, second, third = sorted(await worker.claim())
+        await worker.complete(first, third)
+        await worker.fail(second)
 
-        assert 2 == await run_planning_step(store, hand, template)
+        assert 2 == await run_planning_step(store, worker, template)
 
         steps = await steps_by_name(store, task_id)
         undo = steps["work[2].fetch.compensation"]
@@ -187,13 +187,13 @@ class TestCompensation(StoreTests):
             RuntimeStep(task_id, undo.no, undo.template_node, 2, 2, JsonText("3"), third.no)
         ] == await store.load_runtime_steps({task_id: [undo.no]})
         assert "work[1].fetch.compensation" not in steps
-        await hand.complete_all_due()
+        await worker.complete_all_due()
         assert await task_and_compensation_status(store, task_id) == UNDONE
 
     async def test_adding_compensating_steps_again_changes_nothing(self, store: Store) -> None:
         """An insertion by an attempt that lost its step changes nothing either."""
-        hand, task_id = await run_trip_until_failure(store, trip_template())
-        claim = await hand.claim_one()
+        worker, task_id = await run_trip_until_failure(store, trip_template())
+        claim = await worker.claim_one()
         await add_planned_compensation(store, claim, trip_template())
         before = await statuses_by_name(store, task_id)
 
@@ -205,30 +205,30 @@ class TestCompensation(StoreTests):
 
     async def test_a_paused_task_is_compensated_after_it_is_resumed(self, store: Store) -> None:
         task_id = await register_and_create_task(store, trip_template())
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        claim = await worker.claim_one()
         await store.pause(PauseTarget.of_task(task_id), ACT)
-        await hand.fail(claim)
+        await worker.fail(claim)
 
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)
-        assert 1 == await run_planning_step(store, hand, trip_template())
+        assert 1 == await run_planning_step(store, worker, trip_template())
 
 
 class TestCompensationOfCancelledTasks(StoreTests):
     async def test_a_cancelled_task_ends_after_its_steps_are_undone(self, store: Store) -> None:
         task_id = await register_and_create_task(store, trip_template())
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
 
         await store.cancel_task(task_id, ACT)
 
         assert await task_and_compensation_status(store, task_id) == RUNNING
         states = await statuses_by_name(store, task_id)
         assert ("cancelled", "cancelled") == (states["hotel"], states["pay"])
-        assert 1 == await run_planning_step(store, hand, trip_template())
-        await hand.complete_all_due()
+        assert 1 == await run_planning_step(store, worker, trip_template())
+        await worker.complete_all_due()
         task = await store.get_task(task_id)
         assert (TaskStatus.CANCELLED, CompensationStatus.COMPLETE, None) == (
             task.status,
@@ -242,26 +242,26 @@ class TestCompensationOfCancelledTasks(StoreTests):
         """It neither completes the task nor frees a step, and it is undone."""
         template = replace(trip_template(), steps=trip_template().steps[:2])
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        last = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        last = await worker.claim_one()
 
         await store.cancel_task(task_id, ACT)
 
-        assert [] == await hand.claim()
-        await hand.complete(last)
+        assert [] == await worker.claim()
+        await worker.complete(last)
         assert await task_and_compensation_status(store, task_id) == RUNNING
-        assert 2 == await run_planning_step(store, hand, template)
+        assert 2 == await run_planning_step(store, worker, template)
 
     async def test_a_step_of_a_cancelled_task_gets_no_further_attempt(self, store: Store) -> None:
         task_id = await register_and_create_task(store, trip_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await store.cancel_task(task_id, ACT)
 
-        await hand.fail_with_retry(claim)
+        await worker.fail_with_retry(claim)
 
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         assert TaskStatus.CANCELLED == (await store.get_task(task_id)).status
 
     @pytest.mark.parametrize("grouped", [False, True])
@@ -270,15 +270,15 @@ class TestCompensationOfCancelledTasks(StoreTests):
     ) -> None:
         """A retry cancels the compensation; the steps that were cancelled run after it."""
         task_id = await register_and_create_task(store, trip_template())
-        hand = await ManualWorker.register(store)
-        flight = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        flight = await worker.claim_one()
         await store.cancel_task(task_id, ACT)
         if grouped:
             await store.settle_for_workers(
-                [Settlement(hand.id, [completed_outcome(flight, JsonText("1"))], 0)]
+                [Settlement(worker.id, [completed_outcome(flight, JsonText("1"))], 0)]
             )
         else:
-            await hand.complete(flight)
+            await worker.complete(flight)
 
         await store.retry_steps(task_id, ACT)
 
@@ -287,7 +287,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
             "hotel": "enqueued",
             "pay": "pending",
         } == await statuses_by_name(store, task_id)
-        assert 2 == await hand.complete_all_due()
+        assert 2 == await worker.complete_all_due()
         assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
 
     async def test_retrying_a_step_withdraws_its_failure_from_cancelled_children(
@@ -302,28 +302,28 @@ class TestCompensationOfCancelledTasks(StoreTests):
             StepSpec(name="drive", dependencies=("car",)),
         )
         task_id = await register_and_create_task(store, replace(trip_template(), steps=steps))
-        hand = await ManualWorker.register(store)
-        flight, car, hotel = sorted(await hand.claim())
-        await hand.fail(car)
+        worker = await ManualWorker.register(store)
+        flight, car, hotel = sorted(await worker.claim())
+        await worker.fail(car)
         await store.cancel_task(task_id, ACT)
 
         await store.retry_steps(task_id, ACT, steps=[car.no])
-        await hand.complete(await hand.claim_one(), flight)
+        await worker.complete(await worker.claim_one(), flight)
 
         assert "pending" == (await statuses_by_name(store, task_id))["report"]
-        await hand.complete(hotel)
-        await hand.complete_all_due()
+        await worker.complete(hotel)
+        await worker.complete_all_due()
         assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
 
     async def test_a_task_whose_compensation_has_started_cannot_be_cancelled(
         self, store: Store
     ) -> None:
-        hand, task_id = await run_trip_until_failure(store, trip_template())
+        worker, task_id = await run_trip_until_failure(store, trip_template())
 
         with pytest.raises(CompensationStarted, match="cannot cancel task"):
             await store.cancel_task(task_id, ACT)
 
-        assert 2 == await run_planning_step(store, hand, trip_template())
+        assert 2 == await run_planning_step(store, worker, trip_template())
 
     async def test_a_task_past_its_deadline_is_compensated(
         self, store: Store, subject: StoreUnderTest
@@ -332,15 +332,15 @@ class TestCompensationOfCancelledTasks(StoreTests):
         task_id = await register_and_create_task(
             store, trip_template(), deadline=timedelta(seconds=10)
         )
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
         await subject.advance(timedelta(seconds=11))
 
         assert [] == list(await store.end_overdue_and_failed_tasks())
         assert [] == list(await store.end_overdue_and_failed_tasks())
 
-        assert 1 == await run_planning_step(store, hand, trip_template())
-        await hand.complete_all_due()
+        assert 1 == await run_planning_step(store, worker, trip_template())
+        await worker.complete_all_due()
         task = await store.get_task(task_id)
         assert (TaskStatus.ERROR, "deadline_exceeded") == (task.status, (task.error or {})["code"])
 
@@ -353,14 +353,14 @@ class TestFailedCompensation(StoreTests):
         """The remaining steps are undone if the template says so; a retry continues."""
         template = trip_template(Compensation(keep_going=keep_going))
         task_id = await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for _ in range(2):
-            await hand.complete(await hand.claim_one())
+            await worker.complete(await worker.claim_one())
         await store.cancel_task(task_id, ACT)
-        await run_planning_step(store, hand, template)
+        await run_planning_step(store, worker, template)
 
-        await hand.fail(await hand.claim_one())
-        assert int(keep_going) == await hand.complete_all_due()
+        await worker.fail(await worker.claim_one())
+        assert int(keep_going) == await worker.complete_all_due()
 
         assert await task_and_compensation_status(store, task_id) == INCOMPLETE
         assert [CompensationStatus.INCOMPLETE] == await compensation_filters_matching(
@@ -372,7 +372,7 @@ class TestFailedCompensation(StoreTests):
         await store.retry_steps(task_id, ACT)
         assert await task_and_compensation_status(store, task_id) == RUNNING
         assert [CompensationStatus.RUNNING] == await compensation_filters_matching(store, task_id)
-        assert 2 - keep_going == await hand.complete_all_due()
+        assert 2 - keep_going == await worker.complete_all_due()
         assert await task_and_compensation_status(store, task_id) == (
             TaskStatus.CANCELLED,
             CompensationStatus.COMPLETE,
@@ -382,10 +382,10 @@ class TestFailedCompensation(StoreTests):
     async def test_resolving_a_failed_compensating_step_completes_the_compensation(
         self, store: Store
     ) -> None:
-        hand, task_id = await run_trip_until_failure(store, trip_template(), completed=1)
-        await run_planning_step(store, hand, trip_template())
-        claim = await hand.claim_one()
-        await hand.fail(claim)
+        worker, task_id = await run_trip_until_failure(store, trip_template(), completed=1)
+        await run_planning_step(store, worker, trip_template())
+        claim = await worker.claim_one()
+        await worker.fail(claim)
         assert await task_and_compensation_status(store, task_id) == INCOMPLETE
 
         await store.resolve_step(task_id, claim.no, None, ACT)
@@ -394,7 +394,7 @@ class TestFailedCompensation(StoreTests):
 
     async def test_resolving_the_planning_step_ends_the_compensation(self, store: Store) -> None:
         """Whoever resolves it has undone the steps by hand."""
-        hand, task_id = await run_trip_until_failure(
+        worker, task_id = await run_trip_until_failure(
             store, trip_template(Compensation(hold=timedelta(minutes=15)))
         )
         planner = max(step.no for step in await store.list_steps(task_id))
@@ -402,12 +402,12 @@ class TestFailedCompensation(StoreTests):
         await store.resolve_step(task_id, planner, None, ACT)
 
         assert await task_and_compensation_status(store, task_id) == UNDONE
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
 
     async def test_only_compensating_steps_can_be_retried_and_resolved(self, store: Store) -> None:
         """Other steps of the task are rejected."""
-        hand, task_id = await run_trip_until_failure(store, trip_template())
-        await hand.claim_one()
+        worker, task_id = await run_trip_until_failure(store, trip_template())
+        await worker.claim_one()
 
         for act in (
             store.retry_steps(task_id, ACT),
@@ -425,18 +425,18 @@ class TestFailedCompensation(StoreTests):
     ) -> None:
         """The template may hold the compensation for a while."""
         template = trip_template(Compensation(hold=timedelta(minutes=15)))
-        hand, task_id = await run_trip_until_failure(store, template)
-        assert [] == await hand.claim()
+        worker, task_id = await run_trip_until_failure(store, template)
+        assert [] == await worker.claim()
 
         if resolved:
             await store.resolve_step(task_id, 3, None, ACT)
         else:
             await store.retry_steps(task_id, ACT)
-            await hand.fail(await hand.claim_one())
+            await worker.fail(await worker.claim_one())
             await subject.advance(timedelta(minutes=14))
-            assert [] == await hand.claim()
+            assert [] == await worker.claim()
             await store.retry_steps(task_id, ACT, steps=[3])
-            await hand.complete(await hand.claim_one())
+            await worker.complete(await worker.claim_one())
 
         assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
         assert {"flight", "hotel", "pay"} == set(await statuses_by_name(store, task_id))

@@ -177,11 +177,11 @@ class TestCreation(StoreTests):
         template = await register_template(store, chain_template())
         now = (await store.get_task(await create_task(store, template))).created_at
         later = await create_task(store, template, run_at=now + SECOND * 60)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        early = await hand.claim()
+        early = await worker.claim()
         await subject.advance(SECOND * 61)
-        due = await hand.claim()
+        due = await worker.claim()
 
         assert later not in {claim.task_id for claim in early}
         assert [later] == [claim.task_id for claim in due]
@@ -192,15 +192,15 @@ class TestCreation(StoreTests):
         """
         width = 9_998
         task_id = await register_and_create_task(store, fan_template(width))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        settled = await hand.complete(await hand.claim_one())
+        settled = await worker.complete(await worker.claim_one())
         assert ([], []) == (list(settled.rejected), list(settled.ended))
-        claims = await hand.claim(width)
+        claims = await worker.claim(width)
         while batch := claims[:2500]:
             del claims[:2500]
-            await hand.complete(*batch)
-        last = await hand.complete(await hand.claim_one())
+            await worker.complete(*batch)
+        last = await worker.complete(await worker.claim_one())
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(last.ended)
         assert width + 2 == (await store.get_task(task_id)).counts.complete
@@ -210,27 +210,29 @@ class TestCreationWithClaims(StoreTests):
     async def test_roots_are_claimed_for_the_creator(self, store: Store) -> None:
         """In the same call, up to the limit; other roots stay enqueued."""
         template = await register_template(store, make_template("roots", a="", b="", c="", d="a"))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        created = await store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=2)
+        created = await store.create_tasks(
+            [make_new_task(template)], worker=worker.id, claim_up_to=2
+        )
         task_id = created.tasks[0][0]
 
         assert 2 == len(created.claims)
         assert {(task_id, 1, 1)} == {
             (claim.task_id, claim.attempt, claim.counted_attempts) for claim in created.claims
         }
-        assert sorted(created.claims) == sorted(await store.list_held_claims(hand.id))
+        assert sorted(created.claims) == sorted(await store.list_held_claims(worker.id))
         states = await statuses_by_name(store, task_id)
         assert ["enqueued", "in_progress", "in_progress", "pending"] == sorted(states.values())
         assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
-        assert 1 == len(await hand.claim())
+        assert 1 == len(await worker.claim())
 
     async def test_roots_of_other_queues_are_not_claimed(self, store: Store) -> None:
         template = await register_template(store, make_template("roots", a="", b="", c=""))
-        hand = await ManualWorker.register(store, handlers={"b"})
+        worker = await ManualWorker.register(store, handlers={"b"})
 
         created = await store.create_tasks(
-            [make_new_task(template)], worker=hand.id, claim_up_to=10
+            [make_new_task(template)], worker=worker.id, claim_up_to=10
         )
 
         assert [2] == [claim.no for claim in created.claims]
@@ -243,12 +245,12 @@ class TestCreationWithClaims(StoreTests):
         """
         template = await register_template(store, one_step_template())
         now = (await store.get_task(await create_task(store, template))).created_at
-        hand = await ManualWorker.register(store)
-        await hand.complete_all_due()
+        worker = await ManualWorker.register(store)
+        await worker.complete_all_due()
 
         created = await store.create_tasks(
             [make_new_task(template, run_at=now + SECOND * 60)],
-            worker=hand.id,
+            worker=worker.id,
             claim_up_to=10,
         )
 
@@ -257,15 +259,17 @@ class TestCreationWithClaims(StoreTests):
             StepStatus.ENQUEUED == (await steps_by_name(store, created.tasks[0][0]))["only"].status
         )
         await subject.advance(SECOND * 61)
-        assert 1 == len(await hand.claim())
+        assert 1 == len(await worker.claim())
 
     async def test_claimed_roots_settle_like_others(self, store: Store) -> None:
         """Their attempt is the first in the history."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store, "creator")
-        created = await store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=1)
+        worker = await ManualWorker.register(store, "creator")
+        created = await store.create_tasks(
+            [make_new_task(template)], worker=worker.id, claim_up_to=1
+        )
 
-        settled = await hand.complete(*created.claims)
+        settled = await worker.complete(*created.claims)
 
         task_id = created.tasks[0][0]
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
@@ -280,12 +284,12 @@ class TestCreationWithClaims(StoreTests):
         """
         template = make_template("two_roots", a="", b="", c="a b")
         await register_template(store, template)
-        hand = await ManualWorker.register(store, handlers={"a", "c"}, serves=False)
+        worker = await ManualWorker.register(store, handlers={"a", "c"}, serves=False)
 
         alone = await store.count_unserved_root_steps(template.key)
-        await store.add_served_queues(hand.id, hand.queues)
+        await store.add_served_queues(worker.id, worker.queues)
         served = await store.count_unserved_root_steps(template.key)
-        await store.retire_worker(hand.id)
+        await store.retire_worker(worker.id)
 
         assert (2, 1, 2) == (alone, served, await store.count_unserved_root_steps(template.key))
         assert 0 == await store.count_unserved_root_steps(template.key._replace(version="9.0.0"))
@@ -308,8 +312,8 @@ class TestCallersTransaction(StoreTests):
                 await store.get_task(new.id)
 
         assert [(new.id, True)] == list(created.tasks)
-        hand = await ManualWorker.register(store)
-        assert new.id == (await hand.claim_one()).task_id
+        worker = await ManualWorker.register(store)
+        assert new.id == (await worker.claim_one()).task_id
 
     async def test_a_task_does_not_exist_after_the_caller_rolls_back(
         self, store: Store, subject: StoreUnderTest

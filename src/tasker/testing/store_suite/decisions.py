@@ -69,8 +69,8 @@ async def create_open_approval(
 ) -> tuple[TaskId, Approval]:
     """Let the step of a new task wait for an approval, and return both."""
     task_id = await register_and_create_task(store, one_step_template())
-    hand = await ManualWorker.register(store)
-    claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
+    worker = await ManualWorker.register(store)
+    claim = next(claim for claim in await worker.claim() if claim.task_id == task_id)
     assert await store.park_for_arrival(claim, make_approval_wait(assignees, **options))
     (approval,) = await store.list_open_approvals(task_id=task_id)
     return task_id, approval
@@ -282,13 +282,13 @@ class TestDecisions(StoreTests):
         """One after the other, each by its call; a fresh start asks again."""
         task_id, first = await create_open_approval(store, call="first")
         await decide_approval(store, first)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         assert await store.park_for_arrival(
-            await hand.claim_one(), make_approval_wait(call="second")
+            await worker.claim_one(), make_approval_wait(call="second")
         )
         (second,) = await store.list_open_approvals()
         await decide_approval(store, second, "bob")
-        claim = await hand.claim_one()
+        claim = await worker.claim_one()
         assert [None, "bob", "ana"] == [
             text and codec.loads(text)["decided_by"]
             for text in [
@@ -296,9 +296,9 @@ class TestDecisions(StoreTests):
             ]
         ]
         error = codec.dumps({"type": "E", "message": "m"})
-        await hand.settle(failed_outcome(claim, error))
+        await worker.settle(failed_outcome(claim, error))
         await store.retry_steps(task_id, ACT, fresh=True)
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert await store.park_for_arrival(again, make_approval_wait(call="first"))
 
         (asked,) = await store.list_open_approvals()
@@ -307,7 +307,7 @@ class TestDecisions(StoreTests):
         with pytest.raises(NotFound):
             await decide_approval(store, first)
         await decide_approval(store, asked, "eve")
-        await hand.settle(completed_outcome(await hand.claim_one(), codec.dumps(1)))
+        await worker.settle(completed_outcome(await worker.claim_one(), codec.dumps(1)))
         assert StepStatus.COMPLETE is await only_step_status(store, task_id)
 
     @pytest.mark.parametrize("unknown", ["", "x", "00000000-0000-7000-8000-000000000000", "\0"])
@@ -341,23 +341,23 @@ async def begin_external_attempt(
 ) -> tuple[TaskId, ManualWorker, Claim]:
     """Begin the attempt of an external step, whose token completes it."""
     task_id = await register_and_create_task(store, template or one_step_template())
-    hand = await ManualWorker.register(store)
-    claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
+    worker = await ManualWorker.register(store)
+    claim = next(claim for claim in await worker.claim() if claim.task_id == task_id)
     assert await store.add_token_and_find_completion(claim, hash_token(token)) is None
-    return task_id, hand, claim
+    return task_id, worker, claim
 
 
 class TestExternalCompletions(StoreTests):
     async def test_a_completion_ends_the_wait(self, store: Store) -> None:
         """The wait ends once, and the next attempt reads the completion."""
-        task_id, hand, claim = await begin_external_attempt(store, "t")
+        task_id, worker, claim = await begin_external_attempt(store, "t")
         assert await store.park_for_arrival(claim, make_external_wait())
         assert not await store.complete_external_step(hash_token("other"), RESULT)
 
         assert await store.complete_external_step(hash_token("t"), RESULT)
         assert not await store.complete_external_step(hash_token("t"), codec.dumps({"result": 8}))
 
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         kept = await store.add_token_and_find_completion(again, hash_token("u"))
         assert kept is not None
         assert {"result": {"id": 7}} == codec.loads(kept.value or JsonText("null"))
@@ -367,23 +367,23 @@ class TestExternalCompletions(StoreTests):
 
     async def test_a_completion_during_the_attempt_is_kept(self, store: Store) -> None:
         """The step does not wait then, nor after a failure."""
-        _, hand, claim = await begin_external_attempt(store, "t")
+        _, worker, claim = await begin_external_attempt(store, "t")
         assert await store.complete_external_step(hash_token("t"), RESULT)
         assert not await store.complete_external_step(hash_token("t"), RESULT)
 
         assert await store.park_for_arrival(claim, make_external_wait())
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert await store.add_token_and_find_completion(again, hash_token("u")) is not None
         error = codec.dumps({"type": "E", "message": "m"})
-        await hand.settle(retry_outcome(again, error, timedelta(0)))
-        last = await hand.claim_one()
+        await worker.settle(retry_outcome(again, error, timedelta(0)))
+        last = await worker.claim_one()
         assert await store.add_token_and_find_completion(last, hash_token("v")) is not None
 
     async def test_tokens_of_earlier_attempts_stay_valid(self, store: Store) -> None:
-        _, hand, claim = await begin_external_attempt(store, "first")
+        _, worker, claim = await begin_external_attempt(store, "first")
         error = codec.dumps({"type": "E", "message": "m"})
-        await hand.settle(retry_outcome(claim, error, timedelta(0)))
-        again = await hand.claim_one()
+        await worker.settle(retry_outcome(claim, error, timedelta(0)))
+        again = await worker.claim_one()
         assert await store.add_token_and_find_completion(again, hash_token("second")) is None
         assert await store.park_for_arrival(again, make_external_wait())
 
@@ -394,8 +394,8 @@ class TestExternalCompletions(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Its token is unknown from then on."""
-        done, hand, claim = await begin_external_attempt(store, "done")
-        await hand.settle(completed_outcome(claim, codec.dumps(1)))
+        done, worker, claim = await begin_external_attempt(store, "done")
+        await worker.settle(completed_outcome(claim, codec.dumps(1)))
         cancelled, _, _ = await begin_external_attempt(store, "cancelled")
         await store.cancel_task(cancelled, ACT)
 
@@ -408,16 +408,16 @@ class TestExternalCompletions(StoreTests):
     ) -> None:
         """Neither by its last attempt nor by its `queue_timeout`: the next attempt uses it."""
         template = with_queue_timeout(one_step_template(), "only")
-        task_id, hand, claim = await begin_external_attempt(store, "t", template)
+        task_id, worker, claim = await begin_external_attempt(store, "t", template)
         outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
         assert await store.complete_external_step(hash_token("t"), RESULT)
 
         assert await store.fail_external_step_unless_completed(outcome) is None
 
-        await hand.settle(released_outcome(claim))
+        await worker.settle(released_outcome(claim))
         await subject.advance(timedelta(seconds=61))
         assert [] == list((await store.fail_unclaimed_steps(10)).steps)
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert await store.add_token_and_find_completion(again, hash_token("u")) is not None
         late = await store.fail_external_step_unless_completed(outcome)
         assert late is not None
@@ -445,21 +445,21 @@ class TestExternalCompletions(StoreTests):
     async def test_a_wait_for_a_completion_times_out(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        _, hand, claim = await begin_external_attempt(store, "t")
+        _, worker, claim = await begin_external_attempt(store, "t")
         assert await store.park_for_arrival(claim, make_external_wait(100.0))
         await subject.advance(timedelta(seconds=101))
 
         assert 1 == await store.end_timed_out_waits(10)
 
         assert not await store.complete_external_step(hash_token("t"), RESULT)
-        kept = await store.add_token_and_find_completion(await hand.claim_one(), hash_token("u"))
+        kept = await store.add_token_and_find_completion(await worker.claim_one(), hash_token("u"))
         assert kept is not None
         assert TIMED_OUT == kept.value
 
     async def test_one_of_several_concurrent_completions_counts(self, stores: list[Store]) -> None:
         """The step may be about to wait."""
         for number in range(5):
-            _, hand, claim = await begin_external_attempt(stores[0], f"t{number}")
+            _, worker, claim = await begin_external_attempt(stores[0], f"t{number}")
             digest = hash_token(f"t{number}")
 
             parked, *used = await asyncio.gather(
@@ -473,9 +473,9 @@ class TestExternalCompletions(StoreTests):
 
             assert parked
             assert 1 == sum(map(bool, used))
-            again = await hand.claim_one()
+            again = await worker.claim_one()
             assert (
                 await stores[0].add_token_and_find_completion(again, hash_token(f"u{number}"))
                 is not None
             )
-            await hand.settle(completed_outcome(again, codec.dumps(1)))
+            await worker.settle(completed_outcome(again, codec.dumps(1)))

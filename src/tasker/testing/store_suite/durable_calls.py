@@ -45,15 +45,15 @@ def make_once_call(
 class TestDurableCalls(StoreTests):
     async def test_a_later_attempt_reads_what_an_earlier_one_recorded(self, store: Store) -> None:
         await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
 
         assert {0: 0, 1: 0} == await store.record_durable_calls(
             [make_once_call(claim, "a"), make_once_call(claim, "b", None)]
         )
 
-        await hand.fail_with_retry(claim)
-        again = await hand.claim_one()
+        await worker.fail_with_retry(claim)
+        again = await worker.claim_one()
         assert [
             DurableCall("a", DurableCallKind.ONCE, ONE, 0),
             DurableCall("b", DurableCallKind.ONCE, None, 0),
@@ -61,8 +61,8 @@ class TestDurableCalls(StoreTests):
 
     async def test_a_record_belongs_to_one_step(self, store: Store) -> None:
         await register_and_create_task(store, make_template("two", a="", b=""))
-        hand = await ManualWorker.register(store)
-        first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
+        worker = await ManualWorker.register(store)
+        first, second = sorted(await worker.claim(), key=lambda claim: claim.no)
 
         await store.record_durable_calls([make_once_call(first, "a"), make_once_call(second, "b")])
 
@@ -73,12 +73,12 @@ class TestDurableCalls(StoreTests):
         """The other attempt holds its claim and records its call."""
         template = await register_template(store, one_step_template())
         await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        lost = await hand.claim_one()
-        await hand.settle(released_outcome(lost))
-        held = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        lost = await worker.claim_one()
+        await worker.settle(released_outcome(lost))
+        held = await worker.claim_one()
         await create_task(store, template)
-        other = await hand.claim_one()
+        other = await worker.claim_one()
         calls = sorted(
             [make_once_call(lost, "a"), make_once_call(held, "b"), make_once_call(other, "c")]
         )
@@ -105,8 +105,8 @@ class TestDurableCalls(StoreTests):
     ) -> None:
         """The end is given as a delay or an instant, and later attempts do not move it."""
         await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         until = store.clock.now() + timedelta(seconds=100)
         sleeps = [
             make_once_call(claim, "delay", delay=100.0),
@@ -126,15 +126,15 @@ class TestDurableCalls(StoreTests):
         """The steps create their tasks again; an ordinary retry keeps the calls."""
         template = await register_template(store, make_template("two", a="", b=""))
         task_id = await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = sorted(await hand.claim(), key=lambda claim: claim.no)
+        worker = await ManualWorker.register(store)
+        claims = sorted(await worker.claim(), key=lambda claim: claim.no)
         await store.record_durable_calls([make_once_call(claim, "a") for claim in claims])
         child = await register_template(store, make_template("child", x=""))
         for no in (1, 2, 11):
             key = f"{task_id}:{no}:child"
             await create_task(store, child, parent_id=task_id, idempotency_key=key)
         await create_task(store, child, idempotency_key=f"{task_id}:1:not its child")
-        await hand.fail(*claims)
+        await worker.fail(*claims)
 
         await store.retry_steps(task_id, ACT, steps=[1], fresh=True)
         await store.retry_steps(task_id, ACT, steps=[2])
@@ -156,13 +156,13 @@ class TestDurableCalls(StoreTests):
         The next attempt sees a record that was accepted, whichever came first.
         """
         await register_and_create_task(stores[0], one_step_template())
-        hand = await ManualWorker.register(stores[0])
+        worker = await ManualWorker.register(stores[0])
         for number in range(10):
-            claim = await hand.claim_one()
+            claim = await worker.claim_one()
 
             accepted, _ = await asyncio.gather(
                 stores[1].record_durable_calls([make_once_call(claim, f"r-{number}")]),
-                hand.fail_with_retry(claim),
+                worker.fail_with_retry(claim),
             )
 
             recorded = {each.name for each in await stores[2].load_durable_calls(claim)}
@@ -175,13 +175,13 @@ class TestSleeping(StoreTests):
     ) -> None:
         """The parked attempt does not count, and no worker holds it; readers see that it waits."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
 
-        await hand.settle(sleep_outcome(claim, 100.0))
+        await worker.settle(sleep_outcome(claim, 100.0))
 
-        assert [] == await hand.claim()
-        assert [] == await store.list_held_claims(hand.id)
+        assert [] == await worker.claim()
+        assert [] == await store.list_held_claims(worker.id)
         task = await store.get_task(task_id)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
         (step,) = await store.list_steps(task_id)
@@ -190,18 +190,18 @@ class TestSleeping(StoreTests):
         (attempt,) = await store.list_attempts(task_id)
         assert AttemptOutcome.PARKED == attempt.outcome
         await subject.advance(timedelta(seconds=101))
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert (2, 1) == again[2:4]
         assert again.parked == pytest.approx(100, abs=1)
 
     async def test_a_claim_says_when_the_next_sleep_ends(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for seconds in (300.0, 200.0):
             await create_task(store, template)
-            await hand.settle(sleep_outcome(await hand.claim_one(), seconds))
+            await worker.settle(sleep_outcome(await worker.claim_one(), seconds))
 
-        claimed = await store.claim(hand.id, 10)
+        claimed = await store.claim(worker.id, 10)
 
         assert claimed.next_due is not None
         assert 190 < claimed.next_due <= 200
@@ -209,9 +209,9 @@ class TestSleeping(StoreTests):
     async def test_a_retried_step_can_sleep(self, store: Store) -> None:
         """Its error is cleared, and it does not wait for a retry."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one())
-        await hand.settle(sleep_outcome(await hand.claim_one(), 100.0))
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one())
+        await worker.settle(sleep_outcome(await worker.claim_one(), 100.0))
 
         (step,) = await store.list_steps(task_id)
 
@@ -223,10 +223,10 @@ class TestSleeping(StoreTests):
     ) -> None:
         """Each step of a batch gets its own outcome."""
         task_id = await register_and_create_task(store, make_template("three", a="", b="", c=""))
-        hand = await ManualWorker.register(store)
-        a, b, c = sorted(await hand.claim(), key=lambda claim: claim.no)
+        worker = await ManualWorker.register(store)
+        a, b, c = sorted(await worker.claim(), key=lambda claim: claim.no)
 
-        settled = await hand.settle(
+        settled = await worker.settle(
             completed_outcome(a, ONE),
             sleep_outcome(b, 60.0),
             retry_outcome(c, ERROR, timedelta(seconds=60)),
@@ -241,9 +241,9 @@ class TestSleeping(StoreTests):
             await register_and_create_task(store, one_step_template()),
             await register_and_create_task(store, one_step_template()),
         )
-        hand = await ManualWorker.register(store)
-        for claim in await hand.claim():
-            await hand.settle(sleep_outcome(claim, 60.0))
+        worker = await ManualWorker.register(store)
+        for claim in await worker.claim():
+            await worker.settle(sleep_outcome(claim, 60.0))
 
         await store.cancel_task(cancelled, ACT)
         await store.resolve_step(resolved, 1, None, ACT)

@@ -72,8 +72,8 @@ def make_new_event(index: int = 0, name: str = "payment.charged", payload: str =
 class PublishingWorker:
     """A worker that settles each step with an event."""
 
-    def __init__(self, store: Store, template: TemplateId, hand: ManualWorker) -> None:
-        self.store, self.template, self.hand = store, template, hand
+    def __init__(self, store: Store, template: TemplateId, worker: ManualWorker) -> None:
+        self.store, self.template, self.worker = store, template, worker
 
     @classmethod
     async def register(cls, store: Store, template: Template | None = None) -> "PublishingWorker":
@@ -88,9 +88,9 @@ class PublishingWorker:
     async def complete_task_with_events(self, *names: str, context: object = None) -> TaskId:
         """Create a task, and complete its only step with events of these names."""
         task_id = await create_task(self.store, self.template, context)
-        (claim,) = [claim for claim in await self.hand.claim() if claim.task_id == task_id]
+        (claim,) = [claim for claim in await self.worker.claim() if claim.task_id == task_id]
         events = [self.make_event(0, name) for name in names]
-        await self.store.settle(self.hand.id, [completed_outcome(claim, PAID)], events=events)
+        await self.store.settle(self.worker.id, [completed_outcome(claim, PAID)], events=events)
         return task_id
 
 
@@ -132,13 +132,13 @@ class TestOutbox(StoreTests):
         """Accepted outcomes of the same settlement publish theirs."""
         publisher = await PublishingWorker.register(store)
         ids = [await create_task(store, publisher.template) for _ in range(3)]
-        claims = {claim.task_id: claim for claim in await publisher.hand.claim()}
-        await publisher.hand.complete(claims[ids[1]])
+        claims = {claim.task_id: claim for claim in await publisher.worker.claim()}
+        await publisher.worker.complete(claims[ids[1]])
         outcomes = [completed_outcome(claims[task_id], PAID) for task_id in ids]
         events = [publisher.make_event(index) for index in range(3)]
 
-        first = await store.settle(publisher.hand.id, outcomes, events=events)
-        again = await store.settle(publisher.hand.id, outcomes, events=events, relaxed=True)
+        first = await store.settle(publisher.worker.id, outcomes, events=events)
+        again = await store.settle(publisher.worker.id, outcomes, events=events, relaxed=True)
 
         assert [1] == list(first.rejected)
         assert [0, 1, 2] == list(again.rejected)
@@ -150,18 +150,20 @@ class TestOutbox(StoreTests):
         """Children are freed and claimed, failures retried, tasks ended."""
         publisher = await PublishingWorker.register(store, chain_template())
         task_id = await create_task(store, publisher.template)
-        claim = await publisher.hand.claim_one()
+        claim = await publisher.worker.claim_one()
         event = [publisher.make_event(0, "step.done")]
         for _ in range(2):
             settled = await store.settle(
-                publisher.hand.id, [completed_outcome(claim, PAID)], claim_up_to=1, events=event
+                publisher.worker.id, [completed_outcome(claim, PAID)], claim_up_to=1, events=event
             )
             (claim,) = settled.claims
         await store.settle(
-            publisher.hand.id, [retry_outcome(claim, ERROR, SECOND * 0)], events=event
+            publisher.worker.id, [retry_outcome(claim, ERROR, SECOND * 0)], events=event
         )
-        again = await publisher.hand.claim_one()
-        ended = await store.settle(publisher.hand.id, [failed_outcome(again, ERROR)], events=event)
+        again = await publisher.worker.claim_one()
+        ended = await store.settle(
+            publisher.worker.id, [failed_outcome(again, ERROR)], events=event
+        )
 
         assert [task_id] == [end.task_id for end in ended.ended]
         assert [
@@ -312,12 +314,12 @@ class TestTaskEvents(StoreTests):
         template_id = await register_template(
             store, replace(one_step_template(), events=tuple(TaskEndEvent))
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         tasks = [await create_task(store, template_id) for _ in range(4)]
-        complete, cancelled, failing, resolved = sorted(await hand.claim())
-        await hand.complete(complete)
+        complete, cancelled, failing, resolved = sorted(await worker.claim())
+        await worker.complete(complete)
         await store.cancel_task(cancelled.task_id, ACT)
-        await hand.fail(failing, resolved)
+        await worker.fail(failing, resolved)
         await store.resolve_task(resolved.task_id, ACT)
 
         ends = [
@@ -348,9 +350,9 @@ class TestTaskEvents(StoreTests):
             one_step_template("plain"),
         ):
             await register_and_create_task(store, template)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        await hand.complete(*await hand.claim())
+        await worker.complete(*await worker.claim())
 
         assert [] == await list_event_names(store)
 
@@ -368,12 +370,12 @@ class TestTaskEvents(StoreTests):
         await register_and_create_task(
             store, replace(one_step_template(), events=tuple(TaskEndEvent))
         )
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
-        await hand.fail(claim)
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
+        await worker.fail(claim)
         await store.retry_steps(claim.task_id, ACT)
 
-        await hand.fail(await hand.claim_one())
+        await worker.fail(await worker.claim_one())
 
         first, second = await list_events(store)
         assert f"{claim.task_id}:0:1:tasker.task.failed" == first.id

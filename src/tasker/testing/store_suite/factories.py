@@ -163,7 +163,7 @@ class ManualWorker:
     async def register(
         cls,
         store: Store,
-        name: str = "hand",
+        name: str = "worker",
         *,
         lease: timedelta = LEASE,
         handlers: Collection[str] | None = None,
@@ -230,11 +230,11 @@ async def create_and_run_task(
 ) -> Task:
     """Begin a task and settle all of its steps; those in `failing` fail."""
     task_id = await register_and_create_task(store, template)
-    hand = await ManualWorker.register(store)
+    worker = await ManualWorker.register(store)
     names = {step.no: step.name for step in await store.list_steps(task_id)}
-    while claims := await hand.claim():
+    while claims := await worker.claim():
         for claim in claims:
-            await (hand.fail(claim) if names[claim.no] in failing else hand.complete(claim))
+            await (worker.fail(claim) if names[claim.no] in failing else worker.complete(claim))
     return await store.get_task(task_id)
 
 

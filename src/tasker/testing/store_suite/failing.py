@@ -45,14 +45,14 @@ class TestRetries(StoreTests):
     ) -> None:
         """It is not claimable before, and the claim returns when it will be."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one(), SECOND * 60)
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one(), SECOND * 60)
 
-        early = await store.claim(hand.id, 10)
+        early = await store.claim(worker.id, 10)
         await subject.advance(SECOND * 50)
-        still_early = await hand.claim()
+        still_early = await worker.claim()
         await subject.advance(SECOND * 11)
-        due = await hand.claim_one()
+        due = await worker.claim_one()
 
         assert early.next_due is not None
         assert 30 < early.next_due <= 60
@@ -64,8 +64,8 @@ class TestRetries(StoreTests):
     ) -> None:
         """It has the error of the failed attempt; once due it counts as enqueued."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one(), SECOND * 60)
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one(), SECOND * 60)
 
         task, step = await store.get_task(task_id), (await steps_by_name(store, task_id))["only"]
         await subject.advance(SECOND * 61)
@@ -82,9 +82,9 @@ class TestRetries(StoreTests):
         The step has the result and no error; the history has both attempts.
         """
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one())
-        await hand.settle(completed_outcome(await hand.claim_one(), JsonText('"ok"')))
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one())
+        await worker.settle(completed_outcome(await worker.claim_one(), JsonText('"ok"')))
 
         step = (await steps_by_name(store, task_id))["only"]
         history = await store.list_attempts(task_id)
@@ -99,23 +99,23 @@ class TestRetries(StoreTests):
         With a delay of zero it is claimable at once.
         """
         await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        await hand.fail_with_retry(await hand.claim_one())
+        await worker.fail_with_retry(await worker.claim_one())
 
-        assert 2 == (await hand.claim_one()).attempt
+        assert 2 == (await worker.claim_one()).attempt
 
     async def test_a_released_attempt_does_not_count_as_a_try(self, store: Store) -> None:
         """It is claimable at once, by any worker, under the next number."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
-        await hand.settle(released_outcome(await hand.claim_one()))
+        worker, other = await ManualWorker.register(store), await ManualWorker.register(store)
+        await worker.settle(released_outcome(await worker.claim_one()))
 
         claim = await other.claim_one()
 
         assert (task_id, 1, 2, 1) == claim[:4]
         await other.fail_with_retry(claim)
-        assert (3, 2) == (await hand.claim_one())[2:4]
+        assert (3, 2) == (await worker.claim_one())[2:4]
         outcomes = [row.outcome for row in await store.list_attempts(task_id)]
         assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
 
@@ -124,9 +124,9 @@ class TestRetries(StoreTests):
     ) -> None:
         """Losses have their own bound."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store, lease=SECOND * 300)
+        worker = await ManualWorker.register(store, lease=SECOND * 300)
 
-        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
+        await worker.settle(lost_outcome(await worker.claim_one(), ERROR, SECOND * 0))
         dying = await ManualWorker.register(store, lease=SECOND * 30)
         claim = await dying.claim_one()
         await subject.advance(SECOND * 31)
@@ -142,11 +142,11 @@ class TestRetries(StoreTests):
     ) -> None:
         """A step that waits has made progress: it may be lost as often again."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store, lease=SECOND * 300)
-        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store, lease=SECOND * 300)
+        await worker.settle(lost_outcome(await worker.claim_one(), ERROR, SECOND * 0))
+        claim = await worker.claim_one()
         if waits == "for a time":
-            await hand.settle(sleep_outcome(claim, 0.0))
+            await worker.settle(sleep_outcome(claim, 0.0))
         else:
             wait = NewWait(
                 "w", DurableCallKind.WAIT_SIGNAL, [AwaitedArrival(WaitKind.SIGNAL, "go")]
@@ -165,9 +165,9 @@ class TestRetries(StoreTests):
         The step starts over.
         """
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store, lease=SECOND * 300)
-        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
-        await hand.fail(await hand.claim_one())
+        worker = await ManualWorker.register(store, lease=SECOND * 300)
+        await worker.settle(lost_outcome(await worker.claim_one(), ERROR, SECOND * 0))
+        await worker.fail(await worker.claim_one())
         await store.retry_steps(task_id, ACT)
         await (await ManualWorker.register(store, lease=SECOND * 30)).claim_one()
         await subject.advance(SECOND * 31)
@@ -181,15 +181,15 @@ class TestCheckpoints(StoreTests):
     async def test_the_next_attempt_receives_the_checkpoint(self, store: Store) -> None:
         """The last saved one, after any outcome."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         assert await store.store_checkpoint(claim, JsonText('{"row":1}'))
         assert await store.store_checkpoint(claim, JsonText('{"row":2}'))
 
-        await hand.fail_with_retry(claim)
-        second = await hand.claim_one()
-        await hand.settle(released_outcome(second))
-        third = await hand.claim_one()
+        await worker.fail_with_retry(claim)
+        second = await worker.claim_one()
+        await worker.settle(released_outcome(second))
+        third = await worker.claim_one()
 
         assert [None, '{"row":2}', '{"row":2}'] == [
             each.checkpoint for each in (claim, second, third)
@@ -201,17 +201,17 @@ class TestCheckpoints(StoreTests):
     ) -> None:
         """A late checkpoint is rejected and overwrites nothing."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        late = await hand.claim_one()
-        await hand.fail_with_retry(late)
+        worker = await ManualWorker.register(store)
+        late = await worker.claim_one()
+        await worker.fail_with_retry(late)
         assert not await store.store_checkpoint(late, JsonText('"between"'))
-        current = await hand.claim_one()
+        current = await worker.claim_one()
         assert await store.store_checkpoint(current, JsonText('"mine"'))
 
         assert not await store.store_checkpoint(late, JsonText('"late"'))
 
         assert "mine" == (await steps_by_name(store, task_id))["only"].checkpoint
-        await hand.complete(current)
+        await worker.complete(current)
         assert not await store.store_checkpoint(current, JsonText('"after"'))
 
 
@@ -219,9 +219,9 @@ class TestFailedTasks(StoreTests):
     async def test_a_permanently_failed_step_fails_its_task(self, store: Store) -> None:
         """The task fails immediately if no other step can run; descendants never run."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        settled = await hand.fail(await hand.claim_one())
+        settled = await worker.fail(await worker.claim_one())
 
         assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
         assert {"a": "error", "b": "pending", "c": "pending"} == await statuses_by_name(
@@ -232,19 +232,19 @@ class TestFailedTasks(StoreTests):
         assert task.ended_at is not None
         assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == task.error
         assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.list_attempts(task_id)]
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
 
     async def test_siblings_of_a_failed_step_continue(self, store: Store) -> None:
         """The task stays open until no further step can run."""
         task_id = await register_and_create_task(
             store, make_template("wide", a="", b="", c="b", d="a c")
         )
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim()}
 
-        first = await hand.fail(claims[1])
-        second = await hand.complete(claims[2])
-        third = await hand.complete(await hand.claim_one())
+        first = await worker.fail(claims[1])
+        second = await worker.complete(claims[2])
+        third = await worker.complete(await worker.claim_one())
 
         assert ([], []) == (list(first.ended), list(second.ended))
         assert [(task_id, TaskStatus.ERROR)] == list(third.ended)
@@ -259,25 +259,25 @@ class TestFailedTasks(StoreTests):
         A step whose next attempt is an hour away can still run.
         """
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim()}
-        await hand.fail_with_retry(claims[2], SECOND * 3600)
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim()}
+        await worker.fail_with_retry(claims[2], SECOND * 3600)
 
-        assert [] == list((await hand.fail(claims[1])).ended)
+        assert [] == list((await worker.fail(claims[1])).ended)
         assert [] == await store.end_overdue_and_failed_tasks()
         assert not (await store.get_task(task_id)).has_ended
         await subject.advance(SECOND * 3601)
-        ended = (await hand.complete(await hand.claim_one())).ended
+        ended = (await worker.complete(await worker.claim_one())).ended
 
         assert [(task_id, TaskStatus.ERROR)] == list(ended)
 
     async def test_all_failed_steps_are_named(self, store: Store, subject: StoreUnderTest) -> None:
         """In the order of the template; the message is about the step that failed first."""
         task_id = await register_and_create_task(store, make_template("three", z="", m="", a=""))
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim()}
         for no in (3, 1, 2):
-            await (hand.complete(claims[no]) if no == 2 else hand.fail(claims[no]))
+            await (worker.complete(claims[no]) if no == 2 else worker.fail(claims[no]))
             await subject.advance(SECOND)
 
         task = await store.get_task(task_id)
@@ -293,10 +293,10 @@ class TestFailedTasks(StoreTests):
         """
         template = await register_template(store, make_template("pair", a="", b=""))
         ids = [await create_task(store, template) for _ in range(10)]
-        hand = await ManualWorker.register(store)
-        claims = await hand.claim()
+        worker = await ManualWorker.register(store)
+        claims = await worker.claim()
 
-        settled = await hand.settle(
+        settled = await worker.settle(
             *(
                 failed_outcome(claim, ERROR)
                 if claim.no == 1
@@ -328,13 +328,13 @@ class TestFailedTasks(StoreTests):
         template = await register_template(
             stores[0], make_template("wide", **{f"s{n}": "" for n in range(6)})
         )
-        hands = [await ManualWorker.register(store) for store in stores]
+        workers = [await ManualWorker.register(store) for store in stores]
         for _ in range(10):
             task_id = await create_task(stores[0], template)
-            claims = await hands[0].claim()
+            claims = await workers[0].claim()
 
             settled = await asyncio.gather(
-                *(hands[n % 3].fail(claim) for n, claim in enumerate(claims))
+                *(workers[n % 3].fail(claim) for n, claim in enumerate(claims))
             )
 
             ended = [end for each in settled for end in each.ended] + await stores[
@@ -349,9 +349,9 @@ class TestFailedTasks(StoreTests):
     async def test_a_sweep_leaves_healthy_tasks_alone(self, store: Store) -> None:
         template = await register_template(store, chain_template())
         await store.create_tasks([make_new_task(template) for _ in range(3)])
-        hand = await ManualWorker.register(store)
-        claims = await hand.claim()
-        await hand.complete(claims[0])
+        worker = await ManualWorker.register(store)
+        claims = await worker.claim()
+        await worker.complete(claims[0])
 
         assert [] == await store.end_overdue_and_failed_tasks()
 
@@ -362,9 +362,9 @@ class TestDeadlines(StoreTests):
     ) -> None:
         """It ends in error and its open steps are cancelled; complete steps keep their results."""
         task_id = await register_and_create_task(store, chain_template(), deadline=SECOND * 60)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one(), result="kept")
-        running = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one(), result="kept")
+        running = await worker.claim_one()
         await subject.advance(SECOND * 50)
         early = await store.end_overdue_and_failed_tasks()
         await subject.advance(SECOND * 11)
@@ -380,7 +380,7 @@ class TestDeadlines(StoreTests):
         assert task.error is not None
         assert "deadline_exceeded" == task.error["code"]
         assert task.ended_at is not None
-        assert [0] == list((await hand.complete(running)).rejected)
+        assert [0] == list((await worker.complete(running)).rejected)
         assert [] == await store.end_overdue_and_failed_tasks()
 
     async def test_the_next_sweep_enforces_a_tiny_deadline(
@@ -392,10 +392,10 @@ class TestDeadlines(StoreTests):
             await register_and_create_task(store, one_step_template(), deadline=tiny),
             await register_and_create_task(store, one_step_template(), deadline=tiny),
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         await subject.advance(SECOND)
-        claims = await hand.claim()
-        await hand.complete(*(claim for claim in claims if claim.task_id == done))
+        claims = await worker.claim()
+        await worker.complete(*(claim for claim in claims if claim.task_id == done))
 
         ended = await store.end_overdue_and_failed_tasks()
 
@@ -412,16 +412,16 @@ class TestDeadlines(StoreTests):
         Its worker learns so when it renews, and its history says cancelled.
         """
         task_id = await register_and_create_task(store, one_step_template(), deadline=SECOND * 10)
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await subject.advance(SECOND * 11)
         await store.end_overdue_and_failed_tasks()
 
-        gone = await store.renew_lease(hand.id, [claim], lease=SECOND * 30)
+        gone = await store.renew_lease(worker.id, [claim], lease=SECOND * 30)
 
         assert [claim] == gone
         (attempt,) = await store.list_attempts(task_id)
-        assert (AttemptOutcome.CANCELLED, 1, "hand") == (
+        assert (AttemptOutcome.CANCELLED, 1, "worker") == (
             attempt.outcome,
             attempt.attempt,
             attempt.worker,

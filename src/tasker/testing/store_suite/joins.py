@@ -56,37 +56,39 @@ class TestJoins(StoreTests):
     ) -> None:
         """In any interleaving it is enqueued once, by the last settlement."""
         template = await register_template(stores[0], fan_template(50))
-        hands = [await ManualWorker.register(store) for store in stores]
+        workers = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
             task_id = await create_task(stores[0], template)
-            await hands[0].complete(await hands[0].claim_one())
-            claims = await hands[0].claim()
+            await workers[0].complete(await workers[0].claim_one())
+            claims = await workers[0].claim()
             batches = list(_split_into_random_batches(claims, Random(seed)))
 
             settled = await asyncio.gather(
                 *(
-                    hands[number % 3].settle(*(completed_outcome(claim, RESULT) for claim in batch))
+                    workers[number % 3].settle(
+                        *(completed_outcome(claim, RESULT) for claim in batch)
+                    )
                     for number, batch in enumerate(batches)
                 )
             )
 
             assert [] == [index for each in settled for index in each.rejected]
             assert 0 == (await steps_by_name(stores[0], task_id))["end"].pending_parents
-            assert (task_id, 52, 1) == (await hands[0].claim_one())[:3]
-            await hands[0].complete(Claim(task_id, 52, 1, 1))
+            assert (task_id, 52, 1) == (await workers[0].claim_one())[:3]
+            await workers[0].complete(Claim(task_id, 52, 1, 1))
 
     async def test_one_of_the_settlements_claims_the_child(self, stores: list[Store]) -> None:
         """Also if each settlement claims the steps it frees."""
         template = await register_template(stores[0], fan_template(24))
-        hands = [await ManualWorker.register(store) for store in stores]
+        workers = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
             task_id = await create_task(stores[0], template)
-            await hands[0].complete(await hands[0].claim_one())
-            batches = list(_split_into_random_batches(await hands[0].claim(), Random(seed)))
+            await workers[0].complete(await workers[0].claim_one())
+            batches = list(_split_into_random_batches(await workers[0].claim(), Random(seed)))
 
             settled = await asyncio.gather(
                 *(
-                    hands[number % 3].settle(
+                    workers[number % 3].settle(
                         *(completed_outcome(claim, RESULT) for claim in batch), claim_up_to=5
                     )
                     for number, batch in enumerate(batches)
@@ -95,7 +97,7 @@ class TestJoins(StoreTests):
 
             claims = [claim for each in settled for claim in each.claims]
             assert [Claim(task_id, 26, 1, 1)] == claims
-            await hands[0].complete(*claims)
+            await workers[0].complete(*claims)
 
     async def test_a_batch_sent_concurrently_settles_once(self, stores: list[Store]) -> None:
         """
@@ -105,19 +107,19 @@ class TestJoins(StoreTests):
             stores[0], make_template("join", a="", b="", c="", d="a b c")
         )
         ids = [await create_task(stores[0], template) for _ in range(20)]
-        hands = [await ManualWorker.register(store) for store in stores]
-        claims = await hands[0].claim()
+        workers = [await ManualWorker.register(store) for store in stores]
+        claims = await workers[0].claim()
         outcomes = [completed_outcome(claim, RESULT) for claim in claims]
 
         settled = await asyncio.gather(
             *(
-                hand.settle(*Random(seed).sample(outcomes, 60))
-                for seed, hand in enumerate(hands * 3)
+                worker.settle(*Random(seed).sample(outcomes, 60))
+                for seed, worker in enumerate(workers * 3)
             )
         )
 
         assert 60 == sum(60 - len(each.rejected) for each in settled)
-        joins = await hands[0].claim()
+        joins = await workers[0].claim()
         assert set(ids) == {claim.task_id for claim in joins}
         assert 20 == len(joins)
         history = [row for task_id in ids for row in await stores[0].list_attempts(task_id)]
@@ -131,7 +133,7 @@ class TestJoins(StoreTests):
         template = await register_template(
             stores[0], make_template("sinks", **{f"s{n}": "" for n in range(6)})
         )
-        hands = [await ManualWorker.register(store) for store in stores]
+        workers = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
             rng = Random(seed)
             news = [make_new_task(template) for _ in range(15)]
@@ -140,16 +142,16 @@ class TestJoins(StoreTests):
                 failed_outcome(claim, ERROR)
                 if rng.random() < 0.3
                 else completed_outcome(claim, RESULT)
-                for claim in await hands[0].claim()
+                for claim in await workers[0].claim()
             ]
             rng.shuffle(outcomes)
             batches = [outcomes[at : at + 12] for at in range(0, len(outcomes), 12)]
 
             settled = await asyncio.gather(
                 *(
-                    hand.settle(*rng.sample(batch, len(batch)))
+                    worker.settle(*rng.sample(batch, len(batch)))
                     for batch in batches
-                    for hand in hands[:2]
+                    for worker in workers[:2]
                 )
             )
 
@@ -164,13 +166,13 @@ class TestJoins(StoreTests):
         """Exactly one of the settlements reports the end."""
         steps = {f"s{number}": "" for number in range(12)}
         template = await register_template(stores[0], make_template("sinks", **steps))
-        hands = [await ManualWorker.register(store) for store in stores]
+        workers = [await ManualWorker.register(store) for store in stores]
         for _ in range(10):
             task_id = await create_task(stores[0], template)
-            claims = await hands[0].claim()
+            claims = await workers[0].claim()
 
             settled = await asyncio.gather(
-                *(hands[n % 3].complete(claim) for n, claim in enumerate(claims))
+                *(workers[n % 3].complete(claim) for n, claim in enumerate(claims))
             )
 
             ended = [end for each in settled for end in each.ended]
@@ -181,17 +183,17 @@ class TestJoins(StoreTests):
         Eight rows of eight steps, each waiting for three of the row above; six workers.
         """
         task_id = await register_and_create_task(stores[0], _lattice_template(8))
-        hands = [
-            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 2)
+        workers = [
+            await ManualWorker.register(store, f"worker {n}") for n, store in enumerate(stores * 2)
         ]
         ended: list[object] = []
 
-        async def claim_and_complete(hand: ManualWorker, rng: Random) -> None:
+        async def claim_and_complete(worker: ManualWorker, rng: Random) -> None:
             held: list[Claim] = []
             while not ended:
-                held += await hand.claim(rng.randint(1, 6))
+                held += await worker.claim(rng.randint(1, 6))
                 batch, held = held[:4], held[4:]
-                settled = await hand.settle(
+                settled = await worker.settle(
                     *(completed_outcome(claim, RESULT) for claim in batch),
                     claim_up_to=rng.randint(0, 3),
                 )
@@ -200,7 +202,7 @@ class TestJoins(StoreTests):
 
         async with asyncio.timeout(60):
             await asyncio.gather(
-                *(claim_and_complete(hand, Random(n)) for n, hand in enumerate(hands))
+                *(claim_and_complete(worker, Random(n)) for n, worker in enumerate(workers))
             )
 
         history = await stores[0].list_attempts(task_id)
@@ -210,12 +212,12 @@ class TestJoins(StoreTests):
 
     async def test_a_task_does_not_end_before_its_last_step(self, store: Store) -> None:
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
-        hand = await ManualWorker.register(store)
-        first, last = await hand.claim()
+        worker = await ManualWorker.register(store)
+        first, last = await worker.claim()
 
-        await hand.complete(first)
+        await worker.complete(first)
         between = await store.get_task(task_id)
-        await hand.complete(last)
+        await worker.complete(last)
 
         assert (TaskStatus.IN_PROGRESS, None) == (between.status, between.ended_at)
         assert (await store.get_task(task_id)).ended_at is not None

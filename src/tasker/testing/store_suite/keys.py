@@ -139,13 +139,13 @@ class TestIdempotencyKeys(StoreTests):
     async def test_an_existing_task_is_not_claimed_again(self, store: Store) -> None:
         """Only roots of new tasks are claimed."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         there = await create_task(store, template, idempotency_key="k")
         new = make_new_task(template)
 
         created = await store.create_tasks(
             [make_new_task(template, idempotency_key="k"), new],
-            worker=hand.id,
+            worker=worker.id,
             claim_up_to=10,
         )
 
@@ -260,11 +260,11 @@ class TestKeysOfOpenTasks(StoreTests):
         first = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         if end == "complete":
-            await hand.complete_all_due()
+            await worker.complete_all_due()
         elif end == "error":
-            await hand.fail(await hand.claim_one())
+            await worker.fail(await worker.claim_one())
         else:
             await store.cancel_task(first, ACT)
         assert await store.find_task_by_key("suite", "k") is None
@@ -291,8 +291,8 @@ class TestKeysOfOpenTasks(StoreTests):
         await create_task(
             store, template, idempotency_key="freed", unique_while=IdempotencyKeyLifetime.OPEN
         )
-        hand = await ManualWorker.register(store)
-        await hand.complete_all_due()
+        worker = await ManualWorker.register(store)
+        await worker.complete_all_due()
 
         asked = await store.create_tasks(
             [
@@ -302,7 +302,7 @@ class TestKeysOfOpenTasks(StoreTests):
                 make_new_task(template, idempotency_key="freed"),
             ]
         )
-        await hand.complete_all_due()
+        await worker.complete_all_due()
         again = await store.create_tasks([make_new_task(template, idempotency_key="freed")])
 
         assert [(kept, False), (asked.tasks[1][0], True)] == list(asked.tasks)
@@ -362,8 +362,8 @@ class TestKeysOfOpenTasks(StoreTests):
         first = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
-        hand = await ManualWorker.register(store)
-        await hand.fail(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.fail(await worker.claim_one())
         second = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
@@ -372,7 +372,7 @@ class TestKeysOfOpenTasks(StoreTests):
             await store.retry_steps(first, ACT)
         with pytest.raises(TaskExists, match=second):
             await store.resolve_step(first, 1, None, ACT)
-        await hand.complete_all_due()
+        await worker.complete_all_due()
         reopened = await store.retry_steps(first, ACT)
         again = await store.create_tasks(
             [make_new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
@@ -389,8 +389,8 @@ class TestReplacing(StoreTests):
         """Its running attempt can no longer settle, and the audit log names the new task."""
         template = await register_template(store, chain_template())
         old = await create_task(store, template, {"n": 1}, idempotency_key="k")
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
 
         new = await create_task(
             store,
@@ -401,7 +401,7 @@ class TestReplacing(StoreTests):
             created_by="ann",
         )
 
-        assert [0] == list((await hand.complete(claim)).rejected)
+        assert [0] == list((await worker.complete(claim)).rejected)
         assert TaskStatus.CANCELLED is (await store.get_task(old)).status
         (entry,) = await store.list_audit_entries(old)
         assert ("ann", "cancel", f"replaced by task {new}") == (
@@ -412,7 +412,7 @@ class TestReplacing(StoreTests):
         holder = await store.find_task_by_key("suite", "k")
         assert holder is not None
         assert (new, TaskStatus.PENDING) == (holder.id, holder.status)
-        assert [new] == [claim.task_id for claim in await hand.claim()]
+        assert [new] == [claim.task_id for claim in await worker.claim()]
 
     async def test_replacing_leaves_an_ended_holder_alone(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
@@ -430,10 +430,10 @@ class TestReplacing(StoreTests):
 
     async def test_a_free_key_replaces_nothing(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         new = make_new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
 
-        created = await store.create_tasks([new], worker=hand.id, claim_up_to=1)
+        created = await store.create_tasks([new], worker=worker.id, claim_up_to=1)
 
         assert [(new.id, True)] == list(created.tasks)
         assert [new.id] == [claim.task_id for claim in created.claims]
@@ -442,8 +442,8 @@ class TestReplacing(StoreTests):
         """It continues as if an operator had cancelled the task."""
         template = await register_template(store, one_step_template())
         parent = await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await create_task(store, template, idempotency_key="k", parent_id=parent)
         await store.park_until_task_ends(claim, child)
 
@@ -451,7 +451,7 @@ class TestReplacing(StoreTests):
             store, template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE
         )
 
-        assert parent in {claim.task_id for claim in await hand.claim()}
+        assert parent in {claim.task_id for claim in await worker.claim()}
 
     async def test_replacements_of_a_bulk_are_atomic(self, store: Store) -> None:
         """A rejected creation cancels no task."""
@@ -535,14 +535,14 @@ class TestReplacing(StoreTests):
         The old task ends as one of both, and the new one has the key.
         """
         template = await register_template(stores[0], one_step_template())
-        hand = await ManualWorker.register(stores[0])
+        worker = await ManualWorker.register(stores[0])
         for number in range(10):
             key = f"k{number}"
             old = await create_task(stores[0], template, idempotency_key=key)
-            claim = await hand.claim_one()
+            claim = await worker.claim_one()
 
             settled, new = await asyncio.gather(
-                hand.complete(claim),
+                worker.complete(claim),
                 create_task(
                     stores[-1], template, idempotency_key=key, if_exists=ExistingTaskAction.REPLACE
                 ),
@@ -555,4 +555,4 @@ class TestReplacing(StoreTests):
             holder = await stores[0].find_task_by_key("suite", key)
             assert holder is not None
             assert new == holder.id
-            await hand.complete_all_due()
+            await worker.complete_all_due()

@@ -77,11 +77,11 @@ async def create_child_of_cancelled_task(
     child = await create_task(
         store, await register_template(store, template), parent_id=parent, attached=True
     )
-    hand = await ManualWorker.register(store, handlers=["start", "between", "end", "undo"])
-    await hand.complete(await hand.claim_one())
+    worker = await ManualWorker.register(store, handlers=["start", "between", "end", "undo"])
+    await worker.complete(await worker.claim_one())
     await store.cancel_task(parent, ACT)
     assert [] == await idle.claim()
-    return hand, child
+    return worker, child
 
 
 class TestEndingInPages(StoreTests):
@@ -93,16 +93,16 @@ class TestEndingInPages(StoreTests):
     async def test_cancelling_ends_all_steps(self, store: Store) -> None:
         """Those in progress too, wherever they are."""
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        claims = await hand.claim(4)
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        claims = await worker.claim(4)
 
         task = await store.cancel_task(task_id, ACT)
 
         assert TaskStatus.CANCELLED is task.status
         assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, task_id)
-        assert claims == await store.renew_lease(hand.id, claims, lease=timedelta(seconds=30))
-        assert [] == await hand.claim()
+        assert claims == await store.renew_lease(worker.id, claims, lease=timedelta(seconds=30))
+        assert [] == await worker.claim()
         assert 4 == len(
             [one for one in await store.list_attempts(task_id) if one.outcome == "cancelled"]
         )
@@ -111,9 +111,9 @@ class TestEndingInPages(StoreTests):
 
     async def test_resolving_skips_all_steps(self, store: Store) -> None:
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.fail(*await worker.claim())
 
         await store.resolve_task(task_id, ACT)
 
@@ -121,7 +121,7 @@ class TestEndingInPages(StoreTests):
         assert StepStatus.PENDING not in await step_statuses(store, task_id)
 
     async def test_a_sweep_ends_the_remaining_steps_of_an_ended_task(self, store: Store) -> None:
-        hand, child = await create_child_of_cancelled_task(store, WIDE)
+        worker, child = await create_child_of_cancelled_task(store, WIDE)
 
         task = await store.get_task(child)
         assert TaskStatus.CANCELLED is task.status
@@ -133,16 +133,16 @@ class TestEndingInPages(StoreTests):
         assert [] == list(await store.end_overdue_and_failed_tasks())
 
         assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, child)
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
 
     async def test_a_step_that_is_claimed_before_its_page_ends_with_it(self, store: Store) -> None:
-        hand, child = await create_child_of_cancelled_task(store, WIDE)
-        settled, lost = await hand.claim(2)
+        worker, child = await create_child_of_cancelled_task(store, WIDE)
+        settled, lost = await worker.claim(2)
 
-        assert not (await hand.complete(settled)).rejected
+        assert not (await worker.complete(settled)).rejected
         await store.end_overdue_and_failed_tasks()
 
-        assert [0] == list((await hand.complete(lost)).rejected)
+        assert [0] == list((await worker.complete(lost)).rejected)
         assert TaskStatus.CANCELLED is (await store.get_task(child)).status
         assert 2 == (await store.get_task(child)).counts.complete
 
@@ -152,19 +152,21 @@ class TestEndingInPages(StoreTests):
         child = await create_task(
             store, await register_template(store, WIDE), parent_id=parent, attached=True
         )
-        hand = await ManualWorker.register(store, handlers=["start", "between"])
-        await hand.complete(await hand.claim_one())
-        claims = await hand.claim()
+        worker = await ManualWorker.register(store, handlers=["start", "between"])
+        await worker.complete(await worker.claim_one())
+        claims = await worker.claim()
 
         await store.cancel_task(parent, ACT)
 
-        assert [*range(7)] == sorted((await hand.complete(*claims)).rejected)
+        assert [*range(7)] == sorted((await worker.complete(*claims)).rejected)
         assert 1 == (await store.get_task(child)).counts.pending
 
     async def test_compensation_begins_after_the_last_page(self, store: Store) -> None:
         """Steps in progress may end in the meantime without starting the compensation."""
-        hand, child = await create_child_of_cancelled_task(store, fan_template_with_compensation())
-        await hand.complete(*await hand.claim(1))
+        worker, child = await create_child_of_cancelled_task(
+            store, fan_template_with_compensation()
+        )
+        await worker.complete(*await worker.claim(1))
         assert [] == [step for step in await store.list_steps(child) if step.undoes is not None]
 
         await store.end_overdue_and_failed_tasks()
@@ -177,13 +179,15 @@ class TestEndingInPages(StoreTests):
         assert [0] == planners
 
     async def test_a_sweep_leaves_the_steps_of_an_open_task(self, store: Store) -> None:
-        hand, child = await create_child_of_cancelled_task(store, fan_template_with_compensation())
-        await hand.fail(*await hand.claim(1))
+        worker, child = await create_child_of_cancelled_task(
+            store, fan_template_with_compensation()
+        )
+        await worker.fail(*await worker.claim(1))
 
         await store.retry_steps(child, ACT)
         await store.end_overdue_and_failed_tasks()
 
-        assert 7 == len(await hand.claim())
+        assert 7 == len(await worker.claim())
         assert 0 == (await store.get_task(child)).counts.cancelled
 
     async def test_a_task_is_pruned_after_all_its_steps_have_ended(self, store: Store) -> None:
@@ -226,43 +230,43 @@ class TestActionsInPages(StoreTests):
     async def test_pausing_takes_all_steps_out_of_their_queues(self, store: Store) -> None:
         """Resuming puts them back."""
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        (claim,) = await hand.claim(1)
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        (claim,) = await worker.claim(1)
         target = PauseTarget.of_task(task_id)
 
         await store.pause(target, ACT)
-        await hand.settle(released_outcome(claim))
-        during = await hand.claim()
+        await worker.settle(released_outcome(claim))
+        during = await worker.claim()
         await store.resume(target, ACT)
 
         assert [] == during
-        assert {3, 4, 5, 6, 7, 8, claim.no} == {claim.no for claim in await hand.claim()}
+        assert {3, 4, 5, 6, 7, 8, claim.no} == {claim.no for claim in await worker.claim()}
 
     async def test_a_sweep_pauses_and_resumes_the_remaining_steps(self, store: Store) -> None:
         """Those of the last action."""
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
         target = PauseTarget.of_task(task_id)
         with fail_after_first_page():
             await store.pause(target, ACT)
-        between = await hand.claim(1)
+        between = await worker.claim(1)
 
         await store.end_overdue_and_failed_tasks()
 
         assert 1 == len(between)
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         with fail_after_first_page():
             await store.resume(target, ACT)
-        assert 2 == len(await hand.claim())
+        assert 2 == len(await worker.claim())
         await store.end_overdue_and_failed_tasks()
-        assert 4 == len(await hand.claim())  # beside the one that is in progress
+        assert 4 == len(await worker.claim())  # beside the one that is in progress
 
     async def test_resuming_ends_a_pause_that_has_pages_left(self, store: Store) -> None:
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
         target = PauseTarget.of_task(task_id)
         with fail_after_first_page():
             await store.pause(target, ACT)
@@ -270,7 +274,7 @@ class TestActionsInPages(StoreTests):
         await store.resume(target, ACT)
         await store.end_overdue_and_failed_tasks()
 
-        assert 7 == len(await hand.claim())
+        assert 7 == len(await worker.claim())
 
     @pytest.mark.parametrize("way", ["failed", "overdue"])
     async def test_nothing_runs_before_all_steps_are_retried(
@@ -278,10 +282,10 @@ class TestActionsInPages(StoreTests):
     ) -> None:
         """A step that ran before would not free its children. A sweep retries the others."""
         task_id = await register_and_create_task(store, WIDE, deadline=timedelta(hours=1))
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
         if way == "failed":
-            await hand.fail(*await hand.claim())
+            await worker.fail(*await worker.claim())
         else:
             await subject.advance(timedelta(hours=2))
             await store.end_overdue_and_failed_tasks()
@@ -289,14 +293,14 @@ class TestActionsInPages(StoreTests):
 
         with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
-        between = await hand.claim()
+        between = await worker.claim()
         open_again = await store.get_task(task_id)
         await store.end_overdue_and_failed_tasks()
 
         assert [] == between
         assert TaskStatus.IN_PROGRESS is open_again.status
-        await hand.complete(*await hand.claim(7))
-        await hand.complete(await hand.claim_one())
+        await worker.complete(*await worker.claim(7))
+        await worker.complete(await worker.claim_one())
         assert TaskStatus.COMPLETE is (await store.get_task(task_id)).status
         actions = ["retry"] * 7 if way == "failed" else ["retry"]
         assert actions == [entry.action for entry in await store.list_audit_entries(task_id)]
@@ -304,17 +308,17 @@ class TestActionsInPages(StoreTests):
     async def test_the_given_steps_are_retried_in_pages(self, store: Store) -> None:
         """And no others; a sweep retries those of the later pages."""
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.fail(*await worker.claim())
 
         with fail_after_first_page():
             await store.retry_steps(task_id, ACT, steps=[8, 2, 3, 5, 3])
-        between = await hand.claim()
+        between = await worker.claim()
         await store.end_overdue_and_failed_tasks()
 
         assert [] == between
-        assert [2, 3, 5, 8] == sorted(claim.no for claim in await hand.claim())
+        assert [2, 3, 5, 8] == sorted(claim.no for claim in await worker.claim())
         assert 4 == len(await store.list_audit_entries(task_id))
 
     @pytest.mark.parametrize("last", [8, 9, 10])
@@ -323,11 +327,11 @@ class TestActionsInPages(StoreTests):
     ) -> None:
         """A later page has one that did not fail, or does not exist."""
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        claims = sorted(await hand.claim())
-        await hand.complete(claims.pop())
-        await hand.fail(*claims)
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        claims = sorted(await worker.claim())
+        await worker.complete(claims.pop())
+        await worker.fail(*claims)
 
         with pytest.raises(NotFound if last == 10 else WrongStatus):
             await store.retry_steps(task_id, ACT, steps=[2, 3, 4, last])
@@ -340,9 +344,9 @@ class TestActionsInPages(StoreTests):
     ) -> None:
         """The step after it has run without it; the others may still be retried."""
         task_id = await register_and_create_task(store, HANDLED)
-        hand = await ManualWorker.register(store)
-        await hand.fail(*await hand.claim())
-        assert 5 == (await hand.claim_one()).no
+        worker = await ManualWorker.register(store)
+        await worker.fail(*await worker.claim())
+        assert 5 == (await worker.claim_one()).no
 
         with pytest.raises(ChildrenAlreadyRan, match="cannot retry step handled"):
             await store.retry_steps(task_id, ACT, steps=[1, 2, 3, 4])
@@ -356,46 +360,46 @@ class TestActionsInPages(StoreTests):
     ) -> None:
         """Only when all have been revived, so that none ends before its child waits for it."""
         task_id = await register_and_create_task(store, WIDE, deadline=timedelta(hours=1))
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        (failing,) = await hand.claim(1)
-        await hand.fail(failing)
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        (failing,) = await worker.claim(1)
+        await worker.fail(failing)
         await subject.advance(timedelta(hours=2))
         await store.end_overdue_and_failed_tasks()
         assert 7 == (await store.get_task(task_id)).counts.cancelled
 
         with fail_after_first_page():
             await store.resolve_step(task_id, failing.no, JsonText("1"), ACT)
-        between = await hand.claim()
+        between = await worker.claim()
         await store.end_overdue_and_failed_tasks()
 
         assert [] == between
-        await hand.complete(*await hand.claim(6))
-        assert 9 == (await hand.claim_one()).no
+        await worker.complete(*await worker.claim(6))
+        assert 9 == (await worker.claim_one()).no
 
     async def test_a_step_is_resolved_between_the_pages_of_a_retry(self, store: Store) -> None:
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.fail(*await worker.claim())
         with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
 
         with fail_after_first_page():
             await store.resolve_step(task_id, 8, JsonText("1"), ACT)
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await store.end_overdue_and_failed_tasks()
 
-        await hand.complete(*await hand.claim(6))
-        await hand.complete(await hand.claim_one())
+        await worker.complete(*await worker.claim(6))
+        await worker.complete(await worker.claim_one())
         assert TaskStatus.COMPLETE is (await store.get_task(task_id)).status
 
     async def test_a_retried_task_that_is_paused_stays_paused(self, store: Store) -> None:
         """Also if it is paused, or resumed, between two pages."""
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.fail(*await worker.claim())
         target = PauseTarget.of_task(task_id)
         with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
@@ -403,22 +407,22 @@ class TestActionsInPages(StoreTests):
             await store.pause(target, ACT)
         with fail_after_first_page():
             await store.resume(target, ACT)
-        between = await hand.claim()
+        between = await worker.claim()
         with fail_after_first_page():
             await store.pause(target, ACT)
         await store.end_overdue_and_failed_tasks()
 
-        assert [] == between == await hand.claim()
+        assert [] == between == await worker.claim()
         await store.resume(target, ACT)
-        assert 7 == len(await hand.claim())
+        assert 7 == len(await worker.claim())
 
     async def test_a_task_that_is_cancelled_between_two_pages_of_a_retry_ends(
         self, store: Store
     ) -> None:
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.fail(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.fail(*await worker.claim())
         with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
 
@@ -428,7 +432,7 @@ class TestActionsInPages(StoreTests):
         assert {StepStatus.COMPLETE, StepStatus.CANCELLED, StepStatus.ERROR} == await step_statuses(
             store, task_id
         )
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
 
 
 class TestReadingManySteps(StoreTests):
@@ -440,9 +444,9 @@ class TestReadingManySteps(StoreTests):
 
     async def test_counts_of_a_large_task_cover_only_its_first_steps(self, store: Store) -> None:
         task_id = await register_and_create_task(store, WIDE)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.complete(*await hand.claim())
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.complete(*await worker.claim())
 
         (listed,) = await store.list_tasks(TaskFilter())
         task = await store.get_task(task_id)
@@ -455,31 +459,31 @@ class TestReadingManySteps(StoreTests):
 
     async def test_a_task_is_started_by_any_step(self, store: Store) -> None:
         await register_and_create_task(store, make_template(a="", b="", c="", d="", e="", late=""))
-        hand = await ManualWorker.register(store, handlers=["late"])
-        await hand.claim_one()
+        worker = await ManualWorker.register(store, handlers=["late"])
+        await worker.claim_one()
 
         (listed,) = await store.list_tasks(TaskFilter())
         assert TaskStatus.IN_PROGRESS is listed.status
 
     async def test_the_end_of_an_instance_changes_the_etag(self, store: Store) -> None:
         """This includes an instance that the join does not count."""
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
-        claims = await hand.claim()
+        claims = await worker.claim()
         before = await store.get_task(spawner.task_id)
 
-        await hand.complete(claims[1])
+        await worker.complete(claims[1])
 
         assert before.etag != (await store.get_task(spawner.task_id)).etag
 
     async def test_unfinished_steps_are_listed(self, store: Store) -> None:
         """Those that failed, and those that have not ended."""
         task_id = await register_and_create_task(store, fan_template(3))
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        first, second, _ = await hand.claim()
-        await hand.complete(first)
-        await hand.fail(second)
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        first, second, _ = await worker.claim()
+        await worker.complete(first)
+        await worker.fail(second)
 
         steps = await store.list_steps(task_id, unfinished=True)
 

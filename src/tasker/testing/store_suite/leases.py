@@ -38,14 +38,14 @@ from tasker.testing.store_suite.subject import StoreUnderTest
 class TestLeases(StoreTests):
     async def test_a_renewed_lease_stays_valid(self, store: Store, subject: StoreUnderTest) -> None:
         await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         for _ in range(5):
             await subject.advance(SECOND * 20)
-            assert [] == await store.renew_lease(hand.id, [claim], lease=LEASE)
+            assert [] == await store.renew_lease(worker.id, [claim], lease=LEASE)
 
         assert [] == await store.list_expired_attempts(10)
-        assert [] == list((await hand.complete(claim)).rejected)
+        assert [] == list((await worker.complete(claim)).rejected)
 
     async def test_an_expired_lease_cannot_be_renewed(
         self, store: Store, subject: StoreUnderTest
@@ -53,11 +53,11 @@ class TestLeases(StoreTests):
         """
         A worker that slept through it gets an error.
         """
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         await subject.advance(SECOND * 31)
 
         with pytest.raises(LeaseLost):
-            await store.renew_lease(hand.id, [], lease=LEASE)
+            await store.renew_lease(worker.id, [], lease=LEASE)
 
     async def test_leases_of_several_workers_are_renewed_together(
         self, store: Store, subject: StoreUnderTest
@@ -68,20 +68,20 @@ class TestLeases(StoreTests):
             await create_task(store, template)
         late = await ManualWorker.register(store)
         await subject.advance(SECOND * 20)
-        hand, other, idle = [await ManualWorker.register(store) for _ in range(3)]
-        mine, theirs = [(await each.claim(1))[0] for each in (hand, other)]
+        worker, other, idle = [await ManualWorker.register(store) for _ in range(3)]
+        mine, theirs = [(await each.claim(1))[0] for each in (worker, other)]
         await other.complete(theirs)
         await store.drain_worker(idle.id, ACT)
         await subject.advance(SECOND * 15)
-        held = {hand.id: [mine], late.id: [mine], other.id: [theirs, mine], idle.id: []}
+        held = {worker.id: [mine], late.id: [mine], other.id: [theirs, mine], idle.id: []}
 
         renewed = await store.renew_leases(held, lease=LEASE)
 
         assert {
-            hand.id: ([], False),
+            worker.id: ([], False),
             other.id: ([theirs, mine], False),
             idle.id: ([], True),
-        } == {worker: (list(each.revoked), each.quiet) for worker, each in renewed.items()}
+        } == {worker_id: (list(each.revoked), each.quiet) for worker_id, each in renewed.items()}
         await subject.advance(SECOND * 20)
         assert {idle.id} == set(await store.renew_leases({idle.id: (), late.id: ()}, lease=LEASE))
 
@@ -122,19 +122,21 @@ class TestLeases(StoreTests):
     async def test_a_drained_worker_claims_nothing_and_keeps_what_runs(self, store: Store) -> None:
         """Neither due steps nor those that it frees, nor from queues that it finds later."""
         await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await register_and_create_task(store, one_step_template())
 
-        await store.drain_worker(hand.id, ACT)
+        await store.drain_worker(worker.id, ACT)
 
-        assert [claim] == await store.list_held_claims(hand.id)
-        assert [] == list((await hand.complete(claim)).claims)
-        await store.add_served_queues(hand.id, [queue.base for queue in await store.list_queues()])
-        assert [] == await hand.claim()
+        assert [claim] == await store.list_held_claims(worker.id)
+        assert [] == list((await worker.complete(claim)).claims)
+        await store.add_served_queues(
+            worker.id, [queue.base for queue in await store.list_queues()]
+        )
+        assert [] == await worker.claim()
         assert 2 == len(await (await ManualWorker.register(store)).claim())
         audit = [event for event in await store.list_team_audit() if event.action == "drain_worker"]
-        assert [("alice", f"worker {hand.id}")] == [(one.actor, one.subject) for one in audit]
+        assert [("alice", f"worker {worker.id}")] == [(one.actor, one.subject) for one in audit]
 
     async def test_a_step_that_its_worker_claims_again_is_held_only_once(
         self, store: Store, subject: StoreUnderTest
@@ -143,12 +145,12 @@ class TestLeases(StoreTests):
         template = await register_template(store, one_step_template())
         for _ in range(2):
             await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        first, other = await hand.claim()
-        await hand.fail_with_retry(first)
-        again = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        first, other = await worker.claim()
+        await worker.fail_with_retry(first)
+        again = await worker.claim_one()
 
-        held = await store.list_held_claims(hand.id)
+        held = await store.list_held_claims(worker.id)
         (info,) = await store.list_workers()
         await subject.advance(SECOND * 31)
         expired = await store.list_expired_attempts(10)
@@ -167,10 +169,10 @@ class TestLeases(StoreTests):
         """They are listed with the inputs of the retry decision: template, attempts, worker."""
         template = await register_template(store, one_step_template())
         task_id = await create_task(store, template)
-        hand = await ManualWorker.register(store, "sleeper")
-        await hand.fail_with_retry(await hand.claim_one())
-        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, timedelta(0)))
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store, "sleeper")
+        await worker.fail_with_retry(await worker.claim_one())
+        await worker.settle(lost_outcome(await worker.claim_one(), ERROR, timedelta(0)))
+        claim = await worker.claim_one()
         await store.store_checkpoint(claim, JsonText("7"))
         healthy = await store.list_expired_attempts(10)
         await subject.advance(SECOND * 31)
@@ -246,46 +248,46 @@ class TestLeases(StoreTests):
         await stores[0].create_tasks([make_new_task(template) for _ in range(20)])
         await (await ManualWorker.register(stores[0])).claim()
         await subject.advance(SECOND * 31)
-        hands = [await ManualWorker.register(store) for store in stores]
+        workers = [await ManualWorker.register(store) for store in stores]
 
-        async def settle_expired_attempts(hand: ManualWorker) -> int:
-            expired = await hand.store.list_expired_attempts(100)
-            settled = await hand.settle(
+        async def settle_expired_attempts(worker: ManualWorker) -> int:
+            expired = await worker.store.list_expired_attempts(100)
+            settled = await worker.settle(
                 *(lost_outcome(each.claim, ERROR, SECOND * 0) for each in expired)
             )
             return len(expired) - len(settled.rejected)
 
-        assert 20 == sum(await asyncio.gather(*map(settle_expired_attempts, hands)))
-        assert {2} == {claim.attempt for claim in await hands[0].claim()}
+        assert 20 == sum(await asyncio.gather(*map(settle_expired_attempts, workers)))
+        assert {2} == {claim.attempt for claim in await workers[0].claim()}
 
     async def test_claims_of_a_retired_worker_expire_at_once(self, store: Store) -> None:
         """
         At once, not when its lease would have expired.
         """
         await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store, "leaver")
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store, "leaver")
+        claim = await worker.claim_one()
 
-        await store.retire_worker(hand.id)
+        await store.retire_worker(worker.id)
 
         assert [claim] == [expired.claim for expired in await store.list_expired_attempts(10)]
         with pytest.raises(LeaseLost):
-            await store.renew_lease(hand.id, [claim], lease=LEASE)
+            await store.renew_lease(worker.id, [claim], lease=LEASE)
 
     async def test_the_store_lists_the_claims_of_a_worker(self, store: Store) -> None:
         """The list is compared after a lost reply."""
         template = await register_template(store, one_step_template())
         await store.create_tasks([make_new_task(template) for _ in range(3)])
-        hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
-        first, second = await hand.claim(2)
+        worker, other = await ManualWorker.register(store), await ManualWorker.register(store)
+        first, second = await worker.claim(2)
         await other.claim_one()
         await store.store_checkpoint(second, JsonText("1"))
 
-        held = await store.list_held_claims(hand.id)
+        held = await store.list_held_claims(worker.id)
 
         assert {first, second._replace(checkpoint=JsonText("1"))} == set(held)
-        await hand.complete(first)
-        assert [second[:3]] == [claim[:3] for claim in await store.list_held_claims(hand.id)]
+        await worker.complete(first)
+        assert [second[:3]] == [claim[:3] for claim in await store.list_held_claims(worker.id)]
 
 
 class TestRevokedClaims(StoreTests):
@@ -293,23 +295,23 @@ class TestRevokedClaims(StoreTests):
         """A renewal returns the revoked claims and keeps the others."""
         template = await register_template(store, one_step_template())
         cancelled, kept = await create_task(store, template), await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        claims = {claim.task_id: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.task_id: claim for claim in await worker.claim()}
         held = list(claims.values())
         await store.cancel_task(cancelled, ACT)
 
-        gone = await store.renew_lease(hand.id, held, lease=LEASE)
+        gone = await store.renew_lease(worker.id, held, lease=LEASE)
 
         assert [claims[cancelled]] == gone
-        assert [claims[kept]] == await store.list_held_claims(hand.id)
+        assert [claims[kept]] == await store.list_held_claims(worker.id)
 
     async def test_resolving_a_step_revokes_its_claim(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await store.resolve_step(task_id, 1, None, ACT)
 
-        assert [claim] == await store.renew_lease(hand.id, [claim], lease=LEASE)
+        assert [claim] == await store.renew_lease(worker.id, [claim], lease=LEASE)
 
     async def test_renewal_returns_claims_that_are_settled_or_held_by_others(
         self, store: Store, subject: StoreUnderTest
@@ -318,15 +320,15 @@ class TestRevokedClaims(StoreTests):
         A claim is the worker's only as this attempt.
         """
         await register_and_create_task(store, chain_template())
-        hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
-        claim = await hand.claim_one()
-        await hand.fail_with_retry(claim)
+        worker, other = await ManualWorker.register(store), await ManualWorker.register(store)
+        claim = await worker.claim_one()
+        await worker.fail_with_retry(claim)
         theirs = await other.claim_one()
 
-        assert [claim] == await store.renew_lease(hand.id, [claim], lease=LEASE)
-        assert [theirs] == await store.renew_lease(hand.id, [theirs], lease=LEASE)
+        assert [claim] == await store.renew_lease(worker.id, [claim], lease=LEASE)
+        assert [theirs] == await store.renew_lease(worker.id, [theirs], lease=LEASE)
         assert [] == await store.renew_lease(other.id, [theirs], lease=LEASE)
-        assert [] == await store.renew_lease(hand.id, [], lease=LEASE)
+        assert [] == await store.renew_lease(worker.id, [], lease=LEASE)
         await other.fail_with_retry(theirs)
         again = await other.claim_one()
         assert [theirs] == await store.renew_lease(other.id, [theirs, again], lease=LEASE)
@@ -490,10 +492,10 @@ class TestWorkerList(StoreTests):
             (step,) = await store.list_steps(task_id)
             return step.no_worker, (await store.get_task(task_id)).counts.no_worker
 
-        hand = await ManualWorker.register(store, serves=False)
+        worker = await ManualWorker.register(store, serves=False)
         await ManualWorker.register(store, handlers={"solo"})
         nobody = await read_no_worker()
-        await store.add_served_queues(hand.id, hand.queues)
+        await store.add_served_queues(worker.id, worker.queues)
         served = await read_no_worker()
         await subject.advance(LEASE * 2)
         dead = await read_no_worker()

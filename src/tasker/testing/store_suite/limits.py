@@ -81,13 +81,13 @@ class TestConcurrency(StoreTests):
             ("a", concurrency_limit(2)),
             count=5,
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        plain = await hand.claim()
-        first = await hand.claim_limited()
-        again = await hand.claim_limited()
-        await hand.complete(first[0])
-        second = await hand.claim_limited()
+        plain = await worker.claim()
+        first = await worker.claim_limited()
+        again = await worker.claim_limited()
+        await worker.complete(first[0])
+        second = await worker.claim_limited()
 
         assert [] == plain
         assert tasks[:2] == [claim.task_id for claim in first]
@@ -103,22 +103,22 @@ class TestConcurrency(StoreTests):
             ("a", concurrency_limit(1)),
             count=2,
         )
-        hand = await ManualWorker.register(store)
-        (claim,) = await hand.claim_limited()
+        worker = await ManualWorker.register(store)
+        (claim,) = await worker.claim_limited()
 
         if end == "complete":
-            await hand.complete(claim)
+            await worker.complete(claim)
         elif end == "fail":
-            await hand.fail(claim)
+            await worker.fail(claim)
         elif end == "retry":
-            await hand.fail_with_retry(claim, SECOND * 60)
+            await worker.fail_with_retry(claim, SECOND * 60)
         elif end == "release":
-            await hand.settle(released_outcome(claim))
+            await worker.settle(released_outcome(claim))
         elif end == "cancel":
             await store.cancel_task(first, ACT)
         else:
             await store.resolve_step(first, 1, None, ACT)
-        claims = await hand.claim_limited()
+        claims = await worker.claim_limited()
 
         expected = {first, second} if end == "release" else {second}
         assert 1 == len(claims)
@@ -136,12 +136,12 @@ class TestConcurrency(StoreTests):
         dead = await ManualWorker.register(store)
         (claim,) = await dead.claim_limited()
         await subject.advance(SECOND * 40)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        before = await hand.claim_limited()
+        before = await worker.claim_limited()
         (expired,) = await store.list_expired_attempts(10)
-        await hand.fail_with_retry(expired.claim)
-        after = await hand.claim_limited()
+        await worker.fail_with_retry(expired.claim)
+        after = await worker.claim_limited()
 
         assert claim.attempt_key == expired.claim.attempt_key
         assert [] == before
@@ -156,15 +156,15 @@ class TestConcurrency(StoreTests):
             ("a", concurrency_limit(1)),
             count=2,
         )
-        hand = await ManualWorker.register(store)
-        (claim,) = await hand.claim_limited()
-        await hand.fail_with_retry(claim, SECOND * 5)
+        worker = await ManualWorker.register(store)
+        (claim,) = await worker.claim_limited()
+        await worker.fail_with_retry(claim, SECOND * 5)
 
-        (other,) = await hand.claim_limited()
+        (other,) = await worker.claim_limited()
         await subject.advance(SECOND * 6)
-        full = await hand.claim_limited()
-        await hand.complete(other)
-        (again,) = await hand.claim_limited()
+        full = await worker.claim_limited()
+        await worker.complete(other)
+        (again,) = await worker.claim_limited()
 
         assert [second, first] == [other.task_id, again.task_id]
         assert StepStatus.IN_PROGRESS == await only_step_status(store, first)
@@ -189,16 +189,16 @@ class TestConcurrency(StoreTests):
         (task_id,) = await create_limited_tasks(
             store, template_id, ("a", concurrency_limit(1)), no=2
         )
-        hand = await ManualWorker.register(store)
-        settled = await hand.settle(
-            completed_outcome(await hand.claim_one(), JsonText("1")), claim_up_to=5
+        worker = await ManualWorker.register(store)
+        settled = await worker.settle(
+            completed_outcome(await worker.claim_one(), JsonText("1")), claim_up_to=5
         )
         root = await register_template(store, with_limits(one_step_template("root")))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         new = make_new_task(root, limits={1: ((suite_limit_key("b"), concurrency_limit(1)),)})
-        created = await store.create_tasks([new], worker=hand.id, claim_up_to=5)
+        created = await store.create_tasks([new], worker=worker.id, claim_up_to=5)
 
-        claims = await hand.claim_limited()
+        claims = await worker.claim_limited()
 
         assert [] == list(settled.claims) == list(created.claims)
         assert {(task_id, 2), (new.id, 1)} == {claim.attempt_key[:2] for claim in claims}
@@ -216,9 +216,9 @@ class TestConcurrency(StoreTests):
                 store, template, (name, concurrency_limit(3)), count=3
             )
         ]
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        claimed = [claim.task_id for _ in range(4) for claim in await hand.claim_limited(3)]
+        claimed = [claim.task_id for _ in range(4) for claim in await worker.claim_limited(3)]
 
         assert {*noisy[:3], *quiet} == {*claimed}
         assert 12 == len(claimed)
@@ -233,13 +233,13 @@ class TestConcurrency(StoreTests):
                 store, template, (name, concurrency_limit(2)), count=10
             ):
                 owner[task_id] = name
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         served: Counter[str] = Counter()
 
         for _ in range(14):  # ceil(20 keys / (3 / 2)), and at most one visit cut short for each end
-            claims = await hand.claim_limited(3)
+            claims = await worker.claim_limited(3)
             served.update(owner[claim.task_id] for claim in claims)
-            await hand.complete(*claims)
+            await worker.complete(*claims)
 
         assert {*names} == {*served}
         assert max(served.values()) <= 4
@@ -260,14 +260,14 @@ class TestConcurrency(StoreTests):
         await store.create_tasks([make_new_task(other, limits=given) for _ in range(5)])
         low = await store.create_tasks([make_new_task(template, limits=given, priority=0)])
         high = await store.create_tasks([make_new_task(template, limits=given, priority=4)])
-        hand = await ManualWorker.register(store, handlers={"only"})
+        worker = await ManualWorker.register(store, handlers={"only"})
         elsewhere = await ManualWorker.register(store, handlers={"elsewhere"})
 
-        first = await hand.claim_limited(1)
+        first = await worker.claim_limited(1)
         second = await elsewhere.claim_limited()
-        third = await hand.claim_limited()
-        await hand.complete(*first)
-        fourth = await hand.claim_limited()
+        third = await worker.claim_limited()
+        await worker.complete(*first)
+        fourth = await worker.claim_limited()
 
         assert [high.tasks[0][0]] == [claim.task_id for claim in first]
         assert 1 == len(second)
@@ -280,9 +280,9 @@ class TestConcurrency(StoreTests):
         store = stores[0]
         template = await register_template(store, with_limits(one_step_template()))
         await create_limited_tasks(store, template, ("a", concurrency_limit(3)), count=20)
-        hands = [await ManualWorker.register(each) for each in stores]
+        workers = [await ManualWorker.register(each) for each in stores]
 
-        claims = [claim for hand in hands for claim in await hand.claim_limited(2)]
+        claims = [claim for worker in workers for claim in await worker.claim_limited(2)]
 
         assert 3 == len(claims)
 
@@ -300,11 +300,11 @@ class TestConcurrency(StoreTests):
             else PauseTarget.of_queue("suite", "only")
         )
         await store.pause(target, ACT)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        held = await hand.claim_limited()
+        held = await worker.claim_limited()
         await store.resume(target, ACT)
-        resumed = await hand.claim_limited()
+        resumed = await worker.claim_limited()
 
         assert {*[other][: what == "task"]} == {claim.task_id for claim in held}
         assert {task_id, other} == {claim.task_id for claim in held + resumed}
@@ -318,16 +318,16 @@ class TestConcurrency(StoreTests):
         tasks = await create_limited_tasks(
             store, template, ("a", concurrency_limit(5)), count=2, no=2
         )
-        hand = await ManualWorker.register(store)
-        claims = sorted(await hand.claim())[: 1 if alone else 2]
+        worker = await ManualWorker.register(store)
+        claims = sorted(await worker.claim())[: 1 if alone else 2]
         for task_id in tasks:
             await store.pause(PauseTarget.of_task(task_id), ACT)
 
         outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims]
-        settled = await store.settle(hand.id, outcomes, claim_up_to=5)
+        settled = await store.settle(worker.id, outcomes, claim_up_to=5)
 
         assert [] == list(settled.claims)
-        assert [] == await hand.claim_limited()
+        assert [] == await worker.claim_limited()
 
 
 class TestTwoLimits(StoreTests):
@@ -341,12 +341,12 @@ class TestTwoLimits(StoreTests):
                 (name, concurrency_limit(2)),
                 count=5,
             )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        first = await hand.claim_limited()
-        again = await hand.claim_limited()
-        await hand.complete(*first)
-        second = await hand.claim_limited()
+        first = await worker.claim_limited()
+        again = await worker.claim_limited()
+        await worker.complete(*first)
+        second = await worker.claim_limited()
 
         assert 3 == len(first)
         assert [] == again
@@ -358,11 +358,11 @@ class TestTwoLimits(StoreTests):
             store, template, ("shared", concurrency_limit(1)), ("a", concurrency_limit(2)), count=3
         )
         alone = await create_limited_tasks(store, template, ("a", concurrency_limit(2)), count=3)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        first = await hand.claim_limited()
-        await hand.complete(*first)
-        second = await hand.claim_limited()
+        first = await worker.claim_limited()
+        await worker.complete(*first)
+        second = await worker.claim_limited()
 
         assert {*alone[:2]} == {claim.task_id for claim in first}
         assert 1 == len({*alone} & {claim.task_id for claim in second})
@@ -381,14 +381,14 @@ class TestRates(StoreTests):
             ("a", values),
             count=20,
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        first = await store.claim_limited_steps(hand.id, 10)
-        again = await store.claim_limited_steps(hand.id, 10)
+        first = await store.claim_limited_steps(worker.id, 10)
+        again = await store.claim_limited_steps(worker.id, 10)
         await subject.advance(SECOND * 60)
-        second = await store.claim_limited_steps(hand.id, 10)
+        second = await store.claim_limited_steps(worker.id, 10)
         await subject.advance(SECOND * 3600)
-        third = await store.claim_limited_steps(hand.id, 10)
+        third = await store.claim_limited_steps(worker.id, 10)
 
         assert [3, 0, 2, 3] == [len(each.claims) for each in (first, again, second, third)]
         assert 0 < (again.next_due or 0) <= 30
@@ -401,10 +401,10 @@ class TestRates(StoreTests):
             ("a", values),
             count=2,
         )
-        hand = await ManualWorker.register(store)
-        await hand.complete(*await hand.claim_limited())
+        worker = await ManualWorker.register(store)
+        await worker.complete(*await worker.claim_limited())
 
-        assert [] == await hand.claim_limited()
+        assert [] == await worker.claim_limited()
 
 
 class TestLimitSettings(StoreTests):
@@ -414,9 +414,9 @@ class TestLimitSettings(StoreTests):
         for name in ("customer:a", "customer:b", "other"):
             await create_limited_tasks(store, template, (name, concurrency_limit(1)), count=5)
         await store.set_limit(suite_limit_key("customer:b"), LimitValues(concurrency=2), ACT)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        claims = await hand.claim_limited()
+        claims = await worker.claim_limited()
         infos = {info.key: info for info in await store.list_limits("suite")}
 
         assert 3 + 2 + 1 == len(claims)
@@ -431,15 +431,15 @@ class TestLimitSettings(StoreTests):
         """It applies to keys in use at once; lowering it stops nothing that runs."""
         template = await register_template(store, with_limits(one_step_template()))
         await create_limited_tasks(store, template, ("a", concurrency_limit(1)), count=9)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         await store.set_limit(suite_limit_key("a"), LimitValues(concurrency=4), ACT)
-        raised = await hand.claim_limited()
+        raised = await worker.claim_limited()
         await store.unset_limit(suite_limit_key("a"), ACT)
-        await hand.complete(*raised[:3])
-        lowered = await hand.claim_limited()
-        await hand.complete(raised[3])
-        after = await hand.claim_limited()
+        await worker.complete(*raised[:3])
+        lowered = await worker.claim_limited()
+        await worker.complete(raised[3])
+        after = await worker.claim_limited()
 
         assert [4, 0, 1] == [len(each) for each in (raised, lowered, after)]
         assert [] == await store.list_limit_settings("suite")
@@ -453,9 +453,9 @@ class TestLimitSettings(StoreTests):
         )
         await create_limited_tasks(store, new, ("a", concurrency_limit(2)), count=3)
         await create_limited_tasks(store, old, ("a", concurrency_limit(1)), count=3)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert 2 == len(await hand.claim_limited())
+        assert 2 == len(await worker.claim_limited())
 
     async def test_a_key_without_bounds_limits_nothing(self, store: Store) -> None:
         await create_limited_tasks(
@@ -464,9 +464,9 @@ class TestLimitSettings(StoreTests):
             ("a", LimitValues()),
             count=9,
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert 9 == len(await hand.claim_limited())
+        assert 9 == len(await worker.claim_limited())
 
     async def test_a_limit_of_zero_stops_a_key(self, store: Store) -> None:
         await store.set_limit(suite_limit_key("a"), LimitValues(concurrency=0), ACT)
@@ -475,9 +475,9 @@ class TestLimitSettings(StoreTests):
             await register_template(store, with_limits(one_step_template())),
             ("a", concurrency_limit(2)),
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert [] == await hand.claim_limited()
+        assert [] == await worker.claim_limited()
 
     async def test_a_step_names_the_limit_that_blocks_it(self, store: Store) -> None:
         """It also has the number of steps before it."""
@@ -487,8 +487,8 @@ class TestLimitSettings(StoreTests):
         )
         rated = LimitValues(rate=Rate(1, "h"), burst=1)
         held = await create_limited_tasks(store, template, ("api", rated), count=2)
-        hand = await ManualWorker.register(store)
-        await hand.claim_limited()
+        worker = await ManualWorker.register(store)
+        await worker.claim_limited()
 
         reasons = [
             step.limit_reason

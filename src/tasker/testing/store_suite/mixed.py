@@ -43,14 +43,14 @@ class TestMixedEffects(StoreTests):
         """
         template = await register_template(stores[0], one_step_template())
         await create_task(stores[0], template)
-        hand = await ManualWorker.register(stores[1])
+        worker = await ManualWorker.register(stores[1])
         await stores[1].wait_for_work(0.05)
-        assert 1 == len(await hand.claim(4))
+        assert 1 == len(await worker.claim(4))
         await stores[1].wait_for_work(0.05)
 
         await require_wake_up(stores[1].wait_for_work, create_task(stores[0], template))
 
-        await hand.claim_one()
+        await worker.claim_one()
 
     async def test_a_park_on_an_ended_task_wakes_a_waiting_worker(
         self, stores: list[Store]
@@ -73,12 +73,12 @@ class TestMixedEffects(StoreTests):
         self, store: Store
     ) -> None:
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one(), timedelta(hours=1))
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one(), timedelta(hours=1))
 
         await store.resolve_step(task_id, 1, JsonText("1"), ACT)
 
-        assert 2 == (await hand.claim_one()).no
+        assert 2 == (await worker.claim_one()).no
 
     async def test_a_creation_that_claims_some_roots_wakes_workers_for_the_others(
         self, stores: list[Store]
@@ -104,35 +104,35 @@ class TestMixedEffects(StoreTests):
         self, store: Store
     ) -> None:
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
         await store.park_until_task_ends(claim, child)
         other = await register_and_create_task(store, one_step_template("other"))
-        hand = await ManualWorker.register(store)
-        claims = {claim.task_id: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.task_id: claim for claim in await worker.claim()}
 
-        settled = await hand.settle(
+        settled = await worker.settle(
             completed_outcome(claims[child], JsonText("1")), released_outcome(claims[other])
         )
 
         assert [(child, TaskStatus.COMPLETE)] == list(settled.ended)
-        assert {parent, other} == {claim.task_id for claim in await hand.claim()}
+        assert {parent, other} == {claim.task_id for claim in await worker.claim()}
 
     async def test_a_settlement_that_ends_an_awaited_task_and_frees_a_step_does_both(
         self, store: Store
     ) -> None:
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
         await store.park_until_task_ends(claim, child)
         other = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        await hand.complete(*await hand.claim())
+        await worker.complete(*await worker.claim())
 
-        assert {(parent, 1), (other, 2)} == {claim[:2] for claim in await hand.claim()}
+        assert {(parent, 1), (other, 2)} == {claim[:2] for claim in await worker.claim()}
 
     async def test_revived_steps_have_no_end_time(
         self, store: Store, subject: StoreUnderTest
@@ -156,11 +156,11 @@ class TestMixedEffects(StoreTests):
         In one settlement; the other step's children never run.
         """
         task_id = await register_and_create_task(store, replace(PAIR, name="both"))
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim()}
 
-        first = await hand.complete(claims[1])
-        last = await hand.fail(claims[2])
+        first = await worker.complete(claims[1])
+        last = await worker.fail(claims[2])
 
         assert ([], [(task_id, TaskStatus.ERROR)]) == (list(first.ended), list(last.ended))
         assert StepStatus.COMPLETE == (await steps_by_name(store, task_id))["a"].status
@@ -172,13 +172,13 @@ class TestMixedEffects(StoreTests):
         The present attempt keeps the step, and history has no attempt that parked.
         """
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        late = await hand.claim_one()
-        await hand.fail_with_retry(late)
-        present = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        late = await worker.claim_one()
+        await worker.fail_with_retry(late)
+        present = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
 
         assert not await store.park_until_task_ends(late, child)
 
         assert [AttemptOutcome.RETRY] == [row.outcome for row in await store.list_attempts(task_id)]
-        assert [] == list((await hand.complete(present)).rejected)
+        assert [] == list((await worker.complete(present)).rejected)

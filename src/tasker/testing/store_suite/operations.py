@@ -125,13 +125,13 @@ class TestOperatorActions(StoreTests):
         """
         steps = {f"s{number}": "" for number in range(8)}
         template = await register_template(stores[0], make_template("sinks", **steps))
-        hands = [await ManualWorker.register(store) for store in stores]
+        workers = [await ManualWorker.register(store) for store in stores]
         for _ in range(15):
             task_id = await create_task(stores[0], template)
-            claims = await hands[0].claim()
+            claims = await workers[0].claim()
 
             *_, cancelled = await asyncio.gather(
-                *(hands[n % 3].complete(claim) for n, claim in enumerate(claims)),
+                *(workers[n % 3].complete(claim) for n, claim in enumerate(claims)),
                 stores[2].cancel_task(task_id, ACT),
                 return_exceptions=True,
             )
@@ -152,13 +152,13 @@ class TestOperatorActions(StoreTests):
         Either the result or the resolution counts, and the other is rejected.
         """
         template = await register_template(stores[0], chain_template())
-        hand = await ManualWorker.register(stores[0])
+        worker = await ManualWorker.register(stores[0])
         for _ in range(15):
             task_id = await create_task(stores[0], template)
-            claim = await hand.claim_one()
+            claim = await worker.claim_one()
 
             settled, resolved = await asyncio.gather(
-                hand.settle(completed_outcome(claim, JsonText('"worker"'))),
+                worker.settle(completed_outcome(claim, JsonText('"worker"'))),
                 stores[1].resolve_step(task_id, 1, JsonText('"operator"'), ACT),
                 return_exceptions=True,
             )
@@ -174,5 +174,5 @@ class TestOperatorActions(StoreTests):
                 assert isinstance(resolved, WrongStatus)
                 assert "worker" == step.result
                 assert [AttemptOutcome.COMPLETE] == history
-            assert 2 == (await hand.claim_one()).no
+            assert 2 == (await worker.claim_one()).no
             await stores[0].cancel_task(task_id, ACT)

@@ -60,9 +60,9 @@ class TestCancelling(StoreTests):
         task_id = await register_and_create_task(
             store, make_template("some", a="", b="a", c="a", d="b")
         )
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.claim(1)
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.claim(1)
 
         task = await store.cancel_task(task_id, ACT)
 
@@ -71,15 +71,15 @@ class TestCancelling(StoreTests):
         assert {"a": "complete", "b": "cancelled", "c": "cancelled", "d": "cancelled"} == (
             await statuses_by_name(store, task_id)
         )
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         outcomes = [row.outcome for row in await store.list_attempts(task_id)]
         assert [AttemptOutcome.COMPLETE, AttemptOutcome.CANCELLED] == outcomes
 
     async def test_a_failing_task_can_be_cancelled(self, store: Store) -> None:
         """Failed steps stay failed, and the task is cancelled."""
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
-        hand = await ManualWorker.register(store)
-        await hand.fail((await hand.claim(1))[0])
+        worker = await ManualWorker.register(store)
+        await worker.fail((await worker.claim(1))[0])
 
         task = await store.cancel_task(task_id, ACT)
 
@@ -114,7 +114,7 @@ class TestRetrying(StoreTests):
         Its failed steps are enqueued with all their attempts, and it can complete.
         """
         task = await create_and_run_task(store, diamond_template(), failing=("b", "c"))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         reopened = await store.retry_steps(task.id, ACT)
 
@@ -123,10 +123,10 @@ class TestRetrying(StoreTests):
             reopened.ended_at,
             reopened.error,
         )
-        claims = await hand.claim()
+        claims = await worker.claim()
         assert {(2, 2, 1), (3, 2, 1)} == {claim[1:4] for claim in claims}
-        await hand.complete(*claims)
-        ended = (await hand.complete(await hand.claim_one())).ended
+        await worker.complete(*claims)
+        ended = (await worker.complete(await worker.claim_one())).ended
         assert [(task.id, TaskStatus.COMPLETE)] == list(ended)
 
     async def test_one_of_several_failed_steps_can_be_retried(self, store: Store) -> None:
@@ -136,10 +136,10 @@ class TestRetrying(StoreTests):
         task = await create_and_run_task(
             store, make_template("pair", a="", b=""), failing=("a", "b")
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         await store.retry_steps(task.id, ACT, steps=[2])
-        settled = await hand.complete(await hand.claim_one())
+        settled = await worker.complete(await worker.claim_one())
 
         assert [(task.id, TaskStatus.ERROR)] == list(settled.ended)
         assert {"a": "error", "b": "complete"} == await statuses_by_name(store, task.id)
@@ -151,24 +151,24 @@ class TestRetrying(StoreTests):
         Then the next attempt counts from there: one more, say, where the last was the third.
         """
         task = await create_and_run_task(store, one_step_template(), failing=("only",))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         await store.retry_steps(task.id, ACT, counted_attempts={1: 2})
 
-        assert (2, 3) == (await hand.claim_one())[2:4]
+        assert (2, 3) == (await worker.claim_one())[2:4]
 
     async def test_a_step_of_an_open_task_can_be_retried(self, store: Store) -> None:
         """
         An operator need not wait until the task has failed altogether.
         """
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim()}
-        await hand.fail(claims[1])
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim()}
+        await worker.fail(claims[1])
 
         await store.retry_steps(task_id, ACT, steps=[1])
-        await hand.complete(claims[2])
-        ended = (await hand.complete(await hand.claim_one())).ended
+        await worker.complete(claims[2])
+        ended = (await worker.complete(await worker.claim_one())).ended
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(ended)
 
@@ -214,9 +214,9 @@ class TestRetrying(StoreTests):
         """Steps cancelled by the deadline may run, and the deadline is removed."""
         template = await register_template(store, diamond_template())
         task_id = await create_task(store, template, deadline=SECOND * 10)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        await hand.claim(1)
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        await worker.claim(1)
         await subject.advance(SECOND * 11)
         await store.end_overdue_and_failed_tasks()
 
@@ -227,7 +227,7 @@ class TestRetrying(StoreTests):
             await statuses_by_name(store, task_id)
         )
         assert [] == await store.end_overdue_and_failed_tasks()
-        assert 3 == await hand.complete_all_due()
+        assert 3 == await worker.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
 
@@ -252,7 +252,7 @@ class TestResolving(StoreTests):
     ) -> None:
         """Its result goes to its children, and the task is open again."""
         task = await create_and_run_task(store, chain_template(), failing=("a",))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         reopened = await store.resolve_step(task.id, 1, DONE, ACT, action=action)
 
@@ -263,7 +263,7 @@ class TestResolving(StoreTests):
         assert [AttemptOutcome.ERROR, outcome] == [row.outcome for row in history]
         (entry,) = await store.list_audit_entries(task.id)
         assert (action, "error", state) == (entry.action, entry.before, entry.after)
-        assert 2 == await hand.complete_all_due()
+        assert 2 == await worker.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_a_step_can_be_resolved_without_a_result(self, store: Store) -> None:
@@ -280,7 +280,7 @@ class TestResolving(StoreTests):
         It counts as resolved by hand; the audit log says that it was skipped.
         """
         task = await create_and_run_task(store, chain_template(), failing=("a",))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         await store.resolve_step(task.id, 1, None, ACT, action=StepResolution.SKIP)
 
@@ -288,7 +288,7 @@ class TestResolving(StoreTests):
         assert (StepStatus.RESOLVED_MANUALLY, None, None) == (step.status, step.result, step.error)
         (entry,) = await store.list_audit_entries(task.id)
         assert ("skip", "error", "resolved_manually") == (entry.action, entry.before, entry.after)
-        assert 2 == await hand.complete_all_due()
+        assert 2 == await worker.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_resolving_the_last_failed_step_completes_the_task(self, store: Store) -> None:
@@ -311,13 +311,13 @@ class TestResolving(StoreTests):
     async def test_resolving_a_running_step_revokes_its_claim(self, store: Store) -> None:
         """Its attempt can no longer settle, and is in the history as cancelled."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store, "bob")
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store, "bob")
+        claim = await worker.claim_one()
 
         await store.resolve_step(task_id, 1, DONE, ACT)
 
         assert [0] == list(
-            (await hand.settle(completed_outcome(claim, JsonText('"late"')))).rejected
+            (await worker.settle(completed_outcome(claim, JsonText('"late"')))).rejected
         )
         assert {"by": "hand"} == (await steps_by_name(store, task_id))["a"].result
         assert [
@@ -331,10 +331,10 @@ class TestResolving(StoreTests):
         """
         template = await register_template(store, chain_template())
         fresh, failed = await create_task(store, template), await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        for claim in await hand.claim():
+        worker = await ManualWorker.register(store)
+        for claim in await worker.claim():
             await (
-                hand.fail_with_retry(claim, SECOND * 60)
+                worker.fail_with_retry(claim, SECOND * 60)
                 if claim.task_id == failed
                 else _do_nothing()
             )
@@ -399,22 +399,22 @@ class TestEtags(StoreTests):
         Of the task or of a step; reading changes nothing. `updated_at` never goes back.
         """
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         seen = [await store.get_task(task_id)]
 
         async def record_task() -> None:
             seen.append(await store.get_task(task_id))
             assert seen[-1].etag == (await store.get_task(task_id)).etag
 
-        claim = await hand.claim_one()
+        claim = await worker.claim_one()
         await record_task()
-        await hand.fail_with_retry(claim)
+        await worker.fail_with_retry(claim)
         await record_task()
-        claim = await hand.claim_one()
+        claim = await worker.claim_one()
         await record_task()
-        await hand.complete(claim)
+        await worker.complete(claim)
         await record_task()
-        await hand.fail(await hand.claim_one())
+        await worker.fail(await worker.claim_one())
         await record_task()
         await store.retry_steps(task_id, ACT)
         await record_task()
@@ -435,8 +435,8 @@ class TestEtags(StoreTests):
         What is shown of the task has changed, although nothing was written.
         """
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one(), delay=SECOND * 60)
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one(), delay=SECOND * 60)
         before = await store.get_task(task_id)
 
         await subject.advance(SECOND * 61)
@@ -468,15 +468,15 @@ class TestEtags(StoreTests):
         And changes nothing; with the ETag of the task as it is, it is done.
         """
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
-        hand = await ManualWorker.register(store)
-        first, second = await hand.claim()
-        await hand.fail(first)
+        worker = await ManualWorker.register(store)
+        first, second = await worker.claim()
+        await worker.fail(first)
         stale = await store.get_task(task_id)
         if action == "cancel":
-            await hand.complete(second)
+            await worker.complete(second)
             await store.retry_steps(task_id, ACT)
         else:
-            await hand.fail(second)
+            await worker.fail(second)
         current = await store.get_task(task_id)
 
         async def perform_action(if_match: str | None) -> Task:
@@ -502,9 +502,9 @@ class TestEtags(StoreTests):
         Both operators saw the same task; the second action is rejected.
         """
         task_id = await register_and_create_task(stores[0], one_step_template())
-        hand = await ManualWorker.register(stores[0])
+        worker = await ManualWorker.register(stores[0])
         for _ in range(5):
-            await hand.fail(await hand.claim_one())
+            await worker.fail(await worker.claim_one())
             task = await stores[0].get_task(task_id)
 
             results = await asyncio.gather(

@@ -37,41 +37,41 @@ class TestParking(StoreTests):
             await register_and_create_task(store, one_step_template()),
             await register_and_create_task(store, chain_template()),
         )
-        hand = await ManualWorker.register(store)
-        claim = next(each for each in await hand.claim() if each.task_id == parent)
+        worker = await ManualWorker.register(store)
+        claim = next(each for each in await worker.claim() if each.task_id == parent)
 
         assert await store.park_until_task_ends(claim, child)
 
-        assert parent not in {held.task_id for held in await store.list_held_claims(hand.id)}
-        assert [] == await hand.claim()
+        assert parent not in {held.task_id for held in await store.list_held_claims(worker.id)}
+        assert [] == await worker.claim()
         assert StepStatus.WAITING == (await steps_by_name(store, parent))["only"].status
         task = await store.get_task(parent)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
         (attempt,) = await store.list_attempts(parent)
-        assert (AttemptOutcome.PARKED, "hand") == (attempt.outcome, attempt.worker)
+        assert (AttemptOutcome.PARKED, "worker") == (attempt.outcome, attempt.worker)
         assert attempt.enqueued_at is not None
 
     async def test_a_parked_step_continues_when_the_awaited_task_ends(self, store: Store) -> None:
         """After any outcome; the parked attempt does not count."""
         for end in ("complete", "error", "cancelled"):
             parent = await register_and_create_task(store, one_step_template())
-            hand = await ManualWorker.register(store)
-            claim = await hand.claim_one()
+            worker = await ManualWorker.register(store)
+            claim = await worker.claim_one()
             child = await register_and_create_task(store, make_template("child", x=""))
             assert await store.park_until_task_ends(claim, child)
-            hand = await ManualWorker.register(store)
-            running = await hand.claim_one()
+            worker = await ManualWorker.register(store)
+            running = await worker.claim_one()
             if end == "complete":
-                await hand.complete(running)
+                await worker.complete(running)
             elif end == "error":
-                await hand.fail(running)
+                await worker.fail(running)
             else:
                 await store.cancel_task(child, ACT)
 
-            again = await hand.claim_one()
+            again = await worker.claim_one()
 
             assert (parent, 1, 2, 1) == again[:4]
-            await hand.complete(again)
+            await worker.complete(again)
 
     async def test_a_step_that_waits_for_an_ended_task_continues_immediately(
         self, store: Store
@@ -80,13 +80,13 @@ class TestParking(StoreTests):
         ended = (await create_and_run_task(store, make_template("child", x=""))).id
         for child in (ended, NOBODY):
             await register_and_create_task(store, one_step_template())
-            hand = await ManualWorker.register(store)
+            worker = await ManualWorker.register(store)
 
-            assert await store.park_until_task_ends(await hand.claim_one(), child)
+            assert await store.park_until_task_ends(await worker.claim_one(), child)
 
-            again = await hand.claim_one()
+            again = await worker.claim_one()
             assert (2, 1) == again[2:4]
-            await hand.complete(again)
+            await worker.complete(again)
 
     async def test_the_next_claim_states_how_long_the_step_was_parked_and_queued(
         self, store: Store, subject: StoreUnderTest
@@ -96,18 +96,18 @@ class TestParking(StoreTests):
         neither.
         """
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one())
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one())
+        claim = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
         assert await store.park_until_task_ends(claim, child)
         error = (await steps_by_name(store, parent))["only"].error
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         await subject.advance(SECOND * 5)
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
         await subject.advance(SECOND * 2)
 
-        again = await hand.claim_one()
+        again = await worker.claim_one()
 
         assert (None, None) == (claim.parked, error)
         assert again.parked is not None
@@ -125,15 +125,15 @@ class TestParking(StoreTests):
     ) -> None:
         """The sweep that ends the task wakes the step."""
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""), deadline=SECOND)
         await store.park_until_task_ends(claim, child)
         await subject.advance(SECOND * 2)
 
         await store.end_overdue_and_failed_tasks()
 
-        assert parent == (await hand.claim_one()).task_id
+        assert parent == (await worker.claim_one()).task_id
 
     async def test_a_cycle_of_waits_is_rejected(self, store: Store) -> None:
         """Between two or more tasks; the other waits are not affected."""
@@ -141,8 +141,8 @@ class TestParking(StoreTests):
             tasks = [
                 await register_and_create_task(store, one_step_template()) for _ in range(length)
             ]
-            hand = await ManualWorker.register(store)
-            claims = {claim.task_id: claim for claim in await hand.claim()}
+            worker = await ManualWorker.register(store)
+            claims = {claim.task_id: claim for claim in await worker.claim()}
             for task, following in pairwise(tasks):
                 assert await store.park_until_task_ends(claims[task], following)
 
@@ -151,10 +151,10 @@ class TestParking(StoreTests):
 
             assert tasks[-2] == rejection.value.link
             assert [claims[tasks[-1]].attempt_key] == [
-                claim.attempt_key for claim in await store.list_held_claims(hand.id)
+                claim.attempt_key for claim in await store.list_held_claims(worker.id)
             ]
-            await hand.fail(claims[tasks[-1]])
-            woken = await hand.claim_one()
+            await worker.fail(claims[tasks[-1]])
+            woken = await worker.claim_one()
             assert tasks[-2] == woken.task_id
             for task in tasks[:-1]:
                 await store.cancel_task(task, ACT)
@@ -166,8 +166,8 @@ class TestParking(StoreTests):
                 await register_and_create_task(stores[0], one_step_template())
                 for _ in range(length)
             ]
-            hand = await ManualWorker.register(stores[0])
-            claims = {claim.task_id: claim for claim in await hand.claim()}
+            worker = await ManualWorker.register(stores[0])
+            claims = {claim.task_id: claim for claim in await worker.claim()}
 
             ended = await asyncio.gather(
                 *(
@@ -192,8 +192,8 @@ class TestParking(StoreTests):
             await register_and_create_task(store, chain_template()),
             await register_and_create_task(store, one_step_template()),
         )
-        hand = await ManualWorker.register(store)
-        claims = {claim.task_id: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.task_id: claim for claim in await worker.claim()}
         await store.park_until_task_ends(claims[first], second)
         await store.resolve_step(first, 1, None, ACT)
 
@@ -206,16 +206,16 @@ class TestParking(StoreTests):
         The time for which it was parked is no time in the queue.
         """
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
         await store.park_until_task_ends(claim, child)
         await subject.advance(SECOND * 60)
 
         running = await (await ManualWorker.register(store, handlers={"x"})).claim_one()
-        await hand.complete(running)
+        await worker.complete(running)
         (step,) = await store.list_steps(parent)
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
         parked, gone_on = await store.list_attempts(parent)
         for enqueued_at in (step.enqueued_at, gone_on.enqueued_at):
@@ -227,8 +227,8 @@ class TestParking(StoreTests):
         Waits that share an end, or a middle, close no circle.
         """
         tasks = [await register_and_create_task(store, one_step_template()) for _ in range(5)]
-        hand = await ManualWorker.register(store)
-        claims = {claim.task_id: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.task_id: claim for claim in await worker.claim()}
 
         for task, awaited in ((0, 3), (1, 3), (2, 0), (3, 4)):
             assert await store.park_until_task_ends(claims[tasks[task]], tasks[awaited])
@@ -241,10 +241,10 @@ class TestParking(StoreTests):
         The fence holds here as well.
         """
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        late = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        late = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
-        await hand.fail_with_retry(late)
+        await worker.fail_with_retry(late)
 
         assert not await store.park_until_task_ends(late, child)
 
@@ -254,8 +254,8 @@ class TestParking(StoreTests):
     async def test_a_parked_step_is_cancelled_with_its_task(self, store: Store) -> None:
         """After the cancellation of its own task, the end of the other has no effect."""
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
         await store.park_until_task_ends(claim, child)
         await store.cancel_task(parent, ACT)
@@ -264,15 +264,15 @@ class TestParking(StoreTests):
 
         [step] = await store.list_steps(parent)
         assert (StepStatus.CANCELLED, None) == (step.status, step.waits_for)
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
 
     async def test_a_parked_step_can_be_resolved(self, store: Store) -> None:
         """
         An operator need not wait for the other task.
         """
         parent = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         child = await register_and_create_task(store, make_template("child", x=""))
         await store.park_until_task_ends(claim, child)
 
@@ -287,15 +287,15 @@ class TestParking(StoreTests):
         They can still run.
         """
         parent = await register_and_create_task(store, make_template("pair", a="", b=""))
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim()}
         child = await register_and_create_task(store, make_template("child", x=""))
         await store.park_until_task_ends(claims[1], child)
 
-        assert [] == list((await hand.fail(claims[2])).ended)
+        assert [] == list((await worker.fail(claims[2])).ended)
         assert [] == await store.end_overdue_and_failed_tasks()
         await store.cancel_task(child, ACT)
-        ended = (await hand.complete(await hand.claim_one())).ended
+        ended = (await worker.complete(await worker.claim_one())).ended
 
         assert [(parent, TaskStatus.ERROR)] == list(ended)
 

@@ -55,13 +55,13 @@ class TestPausing(StoreTests):
     async def test_no_step_is_claimed_during_a_pause(self, store: Store, kind: PauseKind) -> None:
         """After the pause, steps are claimed in their previous order."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         target = TARGETS[kind](task_id)
 
         pause = await store.pause(target, ACT)
-        during = await hand.claim()
+        during = await worker.claim()
         resumed = await store.resume(target, ACT)
-        after = await hand.claim()
+        after = await worker.claim()
 
         assert (kind, "suite", "alice", "because") == (
             pause.kind,
@@ -77,20 +77,20 @@ class TestPausing(StoreTests):
     async def test_a_running_attempt_ends_normally(self, store: Store, kind: PauseKind) -> None:
         """The steps that it frees wait, and the settling worker does not claim them."""
         task_id = await register_and_create_task(store, make_template("chain", a="", b="a"))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         target = TARGETS[kind](task_id)
         if kind is PauseKind.QUEUE:
             target = PauseTarget.of_queue("suite", "b")
-        claim = await hand.claim_one()
+        claim = await worker.claim_one()
         await store.pause(target, ACT)
 
-        settled = await hand.settle(completed_outcome(claim, DONE), claim_up_to=1)
+        settled = await worker.settle(completed_outcome(claim, DONE), claim_up_to=1)
 
         assert ([], []) == (list(settled.rejected), list(settled.claims))
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         assert {"a": "complete", "b": "enqueued"} == await statuses_by_name(store, task_id)
         await store.resume(target, ACT)
-        assert [(task_id, 2)] == [claim[:2] for claim in await hand.claim()]
+        assert [(task_id, 2)] == [claim[:2] for claim in await worker.claim()]
 
     @KINDS
     async def test_pausing_and_resuming_twice_change_nothing(
@@ -172,11 +172,11 @@ class TestPausing(StoreTests):
             store, replace(make_template("pair", a="", b=""), namespace="other")
         )
         await create_task(store, other)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         await store.pause(PauseTarget.of_queue("suite", "a"), ACT)
 
-        assert 3 == len(await hand.claim())
+        assert 3 == len(await worker.claim())
 
 
 class TestPausedTasks(StoreTests):
@@ -218,27 +218,27 @@ class TestPausedTasks(StoreTests):
         """Retries, lost and released attempts, ended waits, and retries by operators."""
         task_id = await register_and_create_task(store, one_step_template())
         awaited = await register_and_create_task(store, make_template("awaited", x=""))
-        hand = await ManualWorker.register(store, handlers={"only"})
+        worker = await ManualWorker.register(store, handlers={"only"})
         other = await ManualWorker.register(store, handlers={"x"})
-        claim = await hand.claim_one()
+        claim = await worker.claim_one()
         await store.pause(PauseTarget.of_task(task_id), ACT)
         if way == "retry":
-            await hand.fail_with_retry(claim)
+            await worker.fail_with_retry(claim)
         elif way == "released":
-            await hand.settle(released_outcome(claim))
+            await worker.settle(released_outcome(claim))
         elif way == "lost":
-            await hand.settle(lost_outcome(claim, ERROR, timedelta(0)))
+            await worker.settle(lost_outcome(claim, ERROR, timedelta(0)))
         elif way == "parked":
             await store.park_until_task_ends(claim, awaited)
             await other.complete(await other.claim_one())
         else:
-            await hand.fail(claim)
+            await worker.fail(claim)
             await store.retry_steps(task_id, ACT)
 
         assert StepStatus.ENQUEUED is await only_step_status(store, task_id)
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)
-        assert [(task_id, 1)] == [claim[:2] for claim in await hand.claim()]
+        assert [(task_id, 1)] == [claim[:2] for claim in await worker.claim()]
 
     async def test_a_paused_task_can_be_cancelled_and_pruned(self, store: Store) -> None:
         """Its pause is deleted with it."""
@@ -298,14 +298,14 @@ class TestPausedTemplates(StoreTests):
         target = PauseTarget.of_template("suite", "one")
         await store.pause(target, ACT)
         later = await register_template(store, make_template("one", "2.0.0", only=""))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        created = await store.create_tasks([make_new_task(later)], worker=hand.id, claim_up_to=1)
+        created = await store.create_tasks([make_new_task(later)], worker=worker.id, claim_up_to=1)
 
         assert [] == list(created.claims)
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await store.resume(target, ACT)
-        assert [created.tasks[0][0]] == [claim.task_id for claim in await hand.claim()]
+        assert [created.tasks[0][0]] == [claim.task_id for claim in await worker.claim()]
 
     async def test_a_task_that_was_paused_itself_stays_paused(self, store: Store) -> None:
         """
@@ -314,18 +314,18 @@ class TestPausedTemplates(StoreTests):
         """
         template = await register_template(store, one_step_template())
         tasks = [await create_task(store, template) for _ in range(2)]
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         itself, whole = PauseTarget.of_task(tasks[0]), PauseTarget.of_template("suite", "one")
         for ends_first in (itself, whole):
             await store.pause(itself, ACT)
             await store.pause(whole, ACT)
             await store.resume(ends_first, ACT)
-            claimed = [claim.task_id for claim in await hand.claim(1)]
+            claimed = [claim.task_id for claim in await worker.claim(1)]
             assert ([] if ends_first is itself else tasks[1:]) == claimed
             await store.resume(itself, ACT)
             await store.resume(whole, ACT)
 
-        assert [tasks[0]] == [claim.task_id for claim in await hand.claim()]
+        assert [tasks[0]] == [claim.task_id for claim in await worker.claim()]
 
     async def test_a_pause_reaches_more_tasks_than_one_transaction_takes(
         self, store: Store
@@ -333,29 +333,29 @@ class TestPausedTemplates(StoreTests):
         """All of them are resumed too."""
         template = await register_template(store, one_step_template())
         await store.create_tasks([make_new_task(template) for _ in range(250)])
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         target = PauseTarget.of_template("suite", "one")
 
         await store.pause(target, ACT)
-        during = await hand.claim()
+        during = await worker.claim()
         await store.resume(target, ACT)
 
         assert [] == during
-        assert 250 == len(await hand.claim())
+        assert 250 == len(await worker.claim())
 
     async def test_a_reopened_task_of_a_paused_template_is_paused(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
         task_id = await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        await hand.fail(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.fail(await worker.claim_one())
         target = PauseTarget.of_template("suite", "one")
         await store.pause(target, ACT)
 
         await store.retry_steps(task_id, ACT)
 
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await store.resume(target, ACT)
-        assert [task_id] == [claim.task_id for claim in await hand.claim()]
+        assert [task_id] == [claim.task_id for claim in await worker.claim()]
 
     async def test_pauses_of_namespaces_and_templates_are_audited(self, store: Store) -> None:
         await register_template(store, one_step_template())
@@ -388,6 +388,6 @@ class TestPausedTemplates(StoreTests):
         await register_template(store, one_step_template())
         await store.pause(PauseTarget.of_namespace("suite"), ACT)
         await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()

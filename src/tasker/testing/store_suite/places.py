@@ -59,12 +59,12 @@ class TestOpenTaskBounds(StoreTests):
     async def test_no_more_tasks_start_than_concurrency_allows(self, store: Store) -> None:
         """The others start when those have ended, the oldest first, and say what they wait for."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         tasks = await create_tasks_in_order(
             store, *(make_task_with_place(template) for _ in range(4))
         )
 
-        first, second = sorted(await hand.claim())
+        first, second = sorted(await worker.claim())
         assert tasks[:2] == [first.task_id, second.task_id]
         assert 0 == await store.admit_waiting_tasks(10)
         (pause,) = (await store.get_task(tasks[2])).pauses
@@ -73,33 +73,33 @@ class TestOpenTaskBounds(StoreTests):
             pause.reason,
         )
 
-        await hand.complete(second)
+        await worker.complete(second)
         assert 1 == await store.admit_waiting_tasks(10)
-        assert tasks[2] == (await hand.claim_one()).task_id
+        assert tasks[2] == (await worker.claim_one()).task_id
         assert () == (await store.get_task(tasks[2])).pauses
-        await hand.fail(first)
+        await worker.fail(first)
         assert 1 == await store.admit_waiting_tasks(10)
-        assert tasks[3] == (await hand.claim_one()).task_id
+        assert tasks[3] == (await worker.claim_one()).task_id
 
     async def test_the_end_of_a_task_admits_those_that_wait_for_it(self, store: Store) -> None:
         """An operator's cancellation does so itself; other keys stay as they are."""
         template = await register_template(store, one_step_template())
         other = ACME._replace(key="customer:b")
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         tasks = await create_tasks_in_order(
             store,
             *(make_task_with_place(template, tasks=1) for _ in range(3)),
             *(make_task_with_place(template, tasks=1, key=other) for _ in range(2)),
         )
-        first, of_other = sorted(await hand.claim())
+        first, of_other = sorted(await worker.claim())
 
-        await hand.complete(first, of_other)
+        await worker.complete(first, of_other)
         assert 1 == await store.admit_tasks_to_freed_places([of_other.task_id])
-        assert tasks[4] == (await hand.claim_one()).task_id
+        assert tasks[4] == (await worker.claim_one()).task_id
         assert 1 == await store.admit_tasks_to_freed_places([first.task_id])
         await store.cancel_task(tasks[1], ACT)
 
-        assert tasks[2] == (await hand.claim_one()).task_id
+        assert tasks[2] == (await worker.claim_one()).task_id
 
     @pytest.mark.parametrize("way", ["cancelled", "overdue", "resolved", "orphaned"])
     async def test_a_task_that_ends_with_its_parent_admits_those_that_wait_for_it(
@@ -108,10 +108,10 @@ class TestOpenTaskBounds(StoreTests):
         """Also if it is attached to a task that is attached to it."""
         monkeypatch.setattr(operators, "CHILDREN", 0 if way == "orphaned" else 100)
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         parent = await create_task(store, template, deadline=timedelta(hours=1))
         if way == "resolved":
-            await hand.fail(await hand.claim_one())
+            await worker.fail(await worker.claim_one())
         between = await create_task(store, template, parent_id=parent, attached=True)
         child = replace(make_task_with_place(template, tasks=1), parent_id=between, attached=True)
         _, waiting = await create_tasks_in_order(
@@ -128,14 +128,14 @@ class TestOpenTaskBounds(StoreTests):
         while await store.cancel_orphaned_tasks(10):
             pass
 
-        assert waiting in {claim.task_id for claim in await hand.claim()}
+        assert waiting in {claim.task_id for claim in await worker.claim()}
 
     @pytest.mark.parametrize("way", ["overdue", "resolved"])
     async def test_a_task_that_no_worker_ends_admits_those_that_wait_for_it(
         self, store: Store, subject: StoreUnderTest, way: str
     ) -> None:
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         first = replace(make_task_with_place(template, tasks=1), deadline=timedelta(hours=1))
         tasks = await create_tasks_in_order(store, first, make_task_with_place(template, tasks=1))
 
@@ -145,7 +145,7 @@ class TestOpenTaskBounds(StoreTests):
         else:
             await store.resolve_step(tasks[0], 1, JsonText("1"), ACT)
 
-        assert tasks[1] == (await hand.claim_one()).task_id
+        assert tasks[1] == (await worker.claim_one()).task_id
 
     @pytest.mark.parametrize("way", ["bulk", "replaced"])
     async def test_a_task_ended_by_a_bulk_or_a_replacement_admits_those_that_wait_for_it(
@@ -153,7 +153,7 @@ class TestOpenTaskBounds(StoreTests):
     ) -> None:
         """By an operation on many tasks, or by its successor."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         first = replace(make_task_with_place(template, tasks=1), idempotency_key="key")
         first_id, waiting = await create_tasks_in_order(
             store, first, make_task_with_place(template, tasks=1)
@@ -168,7 +168,7 @@ class TestOpenTaskBounds(StoreTests):
             )
             await store.create_tasks([fresh])
 
-        assert waiting in {claim.task_id for claim in await hand.claim()}
+        assert waiting in {claim.task_id for claim in await worker.claim()}
 
     async def test_many_attached_tasks_admit_those_that_wait_for_them(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -176,7 +176,7 @@ class TestOpenTaskBounds(StoreTests):
         """Those that ended before are not in the way of the others."""
         monkeypatch.setattr(operators, "CHILDREN", 2)
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         parent = await create_task(
             store, await register_template(store, make_template("parent", other=""))
         )
@@ -194,40 +194,40 @@ class TestOpenTaskBounds(StoreTests):
 
         await store.cancel_task(parent, ACT)
 
-        assert set(waiting) == {claim.task_id for claim in await hand.claim()}
+        assert set(waiting) == {claim.task_id for claim in await worker.claim()}
 
     async def test_a_task_that_is_compensated_admits_those_that_wait_for_it(
         self, store: Store
     ) -> None:
         """As soon as the plan of its compensation is made."""
         template = await register_template(store, trip_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         _, waiting = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=1) for _ in range(2))
         )
-        await hand.complete(await hand.claim_one())
-        await hand.fail(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
+        await worker.fail(await worker.claim_one())
 
-        await add_planned_compensation(store, await hand.claim_one(), trip_template())
+        await add_planned_compensation(store, await worker.claim_one(), trip_template())
 
-        assert waiting in {claim.task_id for claim in await hand.claim()}
+        assert waiting in {claim.task_id for claim in await worker.claim()}
 
     async def test_each_search_for_waiting_tasks_continues_after_the_previous_one(
         self, store: Store
     ) -> None:
         """Keys whose tasks still run keep no others from their turn."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         keys = [ACME._replace(key=f"customer:{number}") for number in range(3)]
         tasks = await create_tasks_in_order(
             store,
             *(make_task_with_place(template, tasks=1, key=key) for key in keys for _ in range(2)),
         )
-        last = next(claim for claim in await hand.claim() if claim.task_id == tasks[4])
-        await hand.complete(last)
+        last = next(claim for claim in await worker.claim() if claim.task_id == tasks[4])
+        await worker.complete(last)
 
         assert [0, 0, 1] == [await store.admit_waiting_tasks(1) for _ in range(3)]
-        assert tasks[5] == (await hand.claim_one()).task_id
+        assert tasks[5] == (await worker.claim_one()).task_id
 
     async def test_many_waiting_tasks_start_in_order(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -235,22 +235,22 @@ class TestOpenTaskBounds(StoreTests):
         """Also behind those that were cancelled meanwhile, and if several may start at once."""
         monkeypatch.setattr(places, "_PAGE", 2)
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         tasks = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=3) for _ in range(10))
         )
         for each in tasks[3:6]:
             await store.cancel_task(each, ACT)
 
-        first = await hand.claim()
+        first = await worker.claim()
         assert tasks[:3] == sorted(claim.task_id for claim in first)
-        await hand.complete(*first)
+        await worker.complete(*first)
         assert 3 == await store.admit_tasks_to_freed_places(tasks[:3])
-        assert tasks[6:9] == sorted(claim.task_id for claim in await hand.claim())
+        assert tasks[6:9] == sorted(claim.task_id for claim in await worker.claim())
 
     async def test_concurrency_does_not_bound_other_keys_and_templates(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         await create_tasks_in_order(store, make_task_with_place(template, tasks=1))
         await create_tasks_in_order(
@@ -258,12 +258,12 @@ class TestOpenTaskBounds(StoreTests):
         )
         await create_task(store, template)
 
-        assert 3 == len(await hand.claim())
+        assert 3 == len(await worker.claim())
 
     async def test_a_task_beyond_the_bound_may_be_rejected(self, store: Store) -> None:
         """It is not stored; once a task has ended there is room again."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         await create_tasks_in_order(
             store, make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
         )
@@ -273,7 +273,7 @@ class TestOpenTaskBounds(StoreTests):
             await store.create_tasks([rejected])
 
         assert [] == await store.load_task_inputs([rejected.id])
-        await hand.complete_all_due()
+        await worker.complete_all_due()
         assert [rejected.id] == await create_tasks_in_order(store, rejected)
 
     async def test_a_task_beyond_the_bound_may_cancel_the_oldest(self, store: Store) -> None:
@@ -289,18 +289,18 @@ class TestOpenTaskBounds(StoreTests):
 
     async def test_tasks_created_together_count_towards_the_bound(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         await store.create_tasks(
-            [make_task_with_place(template) for _ in range(5)], worker=hand.id, claim_up_to=5
+            [make_task_with_place(template) for _ in range(5)], worker=worker.id, claim_up_to=5
         )
 
-        assert 2 == len(await hand.claim())
+        assert 2 == len(await worker.claim())
 
     async def test_concurrent_creations_respect_the_bound(self, stores: Sequence[Store]) -> None:
         """Each counts those that were stored before it."""
         template = await register_template(stores[0], one_step_template())
-        hand = await ManualWorker.register(stores[0])
+        worker = await ManualWorker.register(stores[0])
 
         await asyncio.gather(
             *(
@@ -310,42 +310,42 @@ class TestOpenTaskBounds(StoreTests):
             )
         )
 
-        assert 2 == len(await hand.claim())
+        assert 2 == len(await worker.claim())
 
     async def test_a_waiting_task_can_be_started_manually_and_cancelled(self, store: Store) -> None:
         """It behaves like any paused task."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         _, second, third = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=1) for _ in range(3))
         )
-        assert 1 == len(await hand.claim())
+        assert 1 == len(await worker.claim())
 
         await store.resume(PauseTarget.of_task(second), ACT)
         await store.cancel_task(third, ACT)
 
-        started = await hand.claim_one()
+        started = await worker.claim_one()
         assert second == started.task_id
         assert 0 == await store.admit_waiting_tasks(10)
         await store.pause(PauseTarget.of_task(second), ACT)
-        await hand.fail_with_retry(started)
+        await worker.fail_with_retry(started)
         await store.admit_waiting_tasks(10)
-        assert [] == await hand.claim()  # it is paused by an operator now
+        assert [] == await worker.claim()  # it is paused by an operator now
 
     async def test_a_retried_task_takes_its_place_again(self, store: Store) -> None:
         """It may exceed the bound, because others may wait for it."""
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         first, second = await create_tasks_in_order(
             store, *(make_task_with_place(template, tasks=1) for _ in range(2))
         )
-        await hand.fail(await hand.claim_one())
+        await worker.fail(await worker.claim_one())
         await store.admit_waiting_tasks(10)
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
         await store.retry_steps(first, ACT)
         (third,) = await create_tasks_in_order(store, make_task_with_place(template, tasks=1))
 
-        assert first == (await hand.claim_one()).task_id
+        assert first == (await worker.claim_one()).task_id
         assert TaskStatus.COMPLETE == (await store.get_task(second)).status
         assert 1 == len((await store.get_task(third)).pauses)

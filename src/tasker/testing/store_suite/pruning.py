@@ -41,10 +41,10 @@ class TestPruning(StoreTests):
         """Steps, history, audit log and key."""
         template = await register_template(store, one_step_template())
         task_id = await create_task(store, template, idempotency_key="k")
-        hand = await ManualWorker.register(store)
-        await hand.fail(await hand.claim_one())
+        worker = await ManualWorker.register(store)
+        await worker.fail(await worker.claim_one())
         await store.retry_steps(task_id, ACT)
-        await hand.complete_all_due()
+        await worker.complete_all_due()
         ended_at = (await store.get_task(task_id)).ended_at
         assert ended_at is not None
 
@@ -167,10 +167,10 @@ class TestPruning(StoreTests):
         reopened = await create_task(
             store, await register_template(store, short), id=make_old_task_id()
         )
-        hand = await ManualWorker.register(store)
-        *claims, last = sorted(await hand.claim(), key=lambda claim: claim.task_id == reopened)
-        await hand.complete(*claims)
-        await hand.fail(last)
+        worker = await ManualWorker.register(store)
+        *claims, last = sorted(await worker.claim(), key=lambda claim: claim.task_id == reopened)
+        await worker.complete(*claims)
+        await worker.fail(last)
         await store.retry_steps(reopened, ACT)
         ended_at = (await store.get_task(tasks["plain"])).ended_at
         assert ended_at is not None
@@ -239,10 +239,10 @@ class TestPruning(StoreTests):
 
     async def test_a_late_settlement_of_a_pruned_task_is_rejected(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         task = await store.cancel_task(task_id, ACT)
         await store.prune_tasks(ended_before=task.created_at + FAR)
 
-        assert [0] == list((await hand.complete(claim)).rejected)
-        assert [claim] == await store.renew_lease(hand.id, [claim], lease=SECOND * 30)
+        assert [0] == list((await worker.complete(claim)).rejected)
+        assert [claim] == await store.renew_lease(worker.id, [claim], lease=SECOND * 30)

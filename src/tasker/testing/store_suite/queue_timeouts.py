@@ -78,13 +78,13 @@ class TestQueueTimeouts(StoreTests):
             await register_and_create_task(store, with_queue_timeout(one_step_template(), "only")),
             await register_and_create_task(store, chain_template()),
         )
-        hand = await ManualWorker.register(store, handlers={"only"}, lease=MINUTE * 10)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store, handlers={"only"}, lease=MINUTE * 10)
+        claim = await worker.claim_one()
         await subject.advance(MINUTE * 5)
 
         assert [] == list((await store.fail_unclaimed_steps(10)).steps)
 
-        await hand.complete(claim)
+        await worker.complete(claim)
         assert StepStatus.COMPLETE == await only_step_status(store, claimed)
         assert "enqueued" == (await statuses_by_name(store, patient))["a"]
 
@@ -97,10 +97,10 @@ class TestQueueTimeouts(StoreTests):
         planned = await register_and_create_task(
             store, with_queue_timeout(one_step_template(), "only"), run_at=now + MINUTE * 3
         )
-        hand = await ManualWorker.register(store, handlers={"a"}, lease=MINUTE * 10)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store, handlers={"a"}, lease=MINUTE * 10)
+        claim = await worker.claim_one()
         await subject.advance(MINUTE * 2)
-        await hand.complete(claim)
+        await worker.complete(claim)
         await subject.advance(SECOND * 50)
         before = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 15)
@@ -119,9 +119,9 @@ class TestQueueTimeouts(StoreTests):
         task_id = await register_and_create_task(
             store, with_queue_timeout(one_step_template(), "only")
         )
-        hand = await ManualWorker.register(store, lease=MINUTE * 10)
+        worker = await ManualWorker.register(store, lease=MINUTE * 10)
         await subject.advance(SECOND * 50)
-        await hand.fail_with_retry(await hand.claim_one(), delay=MINUTE * 2)
+        await worker.fail_with_retry(await worker.claim_one(), delay=MINUTE * 2)
         await subject.advance(MINUTE * 2 + SECOND * 50)
         early = await store.fail_unclaimed_steps(10)
         await subject.advance(SECOND * 11)
@@ -158,15 +158,15 @@ class TestQueueTimeouts(StoreTests):
         task_id = await register_and_create_task(
             store, with_queue_timeout(make_template("pair", a="", b="", c="a"), "a")
         )
-        hand = await ManualWorker.register(store, handlers={"b"}, lease=MINUTE * 10)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store, handlers={"b"}, lease=MINUTE * 10)
+        claim = await worker.claim_one()
         await subject.advance(MINUTE * 2)
 
         failed = await store.fail_unclaimed_steps(10)
 
         assert [(task_id, "a")] == list(failed.steps)
         assert [] == list(failed.ended)
-        assert [(task_id, TaskStatus.ERROR)] == list((await hand.complete(claim)).ended)
+        assert [(task_id, TaskStatus.ERROR)] == list((await worker.complete(claim)).ended)
         assert {"a": "error", "b": "complete", "c": "pending"} == await statuses_by_name(
             store, task_id
         )
@@ -179,8 +179,8 @@ class TestQueueTimeouts(StoreTests):
             await register_and_create_task(store, with_queue_timeout(one_step_template(), "only")),
             await register_and_create_task(store, chain_template()),
         )
-        hand = await ManualWorker.register(store, handlers={"only"}, lease=MINUTE * 30)
-        await store.park_until_task_ends(await hand.claim_one(), child)
+        worker = await ManualWorker.register(store, handlers={"only"}, lease=MINUTE * 30)
+        await store.park_until_task_ends(await worker.claim_one(), child)
         await subject.advance(MINUTE * 5)
         parked = await store.fail_unclaimed_steps(10)
         await store.cancel_task(child, ACT)
@@ -217,10 +217,10 @@ class TestQueueTimeouts(StoreTests):
         )
         news = [make_new_task(template) for _ in range(40)]
         await stores[0].create_tasks(news)
-        hands = [await ManualWorker.register(store, lease=MINUTE * 10) for store in stores]
+        workers = [await ManualWorker.register(store, lease=MINUTE * 10) for store in stores]
         await subject.advance(MINUTE * 2)
 
-        claiming = asyncio.create_task(hands[0].claim(10))
+        claiming = asyncio.create_task(workers[0].claim(10))
         failed = await asyncio.gather(*(store.fail_unclaimed_steps(50) for store in stores))
         claimed = await claiming
 

@@ -165,12 +165,12 @@ class TestReadingTasks(StoreTests):
         task_id = await register_and_create_task(
             store, make_template("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
         )
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim(7)}
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim(7)}
         order = sorted(claims)
-        await hand.complete(claims[order[0]])
-        await hand.fail(claims[order[1]])
-        await hand.fail_with_retry(claims[order[2]], SECOND * 60)
+        await worker.complete(claims[order[0]])
+        await worker.fail(claims[order[1]])
+        await worker.fail_with_retry(claims[order[2]], SECOND * 60)
         await store.resolve_step(task_id, order[3], None, ACT)
 
         counts = (await store.get_task(task_id)).counts
@@ -189,9 +189,9 @@ class TestReadingTasks(StoreTests):
     async def test_an_open_task_is_pending_until_its_first_claim(self, store: Store) -> None:
         """Then it is in progress, even if no step runs."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         before = (await store.get_task(task_id)).status
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
         assert (TaskStatus.PENDING, TaskStatus.IN_PROGRESS) == (
             before,
@@ -376,14 +376,14 @@ class TestListing(StoreTests):
     async def test_tasks_are_found_by_the_step_that_failed_and_its_code(self, store: Store) -> None:
         """Only permanently failed steps match, neither retried nor resolved ones."""
         await register_template(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
         async def fail_task(code: str, *, again: bool = False) -> TaskId:
             task_id = await register_and_create_task(store, chain_template())
-            await hand.complete(await hand.claim_one())
-            claim = await hand.claim_one()
+            await worker.complete(await worker.claim_one())
+            claim = await worker.claim_one()
             error = JsonText(f'{{"message":"it broke","code":"{code}"}}')
-            await hand.settle(
+            await worker.settle(
                 retry_outcome(claim, error, SECOND) if again else failed_outcome(claim, error)
             )
             return task_id
@@ -434,11 +434,13 @@ class TestCurrentSteps(StoreTests):
         error = JsonText('{"type":"Down","code":"DOWN","message":"down"}')
         template = await register_template(store, make_template("wide", a="", b="", c=""))
         runs, waits, fails, ended = [await create_task(store, template) for _ in range(4)]
-        hand = await ManualWorker.register(store)
-        claims = {(claim.task_id, claim.no): claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {(claim.task_id, claim.no): claim for claim in await worker.claim()}
         for task in (waits, fails, ended):
-            await store.settle(hand.id, [retry_outcome(claims[task, 2], error, timedelta(hours=1))])
-        await store.settle(hand.id, [failed_outcome(claims[fails, 3], error)])
+            await store.settle(
+                worker.id, [retry_outcome(claims[task, 2], error, timedelta(hours=1))]
+            )
+        await store.settle(worker.id, [failed_outcome(claims[fails, 3], error)])
         await store.cancel_task(ended, ACT)
         late = await create_task(store, template)
 
@@ -474,13 +476,13 @@ class TestReadingSteps(StoreTests):
         Oldest first; of one step where asked; no more than asked for.
         """
         task_id = await register_and_create_task(store, make_template("pair", a="", b="a"))
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for _ in range(3):
-            await hand.fail_with_retry(await hand.claim_one())
+            await worker.fail_with_retry(await worker.claim_one())
             await subject.advance(SECOND)
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
         await subject.advance(SECOND)
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
         rows = [(row.step, row.attempt) for row in await store.list_attempts(task_id)]
 
@@ -494,10 +496,10 @@ class TestReadingSteps(StoreTests):
     async def test_a_step_counts_lost_attempts_separately(self, store: Store) -> None:
         """Only the failed attempt counts, neither the lost nor the parked one."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.fail_with_retry(await hand.claim_one())
-        await store.park_until_task_ends(await hand.claim_one(), NOBODY)
-        await hand.settle(lost_outcome(await hand.claim_one(), JsonText("{}"), timedelta(0)))
+        worker = await ManualWorker.register(store)
+        await worker.fail_with_retry(await worker.claim_one())
+        await store.park_until_task_ends(await worker.claim_one(), NOBODY)
+        await worker.settle(lost_outcome(await worker.claim_one(), JsonText("{}"), timedelta(0)))
 
         (step,) = await store.list_steps(task_id)
 
@@ -508,10 +510,10 @@ class TestReadingSteps(StoreTests):
     ) -> None:
         """That is when its dependencies were done; its place in the queue depends on its task."""
         task_id = await register_and_create_task(store, make_template("pair", a="", b="a"))
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await subject.advance(SECOND)
-        await hand.complete(claim)
+        await worker.complete(claim)
 
         parent, child = await store.list_steps(task_id)
 

@@ -51,12 +51,12 @@ class TestFence(StoreTests):
     async def test_an_attempt_settles_once(self, store: Store) -> None:
         """The same outcome again is rejected and changes nothing."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
 
-        first = await hand.settle(completed_outcome(claim, RESULT))
+        first = await worker.settle(completed_outcome(claim, RESULT))
         before = await store.list_steps(task_id)
-        again = await hand.settle(
+        again = await worker.settle(
             completed_outcome(claim, JsonText('"other"')), failed_outcome(claim, ERROR)
         )
 
@@ -68,16 +68,16 @@ class TestFence(StoreTests):
 
     async def test_a_past_attempt_cannot_settle(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        late = await hand.claim_one()
-        await hand.fail_with_retry(late)
-        current = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        late = await worker.claim_one()
+        await worker.fail_with_retry(late)
+        current = await worker.claim_one()
 
-        rejected = await hand.settle(completed_outcome(late, RESULT))
+        rejected = await worker.settle(completed_outcome(late, RESULT))
 
         assert [0] == list(rejected.rejected)
         assert StepStatus.IN_PROGRESS == (await steps_by_name(store, task_id))["only"].status
-        accepted = await hand.settle(completed_outcome(current, JsonText('"in time"')))
+        accepted = await worker.settle(completed_outcome(current, JsonText('"in time"')))
         assert [] == list(accepted.rejected)
         assert "in time" == (await steps_by_name(store, task_id))["only"].result
 
@@ -86,7 +86,7 @@ class TestFence(StoreTests):
         Unknown tasks, unknown steps, pending and enqueued steps, attempts of the future.
         """
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         made_up = [
             Claim(NOBODY, 1, 1, 1),
             Claim(task_id, 99, 1, 1),
@@ -96,7 +96,7 @@ class TestFence(StoreTests):
             Claim(task_id, 2, 1, 1),
         ]
 
-        settled = await hand.settle(*(completed_outcome(claim, RESULT) for claim in made_up))
+        settled = await worker.settle(*(completed_outcome(claim, RESULT) for claim in made_up))
 
         assert [0, 1, 2, 3, 4, 5] == list(settled.rejected)
         assert {"a": "enqueued", "b": "pending", "c": "pending"} == await statuses_by_name(
@@ -110,11 +110,11 @@ class TestFence(StoreTests):
         """
         template = await register_template(store, one_step_template())
         ids = [await create_task(store, template) for _ in range(3)]
-        hand = await ManualWorker.register(store)
-        claims = {claim.task_id: claim for claim in await hand.claim()}
-        await hand.complete(claims[ids[1]])
+        worker = await ManualWorker.register(store)
+        claims = {claim.task_id: claim for claim in await worker.claim()}
+        await worker.complete(claims[ids[1]])
 
-        settled = await hand.settle(
+        settled = await worker.settle(
             *(completed_outcome(claims[task_id], JsonText("1")) for task_id in ids)
         )
 
@@ -124,25 +124,25 @@ class TestFence(StoreTests):
     async def test_a_batch_may_contain_an_outcome_twice(self, store: Store) -> None:
         """One outcome of an attempt is accepted."""
         task_id = await register_and_create_task(store, diamond_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
 
-        settled = await hand.settle(*[completed_outcome(claim, RESULT)] * 3)
+        settled = await worker.settle(*[completed_outcome(claim, RESULT)] * 3)
 
         assert 2 == len(settled.rejected)
         assert 1 == len(await store.list_attempts(task_id))
-        assert {2, 3} == {claim.no for claim in await hand.claim()}
+        assert {2, 3} == {claim.no for claim in await worker.claim()}
 
     async def test_nothing_settles_after_the_task_was_cancelled(self, store: Store) -> None:
         """
         The fence falls with the cancellation.
         """
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await store.cancel_task(task_id, ACT)
 
-        settled = await hand.settle(completed_outcome(claim, RESULT))
+        settled = await worker.settle(completed_outcome(claim, RESULT))
 
         assert [0] == list(settled.rejected)
         assert {"cancelled"} == set((await statuses_by_name(store, task_id)).values())
@@ -151,9 +151,9 @@ class TestFence(StoreTests):
         """
         An empty batch is no error.
         """
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        settled = await hand.settle()
+        settled = await worker.settle()
 
         assert ([], [], []) == tuple(map(list, settled))
 
@@ -162,13 +162,13 @@ class TestFence(StoreTests):
         seen = []
         for relaxed in (False, True):
             task_id = await register_and_create_task(store, diamond_template())
-            hand = await ManualWorker.register(store)
+            worker = await ManualWorker.register(store)
             replies = []
-            claims = await hand.claim()
+            claims = await worker.claim()
             while claims:
                 outcomes = [completed_outcome(claim, RESULT) for claim in claims]
-                settled = await store.settle(hand.id, outcomes, claim_up_to=9, relaxed=relaxed)
-                again = await store.settle(hand.id, outcomes, relaxed=relaxed)
+                settled = await store.settle(worker.id, outcomes, claim_up_to=9, relaxed=relaxed)
+                again = await store.settle(worker.id, outcomes, relaxed=relaxed)
                 replies.append((sorted(claim.no for claim in settled.claims), again.rejected))
                 claims = list(settled.claims)
             assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
@@ -191,9 +191,9 @@ class TestSettling(StoreTests):
     async def test_a_result_is_stored(self, store: Store) -> None:
         """The history has the times of the attempt."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store, "bob")
+        worker = await ManualWorker.register(store, "bob")
 
-        await hand.settle(completed_outcome(await hand.claim_one(), RESULT))
+        await worker.settle(completed_outcome(await worker.claim_one(), RESULT))
 
         step = (await steps_by_name(store, task_id))["a"]
         assert (StepStatus.COMPLETE, {"of": "a"}, None) == (step.status, step.result, step.error)
@@ -220,9 +220,9 @@ class TestSettling(StoreTests):
     async def test_a_freed_step_can_be_claimed_by_any_worker(self, store: Store) -> None:
         """It is enqueued, not claimed."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
         step = (await steps_by_name(store, task_id))["b"]
         assert (StepStatus.ENQUEUED, 0, 0) == (step.status, step.attempts, step.pending_parents)
@@ -237,18 +237,18 @@ class TestSettling(StoreTests):
         template = await register_template(
             store, make_template("join", a="", b="", c="", d="a b c")
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for order in permutations(range(3)):
             task_id = await create_task(store, template)
-            claims = sorted(await hand.claim(), key=lambda claim: claim.no)
+            claims = sorted(await worker.claim(), key=lambda claim: claim.no)
 
             pending_parents = []
             for index in order:
-                await hand.complete(claims[index])
+                await worker.complete(claims[index])
                 pending_parents.append((await steps_by_name(store, task_id))["d"].pending_parents)
 
             assert [2, 1, 0] == pending_parents
-            assert (task_id, 4) == (await hand.claim_one())[:2]
+            assert (task_id, 4) == (await worker.claim_one())[:2]
 
     async def test_parents_may_complete_in_one_batch(self, store: Store) -> None:
         """
@@ -259,24 +259,24 @@ class TestSettling(StoreTests):
         )
         for _ in range(5):
             await create_task(store, template)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        await hand.complete(*await hand.claim())
-        freed = await hand.claim()
+        await worker.complete(*await worker.claim())
+        freed = await worker.claim()
 
         assert 10 == len(freed) == len(set(freed))
         assert {4, 5} == {claim.no for claim in freed}
-        assert 5 == len((await hand.complete(*freed)).ended)
+        assert 5 == len((await worker.complete(*freed)).ended)
 
     async def test_a_task_ends_with_its_last_steps(self, store: Store) -> None:
         """The call that completes the last sink reports it."""
         task_id = await register_and_create_task(
             store, make_template("sinks", a="", b="a", c="a", d="")
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         ended = []
-        while claims := await hand.claim(1):
-            ended.append(list((await hand.complete(*claims)).ended))
+        while claims := await worker.claim(1):
+            ended.append(list((await worker.complete(*claims)).ended))
 
         assert [[], [], [], [(task_id, TaskStatus.COMPLETE)]] == ended
         task = await store.get_task(task_id)
@@ -290,9 +290,9 @@ class TestSettling(StoreTests):
         Root and sink at once.
         """
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        settled = await hand.complete(await hand.claim_one())
+        settled = await worker.complete(await worker.claim_one())
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
@@ -300,9 +300,9 @@ class TestSettling(StoreTests):
         """Results of several tasks are read together; missing and open steps are left out."""
         template = await register_template(store, chain_template())
         first, second = await create_task(store, template), await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        for claim in await hand.claim():
-            await hand.settle(completed_outcome(claim, JsonText(f'"{claim.task_id}"')))
+        worker = await ManualWorker.register(store)
+        for claim in await worker.claim():
+            await worker.settle(completed_outcome(claim, JsonText(f'"{claim.task_id}"')))
         await store.resolve_step(second, 2, JsonText('"by hand"'), ACT)
 
         results = await store.load_step_results({first: [1, 2, 3], second: [1, 2, 3], NOBODY: [1]})
@@ -333,17 +333,17 @@ class TestStickyClaims(StoreTests):
     async def test_the_settling_worker_may_claim_freed_steps(self, store: Store) -> None:
         """They are returned as claims of first attempts; no other worker gets them."""
         task_id = await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store, "bob")
+        worker = await ManualWorker.register(store, "bob")
 
-        settled = await hand.settle(
-            completed_outcome(await hand.claim_one(), RESULT), claim_up_to=1
+        settled = await worker.settle(
+            completed_outcome(await worker.claim_one(), RESULT), claim_up_to=1
         )
 
         assert [Claim(task_id, 2, 1, 1)] == list(settled.claims)
         step = (await steps_by_name(store, task_id))["b"]
         assert (StepStatus.IN_PROGRESS, 1, "bob") == (step.status, step.attempts, step.worker)
         assert step.claimed_at is not None
-        assert list(settled.claims) == await store.list_held_claims(hand.id)
+        assert list(settled.claims) == await store.list_held_claims(worker.id)
         assert [] == await (await ManualWorker.register(store)).claim()
 
     async def test_no_more_freed_steps_are_claimed_than_requested(self, store: Store) -> None:
@@ -351,14 +351,14 @@ class TestStickyClaims(StoreTests):
         await register_and_create_task(
             store, make_template("wide", a="", b="a", c="a", d="a", e="a")
         )
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
 
-        settled = await hand.settle(
-            completed_outcome(await hand.claim_one(), RESULT), claim_up_to=3
+        settled = await worker.settle(
+            completed_outcome(await worker.claim_one(), RESULT), claim_up_to=3
         )
 
         assert 3 == len(settled.claims)
-        assert 1 == len(await hand.claim())
+        assert 1 == len(await worker.claim())
 
     async def test_only_freed_steps_of_served_queues_are_claimed(self, store: Store) -> None:
         """
@@ -367,10 +367,10 @@ class TestStickyClaims(StoreTests):
         task_id = await register_and_create_task(
             store, make_template("wide", a="", b="a", c="a", d="a")
         )
-        hand = await ManualWorker.register(store, handlers={"a", "c"})
+        worker = await ManualWorker.register(store, handlers={"a", "c"})
 
-        settled = await hand.settle(
-            completed_outcome(await hand.claim_one(), RESULT), claim_up_to=10
+        settled = await worker.settle(
+            completed_outcome(await worker.claim_one(), RESULT), claim_up_to=10
         )
 
         assert [3] == [claim.no for claim in settled.claims]
@@ -383,33 +383,37 @@ class TestStickyClaims(StoreTests):
         task_id = await register_and_create_task(
             store, make_template("join", a="", b="", c="a b", d="a")
         )
-        hand = await ManualWorker.register(store)
-        claims = {claim.no: claim for claim in await hand.claim()}
+        worker = await ManualWorker.register(store)
+        claims = {claim.no: claim for claim in await worker.claim()}
 
-        first = await hand.settle(completed_outcome(claims[1], RESULT), claim_up_to=10)
-        second = await hand.settle(completed_outcome(claims[2], RESULT), claim_up_to=10)
+        first = await worker.settle(completed_outcome(claims[1], RESULT), claim_up_to=10)
+        second = await worker.settle(completed_outcome(claims[2], RESULT), claim_up_to=10)
 
         assert [Claim(task_id, 4, 1, 1)] == list(first.claims)
         assert [Claim(task_id, 3, 1, 1)] == list(second.claims)
 
     async def test_rejected_outcomes_claim_no_steps(self, store: Store) -> None:
         await register_and_create_task(store, chain_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
-        await hand.complete(claim)
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
+        await worker.complete(claim)
 
-        settled = await hand.settle(completed_outcome(claim, RESULT), claim_up_to=10)
+        settled = await worker.settle(completed_outcome(claim, RESULT), claim_up_to=10)
 
         assert ([0], []) == (list(settled.rejected), list(settled.claims))
 
     async def test_a_chain_of_four_steps_takes_five_store_calls(self, store: Store) -> None:
         """One creates it and claims its root, then one for each step."""
         template = await register_template(store, make_template("four", a="", b="a", c="b", d="c"))
-        hand = await ManualWorker.register(store)
-        created = await store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=1)
+        worker = await ManualWorker.register(store)
+        created = await store.create_tasks(
+            [make_new_task(template)], worker=worker.id, claim_up_to=1
+        )
         settled = SettleResult((), created.claims, ())
         for _ in range(4):
-            settled = await hand.settle(completed_outcome(settled.claims[0], RESULT), claim_up_to=1)
+            settled = await worker.settle(
+                completed_outcome(settled.claims[0], RESULT), claim_up_to=1
+            )
 
         assert [(created.tasks[0][0], TaskStatus.COMPLETE)] == list(settled.ended)
 
@@ -427,13 +431,13 @@ class TestGroupSettlement(StoreTests):
             await create_task(store, wide)
         bob, eve = await self.register_workers(store, "bob", "eve")
         amy = await ManualWorker.register(store, "amy", handlers={"a", "c"})
-        claims = [(await hand.claim(1))[0] for hand in (bob, eve, amy)]
+        claims = [(await worker.claim(1))[0] for worker in (bob, eve, amy)]
         tasks = [claim.task_id for claim in claims]
 
         settled = await store.settle_for_workers(
             [
-                Settlement(hand.id, [completed_outcome(claim, RESULT)], room)
-                for hand, claim, room in zip((bob, eve, amy), claims, (2, 0, 9), strict=True)
+                Settlement(worker.id, [completed_outcome(claim, RESULT)], room)
+                for worker, claim, room in zip((bob, eve, amy), claims, (2, 0, 9), strict=True)
             ]
         )
 
@@ -487,8 +491,8 @@ class TestGroupSettlement(StoreTests):
         template = await register_template(store, make_template("fork", a="", b="a", c="a"))
         for _ in range(3):
             await create_task(store, template)
-        hands = await self.register_workers(store, "bob", "eve", "amy")
-        claims = [(await hand.claim(1))[0] for hand in hands]
+        workers = await self.register_workers(store, "bob", "eve", "amy")
+        claims = [(await worker.claim(1))[0] for worker in workers]
         outcomes = [
             completed_outcome(claims[0], RESULT),
             failed_outcome(claims[1], ERROR),
@@ -497,8 +501,8 @@ class TestGroupSettlement(StoreTests):
 
         settled = await store.settle_for_workers(
             [
-                Settlement(hand.id, [outcome], 1)
-                for hand, outcome in zip(hands, outcomes, strict=True)
+                Settlement(worker.id, [outcome], 1)
+                for worker, outcome in zip(workers, outcomes, strict=True)
             ]
         )
 

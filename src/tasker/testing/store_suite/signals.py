@@ -88,8 +88,8 @@ async def create_waiting_task(
 ) -> TaskId:
     """Let the step of a new task wait, and return the task."""
     task_id = await register_and_create_task(store, one_step_template())
-    hand = await ManualWorker.register(store)
-    claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
+    worker = await ManualWorker.register(store)
+    claim = next(claim for claim in await worker.claim() if claim.task_id == task_id)
     assert await store.park_for_arrival(claim, make_signal_wait(*awaited, **options))  # type: ignore[arg-type]
     return task_id
 
@@ -98,23 +98,23 @@ class TestSignals(StoreTests):
     async def test_a_signal_wakes_the_step_that_waits_for_it(self, store: Store) -> None:
         """Its payload is the value of the durable call."""
         task_id = await create_waiting_task(store, "paid")
-        hand = await ManualWorker.register(store)
-        assert [] == await hand.claim()
+        worker = await ManualWorker.register(store)
+        assert [] == await worker.claim()
         assert StepStatus.WAITING is await only_step_status(store, task_id)
 
         sent = await store.send_signal(make_signal(task_id, "paid", {"cents": 5}), ACT)
 
         assert (True, "only") == (sent.created, sent.step)
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert (2, 1) == again[2:4]
         (arrival,) = (await read_arrivals(store, again)).values()
         assert ("paid", {"cents": 5}, "alice") == (arrival.name, arrival.payload, arrival.sent_by)
         assert arrival.sent_at is not None
 
     async def test_a_signal_names_the_instance_that_receives_it(self, store: Store) -> None:
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
-        _, second = sorted(await hand.claim(), key=lambda claim: claim.no)
+        _, second = sorted(await worker.claim(), key=lambda claim: claim.no)
         assert await store.park_for_arrival(second, make_signal_wait("paid"))
 
         sent = await store.send_signal(make_signal(second.task_id, "paid"), ACT)
@@ -124,8 +124,8 @@ class TestSignals(StoreTests):
     async def test_a_signal_may_arrive_before_its_wait(self, store: Store) -> None:
         """The wait receives it without parking; or parks, and is due at once."""
         task_id = await register_and_create_task(store, make_template("two", a="", b=""))
-        hand = await ManualWorker.register(store)
-        first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
+        worker = await ManualWorker.register(store)
+        first, second = sorted(await worker.claim(), key=lambda claim: claim.no)
         assert await store.receive_arrival(first, make_signal_wait("paid")) is None
         for number in (1, 2):
             sent = await store.send_signal(make_signal(task_id, "paid", number), ACT)
@@ -136,7 +136,7 @@ class TestSignals(StoreTests):
 
         assert received is not None
         assert (1, True) == (decode_arrival(received.value).payload, parked)  # type: ignore[arg-type]
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert second.no == again.no
         assert 2 == (await read_arrivals(store, again))["wait"].payload
 
@@ -157,8 +157,8 @@ class TestSignals(StoreTests):
 
     async def test_a_signal_goes_to_the_first_of_several_waiting_steps(self, store: Store) -> None:
         task_id = await register_and_create_task(store, make_template("two", a="", b=""))
-        hand = await ManualWorker.register(store)
-        for claim in await hand.claim():
+        worker = await ManualWorker.register(store)
+        for claim in await worker.claim():
             await store.park_for_arrival(claim, make_signal_wait("paid"))
 
         steps = [
@@ -216,10 +216,10 @@ class TestSignals(StoreTests):
     async def test_an_attempt_that_lost_its_claim_receives_nothing(self, store: Store) -> None:
         """It parks nothing either; the signal is kept for the next attempt."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        lost = await hand.claim_one()
-        await hand.settle(released_outcome(lost))
-        held = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        lost = await worker.claim_one()
+        await worker.settle(released_outcome(lost))
+        held = await worker.claim_one()
         await store.send_signal(make_signal(task_id, "paid"), ACT)
 
         assert await store.receive_arrival(lost, make_signal_wait("paid")) is None
@@ -232,27 +232,27 @@ class TestSignals(StoreTests):
     ) -> None:
         """Though the attempt was lost with its worker."""
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await store.send_signal(make_signal(task_id, "paid", 7), ACT)
         await store.receive_arrival(claim, make_signal_wait("paid"))
 
-        await hand.settle(released_outcome(claim))
+        await worker.settle(released_outcome(claim))
 
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert 7 == (await read_arrivals(store, again))["wait"].payload
 
     async def test_a_fresh_retry_receives_the_signals_again(self, store: Store) -> None:
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await store.send_signal(make_signal(task_id, "paid", 7), ACT)
         await store.receive_arrival(claim, make_signal_wait("paid"))
-        await hand.fail(claim)
+        await worker.fail(claim)
 
         await store.retry_steps(task_id, ACT, fresh=True)
 
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert {} == await read_arrivals(store, again)
         await store.receive_arrival(again, make_signal_wait("paid"))
         assert 7 == (await read_arrivals(store, again))["wait"].payload
@@ -298,10 +298,10 @@ class TestSignals(StoreTests):
     async def test_a_wait_never_misses_a_concurrent_signal(self, stores: list[Store]) -> None:
         """On several connections: each signal is received, by exactly one wait."""
         template = await register_template(stores[0], make_template("two", a="", b=""))
-        hand = await ManualWorker.register(stores[0])
+        worker = await ManualWorker.register(stores[0])
         for _ in range(10):
             task_id = await create_task(stores[0], template)
-            claims = await hand.claim()
+            claims = await worker.claim()
 
             await asyncio.gather(
                 *(
@@ -314,10 +314,10 @@ class TestSignals(StoreTests):
                 ),
             )
 
-            again = await hand.claim()
+            again = await worker.claim()
             received = [(await read_arrivals(stores[0], claim))["wait"].payload for claim in again]
             assert [0, 1] == sorted(received)
-            await hand.complete(*again)
+            await worker.complete(*again)
 
 
 class TestWaiting(StoreTests):
@@ -370,11 +370,11 @@ class TestWaiting(StoreTests):
                 stores[2].end_timed_out_waits(10),
             )
 
-            hand = await ManualWorker.register(stores[0])
-            claim = await hand.claim_one()
+            worker = await ManualWorker.register(stores[0])
+            claim = await worker.claim_one()
             arrival = (await read_arrivals(stores[0], claim))["wait"]
             assert (sent.step is None) == arrival.timed_out
-            await hand.complete(claim)
+            await worker.complete(claim)
 
     async def test_an_operator_can_end_a_wait(self, store: Store, subject: StoreUnderTest) -> None:
         """Cancelling the task or resolving the step ends the wait."""
@@ -413,10 +413,10 @@ class TestWaiting(StoreTests):
 
         await store.send_signal(make_signal(task_id, "paid"), ACT)
 
-        hand = await ManualWorker.register(store)
-        assert [] == await hand.claim()
+        worker = await ManualWorker.register(store)
+        assert [] == await worker.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)
-        assert task_id == (await hand.claim_one()).task_id
+        assert task_id == (await worker.claim_one()).task_id
 
 
 class TestBroadcasts(StoreTests):
@@ -438,8 +438,8 @@ class TestBroadcasts(StoreTests):
         sent = await store.send_broadcast(make_broadcast("rate", "eur", 1.1), "bank")
 
         assert (True, 10) == (sent.created, sent.steps)
-        hand = await ManualWorker.register(store)
-        claims = await hand.claim()
+        worker = await ManualWorker.register(store)
+        claims = await worker.claim()
         assert set(same) == {claim.task_id for claim in claims}
         arrival = (await read_arrivals(store, claims[0]))["wait"]
         assert ("rate", "eur", 1.1, "bank") == (
@@ -539,11 +539,11 @@ class TestBroadcasts(StoreTests):
 
     async def test_a_wait_never_misses_a_concurrent_broadcast(self, stores: list[Store]) -> None:
         template = await register_template(stores[0], one_step_template())
-        hand = await ManualWorker.register(stores[0])
+        worker = await ManualWorker.register(stores[0])
         for number in range(10):
             for _ in range(3):
                 await create_task(stores[0], template)
-            claims = await hand.claim()
+            claims = await worker.claim()
             awaited = awaited_broadcast("rate", str(number))
 
             await asyncio.gather(
@@ -554,6 +554,6 @@ class TestBroadcasts(StoreTests):
                 stores[1].send_broadcast(make_broadcast("rate", str(number)), "bank"),
             )
 
-            again = await hand.claim()
+            again = await worker.claim()
             assert {claim.task_id for claim in claims} == {claim.task_id for claim in again}
-            await hand.complete(*again)
+            await worker.complete(*again)

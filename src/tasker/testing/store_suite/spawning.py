@@ -69,9 +69,9 @@ def make_instances(items: Sequence[str | None], *, begin: int = 0, total: int = 
 async def claim_spawner(store: Store, template: Template) -> tuple[ManualWorker, Claim]:
     """Begin a task of `map_template`, and claim its spawner."""
     await register_and_create_task(store, template)
-    hand = await ManualWorker.register(store)
-    await hand.complete(await hand.claim_one())
-    return hand, await hand.claim_one()
+    worker = await ManualWorker.register(store)
+    await worker.complete(await worker.claim_one())
+    return worker, await worker.claim_one()
 
 
 async def list_step_numbers(store: Store, task_id: TaskId) -> list[int]:
@@ -92,58 +92,58 @@ class TestSpawning(StoreTests):
 
     async def test_instances_run_before_their_join(self, store: Store) -> None:
         """After all instances the join runs, and then its children."""
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
 
         spawned = await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
 
         assert SpawnedStepNumbers(6, 0, 3) == spawned
-        claims = await hand.claim()
+        claims = await worker.claim()
         assert [6, 7, 8] == sorted(claim.no for claim in claims)
-        await hand.complete(spawner)
-        await hand.complete(*claims[:2])
-        assert [] == await hand.claim()
-        await hand.complete(claims[2])
-        assert JOIN == (await hand.claim_one()).no
+        await worker.complete(spawner)
+        await worker.complete(*claims[:2])
+        assert [] == await worker.claim()
+        await worker.complete(claims[2])
+        assert JOIN == (await worker.claim_one()).no
 
     async def test_a_join_waits_for_its_spawner(self, store: Store) -> None:
         """Although all instances so far are done: more may come."""
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1"], total=2))
-        await hand.complete(await hand.claim_one())
+        await worker.complete(await worker.claim_one())
 
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await store.spawn_instances(spawner, make_instances(["2"], begin=1, total=2))
-        await hand.complete(spawner)
-        last = await hand.claim_one()
+        await worker.complete(spawner)
+        last = await worker.claim_one()
         assert 7 == last.no
-        await hand.complete(last)
-        assert JOIN == (await hand.claim_one()).no
+        await worker.complete(last)
+        assert JOIN == (await worker.claim_one()).no
 
     async def test_a_repeated_spawn_changes_nothing(self, store: Store) -> None:
         """The same or a later attempt may repeat it, even after instances have ended."""
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         first = await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
-        await hand.complete(*await hand.claim())
+        await worker.complete(*await worker.claim())
 
         assert first == await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
-        await hand.fail_with_retry(spawner)
-        again = await hand.claim_one()
+        await worker.fail_with_retry(spawner)
+        again = await worker.claim_one()
         assert first == await store.spawn_instances(again, make_instances(["1", "2"], total=3))
         assert first == await store.spawn_instances(again, make_instances(["3"], begin=2, total=3))
 
         assert [1, 2, 3, 4, 6, 7, 8] == await list_step_numbers(store, spawner.task_id)
-        await hand.complete(again)
-        await hand.complete(await hand.claim_one())
-        assert JOIN == (await hand.claim_one()).no
+        await worker.complete(again)
+        await worker.complete(await worker.claim_one())
+        assert JOIN == (await worker.claim_one()).no
         assert 1 == len(await store.list_spawns(spawner.task_id, JOIN))
 
     async def test_an_attempt_that_lost_its_claim_spawns_nothing(self, store: Store) -> None:
         """The next one has it, or its task was cancelled."""
-        hand, spawner = await claim_spawner(store, map_template())
-        await hand.fail_with_retry(spawner)
+        worker, spawner = await claim_spawner(store, map_template())
+        await worker.fail_with_retry(spawner)
 
         assert await store.spawn_instances(spawner, make_instances(["1"])) is None
-        again = await hand.claim_one()
+        again = await worker.claim_one()
         assert await store.spawn_instances(spawner, make_instances(["1"])) is None
         await store.cancel_task(spawner.task_id, ACT)
         assert await store.spawn_instances(again, make_instances(["1"])) is None
@@ -153,10 +153,10 @@ class TestSpawning(StoreTests):
 
     async def test_an_instance_adds_instances_to_its_join(self, store: Store) -> None:
         """Numbers continue, and the join waits for the new instances."""
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
-        await hand.complete(spawner)
-        one, two = sorted(await hand.claim())
+        await worker.complete(spawner)
+        one, two = sorted(await worker.claim())
 
         added = [
             await store.spawn_instances(one, make_instances(["3"])._replace(key="more")),
@@ -169,43 +169,43 @@ class TestSpawning(StoreTests):
             SpawnedStepNumbers(9, 3, 2),
             SpawnedStepNumbers(11, 5, 1),
         ] == added
-        await hand.complete(one, two)
-        rest = await hand.claim()
+        await worker.complete(one, two)
+        rest = await worker.claim()
         assert [8, 9, 10, 11] == sorted(claim.no for claim in rest)
         loaded = await store.load_runtime_steps({one.task_id: [claim.no for claim in rest]})
         assert [(8, 2, "3"), (9, 3, "4"), (10, 4, "5"), (11, 5, "6")] == sorted(
             (each.no, each.instance, each.item) for each in loaded
         )
-        await hand.complete(*rest)
-        assert JOIN == (await hand.claim_one()).no
+        await worker.complete(*rest)
+        assert JOIN == (await worker.claim_one()).no
 
     async def test_the_steps_of_a_body_run_in_order(self, store: Store) -> None:
         """The order holds within each instance; the join waits for the last steps."""
         body = (StepSpec(name="fetch"), StepSpec(name="bill", dependencies=("fetch",)))
-        hand, spawner = await claim_spawner(store, map_template(*body, StepSpec(name="note")))
+        worker, spawner = await claim_spawner(store, map_template(*body, StepSpec(name="note")))
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
-        await hand.complete(spawner)
-        claims = {claim.no: claim for claim in await hand.claim()}
+        await worker.complete(spawner)
+        claims = {claim.no: claim for claim in await worker.claim()}
 
         assert {8, 10, 11, 13} == set(claims)
-        await hand.complete(claims[11])
-        bill = await hand.claim_one()
+        await worker.complete(claims[11])
+        bill = await worker.claim_one()
         assert 12 == bill.no
-        await hand.complete(claims[8], claims[10], claims[13], bill)
-        await hand.complete(await hand.claim_one())
-        assert JOIN == (await hand.claim_one()).no
+        await worker.complete(claims[8], claims[10], claims[13], bill)
+        await worker.complete(await worker.claim_one())
+        assert JOIN == (await worker.claim_one()).no
 
     async def test_the_name_of_a_step_contains_its_instance(self, store: Store) -> None:
         """In lists, in the history, in failures and in the audit log."""
-        hand, spawner = await claim_spawner(store, nested_map_template())
+        worker, spawner = await claim_spawner(store, nested_map_template())
         await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
-        await hand.complete(*await hand.claim())
-        _, second = sorted(await hand.claim())
+        await worker.complete(*await worker.claim())
+        _, second = sorted(await worker.claim())
         new = NewInstances("", second.no + 1, second.no, 6, 2, 0, [JsonText("7")] * 2)
         await store.spawn_instances(second, new)
-        leaf = max(await hand.claim())
+        leaf = max(await worker.claim())
 
-        await hand.fail(leaf)
+        await worker.fail(leaf)
 
         names = [step.name for step in await store.list_steps(spawner.task_id, after=8)]
         assert [
@@ -224,18 +224,18 @@ class TestSpawning(StoreTests):
         ]
 
     async def test_the_error_of_a_task_names_the_instances_that_failed(self, store: Store) -> None:
-        hand, spawner = await claim_spawner(store, nested_map_template())
+        worker, spawner = await claim_spawner(store, nested_map_template())
         await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
-        await hand.complete(spawner)
-        first, *others = sorted(await hand.claim())
-        await hand.complete(*others)
-        await hand.fail(first)
-        inner = await hand.claim_one()
+        await worker.complete(spawner)
+        first, *others = sorted(await worker.claim())
+        await worker.complete(*others)
+        await worker.fail(first)
+        inner = await worker.claim_one()
         new = NewInstances("", inner.no + 1, inner.no, 6, 2, 0, [JsonText("7")] * 2)
         await store.spawn_instances(inner, new)
-        await hand.complete(inner)
+        await worker.complete(inner)
 
-        await hand.fail(*await hand.claim())
+        await worker.fail(*await worker.claim())
 
         error = (await store.get_task(spawner.task_id)).error
         assert error is not None
@@ -244,21 +244,21 @@ class TestSpawning(StoreTests):
 
     async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
         """Its steps are numbered after all others, and lead back to the instances around them."""
-        hand, spawner = await claim_spawner(store, nested_map_template())
+        worker, spawner = await claim_spawner(store, nested_map_template())
         layout = NodeLayout(nested_map_template().steps)
         (outer, inner) = layout.bodies.values()
         await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
-        await hand.complete(spawner)
-        await hand.complete(*await hand.claim())
-        first, second = sorted(await hand.claim())
+        await worker.complete(spawner)
+        await worker.complete(*await worker.claim())
+        first, second = sorted(await worker.claim())
         assert (10, 13) == (first.no, second.no)
 
         new = NewInstances("", second.no + 1, second.no, inner.spawner, 2, 0, [JsonText("7")] * 2)
         spawned = await store.spawn_instances(second, new)
 
         assert spawned == SpawnedStepNumbers(15, 0, 2)
-        await hand.complete(second)
-        leaves = await hand.claim()
+        await worker.complete(second)
+        leaves = await worker.claim()
         loaded = await store.load_runtime_steps({second.task_id: [leaf.no for leaf in leaves]})
         assert [
             RuntimeStep(
@@ -267,32 +267,32 @@ class TestSpawning(StoreTests):
             RuntimeStep(second.task_id, 15, inner.first, second.no, 0, JsonText("7")),
             RuntimeStep(second.task_id, 16, inner.first, second.no, 1, JsonText("7")),
         ] == sorted(loaded, key=lambda each: each.no)
-        await hand.complete(*leaves)
-        inner_join = await hand.claim_one()
+        await worker.complete(*leaves)
+        inner_join = await worker.claim_one()
         assert second.no + 1 == inner_join.no
-        await hand.complete(inner_join, first)
-        assert first.no + 1 == (await hand.claim_one()).no
+        await worker.complete(inner_join, first)
+        assert first.no + 1 == (await worker.claim_one()).no
 
     async def test_steps_of_a_loop_start_after_their_delay(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances([None])._replace(delay=60))
-        await hand.complete(spawner)
+        await worker.complete(spawner)
 
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await subject.advance(SECOND * 61)
-        assert 6 == (await hand.claim_one()).no
+        assert 6 == (await worker.claim_one()).no
 
     async def test_instances_inherit_priority_and_pause(self, store: Store) -> None:
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.pause(PauseTarget.of_task(spawner.task_id), ACT)
 
         await store.spawn_instances(spawner, make_instances(["1"]))
 
-        assert [] == await hand.claim()
+        assert [] == await worker.claim()
         await store.resume(PauseTarget.of_task(spawner.task_id), ACT)
-        assert 6 == (await hand.claim_one()).no
+        assert 6 == (await worker.claim_one()).no
 
     async def test_too_many_instances_are_rejected(self, store: Store) -> None:
         """Before any is inserted."""
@@ -305,55 +305,55 @@ class TestSpawning(StoreTests):
 
     async def test_instances_are_cancelled_with_their_task(self, store: Store) -> None:
         """After a deadline, a retry revives them with their spawner."""
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
-        running = (await hand.claim(1))[0]
+        running = (await worker.claim(1))[0]
 
         await store.cancel_task(spawner.task_id, ACT)
 
         states = {step.no: step.status for step in await store.list_steps(spawner.task_id)}
         assert {StepStatus.CANCELLED} == {states[no] for no in (2, 3, 4, 6, 7)}
-        assert [0] == list((await hand.complete(running)).rejected)
+        assert [0] == list((await worker.complete(running)).rejected)
 
     async def test_retried_instances_run_once(self, store: Store, subject: StoreUnderTest) -> None:
         """The spawner that is revived with them adds none."""
         await register_and_create_task(store, map_template(), deadline=SECOND)
-        hand = await ManualWorker.register(store)
-        await hand.complete(await hand.claim_one())
-        spawner = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        await worker.complete(await worker.claim_one())
+        spawner = await worker.claim_one()
         await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
-        await hand.complete((await hand.claim(1))[0])
+        await worker.complete((await worker.claim(1))[0])
         await subject.advance(SECOND * 2)
         await store.end_overdue_and_failed_tasks()
 
         await store.retry_steps(spawner.task_id, ACT)
 
-        claims = {claim.no: claim for claim in await hand.claim()}
+        claims = {claim.no: claim for claim in await worker.claim()}
         assert {2, 7} == set(claims)
         await store.spawn_instances(claims[2], make_instances(["1", "2"], total=3))
         await store.spawn_instances(claims[2], make_instances(["3"], begin=2, total=3))
-        await hand.complete(*claims.values())
-        await hand.complete(await hand.claim_one())
-        assert JOIN == (await hand.claim_one()).no
+        await worker.complete(*claims.values())
+        await worker.complete(await worker.claim_one())
+        assert JOIN == (await worker.claim_one()).no
 
     async def test_failed_instances_are_counted_once(self, store: Store) -> None:
         """However many of their steps failed."""
         body = (StepSpec(name="fetch"), StepSpec(name="note"))
-        hand, spawner = await claim_spawner(store, map_template(*body))
+        worker, spawner = await claim_spawner(store, map_template(*body))
         await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
-        claims = {claim.no: claim for claim in await hand.claim()}
+        claims = {claim.no: claim for claim in await worker.claim()}
         (spawn,) = await store.list_spawns(spawner.task_id, JOIN)
 
-        await hand.fail(claims[7], claims[8], claims[9])
+        await worker.fail(claims[7], claims[8], claims[9])
 
         assert 2 == await store.count_failed_instances(spawn)
 
     async def test_instances_that_have_not_started_can_be_cancelled(self, store: Store) -> None:
         """Those that run are left alone, as are those that have ended."""
-        hand, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2", "3", "4"]))
-        done, running = await hand.claim(2)
-        await hand.complete(done)
+        done, running = await worker.claim(2)
+        await worker.complete(done)
         (spawn,) = await store.list_spawns(spawner.task_id, JOIN)
 
         await store.cancel_unstarted_instances(spawn)
@@ -362,8 +362,8 @@ class TestSpawning(StoreTests):
         assert Counter(
             {StepStatus.CANCELLED: 2, StepStatus.COMPLETE: 1, StepStatus.IN_PROGRESS: 1}
         ) == Counter(states)
-        assert [] == await hand.claim()
-        assert [] == list((await hand.complete(running)).rejected)
+        assert [] == await worker.claim()
+        assert [] == list((await worker.complete(running)).rejected)
 
     async def test_a_pruned_task_leaves_no_spawn(
         self, store: Store, subject: StoreUnderTest
@@ -381,8 +381,8 @@ class TestSpawning(StoreTests):
         self, stores: Sequence[Store]
     ) -> None:
         """However many workers spawn, settle and repeat calls at once."""
-        hand, spawner = await claim_spawner(stores[0], map_template())
-        hands = [await ManualWorker.register(store) for store in stores]
+        worker, spawner = await claim_spawner(stores[0], map_template())
+        workers = [await ManualWorker.register(store) for store in stores]
         items = [str(n) for n in range(120)]
         done: list[int] = []
         joins: list[Claim] = []
@@ -391,20 +391,20 @@ class TestSpawning(StoreTests):
             for begin_at in range(0, 120, 20):
                 new = make_instances(items[begin_at : begin_at + 20], begin=begin_at, total=120)
                 await asyncio.gather(*(store.spawn_instances(spawner, new) for store in stores))
-            await hand.complete(spawner)
+            await worker.complete(spawner)
 
-        async def claim_and_complete_instances(hand: ManualWorker) -> None:
+        async def claim_and_complete_instances(worker: ManualWorker) -> None:
             while not joins:
-                claims = await hand.claim(7)
+                claims = await worker.claim(7)
                 joins.extend(claim for claim in claims if claim.no == JOIN)
                 instances = [claim for claim in claims if claim.no != JOIN]
                 if instances:
-                    settled = await hand.complete(*instances)
+                    settled = await worker.complete(*instances)
                     assert [] == list(settled.rejected)
                     done.extend(claim.no for claim in instances)
                 await asyncio.sleep(0)
 
-        await asyncio.gather(spawn_all(), *map(claim_and_complete_instances, hands))
+        await asyncio.gather(spawn_all(), *map(claim_and_complete_instances, workers))
 
         assert list(range(6, 126)) == sorted(done)
         assert [JOIN] == [claim.no for claim in joins]

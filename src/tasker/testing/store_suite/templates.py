@@ -120,8 +120,8 @@ class TestTemplates(StoreTests):
         assert one_step_template() == (await store.template_by_id(old)).template
         assert {"only"} == set(await statuses_by_name(store, before))
         assert {"only", "extra"} == set(await statuses_by_name(store, after))
-        hand = await ManualWorker.register(store)
-        assert 3 == await hand.complete_all_due()
+        worker = await ManualWorker.register(store)
+        assert 3 == await worker.complete_all_due()
 
     async def test_replacing_with_the_same_content_changes_nothing(self, store: Store) -> None:
         """

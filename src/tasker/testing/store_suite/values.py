@@ -50,13 +50,13 @@ class TestValues(StoreTests):
         text = codec.dumps(value)
         template = await register_template(store, one_step_template())
         task_id = await create_task(store, template, {"value": value})
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
         await store.store_checkpoint(claim, text)
-        await hand.fail_with_retry(claim)
-        claim = await hand.claim_one()
+        await worker.fail_with_retry(claim)
+        claim = await worker.claim_one()
         assert claim.checkpoint is not None
-        await hand.settle(completed_outcome(claim, text))
+        await worker.settle(completed_outcome(claim, text))
 
         step = (await steps_by_name(store, task_id))["only"]
         (given,) = await store.load_task_inputs([task_id])
@@ -72,9 +72,9 @@ class TestValues(StoreTests):
         text = JsonText('{ "b":1,\n"a" : [1.0, 1e2, 10000000000000000000000],"b": 2}')
         new = make_new_task(await register_template(store, one_step_template()))
         await store.create_tasks([replace(new, context=text)])
-        hand = await ManualWorker.register(store)
-        claim = await hand.claim_one()
-        await hand.settle(completed_outcome(claim, text))
+        worker = await ManualWorker.register(store)
+        claim = await worker.claim_one()
+        await worker.settle(completed_outcome(claim, text))
 
         (given,) = await store.load_task_inputs([new.id])
         (loaded,) = await store.load_step_results({new.id: [1]})
@@ -87,8 +87,8 @@ class TestValues(StoreTests):
         """
         error = {"type": "Täst", "message": "a 'b' \"c\"", "details": {"n": [1, None]}}
         task_id = await register_and_create_task(store, one_step_template())
-        hand = await ManualWorker.register(store)
-        await hand.settle(failed_outcome(await hand.claim_one(), codec.dumps(error)))
+        worker = await ManualWorker.register(store)
+        await worker.settle(failed_outcome(await worker.claim_one(), codec.dumps(error)))
 
         assert error == (await steps_by_name(store, task_id))["only"].error
         assert [error] == [row.error for row in await store.list_attempts(task_id)]
@@ -100,9 +100,9 @@ class TestValues(StoreTests):
         name = """it's "a" name: $1 {x} ünï😀"""
         fields = {"correlation_id": name, "created_by": name, "reason": name, "tags": (name, "{}")}
         task_id = await register_and_create_task(store, one_step_template(), **fields)
-        hand = await ManualWorker.register(store, name)
-        claims = await hand.claim()
-        await hand.fail(*claims)
+        worker = await ManualWorker.register(store, name)
+        claims = await worker.claim()
+        await worker.fail(*claims)
         task = await store.get_task(task_id)
         await store.resolve_step(task_id, 1, None, AuditNote(actor=name, reason=name))
 
@@ -115,7 +115,7 @@ class TestValues(StoreTests):
         (entry,) = await store.list_audit_entries(task_id)
         assert (name, name) == (entry.actor, entry.reason)
         assert name == (await store.list_attempts(task_id))[0].worker
-        assert [name] == [worker.name for worker in await store.list_workers()]
+        assert [name] == [each.name for each in await store.list_workers()]
 
     async def test_instants_are_aware_and_precise(self, store: Store) -> None:
         """In UTC, to the microsecond."""

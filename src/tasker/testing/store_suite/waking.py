@@ -25,10 +25,10 @@ LONG = 60.0  #: seconds, far beyond what a test may take
 SOON = 60.0
 
 
-async def wait_without_work(store: Store, hand: ManualWorker) -> None:
+async def wait_without_work(store: Store, worker: ManualWorker) -> None:
     """Let a worker listen, and look in vain."""
     await store.wait_for_work(0.05)
-    assert [] == await hand.claim()
+    assert [] == await worker.claim()
 
 
 async def require_wake_up(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) -> None:
@@ -49,12 +49,12 @@ class TestWaking(StoreTests):
         """The worker may be in this process or another."""
         template = await register_template(stores[0], one_step_template())
         for store in stores[:2]:
-            hand = await ManualWorker.register(store)
-            await wait_without_work(store, hand)
+            worker = await ManualWorker.register(store)
+            await wait_without_work(store, worker)
 
             await require_wake_up(store.wait_for_work, create_task(stores[0], template))
 
-            await hand.complete(await hand.claim_one())
+            await worker.complete(await worker.claim_one())
 
     async def test_a_freed_step_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
         """If the settling worker does not claim it."""
@@ -105,18 +105,18 @@ class TestWaking(StoreTests):
         A parked step does not wait for a poll.
         """
         await register_and_create_task(stores[0], one_step_template())
-        hand = await ManualWorker.register(stores[0])
-        claim = await hand.claim_one()
+        worker = await ManualWorker.register(stores[0])
+        claim = await worker.claim_one()
         child = await register_and_create_task(stores[0], make_template("child", x=""))
         await stores[0].park_until_task_ends(claim, child)
         running = await (await ManualWorker.register(stores[0], handlers={"x"})).claim_one()
-        await wait_without_work(stores[0], hand)
+        await wait_without_work(stores[0], worker)
 
         await require_wake_up(
-            stores[0].wait_for_work, hand.settle(completed_outcome(running, JsonText("1")))
+            stores[0].wait_for_work, worker.settle(completed_outcome(running, JsonText("1")))
         )
 
-        assert 2 == (await hand.claim_one()).attempt
+        assert 2 == (await worker.claim_one()).attempt
 
     @pytest.mark.parametrize("how", ["cancel", "resolve"])
     async def test_a_worker_that_loses_steps_is_notified(

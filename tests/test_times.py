@@ -15,7 +15,7 @@ from tasker.model import (
     TaskId,
     TaskStatus,
 )
-from tasker.times import TaskTimes, task_times
+from tasker.times import TaskTimes, compute_task_times
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ID = TaskId("00000000-0000-7000-8000-000000000000")
@@ -114,7 +114,7 @@ DONE = [*HISTORY, _attempt(3, AttemptOutcome.COMPLETE, 112, 112, 113)]
 
 
 def one(step: Step, history: list[Attempt], now: float) -> TaskTimes:
-    return task_times(TASK, [step], history, _at(now))
+    return compute_task_times(TASK, [step], history, _at(now))
 
 
 def test_each_second_of_a_step_is_counted_once() -> None:
@@ -170,7 +170,7 @@ def test_concurrent_steps_count_once_in_the_time_of_a_task() -> None:
         _attempt(2, AttemptOutcome.COMPLETE, 100, 101, 103, no=3),
     ]
     steps = [_step(StepStatus.COMPLETE, no=no) for no in (1, 2, 3)]
-    times = task_times(TASK, steps, history, _at(500))
+    times = compute_task_times(TASK, steps, history, _at(500))
 
     assert {
         "s1": _times(10, 10, 20, 0, 0),

@@ -120,17 +120,17 @@ def may_decide(assignees: Collection[str], actor: str, groups: Collection[str]) 
     """Return whether an actor with these groups is an assignee."""
     if EVERY_GROUP in groups:
         return True
-    return not assignees or not set(assignees).isdisjoint(matching_assignees(actor, groups))
+    return not assignees or not set(assignees).isdisjoint(actor_to_assignees(actor, groups))
 
 
-def matching_assignees(actor: str, groups: Collection[str]) -> list[str]:
-    """List the assignees that include an actor: `user:ana`, `role:support`."""
+def actor_to_assignees(actor: str, groups: Collection[str]) -> list[str]:
+    """Return the assignees that an actor counts as: `user:ana` and, for a group, `role:support`."""
     return [f"user:{actor}", *(f"role:{group}" for group in groups)]
 
 
 def assignee_filter(actor: str, groups: Collection[str]) -> list[str] | None:
     """List the assignees whose approvals an actor may decide; None: the actor may decide all."""
-    return None if EVERY_GROUP in groups else matching_assignees(actor, groups)
+    return None if EVERY_GROUP in groups else actor_to_assignees(actor, groups)
 
 
 def check_assignees(assignees: Sequence[str], path: str) -> None:

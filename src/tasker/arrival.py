@@ -124,10 +124,10 @@ def _may_lack_result(spec: StepSpec) -> bool:
     return spec.allow_failure or skips
 
 
-def guaranteed_successes(graph: Graph) -> Mapping[int, frozenset[int]]:
+def guaranteed_successes_by_step(graph: Graph) -> Mapping[int, frozenset[int]]:
     """Return, for each step, the steps that have certainly succeeded when it runs."""
     certain: dict[int, frozenset[int]] = {}
-    when_run_or_skipped = _guaranteed_when_run_or_skipped(graph)
+    when_run_or_skipped = _guaranteed_successes_even_if_skipped(graph)
     for no in graph.topological_order:
         spec = graph.specs[no - 1]
         known: list[frozenset[int]] = []
@@ -149,7 +149,7 @@ def guaranteed_successes(graph: Graph) -> Mapping[int, frozenset[int]]:
     return certain
 
 
-def _guaranteed_when_run_or_skipped(graph: Graph) -> Mapping[int, frozenset[int]]:
+def _guaranteed_successes_even_if_skipped(graph: Graph) -> Mapping[int, frozenset[int]]:
     """Return, for each step, the steps that have certainly succeeded when it runs or is skipped."""
     conditional = steps_that_may_be_skipped(graph)
     certain: dict[int, frozenset[int]] = {}
@@ -169,7 +169,7 @@ def _guaranteed_when_run_or_skipped(graph: Graph) -> Mapping[int, frozenset[int]
 
 
 class StepQueue(NamedTuple):
-    """The first queue of a step: see `Queue`."""
+    """The properties that select the queue of a step: see `Queue`."""
 
     handler: str
     requirement: str = ""

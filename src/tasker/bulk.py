@@ -103,7 +103,7 @@ class BulkRequest:
             raise InvalidInput("steps, reset_attempts and fresh are allowed only for a retry")
 
     @property
-    def filters(self) -> list[TaskFilter]:
+    def filters_by_status(self) -> list[TaskFilter]:
         """The filters that find its tasks, one for each status; none if it has ids."""
         if self.filter is None:
             return []
@@ -112,8 +112,8 @@ class BulkRequest:
             wanted = tuple({*wanted} & {self.filter.status})
         return [replace(self.filter, status=status) for status in wanted]
 
-    def caller_may_change(self, task: Task) -> bool:
-        """Return whether the caller may change a matching task."""
+    def caller_may_change_task(self, task: Task) -> bool:
+        """Return whether the caller of the request may change a task that matches it."""
         return self.templates is None or task.template in self.templates
 
     @property

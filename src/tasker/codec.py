@@ -142,11 +142,12 @@ def _find_invalid_part(value: object, path: str = "$", depth: int = 0) -> tuple[
             if culprit[1]:
                 return culprit
         return path, ""
-    return _find_invalid_in_converted(value, path, depth)
+    return _find_invalid_part_after_conversion(value, path, depth)
 
 
-def _find_invalid_in_converted(value: object, path: str, depth: int) -> tuple[str, str]:
-    """Like `fault`, for a value that is converted first, such as a model, a set or an enum."""
+def _find_invalid_part_after_conversion(value: object, path: str, depth: int) -> tuple[str, str]:
+    """Like `_find_invalid_part`, for a value that JSON text contains in another form: a model, a
+    set, an enum."""
     if isinstance(value, Enum):
         return _find_invalid_part(value.value, path, depth + 1)
     if callable(listed := getattr(value, "tolist", None)):  # numpy's

@@ -244,7 +244,7 @@ class Webhook:
     """The signing key. Only the response that creates or replaces the key contains it."""
 
     def with_secret(self, secret: str) -> "Webhook":
-        """Return the webhook with its secret."""
+        """Return a copy of the webhook that contains its secret."""
         return replace(self, secret=secret)
 
 

@@ -48,7 +48,7 @@ class EngineStepKind(StrEnum):
 
 
 class BodyNodes(NamedTuple):
-    """The nodes of one step with instances."""
+    """The nodes of one step with instances: its spawner, its join and its body."""
 
     spec: StepSpec  #: as it is declared
     spawning: Spawning

@@ -168,7 +168,7 @@ def find_data_owners(content: Any, default: DataOwner) -> Iterator[DataOwner]:
     repeat."""
     if type(content) in (list, tuple):
         for part in content:
-            if not _is_plain(part):
+            if not _is_plain_value(part):
                 yield from find_data_owners(part, default)
         return
     kind: Any = type(content)
@@ -196,7 +196,8 @@ def mask_response(content: Any, rules: Mapping[DataOwner, MaskingRule], default:
     kind: Any = type(content)
     if kind in (list, tuple):
         return kind(
-            part if _is_plain(part) else mask_response(part, rules, default) for part in content
+            part if _is_plain_value(part) else mask_response(part, rules, default)
+            for part in content
         )
     names = _maskable_members(kind)
     if names == ():
@@ -255,7 +256,7 @@ def _mask_member(
             if rule.reads
             else f"{part.split('. ')[0]}. {MASKED}"
         )
-    return part if _is_plain(part) else mask_response(part, rules, owner)
+    return part if _is_plain_value(part) else mask_response(part, rules, owner)
 
 
 def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: MaskingRule) -> Any:
@@ -394,7 +395,7 @@ def _is_plain_type(declared: Any) -> bool:
     return isinstance(declared, type) and issubclass(declared, _PLAIN_TYPES)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain_value(value: Any) -> bool:
     return type(value) in _PLAIN or isinstance(value, str | int | float)  # such as enums
 
 

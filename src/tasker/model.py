@@ -350,13 +350,13 @@ class LimitKey(NamedTuple):
         return self.key
 
     @classmethod
-    def of_map(cls, task_id: TaskId, node: int) -> "LimitKey":
+    def for_map_step(cls, task_id: TaskId, node: int) -> "LimitKey":
         """Return the limit key of one map of a task; no user-defined key can equal it."""
         return cls("", f"map:{task_id}:{node}")
 
     @property
-    def task_id(self) -> TaskId | None:
-        """The task, if this is the limit of a map; otherwise None."""
+    def map_task_id(self) -> TaskId | None:
+        """The task whose map this limit belongs to, or None if it is a limit of the user."""
         prefix, _, rest = self.key.partition(":")
         if self.namespace or prefix != "map":
             return None
@@ -556,10 +556,13 @@ class InstanceFailureHandling:
 
 
 class StepType(StrEnum):
-    """The decision that a step's result makes."""
+    """Whether the result of a step decides which of its children run.
+
+    Types that only Tasker Core has, such as `batchable`, are translated when a template is read.
+    """
 
     STANDARD = "standard"
-    DECISION = "decision"  #: which of its children run
+    DECISION = "decision"  #: its result names the children that run; the others are skipped
 
 
 class TriggerRule(StrEnum):
@@ -903,9 +906,9 @@ class TemplateName(NamedTuple):
 
 
 class SettlementDurability(StrEnum):
-    """The durability of a settlement that ends no task."""
+    """Whether a settlement that ends no task waits until it is durable."""
 
-    FULL = "full"  #: until it is durable
+    FULL = "full"  #: waits, so a stored outcome is never lost
     RELAXED = "relaxed"
     """PostgreSQL does not wait for the disk: if the database server crashes, the latest settlements
     may be lost, and their steps run again."""

@@ -106,7 +106,7 @@ class TaskEnded(NamedTuple):
     trace: str | None = None  #: W3C traceparent of its creator
 
     @classmethod
-    def for_end_now(
+    def for_just_ended_task(
         cls,
         task_id: TaskId,
         status: TaskStatus,
@@ -127,7 +127,7 @@ class TaskEnded(NamedTuple):
         return cls(task_id, status, template, took, task_input.correlation_id, task_input.trace)
 
 
-class LoopBlocked(NamedTuple):
+class EventLoopBlocked(NamedTuple):
     """A handler blocked the event loop, and with it all other handlers."""
 
     task_id: TaskId | None
@@ -153,7 +153,7 @@ Notice: TypeAlias = (
     | AttemptStopped
     | AttemptLost
     | TaskEnded
-    | LoopBlocked
+    | EventLoopBlocked
     | TickHandled
 )
 Observer: TypeAlias = Callable[[Notice], None]

@@ -73,17 +73,17 @@ Seconds = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A duration >= 0; see `durations.parse_duration`."""
 
 
-def _duration_between(least: str, most: str | None = None) -> AfterValidator:
-    """Return the check of a duration's bounds."""
+def _duration_bounds_validator(least: str, most: str | None = None) -> AfterValidator:
+    """Return a validator that rejects durations outside the bounds."""
 
-    def check_bounds(length: timedelta) -> timedelta:
+    def check_duration_bounds(length: timedelta) -> timedelta:
         if length < parse_duration(least):
             raise ValueError(f"must be at least {least}, not {format_duration(length)}")
         if most is not None and length > parse_duration(most):
             raise ValueError(f"must be at most {most}, not {format_duration(length)}")
         return length
 
-    return AfterValidator(check_bounds)
+    return AfterValidator(check_duration_bounds)
 
 
 LOG_URL_NAMES = frozenset(
@@ -146,7 +146,7 @@ class _CommonWorkerSettings(SettingsSection):
     """Maximum number of attempts that run at the same time, >= 1. Each running sync handler
     occupies a thread."""
 
-    lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
+    lease: Annotated[Seconds, _duration_bounds_validator("1s")] = timedelta(seconds=30)
     """How long a worker may go without renewing its lease before other workers take over its steps,
     >= 1 s. A worker renews its lease each time a third of this time has passed."""
 
@@ -154,10 +154,10 @@ class _CommonWorkerSettings(SettingsSection):
     """Time limit for running attempts to finish at shutdown. Attempts that take longer are
     released."""
 
-    poll: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=1)
+    poll: Annotated[Seconds, _duration_bounds_validator("1ms")] = timedelta(seconds=1)
     """Maximum time between two claims of an idle worker."""
 
-    attempt_timeout: Annotated[Seconds, _duration_between("1ms")] | None = None
+    attempt_timeout: Annotated[Seconds, _duration_bounds_validator("1ms")] | None = None
     """Time limit for attempts whose step sets none; if absent, there is no limit."""
 
     results: JsonSchemaMismatchAction = JsonSchemaMismatchAction.WARN
@@ -175,12 +175,12 @@ class _CommonWorkerSettings(SettingsSection):
     """Maximum number of processes for handlers with `process=True`; processes are started when
     needed. 0 means one per core."""
 
-    retention: Annotated[Seconds, _duration_between("1s")] | None = None
+    retention: Annotated[Seconds, _duration_bounds_validator("1s")] | None = None
     """How long a task is kept after its end if its template sets no `retention`; if absent, the
     task is kept forever. Each worker deletes tasks in all namespaces, so if workers have different
     values, the shortest applies."""
 
-    event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
+    event_retention: Annotated[Seconds, _duration_bounds_validator("1m")] = timedelta(days=7)
     """How long domain events and their deliveries are kept. Undelivered events are kept until they
     are delivered; dead deliveries are kept for at least 30 days. If workers have
     different values, the shortest applies."""
@@ -189,14 +189,16 @@ class _CommonWorkerSettings(SettingsSection):
     """Which attempts' log records and printed lines are kept: those of `all` attempts, only those
     of attempts that fail (`errors`), or none (`off`)."""
 
-    step_log_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
+    step_log_retention: Annotated[Seconds, _duration_bounds_validator("1m")] = timedelta(days=7)
     """How long steps' log records are kept, at most until their task is deleted. If workers have
     different values, the shortest applies."""
 
-    deliver_for: Annotated[Seconds, _duration_between("1s")] = timedelta(days=3)
+    deliver_for: Annotated[Seconds, _duration_bounds_validator("1s")] = timedelta(days=3)
     """How long a failed event delivery is retried before it is marked dead."""
 
-    subscriber_timeout: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=60)
+    subscriber_timeout: Annotated[Seconds, _duration_bounds_validator("1ms")] = timedelta(
+        seconds=60
+    )
     """Time limit for each call of an event subscriber."""
 
     webhooks: bool = True
@@ -216,7 +218,7 @@ class _CommonWorkerSettings(SettingsSection):
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels of this worker that steps can require, such as `{gpu = "true"}`."""
 
-    blocked_after: Annotated[Seconds, _duration_between("10ms")] = timedelta(seconds=1)
+    blocked_after: Annotated[Seconds, _duration_bounds_validator("10ms")] = timedelta(seconds=1)
     """How long a handler may block the event loop before a warning in the log names it, >= 10
     ms."""
 
@@ -331,7 +333,7 @@ class ServerSettings(SettingsSection):
     connections_per_address: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of open connections from one address that is not among `proxies`."""
 
-    header_timeout: Annotated[Seconds, _duration_between("100ms")] = timedelta(seconds=10)
+    header_timeout: Annotated[Seconds, _duration_bounds_validator("100ms")] = timedelta(seconds=10)
     """How long a client may take to send a request's head, counted from the opening of the
     connection or, on a connection that is already in use, from the request's first byte."""
 
@@ -339,7 +341,7 @@ class ServerSettings(SettingsSection):
     """Maximum number of remote workers that may wait for claims and renewals. These requests do not
     count towards `streams`."""
 
-    worker_lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
+    worker_lease: Annotated[Seconds, _duration_bounds_validator("1s")] = timedelta(seconds=30)
     """How long a remote worker may go without renewing its lease before other workers take over its
     steps, >= 1 s."""
 
@@ -443,14 +445,14 @@ class AuthSettings(SettingsSection):
     api_keys: bool = True
     """Whether callers can authenticate with API keys from the store."""
 
-    cache: Annotated[Seconds, _duration_between("0s", "1m")] = timedelta(seconds=4)
+    cache: Annotated[Seconds, _duration_bounds_validator("0s", "1m")] = timedelta(seconds=4)
     """How long a verified credential is cached. A revocation takes effect within this time; open
     waits and streams end at most one second later."""
 
-    session: Annotated[Seconds, _duration_between("1m", "30d")] = timedelta(hours=12)
+    session: Annotated[Seconds, _duration_bounds_validator("1m", "30d")] = timedelta(hours=12)
     """How long a person stays logged in to the web UI, whether or not it is used."""
 
-    session_idle: Annotated[Seconds, _duration_between("1m", "30d")] = timedelta(hours=1)
+    session_idle: Annotated[Seconds, _duration_bounds_validator("1m", "30d")] = timedelta(hours=1)
     """How long a person stays logged in to the web UI without using it."""
 
     jwt_public_key: str | None = None
@@ -467,14 +469,16 @@ class AuthSettings(SettingsSection):
     """Whether the published keys may be fetched from another machine over plain HTTP. Anyone who
     controls the network to that machine could then forge tokens."""
 
-    jwks_refresh: Annotated[Seconds, _duration_between("10s")] = timedelta(minutes=10)
+    jwks_refresh: Annotated[Seconds, _duration_bounds_validator("10s")] = timedelta(minutes=10)
     """How long the server uses the published keys before it fetches them again."""
 
     jwks_stale: Seconds = timedelta(hours=1)
     """How long after `jwks_refresh` the published keys stay in use if they cannot be fetched
     again."""
 
-    jwks_timeout: Annotated[Seconds, _duration_between("1ms", "30s")] = timedelta(seconds=5)
+    jwks_timeout: Annotated[Seconds, _duration_bounds_validator("1ms", "30s")] = timedelta(
+        seconds=5
+    )
     """Time limit for fetching the published keys."""
 
     issuer: str | None = None
@@ -486,7 +490,7 @@ class AuthSettings(SettingsSection):
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     """Accepted signature algorithms."""
 
-    leeway: Annotated[Seconds, _duration_between("0s", "5m")] = timedelta(seconds=30)
+    leeway: Annotated[Seconds, _duration_bounds_validator("0s", "5m")] = timedelta(seconds=30)
     """Tolerated clock difference when the claims `exp`, `nbf` and `iat` are checked."""
 
     oidc: OidcSettings = Field(default_factory=OidcSettings)
@@ -531,7 +535,7 @@ class AuthSettings(SettingsSection):
         return self.oidc.client_id is not None
 
     @property
-    def fetches_keys(self) -> bool:
+    def fetches_jwt_keys(self) -> bool:
         """Whether the keys for tokens are fetched from the identity provider."""
         return self.accepts_tokens and not self._has_configured_jwt_key
 
@@ -590,7 +594,7 @@ class AuthSettings(SettingsSection):
             if "openid" not in self.oidc.scopes:
                 raise ValueError("oidc.scopes must contain openid")
             check_key_url(self.issuer, "issuer", allow_http=self.jwks_allow_http)
-        if self.fetches_keys:
+        if self.fetches_jwt_keys:
             name = "jwks_url" if self.jwks_url else "issuer"
             check_key_url(getattr(self, name), name, allow_http=self.jwks_allow_http)
         return self
@@ -672,8 +676,8 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
         InvalidSettings: A file cannot be read, or a setting is unknown or invalid; the message
             has a line for each problem.
     """
-    path, values = _read_file(file)
-    secrets = _read_secrets()
+    path, values = _read_settings_file(file)
+    secrets = _read_secret_files()
     problems = [
         *_unknown_name_problems(os.environ),
         *_unknown_name_problems(secrets, " (a secret file)"),
@@ -694,14 +698,14 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
 
 
 def configured_store_url() -> str | None:
-    """Return the store URL of a secret file or the settings file, or None.
+    """Return the store URL in a secret file or in the settings file, or None if neither has one.
 
     Raises:
         InvalidSettings: A file cannot be read, or the store in it is not text.
     """
-    if secret := _read_secrets().get(f"{PREFIX}STORE"):
+    if secret := _read_secret_files().get(f"{PREFIX}STORE"):
         return secret
-    path, values = _read_file(None)
+    path, values = _read_settings_file(None)
     url = values.get("store")
     if url is not None and not isinstance(url, str):
         raise InvalidSettings(f"{path}: store must be a URL in quotes, not {url!r:.100}")
@@ -769,7 +773,7 @@ def _build_settings_class() -> type[Settings]:
     return LoadedSettings
 
 
-def _read_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
+def _read_settings_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
     """Return the path and the content of the settings file."""
     named = os.environ.get(f"{PREFIX}CONFIG")
     path = given or Path(named or FILE)
@@ -783,7 +787,7 @@ def _read_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
         raise InvalidSettings(f"{path} is not valid TOML: {error}") from None
 
 
-def _read_secrets() -> dict[str, str]:
+def _read_secret_files() -> dict[str, str]:
     """Return the contents of secret files, by the variable that each replaces."""
     named = os.environ.get(f"{PREFIX}SECRETS")
     directory = Path(named) if named else SECRETS

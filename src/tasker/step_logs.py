@@ -181,7 +181,7 @@ def _to_json_value(value: Any) -> Any:
     return value
 
 
-def limit_records(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
+def trim_log_records(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
     """Return records within the limits: long messages are truncated, later records omitted."""
     return [
         record._replace(

@@ -66,7 +66,7 @@ _GAPS = {
 """The phase of a step from the end of an attempt with this outcome until it is due again."""
 
 
-def task_times(
+def compute_task_times(
     task: Task, steps: Sequence[Step], history: Iterable[Attempt], now: datetime
 ) -> TaskTimes:
     """Return the times of a task; running phases count until `now`."""

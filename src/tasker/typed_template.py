@@ -25,9 +25,12 @@ class TypedTemplate(ABC, Generic[In, Out]):
         """Return the context of a task with this input. Raises InvalidInput."""
 
     @abstractmethod
-    def read_result(self, value: Any) -> Out:
-        """Return a task's result, converted to its type. Raises pydantic.ValidationError."""
+    def convert_result(self, value: Any) -> Out:
+        """Return the result of a task, converted to the declared type.
+
+        Raises pydantic.ValidationError.
+        """
 
     def result_of_task(self, task: Task) -> Out:
         """Return the result of a complete task. Raises pydantic.ValidationError."""
-        return self.read_result(task.result)
+        return self.convert_result(task.result)

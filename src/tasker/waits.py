@@ -131,7 +131,7 @@ class ParkedForArrival(StepParked):
         self.wait = wait
 
 
-def step_waits(parked: StepParked | None) -> tuple[StepWait, ...]:
+def make_step_waits(parked: StepParked | None) -> tuple[StepWait, ...]:
     """Return what a parked step waits for, as clients show it; empty for a time or a task."""
     if not isinstance(parked, ParkedForArrival):
         return ()

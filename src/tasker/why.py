@@ -55,7 +55,7 @@ class Reason:
 
 
 def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reason]:
-    """Return the reasons for a task, most important first; at most 50.
+    """Return why a task does not run or what it does, most important reason first; at most 50.
 
     Args:
         task: The task.
@@ -103,7 +103,7 @@ already apply to the task itself."""
 
 
 def step_reasons(step: Step, now: datetime) -> list[Reason]:
-    """Return the reasons for a step that a client has described; empty once it is done."""
+    """Return why a step does not run, or what it does; empty once the step is done."""
     return list(_step_reasons(step, now))
 
 

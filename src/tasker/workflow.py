@@ -68,7 +68,7 @@ from tasker.model import (
 from tasker.suggest import suggest_allowed
 from tasker.template.expression_building import BuiltExpression, Expression, to_expression_text
 from tasker.template.expressions import compile_expression
-from tasker.template.load import validate_template
+from tasker.template.load import validate_and_normalize_template
 from tasker.template.waits import results_used_by_engine_step
 from tasker.typed_template import In, Out, TypedTemplate
 
@@ -296,12 +296,12 @@ class StepBuilder(ABC):
     @property
     def input(self) -> BuiltExpression:
         """The task's context, for use in conditions: `flow.input.amount > 500`."""
-        return BuiltExpression.path("input")
+        return BuiltExpression.from_keys("input")
 
     @property
     def results(self) -> BuiltExpression:
         """The results of steps, for use in conditions: `flow.results.quote.cents > 500`."""
-        return BuiltExpression.path("results")
+        return BuiltExpression.from_keys("results")
 
     def map(
         self,
@@ -832,9 +832,9 @@ class StepBuilder(ABC):
         self._steps[name] = replace(declared, spec=spec)
         self._on_change()
 
-    def _complete_specs(self) -> tuple[StepSpec, ...]:
+    def _build_complete_specs(self) -> tuple[StepSpec, ...]:
         """Return the specs of the steps, with their bodies. Raises InvalidTemplate."""
-        return tuple(step.complete_spec() for step in self._steps.values())
+        return tuple(step.build_complete_spec() for step in self._steps.values())
 
     def _handler_functions(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Yield the names of handlers and their functions, including those in bodies."""
@@ -877,7 +877,7 @@ class BodyBuilder(StepBuilder):
     def item(self) -> BuiltExpression:
         """The input of an instance, for use in conditions: the element of a map, or `cursor`."""
         spawning = self._around._steps[self._name].spec.spawning
-        return BuiltExpression.path(*instance_input_names(spawning)[:1])
+        return BuiltExpression.from_keys(*instance_input_names(spawning)[:1])
 
     @property
     def _empty_template(self) -> Template:
@@ -1018,9 +1018,9 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
                 functions concerned.
         """
         if self._template is None:
-            made = replace(self._empty_template, steps=self._complete_specs())
+            made = replace(self._empty_template, steps=self._build_complete_specs())
             try:
-                template = validate_template(made)
+                template = validate_and_normalize_template(made)
             except InvalidTemplate as error:
                 raise InvalidTemplate(
                     *(self._locate_problem(problem, problem.path) for problem in error.problems)
@@ -1073,7 +1073,7 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
     def _input_adapter(self) -> TypeAdapter[Any]:
         return TypeAdapter(self._input)
 
-    def read_result(self, value: Any) -> Out:
+    def convert_result(self, value: Any) -> Out:
         """Return the result of a task as the type declared by `result`.
 
         Raises:
@@ -1108,11 +1108,11 @@ class _DeclaredStep:
     body: BodyBuilder | None = None
     compensation: Callable[..., Any] | None = None
 
-    def complete_spec(self) -> StepSpec:
+    def build_complete_spec(self) -> StepSpec:
         """Return the spec with its body. Raises InvalidTemplate."""
         if self.body is None:
             return self.spec
-        steps = self.body._complete_specs()
+        steps = self.body._build_complete_specs()
         if not steps:
             raise InvalidTemplate(
                 DocumentProblem(f"the body of {self.spec.name!r} has no steps", path=self.spec.name)

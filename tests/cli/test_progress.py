@@ -29,7 +29,7 @@ from tasker.model import (
     WaitKind,
 )
 from tasker.notices import (
-    LoopBlocked,
+    EventLoopBlocked,
     Notice,
     SettlementRejected,
     StepSettled,
@@ -37,7 +37,7 @@ from tasker.notices import (
     StepWaiting,
     TaskEnded,
 )
-from tasker.waits import AwaitedArrival, NewWait, ParkedForArrival, step_waits
+from tasker.waits import AwaitedArrival, NewWait, ParkedForArrival, make_step_waits
 
 TEMPLATE = Template(
     namespace="shop",
@@ -155,7 +155,7 @@ def test_a_wait_for_an_approval_names_its_assignees_and_the_command() -> None:
     approval = NewApproval("0199", JsonText("{}"), ["role:managers"])
     awaited = [AwaitedArrival(WaitKind.APPROVAL, "approval")]
     wait = NewWait("approval", DurableCallKind.WAIT_APPROVAL, awaited, approval=approval)
-    waits = step_waits(ParkedForArrival(wait))
+    waits = make_step_waits(ParkedForArrival(wait))
 
     assert [
         "pay waits for an approval by role:managers (`tasker approval decide 0199 JSON`)"
@@ -197,7 +197,7 @@ def test_all_tasks_can_be_followed_until_they_end() -> None:
 def test_a_blocked_loop_is_reported() -> None:
     file = io.StringIO()
     with TaskProgressDisplay(make_console(file=file)) as progress:
-        progress.observe(LoopBlocked(ID, "pay", timedelta(seconds=3)))
+        progress.observe(EventLoopBlocked(ID, "pay", timedelta(seconds=3)))
 
     assert "the handler of step pay has blocked the event loop for 3 s so far\n" == file.getvalue()
 

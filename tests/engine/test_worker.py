@@ -36,7 +36,7 @@ from tasker.errors import (
 )
 from tasker.model import AttemptOutcome, StepOverride, Task, TaskFilter
 from tasker.notices import (
-    LoopBlocked,
+    EventLoopBlocked,
     Notice,
     SettlementRejected,
     StepSettled,
@@ -406,7 +406,7 @@ async def test_a_handler_that_blocks_the_loop_is_named(
         memory, [{"only": only}], templates=[FLOW], settings=settings, observers=[events.append]
     ) as worker:
         task = await worker.client.run("n.flow", timeout=SOON)
-        [blocked] = await eventually(lambda: of_kind(LoopBlocked, events))
+        [blocked] = await eventually(lambda: of_kind(EventLoopBlocked, events))
 
     assert (task.id, "only") == (blocked.task_id, blocked.step)
     [record] = [record for record in caplog.records if record.msg == "loop_blocked"]

@@ -57,9 +57,9 @@ def test_a_period_starts_with_its_first_rows() -> None:
     period = ResolvedWindow(AnalysisWindow(hours=2), NOW, None)
     oldest = codec.lowest_task_id_at(NOW - timedelta(minutes=5))
 
-    assert NOW - timedelta(hours=2) == period.covered_start(oldest, counted=9, most=10)
-    assert NOW - timedelta(minutes=5) == period.covered_start(oldest, counted=10, most=10)
-    assert NOW - timedelta(hours=2) == period.covered_start(None, counted=0, most=10)
+    assert NOW - timedelta(hours=2) == period.counted_period_start(oldest, counted=9, most=10)
+    assert NOW - timedelta(minutes=5) == period.counted_period_start(oldest, counted=10, most=10)
+    assert NOW - timedelta(hours=2) == period.counted_period_start(None, counted=0, most=10)
 
 
 def test_an_id_contains_its_creation_time() -> None:

@@ -310,6 +310,7 @@ FLOW = Workflow("built")
             "(input.a != 1 or input.b <= 2) and input.c >= 3",
         ),
         (~(FLOW.input.a < FLOW.results.quote.cents), "not input.a < results.quote.cents"),
+        (FLOW.input.path == "a", 'input.path == "a"'),
         (FLOW.input.region.is_in(["DE", "FR"]), 'input.region in ["DE","FR"]'),
         (FLOW.input.tags.contains("new"), '"new" in input.tags'),
         (FLOW.input["odd key"][0] == None, 'input["odd key"][0] == null'),  # noqa: E711

@@ -44,9 +44,11 @@ class ResolvedWindow(NamedTuple):
         """The lowest task id of the last hour."""
         return codec.lowest_task_id_at(self.now - timedelta(hours=1))
 
-    def covered_start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
-        """Return the start of the covered period, which is later than the window's if rows were
-        omitted."""
+    def counted_period_start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
+        """Return the start of the period that the counted rows cover.
+
+        It is the start of the window or, if rows were omitted, the time of the `oldest` one.
+        """
         begin = self.now - timedelta(hours=self.window.hours)
         if oldest is None or counted < most:
             return begin
@@ -78,7 +80,7 @@ def compute_performance(period: ResolvedWindow, counted: WindowCounts) -> Perfor
         step_duration=_duration_spread(attempts),
         tasks_per_hour=rate_per_hour(total, counted.task_start, period.now),
         steps_per_hour=rate_per_hour(attempts["complete"], counted.attempt_start, period.now),
-        system_health_score=_recent_success_share(tasks),
+        system_health_score=_last_hour_success_share(tasks),
         total_namespaces=tasks["namespaces"],
         unique_task_types=tasks["types"],
         analysis_period_start=counted.task_start,
@@ -87,8 +89,8 @@ def compute_performance(period: ResolvedWindow, counted: WindowCounts) -> Perfor
     )
 
 
-class BottleneckRows(NamedTuple):
-    """The other rows that `compute_bottlenecks` reads."""
+class BottleneckInputs(NamedTuple):
+    """What `compute_bottlenecks` needs besides the counts: figures, errors and the store's load."""
 
     steps: list[StepFigures]
     slow_tasks: list[TaskFigures]
@@ -99,7 +101,7 @@ class BottleneckRows(NamedTuple):
 
 
 def compute_bottlenecks(
-    period: ResolvedWindow, counted: WindowCounts, findings: BottleneckRows, limit: int
+    period: ResolvedWindow, counted: WindowCounts, findings: BottleneckInputs, limit: int
 ) -> Bottlenecks:
     tasks, attempts = counted.tasks, counted.attempts
     return Bottlenecks(
@@ -197,7 +199,7 @@ def blocking_step_from_row(row: Row) -> BlockingStep:
     )
 
 
-def _recent_success_share(tasks: Row) -> float:
+def _last_hour_success_share(tasks: Row) -> float:
     """Return the share of the last hour's ended tasks that succeeded."""
     done, failed = tasks["lately_done"], tasks["lately_failed"]
     return rounded_share(done, done + failed, nothing=1.0)

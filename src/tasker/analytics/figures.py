@@ -49,7 +49,7 @@ class Metric(StrEnum):
 
 
 class SeriesGrouping(StrEnum):
-    """The meaning of the series in a response."""
+    """What each series of a chart stands for: a status, a namespace, a workflow, or all tasks."""
 
     NONE = "none"
     STATUS = "status"
@@ -168,7 +168,7 @@ def make_chart(
 def _values_by_series(
     row: IntervalFigures, metric: Metric, by: SeriesGrouping
 ) -> Mapping[str, float]:
-    """Return the value of a row by the key of its series."""
+    """Return the values that a row adds to series, by the key of the series."""
     if by is SeriesGrouping.STATUS and metric is Metric.ENDED:
         return {"complete": row.completed, "error": row.failed, "cancelled": row.cancelled}
     values = {

@@ -46,7 +46,7 @@ class AnalysisWindow:
 
     @property
     def is_unfiltered(self) -> bool:
-        """Whether the window covers all templates."""
+        """Whether the window covers all templates, without a filter or a restriction of access."""
         named = (self.namespace, self.name, self.version, self.visible)
         return all(part is None for part in named)
 
@@ -278,7 +278,7 @@ class OldestSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemStatus:
-    """The store and the work in it."""
+    """The state of the store: its kind, its schema's version, and its oldest open snapshot."""
 
     store: str
     """`postgresql` or `sqlite`."""
@@ -367,7 +367,7 @@ def make_recommendations(
     return (
         *_advise_on_steps(steps),
         *_advise_on_errors(patterns, total_errors, retries),
-        *_advise_on_waits(blocking_steps),
+        *_advise_on_blocking_steps(blocking_steps),
         *_advise_on_store(utilization),
     )
 
@@ -407,7 +407,7 @@ def _advise_on_errors(
         )
 
 
-def _advise_on_waits(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
+def _advise_on_blocking_steps(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
     for step in [step for step in blocking_steps if step.failed_tasks][:_MOST_STEPS]:
         tasks = format_count("open task", step.failed_tasks)
         yield f"{step} failed in {tasks}, and other steps wait for it: retry or resolve this step"

@@ -11,13 +11,13 @@ from typing import Generic, TypeAlias, TypeVar
 
 from tasker.errors import TaskerError
 from tasker.model import Task, TaskId
-from tasker.notices import LoopBlocked, Notice, TickHandled
+from tasker.notices import EventLoopBlocked, Notice, TickHandled
 from tasker.store.operator_rules import unknown_task_error
 from tasker.store.protocol import Store
 
 T = TypeVar("T")
 
-_OF_NO_TASK = (LoopBlocked, TickHandled)
+_OF_NO_TASK = (EventLoopBlocked, TickHandled)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
 _FOLLOWED_EVERY = 0.25  #: seconds between reads of tasks that streams follow, if one has changed
 

@@ -158,7 +158,7 @@ class LocalBulk(BulkClient):
         exact = True
         rejected: Counter[str] = Counter()
         sample: list[Task] = []
-        for filter in request.filters:
+        for filter in request.filters_by_status:
             counted = await self._count_changeable_tasks_by_template(request, filter)
             matches = sum(counted.values())
             statuses[str(filter.status)] += matches
@@ -178,7 +178,9 @@ class LocalBulk(BulkClient):
             by_template=dict(templates.most_common()),
             rejected=dict(+rejected),
             sample=[
-                task.id for task in _sort_newest_first(sample) if request.caller_may_change(task)
+                task.id
+                for task in _sort_newest_first(sample)
+                if request.caller_may_change_task(task)
             ][: bulk.SAMPLE],
             token=bulk.new_start_token(request),
         )
@@ -289,7 +291,7 @@ class LocalBulk(BulkClient):
             left = [one for one in bulk.ids_newest_first(request.ids) if one < stored.last_task]
             return left[:limit]
         tasks: list[Task] = []
-        for filter in request.filters:
+        for filter in request.filters_by_status:
             tasks += await self._store.list_tasks(filter, after=stored.last_task, limit=limit)
         return _sort_newest_first(tasks)[:limit]
 
@@ -302,7 +304,7 @@ class LocalBulk(BulkClient):
             The operation with its new progress; None if it was stopped or taken over.
         """
         request = stored.request
-        if isinstance(task, Task) and not request.caller_may_change(task):
+        if isinstance(task, Task) and not request.caller_may_change_task(task):
             return await self._store.skip_bulk_task(stored, task.id, None)
         task_id = task.id if isinstance(task, Task) else task
         try:

@@ -84,10 +84,10 @@ from tasker.step_logs import LogFilter, LogPage, LogPosition, level_number
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, RegisterTemplateResult, StepResolution, Store
 from tasker.template.attributes import compute_task_attributes, render_task_title
-from tasker.template.load import validate_template
+from tasker.template.load import validate_and_normalize_template
 from tasker.template.schema import fill_and_check_input, fill_input_and_list_violations
 from tasker.template.step_limits import compute_open_task_bound, render_limits_of_steps
-from tasker.times import TaskTimes, task_times
+from tasker.times import TaskTimes, compute_task_times
 from tasker.typed_template import In, TypedTemplate
 from tasker.waits import (
     BroadcastSent,
@@ -577,7 +577,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         steps = await self.store.list_steps(task.id, after=after, limit=limit)
         history = await self.store.list_attempts(task.id, limit=_MOST_ATTEMPTS)
         now = self.store.clock.now()
-        times = task_times(task, steps, history, now)
+        times = compute_task_times(task, steps, history, now)
         return loaded.fill_derived_step_fields(steps, now, times), times
 
     @shorten_tracebacks
@@ -772,7 +772,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if task.has_ended and self._observers:
             inputs = await self.store.load_task_inputs([task.id])
             task_input = inputs[0] if inputs else None
-            notice = TaskEnded.for_end_now(task.id, task.status, task.template, task_input)
+            notice = TaskEnded.for_just_ended_task(task.id, task.status, task.template, task_input)
             for observe in self._observers:
                 observe(notice)
         return task
@@ -838,7 +838,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         self, templates: Sequence[Template], *, replace: bool = False
     ) -> list[RegisterTemplateResult]:
         def validate_templates() -> list[Template]:
-            return [validate_template(template) for template in templates]
+            return [validate_and_normalize_template(template) for template in templates]
 
         checked = await asyncio.to_thread(validate_templates)
         registered = await self.store.register_templates(

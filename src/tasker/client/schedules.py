@@ -14,7 +14,7 @@ from tasker.schedules.model import (
     ScheduledTask,
     StoredSchedule,
     TicksWithoutTask,
-    declared_schedule_error,
+    declared_schedule_change_error,
 )
 from tasker.schedules.ticks import (
     NEVER,
@@ -184,7 +184,7 @@ class LocalSchedules(ScheduleClient):
             f"{split_template_reference(template, None, None)[0]}.{schedule.name}"
         )
         if stored.declared_by is not None:
-            raise declared_schedule_error(stored)
+            raise declared_schedule_change_error(stored)
         new = await self._build_valid_new_schedule(template, schedule)
         act = self._audit_note(reason)
         return await self._store.change_schedule(new, act, if_match=if_match)

@@ -25,8 +25,8 @@ from tasker.model import (
 from tasker.notices import (
     AttemptLost,
     AttemptStopped,
+    EventLoopBlocked,
     GroupObserver,
-    LoopBlocked,
     Notice,
     Observer,
     SettlementRejected,
@@ -35,7 +35,7 @@ from tasker.notices import (
     StepWaiting,
     TaskEnded,
 )
-from tasker.waits import step_waits
+from tasker.waits import make_step_waits
 
 log = logging.getLogger("tasker.worker")
 
@@ -181,13 +181,13 @@ class Reporter:
                 self._log_event(logging.WARNING, "task_failed", task_id=task_id, template=template)
             if is_observed:
                 task_input = None if task is None else task.input
-                notices.append(TaskEnded.for_end_now(task_id, status, template, task_input))
+                notices.append(TaskEnded.for_just_ended_task(task_id, status, template, task_input))
         if notices:
             self.notify_observers(*notices)
 
     def log_blocked_loop_and_build_notice(
         self, running: RunningAttempt | None, blocked_for: timedelta
-    ) -> LoopBlocked:
+    ) -> EventLoopBlocked:
         """Log the handler that blocks the loop, and return the notice, without calling observers.
 
         Callable from any thread.
@@ -195,7 +195,7 @@ class Reporter:
         which = running.log_fields() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
         self._log_event(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
-        return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
+        return EventLoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
 
     def notify_observers(self, *notices: Notice) -> None:
         """Call the observers with one or more notices.
@@ -238,5 +238,5 @@ def _wait_notice(
 ) -> StepWaiting:
     """Return the notice of a step that waits for `parked`; None: for a time or a completion."""
     awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
-    waits = step_waits(parked)
+    waits = make_step_waits(parked)
     return StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for, waits=waits)

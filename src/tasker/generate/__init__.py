@@ -17,12 +17,12 @@ from tasker.model import StepSpec, Template
 
 
 class LanguageGenerator(NamedTuple):
-    """The generated code of a language, and the suffix of its files."""
+    """The functions that generate code in a language, and the suffixes of its files."""
 
     suffix: str
     types_suffix: str
-    write_types: Callable[[TemplateTypes], str]
-    write_handlers: Callable[[TemplateTypes, list[StepSpec], str], str]
+    render_types: Callable[[TemplateTypes], str]
+    render_handlers: Callable[[TemplateTypes, list[StepSpec], str], str]
     """Function that generates handlers from the types, the steps and the name of the types'
     module."""
 
@@ -30,12 +30,12 @@ class LanguageGenerator(NamedTuple):
 
 
 LANGUAGES = {
-    "python": LanguageGenerator(".py", ".py", python.write_types, python.write_handlers, "#"),
+    "python": LanguageGenerator(".py", ".py", python.render_types, python.render_handlers, "#"),
     "typescript": LanguageGenerator(
-        ".ts", ".ts", typescript.write_types, typescript.write_handlers, "//"
+        ".ts", ".ts", typescript.render_types, typescript.render_handlers, "//"
     ),
-    "rust": LanguageGenerator(".rs", ".rs", rust.write_types, rust.write_handlers, "//"),
-    "ruby": LanguageGenerator(".rb", ".rbs", ruby.write_types, ruby.write_handlers, "#"),
+    "rust": LanguageGenerator(".rs", ".rs", rust.render_types, rust.render_handlers, "//"),
+    "ruby": LanguageGenerator(".rb", ".rbs", ruby.render_types, ruby.render_handlers, "#"),
 }
 
 
@@ -46,7 +46,7 @@ def generate_types(template: Template, language: str) -> str:
         f"{writer.comment} Generated from {template.full_name} by `tasker generate types`."
         " Do not edit.\n\n"
     )
-    return header + writer.write_types(derive_template_types(template))
+    return header + writer.render_types(derive_template_types(template))
 
 
 def generate_handlers(template: Template, steps: list[StepSpec], language: str, module: str) -> str:
@@ -61,7 +61,7 @@ def generate_handlers(template: Template, steps: list[StepSpec], language: str, 
     writer = LANGUAGES[language]
     steps = [replace(spec, description=one_line_comment(spec.description)) for spec in steps]
     header = f"{writer.comment} Handlers of {template.namespace}.{template.name}.\n\n"
-    return header + writer.write_handlers(derive_template_types(template), steps, module)
+    return header + writer.render_handlers(derive_template_types(template), steps, module)
 
 
 __all__ = ["LANGUAGES", "LanguageGenerator", "generate_handlers", "generate_types"]

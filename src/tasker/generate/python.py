@@ -36,7 +36,7 @@ _SCALARS = {
 _TAKEN = frozenset(name for name in dir(BaseModel) if not name.startswith("_"))
 
 
-def write_types(types: TemplateTypes) -> str:
+def render_types(types: TemplateTypes) -> str:
     """Return the types of a template."""
     blocks = [_format_definition(definition) for definition in types.definitions]
     body = "\n\n\n".join(blocks)
@@ -49,7 +49,7 @@ def write_types(types: TemplateTypes) -> str:
     return "\n".join(imports) + ("\n\n" if imports else "") + body + "\n"
 
 
-def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
+def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps."""
     used: set[str] = set()
     blocks = [_format_handler(types, spec, used) for spec in steps]

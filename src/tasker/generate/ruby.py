@@ -28,7 +28,7 @@ _SCALARS = {
 }
 
 
-def write_types(types: TemplateTypes) -> str:
+def render_types(types: TemplateTypes) -> str:
     """Return a signature file. Handlers receive JSON objects as hashes with string keys."""
     module = pascal_case(types.template.name)
     blocks = [_format_definition(definition) for definition in types.definitions]
@@ -36,7 +36,7 @@ def write_types(types: TemplateTypes) -> str:
     return "\n".join([f"module {module}", *lines, "end"]) + "\n"
 
 
-def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
+def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps; `module` names the signature file."""
     blocks = [f'require "tasker"\n\n# Types: {module}.rbs\n']
     for spec in steps:

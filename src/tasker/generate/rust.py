@@ -44,7 +44,7 @@ _DERIVES = "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]"
 _OPTIONAL = '#[serde(default, skip_serializing_if = "Option::is_none")]'
 
 
-def write_types(types: TemplateTypes) -> str:
+def render_types(types: TemplateTypes) -> str:
     """Return the types of a template."""
     body = "\n\n".join(_format_definition(definition) for definition in types.definitions)
     imports = ["use serde::{Deserialize, Serialize};"] if "Serialize" in body else []
@@ -55,7 +55,7 @@ def write_types(types: TemplateTypes) -> str:
     return "\n".join(imports) + ("\n\n" if imports else "") + body + "\n"
 
 
-def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
+def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps, and a function that adds them to a worker."""
     shapes = [types.results.get(name, ANY) for spec in steps for name in spec.dependencies]
     shapes += [types.returned.get(spec.name, ANY) for spec in steps]

@@ -106,7 +106,7 @@ class Enumeration:
 
 
 class InstanceInput(NamedTuple):
-    """The inputs of an instance."""
+    """An input that each instance of a step gets: its element, its cursor or its iteration."""
 
     name: str
     shape: Shape
@@ -227,7 +227,7 @@ def _member_shape(
 
 
 class _SchemaReader:
-    """Reads one schema; `$ref` refers to parts of that schema."""
+    """Converts a JSON Schema to shapes; `$ref` refers to parts of that schema."""
 
     def __init__(self, types: TemplateTypes, root: JsonObject) -> None:
         self._types = types
@@ -250,11 +250,11 @@ class _SchemaReader:
         kinds = schema.get("type", "object" if "properties" in schema else "any")
         if isinstance(kinds, list):
             others = [kind for kind in kinds if kind != "null"]
-            shape = self._read_kind(others[0], schema, name) if len(others) == 1 else ANY
+            shape = self._read_single_type(others[0], schema, name) if len(others) == 1 else ANY
             return _make_nullable(shape) if "null" in kinds else shape
-        return self._read_kind(kinds, schema, name)
+        return self._read_single_type(kinds, schema, name)
 
-    def _read_kind(self, kind: Any, schema: Mapping[str, Any], name: str) -> Shape:
+    def _read_single_type(self, kind: Any, schema: Mapping[str, Any], name: str) -> Shape:
         if kind == "array":
             return ListShape(self.read(schema.get("items", True), f"{name}Item"))
         if kind != "object":

@@ -31,7 +31,7 @@ _SCALARS = {
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
 
 
-def write_types(types: TemplateTypes) -> str:
+def render_types(types: TemplateTypes) -> str:
     """Return the types of a template."""
     blocks = [_format_definition(definition) for definition in types.definitions]
     name = pascal_case(types.template.name)
@@ -51,7 +51,7 @@ def write_types(types: TemplateTypes) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
+def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps."""
     name = pascal_case(types.template.name)
     used = {f"{name}Results"} if types.results else set()

@@ -266,7 +266,7 @@ class DurableCalls:
                 DurableCallKind.RUN_TASK, name, self.serialize_value(name, task.result)
             )
         value = decode_recorded_value(record)
-        return template.read_result(value) if isinstance(template, TypedTemplate) else value
+        return template.convert_result(value) if isinstance(template, TypedTemplate) else value
 
     async def _retry_child_or_fail(
         self, client: "Client", task: Task, name: str, retry: RetryOfChild

@@ -28,7 +28,7 @@ from tasker.model import AttemptOutcome, Task, TaskStatus, TemplateName
 from tasker.notices import (
     AttemptLost,
     AttemptStopped,
-    LoopBlocked,
+    EventLoopBlocked,
     Notice,
     SettlementRejected,
     StepSettled,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tasker.events import Subscription
     from tasker.model import WorkerInfo
 
-M = TypeVar("M", Counter, "GroupHistogram")
+M = TypeVar("M", Counter, "BatchHistogram")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series `_created` beside each counter and histogram
 
@@ -74,7 +74,7 @@ def remove_process_gauges(pid: int, directory: str) -> None:
     mark_process_dead(pid, directory)  # type: ignore[no-untyped-call]
 
 
-class GroupHistogram(Histogram):
+class BatchHistogram(Histogram):
     """A histogram to which many values can be added at once."""
 
     def observe_all(self, values: Sequence[float]) -> None:
@@ -141,7 +141,7 @@ class Metrics:
             (*_TASK, "status"),
             registry=on,
         )
-        self.task_seconds = GroupHistogram(
+        self.task_seconds = BatchHistogram(
             "tasker_task_duration_seconds",
             "Time from a task's creation to its end, including delays and waits.",
             _TASK,
@@ -154,14 +154,14 @@ class Metrics:
             (*_STEP, "outcome"),
             registry=on,
         )
-        self.attempt_seconds = GroupHistogram(
+        self.attempt_seconds = BatchHistogram(
             "tasker_attempt_duration_seconds",
             "Run time of attempts.",
             _STEP,
             buckets=_SECONDS,
             registry=on,
         )
-        self.queued_seconds = GroupHistogram(
+        self.queued_seconds = BatchHistogram(
             "tasker_attempt_queued_seconds",
             "Time from an attempt's due time to its claim.",
             _TASK,
@@ -290,42 +290,44 @@ class Metrics:
                 took = None if notice.took is None else notice.took.total_seconds()
                 ended.setdefault((notice.template, notice.status), []).append(took)
             else:
-                self._count_other_notice(notice)
+                self._count_ungrouped_notice(notice)
         for template, seconds in queued.items():
             self._add_phase_seconds(StepPhase.QUEUED, template, seconds)
-            self._find_series(self.queued_seconds, template).observe_all(seconds)
+            self._get_or_create_series(self.queued_seconds, template).observe_all(seconds)
         for (template, step, outcome), seconds in ran.items():
-            self._find_series(self.attempts, template, step, outcome.value).inc(len(seconds))
+            self._get_or_create_series(self.attempts, template, step, outcome.value).inc(
+                len(seconds)
+            )
             self._add_phase_seconds(StepPhase.RAN, template, seconds)
-            self._find_series(self.attempt_seconds, template, step).observe_all(seconds)
+            self._get_or_create_series(self.attempt_seconds, template, step).observe_all(seconds)
         for (of, status), times in ended.items():
-            self._find_series(self.ended, of, last=status.value).inc(len(times))
+            self._get_or_create_series(self.ended, of, last=status.value).inc(len(times))
             if known := [took for took in times if took is not None]:
-                self._find_series(self.task_seconds, of).observe_all(known)
+                self._get_or_create_series(self.task_seconds, of).observe_all(known)
         if running:
             self.running.inc(running)
 
     def _add_phase_seconds(
         self, phase: StepPhase, template: TemplateName, seconds: Sequence[float]
     ) -> None:
-        series = self._find_series(self.step_seconds, template, last=_PHASES[phase])
+        series = self._get_or_create_series(self.step_seconds, template, last=_PHASES[phase])
         series.inc(sum(each for each in seconds if each > 0.0))
 
-    def _count_other_notice(self, notice: Notice) -> None:
+    def _count_ungrouped_notice(self, notice: Notice) -> None:
         for phase, template, seconds in phase_durations_in_notice(notice):
             self._add_phase_seconds(phase, template, [seconds])
         if isinstance(notice, StepWaiting):
             self.running.dec(not notice.is_remote)
-            self._find_series(self.attempts, notice.template, notice.step, "parked").inc()
+            self._get_or_create_series(self.attempts, notice.template, notice.step, "parked").inc()
         elif isinstance(notice, AttemptLost):
             lost = AttemptOutcome.LOST.value
-            self._find_series(self.attempts, notice.template, notice.step, lost).inc()
+            self._get_or_create_series(self.attempts, notice.template, notice.step, lost).inc()
         elif isinstance(notice, AttemptStopped):
             self.running.dec()
         elif isinstance(notice, SettlementRejected):
             self.running.dec()
             self.rejected.inc()
-        elif isinstance(notice, LoopBlocked):
+        elif isinstance(notice, EventLoopBlocked):
             self.blocked.inc(notice.blocked_for.total_seconds())
         elif isinstance(notice, TickHandled):
             schedule = (
@@ -341,9 +343,9 @@ class Metrics:
         """Count the new ones among tasks."""
         for task in tasks:
             if task.created:
-                self._find_series(self.created, task.template).inc()
+                self._get_or_create_series(self.created, task.template).inc()
 
-    def _find_series(
+    def _get_or_create_series(
         self, metric: M, template: TemplateName | None, step: str | None = None, last: str = ""
     ) -> M:
         """Return a metric's series of a template or step; `last` is the value of its last label."""

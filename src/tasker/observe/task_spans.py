@@ -21,14 +21,14 @@ from tasker.codec import task_id_time
 from tasker.model import TaskId
 
 
-class SpanIds(NamedTuple):
-    """The id of a task's span, and of its trace unless its creator has one."""
+class TaskSpanIds(NamedTuple):
+    """The id of a task's span, and the id of its trace unless its creator has a trace."""
 
     trace: int
     span: int
 
     @classmethod
-    def derive_from_task_id(cls, task_id: TaskId) -> "SpanIds":
+    def derive_from_task_id(cls, task_id: TaskId) -> "TaskSpanIds":
         """Derive the ids with a digest, because samplers need random bits and task ids share a
         prefix.
         """
@@ -36,8 +36,10 @@ class SpanIds(NamedTuple):
         return cls(int.from_bytes(digest[:16]), int.from_bytes(digest[16:]))
 
 
-class _DerivedIdGenerator(IdGenerator):
-    def __init__(self, ids: SpanIds) -> None:
+class _TaskSpanIdGenerator(IdGenerator):
+    """Gives a span the ids that are derived from its task's id."""
+
+    def __init__(self, ids: TaskSpanIds) -> None:
         self._ids = ids
 
     def generate_span_id(self) -> int:
@@ -63,7 +65,7 @@ class TaskSpans:
     def task_span_context(self, task_id: TaskId, creator: Context) -> Context:
         """Return the context of a task's span, which is the parent of its attempts' spans."""
         ids, above = (
-            SpanIds.derive_from_task_id(task_id),
+            TaskSpanIds.derive_from_task_id(task_id),
             trace.get_current_span(creator).get_span_context(),
         )
         flags, trace_id = above.trace_flags, above.trace_id
@@ -80,7 +82,7 @@ class TaskSpans:
     ) -> trace.Span:
         """Create the span of a task that ends now; the caller sets its status and ends it."""
         tracer = copy(self._tracer)
-        tracer.id_generator = _DerivedIdGenerator(SpanIds.derive_from_task_id(task_id))
+        tracer.id_generator = _TaskSpanIdGenerator(TaskSpanIds.derive_from_task_id(task_id))
         return tracer.start_span(
             name,
             context=creator,

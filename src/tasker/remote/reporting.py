@@ -16,7 +16,7 @@ from tasker.model import (
 )
 from tasker.notices import StepSettled, StepStarted, StepWaiting
 from tasker.remote.serving import ServedStep
-from tasker.waits import step_waits
+from tasker.waits import make_step_waits
 
 _NO_DELAY = timedelta(0)
 
@@ -79,7 +79,7 @@ def _wait_notice(step: ServedStep, parked: StepParked | None) -> StepWaiting:
     """Return the notice of a step that waits for `parked`; None: for a time or a completion."""
     awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
     fields = _attempt_notice_fields(step)
-    return StepWaiting(*fields, awaits, step.ran_for, True, step_waits(parked))
+    return StepWaiting(*fields, awaits, step.ran_for, True, make_step_waits(parked))
 
 
 def _attempt_notice_fields(step: ServedStep) -> tuple[TaskId, TemplateName, str, int, str]:

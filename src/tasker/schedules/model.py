@@ -69,7 +69,7 @@ class StoredSchedule(NewSchedule):
         return f"{self.namespace}.{self.schedule.name}"
 
 
-def declared_schedule_error(stored: StoredSchedule) -> Rejected:
+def declared_schedule_change_error(stored: StoredSchedule) -> Rejected:
     """Return the error for changing a schedule that a template declares."""
     return Rejected(
         f"schedule {stored.full_name} is declared by template {stored.declared_by}: change the"

@@ -56,10 +56,11 @@ def plan_ticks(due: DueSchedule) -> TickPlan:
     )
 
 
-def build_skipped_ticks(
+def make_ticks_without_task(
     schedule: Schedule, first: datetime, until: datetime, outcome: NoTaskReason
 ) -> TicksWithoutTask | None:
-    """Return the record of the ticks from `first` up to, but not including, `until`, if any."""
+    """Return the record of the ticks from `first` up to, but not including, `until`; None if there
+    are none."""
     last = previous_tick(schedule, until)
     if last is None or last < first:
         return None
@@ -73,7 +74,7 @@ def _split_missed_and_due_ticks(
     missed = []
     oldest = now - schedule.catch_up
     if first < oldest and (
-        record := build_skipped_ticks(schedule, first, oldest, NoTaskReason.MISSED)
+        record := make_ticks_without_task(schedule, first, oldest, NoTaskReason.MISSED)
     ):
         missed.append(record)
         first = next_tick(schedule, record.last)

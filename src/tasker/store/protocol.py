@@ -613,7 +613,8 @@ class TaskStore(Protocol):
     ) -> RegisterTemplateResult:
         """Store a valid template under its namespace, name and version.
 
-        Stores do not check templates: those created in Python must pass `validate_template` first.
+        Stores do not check templates: those created in Python must pass
+        `validate_and_normalize_template` first.
 
         Registering the same content again is a no-op, and keeps its status. With `replace`,
         different content replaces the version for new tasks; existing tasks keep their content. If

@@ -76,7 +76,7 @@ def parse_policies(
         raise TooLarge(f"policy file {file}", len(raw), MAX_BYTES)
     problems = FileProblems(file)
     root = _parse_toml(raw, problems) if toml else _parse_yaml(source, problems)
-    namespaces = LocatedValue(root, "", problems).fields(_FILE).get_required("namespaces")
+    namespaces = LocatedValue(root, "", problems).read_fields(_FILE).get_required("namespaces")
     policies = [] if namespaces is None else _read_policies(namespaces)
     _raise_problems(problems)
     return policies
@@ -131,7 +131,7 @@ def _read_policies(namespaces: LocatedValue) -> list[NamespacePolicy]:
 
 def _read_policy(namespace: str, value: LocatedValue) -> NamespacePolicy:
     """Return one policy; report its problems at their positions."""
-    fields = value.fields(_POLICY)
+    fields = value.read_fields(_POLICY)
     approvers = _read_located_texts(fields, "approvers", "a list of e-mail addresses")
     hosts = _read_located_texts(fields, "http_hosts", "a list of hosts")
     policy = NamespacePolicy(
@@ -154,5 +154,5 @@ def _read_located_texts(
     fields: MappingFields, key: str, what: str
 ) -> list[tuple[LocatedValue, str]]:
     """Return the strings of a list, each with its position."""
-    items = fields.items(key, what)
+    items = fields.list_items(key, what)
     return [(item, text) for item in items if (text := read_text(item)) is not None]

@@ -27,14 +27,14 @@ _ESCALATION = AllowedKeys(what="an escalation", allowed=("after", "to"))
 
 def read_approval(value: LocatedValue, names: Collection[str]) -> ApprovalSpec:
     """Read the `approval` of a step, whose expressions may use `names`."""
-    fields = value.fields(_APPROVAL)
+    fields = value.read_fields(_APPROVAL)
     form = fields.read("form", _read_form)
     timeout = fields.read("timeout", read_duration, YEARS_10)
     action = fields.read("on_timeout", read_choice, tuple(map(str, TimeoutAction)))
     if timeout is None and (written := fields.get("on_timeout")) is not None:
         written.report_problem("'on_timeout' needs 'timeout'")
     escalation = fields.get("escalate")
-    to = None if escalation is None else escalation.fields(_ESCALATION)
+    to = None if escalation is None else escalation.read_fields(_ESCALATION)
     after = None if to is None else to.get_required("after", ": a duration such as 8h")
     if to is not None:
         to.get_required("to", ": a list of assignees")
@@ -53,7 +53,7 @@ def read_approval(value: LocatedValue, names: Collection[str]) -> ApprovalSpec:
 
 def read_external(value: LocatedValue) -> ExternalSpec:
     """Read the `external` of a step."""
-    fields = value.fields(_EXTERNAL)
+    fields = value.read_fields(_EXTERNAL)
     timeout = fields.read("timeout", read_duration, YEARS_10)
     actions = (TimeoutAction.FAIL.value, TimeoutAction.CONTINUE.value)
     action = fields.read("on_timeout", read_choice, actions)
@@ -72,7 +72,7 @@ def _read_form(value: LocatedValue) -> JsonObject | None:
 
 def _read_assignees(fields: MappingFields, key: str, names: Collection[str]) -> tuple[str, ...]:
     assignees: list[str] = []
-    items = fields.items(key, "a list of assignees")
+    items = fields.list_items(key, "a list of assignees")
     for item in items:
         assignee = parts.read_text_template(item, names)
         if assignee is None:

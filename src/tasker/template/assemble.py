@@ -41,7 +41,7 @@ def assemble_template(root: Node, problems: FileProblems) -> Template | None:
     dialect = _choose_dialect(root, value)
     if dialect is None:
         return None
-    top = value.fields(dialect.top)
+    top = value.read_fields(dialect.top)
     steps = _read_steps(top, dialect)
     specs = {spec.name: spec for spec in flatten_steps(read.spec for read in steps)}
     template = Template(
@@ -119,7 +119,7 @@ def _read_steps(top: MappingFields, dialect: Dialect) -> list[ParsedStep]:
     value = top.get_required(dialect.steps, ": a template needs at least one step")
     if value is None:
         return []
-    items = value.items("a list of steps")
+    items = value.list_items("a list of steps")
     if not items and isinstance(value.node, ListNode):
         value.report_problem("a template needs at least one step")
     if len(items) > MAX_STEPS:

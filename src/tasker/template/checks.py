@@ -71,7 +71,7 @@ def _check_dependencies(
         if read.body:
             ancestors = {name for name in known if _is_ancestor(name, read, known)}
             _check_dependencies(read.body, every, read.spec.name, before | ancestors)
-    if not _check_cycles(known):
+    if not _report_cycle(known):
         check_decisions_and_conditions(known, before)
     _check_results_used(known, before)
 
@@ -153,7 +153,7 @@ def _check_dependency(
         value.report_problem(f"the step {step!r} depends on {name!r}, which is not a step{guess}")
 
 
-def _check_cycles(known: dict[str, ParsedStep]) -> bool:
+def _report_cycle(known: dict[str, ParsedStep]) -> bool:
     """Report the first cycle of two steps or more; arrows lead from a step to its dependency."""
     cycle = find_cycle(
         {

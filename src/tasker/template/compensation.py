@@ -17,11 +17,11 @@ _COMPENSATION = AllowedKeys(what="a compensation", allowed=("on", "keep_going", 
 
 def read_compensation_policy(value: LocatedValue) -> Compensation:
     """Read when the completed steps of tasks are undone, and how."""
-    fields = value.fields(_COMPENSATION)
+    fields = value.read_fields(_COMPENSATION)
     default = Compensation()
     on: tuple[UnsuccessfulEnd, ...] | None = None
     if (written := fields.get("on")) is not None:
-        items = written.items("a list with 'error', 'cancelled' or both")
+        items = written.list_items("a list with 'error', 'cancelled' or both")
         read = [read_choice(item, tuple(map(str, UnsuccessfulEnd))) for item in items]
         on = tuple(ending for ending in UnsuccessfulEnd if ending in read)
         if not items:

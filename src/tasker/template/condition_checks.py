@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tasker.arrival import guaranteed_successes, steps_that_may_be_skipped
+from tasker.arrival import guaranteed_successes_by_step, steps_that_may_be_skipped
 from tasker.errors import InvalidExpression
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template, TriggerRule
@@ -62,7 +62,7 @@ def find_possibly_missing_results(template: Template) -> Mapping[str, frozenset[
     graph = Graph(template)
     if not steps_that_may_be_skipped(graph) and not any(spec.allow_failure for spec in graph.specs):
         return {}
-    certain = guaranteed_successes(graph)
+    certain = guaranteed_successes_by_step(graph)
     return {
         name: frozenset(graph.ancestor_names(name))
         - {graph.names[done - 1] for done in certain[no]}

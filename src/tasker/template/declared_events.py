@@ -44,7 +44,7 @@ def _read_event(value: LocatedValue) -> EventSpec | None:
     if not isinstance(value.node, MappingNode):
         name = _read_event_name(value)
         return None if name is None else EventSpec(name)
-    fields = value.fields(_EVENT)
+    fields = value.read_fields(_EVENT)
     named = fields.get_required("name")
     name = None if named is None else _read_event_name(named)
     on = fields.read("on", read_choice, tuple(EventCondition))
@@ -94,5 +94,5 @@ def _read_payload_expressions(value: LocatedValue) -> str | Mapping[str, str] | 
 def read_task_events(value: LocatedValue) -> tuple[TaskEndEvent, ...]:
     """Read the events that tasks publish when they end."""
     names = tuple(map(str, TaskEndEvent))
-    read = [read_choice(item, names) for item in value.items("a list of task events")]
+    read = [read_choice(item, names) for item in value.list_items("a list of task events")]
     return tuple(event for event in TaskEndEvent if event in read)

@@ -6,7 +6,7 @@ import yaml
 
 from tasker.model import Template
 from tasker.template.document import template_to_document
-from tasker.template.scalars import reads_as_text
+from tasker.template.scalars import is_read_as_text
 
 try:
     from yaml import CSafeDumper as Dumper
@@ -33,7 +33,7 @@ class _PlainDumper(Dumper):
 
 
 def _represent_string(dumper: Any, text: str) -> Any:
-    style = None if reads_as_text(text) else '"'
+    style = None if is_read_as_text(text) else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -46,7 +46,7 @@ def _read_environment(
     if value.is_missing:
         return {}
     changes: dict[str, EnvironmentChange] = {}
-    for item in value.fields(dialect.environment).items(dialect.steps, "a list of steps"):
+    for item in value.read_fields(dialect.environment).list_items(dialect.steps, "a list of steps"):
         change = dialect.change(item)
         if change is None:
             continue

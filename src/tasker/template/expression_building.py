@@ -25,8 +25,8 @@ class BuiltExpression:
         self._is_path = is_path
 
     @classmethod
-    def path(cls, *keys: str) -> "BuiltExpression":
-        """Return the path of these keys."""
+    def from_keys(cls, *keys: str) -> "BuiltExpression":
+        """Return the expression for a path: `results.quote` for the keys `results` and `quote`."""
         first, *others = keys
         made = cls(first, is_path=True)
         for key in others:

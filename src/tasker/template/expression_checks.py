@@ -123,7 +123,7 @@ def _instance_result_schemas(steps: Sequence[StepSpec], known: Mapping[str, Any]
         schemas |= _instance_result_schemas(spec.steps, known)
         if spec.spawning is None or spec.reduce is not None:
             continue
-        instance = _one_instance_schema(spec, {**known, **schemas})
+        instance = _one_instance_result_schema(spec, {**known, **schemas})
         if isinstance(spec.spawning, Repeat):
             schemas[spec.name] = instance
         elif spec.collect is CollectMode.NONE:
@@ -133,7 +133,7 @@ def _instance_result_schemas(steps: Sequence[StepSpec], known: Mapping[str, Any]
     return schemas
 
 
-def _one_instance_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
+def _one_instance_result_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
     """Return the schema of the result of one instance."""
     if not spec.steps:
         return known.get(f"{spec.name}[]", True)
@@ -188,7 +188,7 @@ def _check_steps(
             *_check_condition(spec, schemas),
             *_check_reachable(spec, unreachable),
             *_check_instances(spec, schemas, within),
-            *_check_engine_step(spec, within),
+            *_check_step_without_handler(spec, within),
             *_check_limits(spec.limits or (), schemas),
             *_check_events(spec, schemas, results),
         ):
@@ -239,8 +239,8 @@ def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Itera
             yield from (f"repeat: until: {message}" for message in messages)
 
 
-def _check_engine_step(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
-    """Check the action of a step without a handler."""
+def _check_step_without_handler(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
+    """Yield the problems of a wait, an approval, a task or an HTTP call."""
     if spec.wait is not None:
         yield from _check_wait(spec.wait, schemas)
     if spec.approval is not None:

@@ -44,7 +44,7 @@ _CLASSIFY = AllowedKeys(what="'classify'", allowed=KINDS)
 def read_http(value: LocatedValue, names: Collection[str]) -> HttpCall | None:
     """Read the `http` of a step, whose placeholders may use `names` and `completion_url`."""
     names = (*names, "completion_url")
-    fields = value.fields(_CALL)
+    fields = value.read_fields(_CALL)
     url = fields.get_required("url")
     body = fields.get("body")
     default = "GET" if body is None else "POST"
@@ -128,7 +128,7 @@ def _read_body(value: LocatedValue, names: Collection[str]) -> Json:
 
 
 def _read_status_classification(value: LocatedValue) -> HttpStatusClassification:
-    fields = value.fields(_CLASSIFY)
+    fields = value.read_fields(_CLASSIFY)
     return HttpStatusClassification(
         success=_read_status_ranges(fields, "success"),
         retryable=_read_status_ranges(fields, "retryable"),
@@ -138,7 +138,7 @@ def _read_status_classification(value: LocatedValue) -> HttpStatusClassification
 
 def _read_status_ranges(fields: MappingFields, key: str) -> tuple[StatusRange, ...]:
     ranges: list[StatusRange] = []
-    for item in fields.items(key, "a list of statuses"):
+    for item in fields.list_items(key, "a list of statuses"):
         content = item.node.value if isinstance(item.node, ScalarNode) else None
         match = _RANGE.fullmatch(str(content)) if isinstance(content, int | str) else None
         if match is None or int(match[3] or 599) < int(match[2] or 0):

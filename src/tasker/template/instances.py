@@ -80,7 +80,7 @@ def read_spawning(fields: MappingFields, names: Collection[str]) -> Spawning | N
 
 
 def _read_map(value: LocatedValue, names: Collection[str]) -> Map | None:
-    fields = value.fields(_MAP)
+    fields = value.read_fields(_MAP)
     over = fields.get_required("over", ": an expression for the list, such as results.list.files")
     text = None if over is None else parts.read_expression(over, names)
     item = fields.read("as", _read_item_name, names)
@@ -106,7 +106,7 @@ def _read_item_name(value: LocatedValue, names: Collection[str]) -> str | None:
 
 
 def _read_batch(value: LocatedValue, names: Collection[str]) -> Batch | None:
-    fields = value.fields(_BATCH)
+    fields = value.read_fields(_BATCH)
     total = fields.get_required("total", ": an expression for a number, such as results.count.rows")
     size = fields.get_required("size", ": the number of items for each instance")
     text = None if total is None else parts.read_expression(total, names)
@@ -120,7 +120,7 @@ def _read_batch(value: LocatedValue, names: Collection[str]) -> Batch | None:
 
 
 def _read_repeat(value: LocatedValue, names: Collection[str]) -> Repeat | None:
-    fields = value.fields(_REPEAT)
+    fields = value.read_fields(_REPEAT)
     until = fields.get_required("until", ": a condition, such as results.status.done")
     most = fields.get_required("max", ": the maximum number of iterations")
     text = None if until is None else parts.read_expression(until, (*names, "iteration"))
@@ -144,8 +144,8 @@ def read_collect(fields: MappingFields, spawning: Spawning) -> tuple[CollectMode
         )
         return CollectMode.LIST, None
     if isinstance(value.node, MappingNode):
-        handler = value.fields(_COLLECT).get_required("reduce", ": the name of a handler")
-        return CollectMode.LIST, None if handler is None else parts.read_handler(handler)
+        handler = value.read_fields(_COLLECT).get_required("reduce", ": the name of a handler")
+        return CollectMode.LIST, None if handler is None else parts.read_handler_name(handler)
     chosen = read_choice(value, tuple(CollectMode))
     return CollectMode(chosen) if chosen else CollectMode.LIST, None
 
@@ -165,7 +165,7 @@ def read_on_failure(fields: MappingFields, spawning: Spawning) -> InstanceFailur
             if chosen
             else InstanceFailureHandling()
         )
-    written = value.fields(_ON_FAILURE)
+    written = value.read_fields(_ON_FAILURE)
     chosen = written.read("policy", read_choice, tuple(InstanceFailurePolicy))
     policy = InstanceFailurePolicy(chosen) if chosen else InstanceFailurePolicy.FAIL
     most = written.get("max_failures")

@@ -91,7 +91,7 @@ def template_from_document(document: JsonObject) -> Template:
     return template
 
 
-def validate_template(template: Template) -> Template:
+def validate_and_normalize_template(template: Template) -> Template:
     """Return a template created in Python in the form in which it is read from its document.
 
     Raises:

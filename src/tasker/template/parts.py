@@ -114,7 +114,7 @@ class ParsedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentChange:
-    """An entry of an environment, for one step or for all."""
+    """The changes that an environment of a document makes to one step, or to all steps."""
 
     name: LocatedValue
     step: str
@@ -170,7 +170,7 @@ def check_environment_name(
         )
 
 
-def read_method(value: LocatedValue) -> str | None:
+def read_handler_method(value: LocatedValue) -> str | None:
     """Read the name of a handler's method."""
     return read_name(value, _METHOD, _METHOD_RULE)
 
@@ -221,7 +221,7 @@ def read_max_attempts(value: LocatedValue) -> int | None:
 def read_error_names(value: LocatedValue) -> tuple[str, ...]:
     """Read the class names and codes of errors."""
     names: list[str] = []
-    for item in value.items("a list of error class names and codes"):
+    for item in value.list_items("a list of error class names and codes"):
         name = read_text(item)
         if name is not None and not _ERROR.fullmatch(name):
             item.report_problem(
@@ -236,8 +236,8 @@ def read_error_names(value: LocatedValue) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_labels(value: LocatedValue) -> dict[str, str]:
-    """Read the labels that a worker must have."""
+def read_required_labels(value: LocatedValue) -> dict[str, str]:
+    """Read the labels that a step requires of a worker."""
     labels: dict[str, str] = {}
     for label, part in value.mapping_values("a mapping of labels").items():
         wanted = read_text(part)
@@ -324,13 +324,14 @@ def _read_compilable(
 
 
 def keep_in_metadata(value: LocatedValue, key: str, metadata: dict[str, Json]) -> None:
-    """Keep a value that only earlier versions of Tasker used, unless the metadata has that key."""
+    """Keep a value that only earlier versions of Tasker used in the metadata; report a problem if
+    the metadata already has that key."""
     if key in metadata:
         value.report_problem(f"'metadata' also has {key!r}; remove one of them")
     metadata[key] = node_to_json(value.node)
 
 
-def read_handler(value: LocatedValue) -> str | None:
+def read_handler_name(value: LocatedValue) -> str | None:
     """Read the name of a handler; `A::B` and `::A::B` are other spellings of `A.B`."""
     written = read_text(value)
     if written is None:
@@ -399,7 +400,7 @@ def strings_with_placeholders(value: LocatedValue) -> Iterator[LocatedValue]:
         for part in value.mapping_values().values():
             yield from strings_with_placeholders(part)
     elif isinstance(node, ListNode):
-        for part in value.items():
+        for part in value.list_items():
             yield from strings_with_placeholders(part)
     elif isinstance(node.value, str) and may_have_placeholders(node.value):
         yield value

@@ -13,7 +13,7 @@ _NULL = JsonText("null")
 
 
 class PublishedEvent(NamedTuple):
-    """An event of one outcome."""
+    """An event that a step publishes with an outcome: its name and its computed payload."""
 
     name: str
     payload: JsonText

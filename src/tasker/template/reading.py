@@ -65,8 +65,8 @@ class LocatedValue:
         """Whether the value is absent or `null`."""
         return isinstance(self.node, ScalarNode) and self.node.value is None
 
-    def items(self, what: str = "a list") -> list["LocatedValue"]:
-        """Return the items of a list."""
+    def list_items(self, what: str = "a list") -> list["LocatedValue"]:
+        """Return the items of a list; report a problem if the value is not a list."""
         if isinstance(self.node, ListNode):
             return [
                 LocatedValue(node, f"{self.path}[{index}]", self.problems)
@@ -77,7 +77,7 @@ class LocatedValue:
         return []
 
     def mapping_values(self, what: str = "a mapping") -> dict[str, "LocatedValue"]:
-        """Return the values of a mapping with arbitrary keys."""
+        """Return the values of a mapping with arbitrary keys; report a problem if it is not one."""
         if isinstance(self.node, MappingNode):
             return {
                 key: LocatedValue(entry.node, join_path(self.path, key), self.problems)
@@ -87,8 +87,8 @@ class LocatedValue:
             self.report_wrong_type(what)
         return {}
 
-    def fields(self, keys: AllowedKeys) -> "MappingFields":
-        """Read a mapping with known keys; all other keys are rejected."""
+    def read_fields(self, keys: AllowedKeys) -> "MappingFields":
+        """Read a mapping with known keys; report all other keys as problems."""
         return MappingFields(self, keys)
 
 
@@ -144,10 +144,10 @@ class MappingFields:
         """Return the value of `key` as read by `reader`, or None if it is absent."""
         return read_optional(self._values.get(key), reader, *args, **options)
 
-    def items(self, key: str, what: str = "a list") -> list[LocatedValue]:
-        """Return the items of a list; none if absent."""
+    def list_items(self, key: str, what: str = "a list") -> list[LocatedValue]:
+        """Return the items of the list at `key`; none if it is absent."""
         value = self._values.get(key)
-        return [] if value is None else value.items(what)
+        return [] if value is None else value.list_items(what)
 
 
 def read_optional(
@@ -274,7 +274,7 @@ def follow_path(value: LocatedValue, path: Iterator[str | int]) -> LocatedValue:
     """Follow a path of keys and indexes, as far as it exists."""
     for step in path:
         if isinstance(step, int):
-            items = value.items()
+            items = value.list_items()
             if step >= len(items):
                 break
             value = items[step]

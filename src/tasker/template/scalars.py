@@ -27,7 +27,7 @@ class PlainScalar(NamedTuple):
     problem: str = ""  #: why it cannot be accepted
 
 
-def reads_as_text(text: str) -> bool:
+def is_read_as_text(text: str) -> bool:
     """Return whether a word without quotes is read as a string, judged by its characters."""
     return parse_plain_scalar(text) == PlainScalar(text)
 

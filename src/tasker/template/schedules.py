@@ -52,7 +52,7 @@ _KEYS = AllowedKeys(
 
 def read_schedules(value: LocatedValue) -> tuple[Schedule, ...]:
     """Read the schedules of a template."""
-    items = value.items("a list of schedules")
+    items = value.list_items("a list of schedules")
     if len(items) > limits.SCHEDULES_OF_TEMPLATE:
         value.report_problem(
             f"a template may have at most {limits.SCHEDULES_OF_TEMPLATE} schedules,"
@@ -70,7 +70,7 @@ def read_schedules(value: LocatedValue) -> tuple[Schedule, ...]:
 
 
 def _read_schedule(value: LocatedValue) -> Schedule | None:
-    fields = value.fields(_KEYS)
+    fields = value.read_fields(_KEYS)
     name = fields.get_required("name")
     read: dict[str, Any] = {
         "name": None if name is None else read_identifier(name),

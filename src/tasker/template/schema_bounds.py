@@ -87,7 +87,7 @@ def measure_schema_cost(schema: JsonObject) -> SchemaCost | ExceededLimit:
 
 
 class _SchemaCostMeter:
-    """Collects the schemas within one, and the edges between them."""
+    """Measures the work that checks of one schema can cause, from its subschemas and references."""
 
     def __init__(
         self, root: JsonObject, *, most: int = MAX_SCHEMAS, most_nodes: float = math.inf
@@ -105,7 +105,7 @@ class _SchemaCostMeter:
         self._extra: dict[int, int] = {}  #: size of meta-schemas that a schema refers to
 
     def measure(self) -> SchemaCost:
-        self._find_anchors(self._root, ())
+        self._collect_anchors_and_count_nodes(self._root, ())
         self._collect_subschemas()
         self._limit_schemas_per_value()
         expansion, recursive = self._measure_expansion()
@@ -116,7 +116,7 @@ class _SchemaCostMeter:
             and self._nodes <= LIGHT_NODES
         )
 
-    def _find_anchors(self, node: Json, path: SchemaPath) -> None:
+    def _collect_anchors_and_count_nodes(self, node: Json, path: SchemaPath) -> None:
         self._nodes += 1
         if self._nodes > self._most_nodes:
             raise _LimitExceeded(
@@ -132,10 +132,10 @@ class _SchemaCostMeter:
                 if name:
                     self._anchors.setdefault(name, []).append((node, path))
             for key, part in node.items():
-                self._find_anchors(part, (*path, key))
+                self._collect_anchors_and_count_nodes(part, (*path, key))
         elif isinstance(node, list):
             for index, part in enumerate(node):
-                self._find_anchors(part, (*path, index))
+                self._collect_anchors_and_count_nodes(part, (*path, index))
 
     def _collect_subschemas(self) -> None:
         """Visit every schema that is reached from the root."""

@@ -32,7 +32,10 @@ class CheckTookTooLong(Exception):
 
 
 class _CheckProcess:
-    """Owns the process. Used by one thread; closed when the interpreter exits."""
+    """The process that runs slow checks, started when it is needed.
+
+    Only one thread uses it; it is closed when the interpreter exits.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None

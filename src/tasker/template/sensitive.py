@@ -18,7 +18,7 @@ _NAMES = ("input", "results")
 
 def read_sensitive_paths(value: LocatedValue) -> tuple[str, ...]:
     """Read the sensitive paths of a template: `input.card.number`, `results.signup.token`."""
-    items = value.items("a list of paths, such as input.card.number")
+    items = value.list_items("a list of paths, such as input.card.number")
     if len(items) > limits.SENSITIVE_PATHS:
         value.report_problem(
             f"a template may have at most {limits.SENSITIVE_PATHS} sensitive paths,"

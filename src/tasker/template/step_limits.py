@@ -36,7 +36,7 @@ _MOST = 2  #: limits of one step
 
 def read_limits(value: LocatedValue) -> tuple[Limit, ...]:
     """Read the limits of a step, or those of all steps of a template."""
-    items = value.items("a list of limits")
+    items = value.list_items("a list of limits")
     if len(items) > _MOST:
         value.report_problem(f"a step may have at most {_MOST} limits, found {len(items)}")
         return ()
@@ -48,7 +48,7 @@ def read_limits(value: LocatedValue) -> tuple[Limit, ...]:
 
 def read_concurrency(value: LocatedValue) -> TaskConcurrency | None:
     """Read the bound on the open tasks of a template."""
-    fields = value.fields(_CONCURRENCY)
+    fields = value.read_fields(_CONCURRENCY)
     named = fields.get_required("key", ": tasks with the same key are counted together")
     key = None if named is None else read_text_template(named, ("input",))
     most = fields.get_required("tasks", ": the maximum number of open tasks")
@@ -62,7 +62,10 @@ def read_concurrency(value: LocatedValue) -> TaskConcurrency | None:
 
 
 def compute_open_task_bound(template: Template, context: Json) -> OpenTaskBound | None:
-    """Return the bound that applies to a new task. Raises InvalidInput, TooLarge."""
+    """Return the bound that applies to a new task, with the key for its context; None without one.
+
+    Raises InvalidInput, TooLarge.
+    """
     bound = template.concurrency
     if bound is None:
         return None
@@ -71,7 +74,7 @@ def compute_open_task_bound(template: Template, context: Json) -> OpenTaskBound 
 
 
 def _read_limit(value: LocatedValue) -> Limit | None:
-    fields = value.fields(_LIMIT)
+    fields = value.read_fields(_LIMIT)
     named = fields.get_required("key")
     key = None if named is None else read_text_template(named, ("input",))
     limit = Limit(
@@ -208,6 +211,6 @@ def render_limits_of_steps(
         keyed = render_limit_keys(each.limits, namespace, context)
         if each.spawner:
             own = LimitValues(concurrency=each.max_concurrency)
-            keyed += ((LimitKey.of_map(task_id, each.spawner), own),)
+            keyed += ((LimitKey.for_map_step(task_id, each.spawner), own),)
         limits[no] = keyed
     return limits

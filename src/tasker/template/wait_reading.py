@@ -35,7 +35,7 @@ _FORMS = ("for", "until", "signal", "any")
 
 def read_wait(value: LocatedValue, names: Collection[str]) -> WaitSpec | None:
     """Read the `wait` of a step, whose expressions may use `names`."""
-    fields = value.fields(_WAIT)
+    fields = value.read_fields(_WAIT)
     if not isinstance(value.node, MappingNode):
         return None
     given = [form for form in _FORMS if form in fields]
@@ -92,8 +92,8 @@ def _read_any_signal(
     """Read several signals, and the time after which the wait ends without one of them."""
     signals: list[AwaitedSignal] = []
     after: timedelta | None = None
-    for item in value.items("a list of signals"):
-        fields = item.fields(_ONE)
+    for item in value.list_items("a list of signals"):
+        fields = item.read_fields(_ONE)
         timer = fields.get("for")
         if timer is not None:
             if after is not None or "signal" in fields:
@@ -108,7 +108,7 @@ def _read_any_signal(
 
 def read_child_task(value: LocatedValue, names: Collection[str]) -> ChildTaskSpec | None:
     """Read the `task` of a step, whose placeholders may use `names`."""
-    fields = value.fields(_TASK)
+    fields = value.read_fields(_TASK)
     named = fields.get_required("template", ": a template such as payments.refund@^2")
     template = None if named is None else read_text(named)
     context = fields.get("context")

@@ -15,7 +15,7 @@ _BASE = "__BASE__"  #: stands in the page for the path of the server
 
 
 class Asset(NamedTuple):
-    """A built file."""
+    """A built file of the web UI, uncompressed and compressed with gzip."""
 
     content: bytes
     compressed: bytes
@@ -23,7 +23,7 @@ class Asset(NamedTuple):
 
 
 def find_asset(name: str) -> Asset | None:
-    """Return the file with a name, or None if it does not exist."""
+    """Return the built file with a name, or None if it does not exist."""
     return _read_asset(name) if name in _asset_names() else None
 
 

@@ -112,7 +112,7 @@ def _make_token_verifier(settings: AuthSettings) -> "TokenVerifier":
     from tasker.api.auth.jwks import PublishedKeySet
     from tasker.api.auth.tokens import TokenVerifier, load_configured_key
 
-    keys = PublishedKeySet(settings) if settings.fetches_keys else load_configured_key(settings)
+    keys = PublishedKeySet(settings) if settings.fetches_jwt_keys else load_configured_key(settings)
     return TokenVerifier(keys, settings)
 
 

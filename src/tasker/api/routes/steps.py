@@ -26,7 +26,7 @@ from tasker.errors import NotFound
 from tasker.limits import STEPS_PAGE
 from tasker.model import Attempt, Step, Task, TaskId
 from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Permission
-from tasker.times import task_times
+from tasker.times import compute_task_times
 
 routes = Routes("steps", "/v1/tasks/{task_id}/steps")
 
@@ -131,7 +131,9 @@ async def list_steps(
 
     def build_step_page() -> list[Step]:
         now = datetime.now(UTC)
-        return loaded.fill_derived_step_fields(steps, now, task_times(task, steps, history, now))
+        return loaded.fill_derived_step_fields(
+            steps, now, compute_task_times(task, steps, history, now)
+        )
 
     return await build_response(len(steps), build_step_page)
 

@@ -69,7 +69,7 @@ from tasker.teams.permissions import (
     TASKS_RETRY,
     Permission,
 )
-from tasker.times import TaskTimes, task_times
+from tasker.times import TaskTimes, compute_task_times
 
 routes = Routes("tasks", "/v1/tasks")
 
@@ -573,7 +573,7 @@ async def task_response(api: ApiServices, task: Task, status: int = 200) -> Json
 
     def build_task_view() -> TaskView:
         now = datetime.now(UTC)
-        times = task_times(task, steps, history, now)
+        times = compute_task_times(task, steps, history, now)
         return task_view(task, loaded.fill_derived_step_fields(steps, now, times), times.task)
 
     return await build_response(len(steps), build_task_view, status, etag_headers(task))
@@ -584,4 +584,4 @@ async def read_task_phase_times(
 ) -> TaskTimes:
     """Return the time of a task's steps by phase; `no` selects a single step."""
     history = await api.store.list_attempts(task.id, no=no, limit=MOST_ATTEMPTS)
-    return task_times(task, steps, history, now)
+    return compute_task_times(task, steps, history, now)

@@ -38,7 +38,7 @@ from tasker.durations import human_duration
 from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
 from tasker.notices import (
     AttemptLost,
-    LoopBlocked,
+    EventLoopBlocked,
     Notice,
     SettlementRejected,
     StepSettled,
@@ -285,7 +285,7 @@ class TaskProgressDisplay:
 
     def _apply_notice_at(self, notice: Notice, now: float) -> None:
         with self.lock:
-            if isinstance(notice, LoopBlocked):
+            if isinstance(notice, EventLoopBlocked):
                 self._renderer.on_notice(None, notice)
                 return
             if isinstance(notice, TickHandled):
@@ -301,7 +301,7 @@ class TaskProgressDisplay:
 
     def _follow_task_of_notice(self, notice: Notice, now: float) -> DisplayedTask | None:
         """Return the task of a notice, and start to follow it if it should be shown."""
-        if isinstance(notice, TaskEnded | LoopBlocked | AttemptLost | TickHandled):
+        if isinstance(notice, TaskEnded | EventLoopBlocked | AttemptLost | TickHandled):
             return None
         if not self._everything and notice.correlation_id not in self._correlations:
             return None
@@ -375,7 +375,7 @@ class LineRenderer:
         self._print_message(task, "pending", f"{name} is task {task.id}")
 
     def on_notice(self, task: DisplayedTask | None, notice: Notice) -> None:
-        if isinstance(notice, LoopBlocked):
+        if isinstance(notice, EventLoopBlocked):
             self._print_line(Text(describe_blocked_loop(notice), style="yellow"))
             return
         if task is None or isinstance(notice, TickHandled):
@@ -419,7 +419,7 @@ def task_display_name(task: DisplayedTask) -> str:
     return task.label or f"{task.template.name}/{task.id[-6:]}"
 
 
-def describe_blocked_loop(notice: LoopBlocked) -> str:
+def describe_blocked_loop(notice: EventLoopBlocked) -> str:
     who = f"the handler of step {notice.step}" if notice.step else "something"
     return f"{who} has blocked the event loop for {human_duration(notice.blocked_for)} so far"
 
@@ -505,7 +505,7 @@ class LiveRenderer:
         pass
 
     def on_notice(self, task: DisplayedTask | None, notice: Notice) -> None:
-        if isinstance(notice, LoopBlocked):
+        if isinstance(notice, EventLoopBlocked):
             self._console.print(Text(describe_blocked_loop(notice), style="yellow"))
 
     def _render_frame(self) -> RenderableType:

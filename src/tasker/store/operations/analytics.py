@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tasker import codec
 from tasker.analytics import compute
-from tasker.analytics.compute import BottleneckRows, ResolvedWindow, WindowCounts
+from tasker.analytics.compute import BottleneckInputs, ResolvedWindow, WindowCounts
 from tasker.analytics.failures import FailedStep, FailureMute, FailureTriage, FailureTriageChange
 from tasker.analytics.figures import FIGURES_KEPT, MERGED_AFTER, IntervalFigures, MinuteFigures
 from tasker.analytics.model import (
@@ -205,7 +205,7 @@ class Analytics(TransactionalStore):
 
     async def _read_bottleneck_rows(
         self, tx: Session, period: ResolvedWindow, limit: int, min_executions: int
-    ) -> BottleneckRows:
+    ) -> BottleneckInputs:
         bounds = self._row_limits()
         tasks = _sample_parameters(period, bounds)
         attempts = {**tasks, "most_attempts": bounds.attempts}
@@ -223,7 +223,7 @@ class Analytics(TransactionalStore):
         waited = await tx.fetch_all(
             "blocking_steps", most_steps=bounds.attempts, limit=limit, **tasks
         )
-        return BottleneckRows(
+        return BottleneckInputs(
             [compute.step_figures_from_row(row, tx.read.instant) for row in steps],
             [compute.task_figures_from_row(row, tx.read.instant) for row in slow],
             [compute.error_pattern_from_row(row, tx.read.instant) for row in patterns],
@@ -283,8 +283,8 @@ async def _read_window_counts(
         "task_statistics", last_hour=period.lowest_task_id_of_last_hour, **sample
     )
     (attempts,) = await tx.fetch_all("attempt_statistics", most_attempts=bounds.attempts, **sample)
-    start = period.covered_start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
-    attempt_start = period.covered_start(
+    start = period.counted_period_start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
+    attempt_start = period.counted_period_start(
         attempts["oldest"], counted=attempts["total"], most=bounds.attempts
     )
     return WindowCounts(tasks, start, attempts, max(start, attempt_start))

@@ -93,7 +93,7 @@ async def _add_gate(tx: Session, key: LimitKey, declared: DeclaredLimit) -> None
         key=key.key,
         declared=_serialize_limit_values(declared.values),
         template_id=declared.template_id,
-        task_id=key.task_id,
+        task_id=key.map_task_id,
         **_gate_bounds(await _read_effective_limit(tx, key, declared.values)),
     )
 

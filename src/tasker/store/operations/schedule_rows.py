@@ -13,7 +13,7 @@ from tasker.schedules.model import (
     NoTaskReason,
     StoredSchedule,
     TicksWithoutTask,
-    declared_schedule_error,
+    declared_schedule_change_error,
 )
 from tasker.schedules.ticks import next_tick, previous_tick
 from tasker.store.protocol import AuditNote
@@ -177,7 +177,7 @@ async def _lock_schedules_of_template(
 
 def require_undeclared_schedule(stored: StoredSchedule) -> None:
     if stored.declared_by is not None:
-        raise declared_schedule_error(stored)
+        raise declared_schedule_change_error(stored)
 
 
 async def read_store_clock(tx: Session) -> datetime:

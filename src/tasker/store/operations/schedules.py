@@ -15,7 +15,7 @@ from tasker.schedules.model import (
     StoredSchedule,
     TicksWithoutTask,
 )
-from tasker.schedules.planning import build_skipped_ticks
+from tasker.schedules.planning import make_ticks_without_task
 from tasker.schedules.ticks import next_tick
 from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.operations.schedule_rows import (
@@ -67,7 +67,7 @@ class Schedules(TransactionalStore):
             next_at = before.next_at
             if not paused:
                 now = await read_store_clock(tx)
-                while_paused = build_skipped_ticks(
+                while_paused = make_ticks_without_task(
                     before.schedule, next_at, now + _INSTANT, NoTaskReason.PAUSED
                 )
                 if while_paused is not None:

@@ -12,7 +12,7 @@ from tasker.step_logs import (
     LogRecord,
     NewLogRecord,
     level_name,
-    limit_records,
+    trim_log_records,
 )
 from tasker.store import operator_rules
 from tasker.store.operations.tasks import read_task
@@ -24,7 +24,7 @@ class StepLogs(TransactionalStore):
     """Implements `tasker.store.protocol.LogStore`."""
 
     async def append_logs(self, records: Sequence[NewLogRecord]) -> None:
-        rows = [record._asdict() for record in limit_records(records)]
+        rows = [record._asdict() for record in trim_log_records(records)]
         if rows:
             await self._execute_in_transaction("append_logs", records=codec.dumps(rows))
 

@@ -256,7 +256,7 @@ def _read_staleness_limits(top: MappingFields) -> JsonObject:
 def _read_deadline(top: MappingFields) -> timedelta | None:
     """Read the maximum duration of a task, also from the place where Tasker Core stored it."""
     lifecycle = top.get("lifecycle")
-    minutes = lifecycle.fields(_LIFECYCLE).get("max_duration_minutes") if lifecycle else None
+    minutes = lifecycle.read_fields(_LIFECYCLE).get("max_duration_minutes") if lifecycle else None
     first = top.read("deadline_seconds", read_duration, YEARS_10)
     second = read_optional(minutes, read_duration, YEARS_10, unit=timedelta(minutes=1))
     if minutes and first is not None and second is not None and first != second:
@@ -277,11 +277,13 @@ def _read_step(
         names: The names of the inputs of the instances around it.
         depth: The number of bodies that the step is part of.
     """
-    fields = value.fields(_STEP)
+    fields = value.read_fields(_STEP)
     named = fields.get_required("name")
     name = read_optional(named, parts.read_step_name)
     handler = fields.read("handler", _read_handler) or _HandlerFields()
-    dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
+    dependencies = parts.read_dependencies(
+        fields.list_items("dependencies", "a list of step names")
+    )
     retry = fields.read("retry", _read_retry) or RetrySettings()
     kind = fields.read("type", _read_step_type)
     trigger = (
@@ -317,9 +319,9 @@ def _read_step(
         timeout=fields.read("timeout_seconds", read_duration, YEARS_10),
         queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
         heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
-        requires=fields.read("requires", parts.read_labels) or {},
+        requires=fields.read("requires", parts.read_required_labels) or {},
         result_schema=fields.read("result_schema", parts.read_schema),
-        events=read_step_events(fields.items("events", "a list of events")),
+        events=read_step_events(fields.list_items("events", "a list of events")),
         dependent_system=fields.read("system_dependency", read_text),
         compensate=fields.read("compensate", read_compensate),
         limits=fields.read("limits", read_limits),
@@ -343,7 +345,7 @@ def _read_step(
         name=named,
         dependencies=dependencies,
         when=fields.get("when"),
-        expressions=tuple(_step_expressions(fields)),
+        expressions=tuple(_spawning_expressions(fields)),
         body=body,
     )
 
@@ -381,15 +383,15 @@ def _read_body(fields: MappingFields, names: tuple[str, ...], depth: int) -> tup
     if depth > limits.NESTING:
         value.report_problem(_TOO_DEEP)
         return ()
-    items = value.items("a list of steps")
+    items = value.list_items("a list of steps")
     if not items:
         value.report_problem("a body needs at least one step")
     steps = (_read_step(item, names, depth) for item in items)
     return tuple(step for step in steps if step is not None)
 
 
-def _step_expressions(fields: MappingFields) -> Iterator[tuple[str, LocatedValue]]:
-    """Yield the expressions of a step that were read, and their places."""
+def _spawning_expressions(fields: MappingFields) -> Iterator[tuple[str, LocatedValue]]:
+    """Yield the expression of a step's `map`, `batch` or `repeat`, with its place."""
     for kind, key in (*(("map", "over"), ("batch", "total"), ("repeat", "until")),):
         table = fields.get(kind)
         if table is not None and isinstance(table.node, MappingNode):
@@ -399,7 +401,7 @@ def _step_expressions(fields: MappingFields) -> Iterator[tuple[str, LocatedValue
 
 
 def _read_environment_change(value: LocatedValue) -> EnvironmentChange | None:
-    fields = value.fields(_OVERRIDE)
+    fields = value.read_fields(_OVERRIDE)
     named = fields.get_required("name", f": the name of a step, or {parts.ALL}")
     name = read_optional(named, read_text)
     config = fields.read("handler", _read_config_override)
@@ -411,7 +413,7 @@ def _read_environment_change(value: LocatedValue) -> EnvironmentChange | None:
 
 
 def _read_config_override(value: LocatedValue) -> JsonObject | None:
-    return value.fields(_OVERRIDE_HANDLER).read("initialization", read_json_object)
+    return value.read_fields(_OVERRIDE_HANDLER).read("initialization", read_json_object)
 
 
 class _HandlerFields(NamedTuple):
@@ -426,11 +428,11 @@ class _HandlerFields(NamedTuple):
 def _read_handler(value: LocatedValue) -> _HandlerFields:
     """Read a step's handler; a plain string is the callable."""
     if isinstance(value.node, ScalarNode):
-        return _HandlerFields(parts.read_handler(value))
-    fields = value.fields(_HANDLER)
+        return _HandlerFields(parts.read_handler_name(value))
+    fields = value.read_fields(_HANDLER)
     return _HandlerFields(
-        fields.read("callable", parts.read_handler),
-        fields.read("method", parts.read_method),
+        fields.read("callable", parts.read_handler_name),
+        fields.read("method", parts.read_handler_method),
         fields.read("version", parts.read_version_range),
         fields.read("initialization", read_json_object),
     )
@@ -439,12 +441,12 @@ def _read_handler(value: LocatedValue) -> _HandlerFields:
 def read_compensate(value: LocatedValue) -> CompensateSpec | None:
     """Read how a step is undone; a plain string is the callable."""
     if isinstance(value.node, ScalarNode):
-        handler = parts.read_handler(value)
+        handler = parts.read_handler_name(value)
         return None if handler is None else CompensateSpec(callable=handler)
-    fields = value.fields(_COMPENSATE)
+    fields = value.read_fields(_COMPENSATE)
     named = fields.get_required("callable", ": the name of a handler")
-    handler = None if named is None else parts.read_handler(named)
-    method = fields.read("method", parts.read_method)
+    handler = None if named is None else parts.read_handler_name(named)
+    method = fields.read("method", parts.read_handler_method)
     version = fields.read("version", parts.read_version_range) or ""
     retry = fields.read("retry", _read_retry) or RetrySettings()
     timeout = fields.read("timeout_seconds", read_duration, YEARS_10)
@@ -483,8 +485,10 @@ def _read_batch_worker_map(fields: MappingFields, kind: str | None) -> _BatchWor
         if given is not None:
             given.report_problem("'batch_config' is allowed only in steps of type 'batch_worker'")
         return None
-    config = given.fields(_BATCH_CONFIG) if given is not None else None
-    names = [read_text(value) for value in fields.items("dependencies", "a list of step names")]
+    config = given.read_fields(_BATCH_CONFIG) if given is not None else None
+    names = [
+        read_text(value) for value in fields.list_items("dependencies", "a list of step names")
+    ]
     if not names and (written := fields.get("type")) is not None:
         written.report_problem(
             "a step of type 'batch_worker' must depend on the step that creates its batches"
@@ -505,7 +509,7 @@ def _read_batch_worker_map(fields: MappingFields, kind: str | None) -> _BatchWor
 
 def _read_retry(value: LocatedValue) -> RetrySettings:
     """Read a retry block; absent settings stay None."""
-    fields = value.fields(_RETRY)
+    fields = value.read_fields(_RETRY)
     kind = fields.read("backoff", read_choice, _BACKOFFS)
     change = RetrySettings(
         retryable=fields.read("retryable", read_boolean),

@@ -141,7 +141,7 @@ def _read_metadata(top: MappingFields) -> JsonObject:
 
 
 def _read_step(value: LocatedValue) -> ParsedStep | None:
-    fields = value.fields(_STEP)
+    fields = value.read_fields(_STEP)
     named = fields.get_required("name")
     name = read_optional(named, parts.read_step_name)
     dependencies = _read_dependencies(fields)
@@ -150,7 +150,7 @@ def _read_step(value: LocatedValue) -> ParsedStep | None:
     spec = StepSpec(
         name=name or "",
         description=fields.read("description", read_text) or "",
-        callable=fields.read("handler_class", parts.read_handler),
+        callable=fields.read("handler_class", parts.read_handler_name),
         config=fields.read("handler_config", read_json_object) or {},
         dependencies=tuple(name for name, _ in dependencies),
         when=fields.read("when", parts.read_expression, ("input", "results")),
@@ -162,8 +162,8 @@ def _read_step(value: LocatedValue) -> ParsedStep | None:
         timeout=read_optional(settings.get("timeout_seconds"), read_duration, YEARS_10),
         queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
         heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
-        requires=fields.read("requires", parts.read_labels) or {},
-        events=read_step_events(fields.items("events", "a list of events")),
+        requires=fields.read("requires", parts.read_required_labels) or {},
+        events=read_step_events(fields.list_items("events", "a list of events")),
         dependent_system=fields.read("dependent_system", read_text),
     )
     if named is None or name is None:
@@ -172,7 +172,7 @@ def _read_step(value: LocatedValue) -> ParsedStep | None:
 
 
 def _read_environment_change(value: LocatedValue) -> EnvironmentChange | None:
-    fields = value.fields(_OVERRIDE)
+    fields = value.read_fields(_OVERRIDE)
     named = fields.get_required("name", f": the name of a step, or {parts.ALL}")
     name = read_optional(named, read_text)
     config = fields.read("handler_config", read_json_object)
@@ -194,11 +194,13 @@ def _read_deadline(top: MappingFields) -> timedelta | None:
     return top.read("deadline_seconds", read_duration, YEARS_10)
 
 
-def _apply_default_system(top: MappingFields, steps: list[ParsedStep]) -> list[ParsedStep]:
+def _check_named_steps_and_apply_default_system(
+    top: MappingFields, steps: list[ParsedStep]
+) -> list[ParsedStep]:
     """Give every step the default system; check that `named_steps` names them all."""
     named_steps = top.get("named_steps")
     if named_steps is not None:
-        named = {read_text(item) for item in named_steps.items("a list of step names")}
+        named = {read_text(item) for item in named_steps.list_items("a list of step names")}
         for read in steps:
             if isinstance(named_steps.node, ListNode) and read.spec.name not in named:
                 named_steps.report_problem(
@@ -219,7 +221,7 @@ def _read_dependencies(fields: MappingFields) -> tuple[tuple[str, LocatedValue],
     """Read `depends_on_step` and `depends_on_steps`; a step may be in both."""
     one, several = fields.get("depends_on_step"), fields.get("depends_on_steps")
     first = dict(parts.read_dependencies([one])) if one else {}
-    others = several.items("a list of step names") if several else []
+    others = several.list_items("a list of step names") if several else []
     return tuple((first | dict(parts.read_dependencies(others))).items())
 
 
@@ -256,5 +258,5 @@ DIALECT = Dialect(
     deadline=_read_deadline,
     step=_read_step,
     change=_read_environment_change,
-    finish=_apply_default_system,
+    finish=_check_named_steps_and_apply_default_system,
 )

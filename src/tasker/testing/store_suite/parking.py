@@ -25,7 +25,7 @@ from tasker.testing.store_suite.factories import (
     steps_by_name,
 )
 from tasker.testing.store_suite.subject import StoreUnderTest
-from tasker.times import task_times
+from tasker.times import compute_task_times
 
 SLACK = 60  #: seconds that a busy machine may add to a time
 
@@ -115,7 +115,9 @@ class TestParking(StoreTests):
         assert 2 <= again.queued < 2 + SLACK
         (step,), history = await store.list_steps(parent), await store.list_attempts(parent)
         assert step.claimed_at is not None
-        times = task_times(await store.get_task(parent), [step], history, step.claimed_at).task
+        times = compute_task_times(
+            await store.get_task(parent), [step], history, step.claimed_at
+        ).task
         before = sum(attempt.queued for attempt in history)
         assert again.parked == pytest.approx(times.parked, abs=1e-4)
         assert again.queued == pytest.approx(times.queued - before, abs=1e-4)

@@ -405,7 +405,8 @@ async def cancel_task(
     body: Annotated[CancelBody, Depends(JsonBodyParser(CancelBody, optional=True))],
     if_match: IfMatch,
 ) -> JsonResponse:
-    """Cancel a task: no further step starts; running attempts are discarded."""
+    """Cancel a task: no further step starts, and the results of running attempts are discarded
+    unless the task is compensated."""
     task = await read_authorized_task(request, api, task_id, TASKS_CANCEL)
     return await task_response(
         api,

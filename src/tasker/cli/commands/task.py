@@ -556,9 +556,9 @@ async def cancel_tasks(
 ) -> ExitCode:
     """Cancel an open task, or all open tasks that match filters.
 
-    No further step starts, and the results of running attempts are discarded. With filters in
-    place of an ID, tasks are cancelled at a limited rate, newest first; --dry-run only counts
-    them. Exit code: 5 if a task could not be cancelled.
+    No further step starts, and the results of running attempts are discarded unless the task is
+    compensated. With filters in place of an ID, tasks are cancelled at a limited rate, newest
+    first; --dry-run only counts them. Exit code: 5 if a task could not be cancelled.
     """
     async with invocation.open_client(operates=True) as client:
         if task is not None:

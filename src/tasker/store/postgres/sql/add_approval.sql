@@ -1,4 +1,4 @@
--- Open an approval for a step that is about to wait; a former one of the same call gives way.
+-- Open an approval for a step that is about to wait; it replaces an earlier approval of the same call.
 -- :id, :task_id uuid, :no int, :call, :form text, :assignees, :escalate_to text[],
 -- :escalate_after float8 or null (seconds)
 insert into approval (id, task_id, no, call, form, assignees, escalate_to, escalate_at)

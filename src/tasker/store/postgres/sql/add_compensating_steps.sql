@@ -1,4 +1,4 @@
--- Insert steps that undo others; those that exist are left as they are.
+-- Insert compensating steps; existing ones are not changed.
 -- :task_id uuid, :first_no int, :keep_going bool, :steps text (JSON list of [place, node, undoes, pending_parents,
 -- [place, ...]])
 with made as (

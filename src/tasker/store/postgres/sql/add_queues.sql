@@ -1,4 +1,4 @@
--- Make the queues that are missing. :namespace text, :queues text (JSON list of
+-- Insert the queues that are missing. :namespace text, :queues text (JSON list of
 -- {handler, requirement, gated})
 insert into queue (namespace, handler, requirement, gated, weight)
 select distinct :namespace::text, g.handler, g.requirement, g.gated,

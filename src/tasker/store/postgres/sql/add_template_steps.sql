@@ -1,6 +1,7 @@
--- Keep the graphs of templates.
+-- Store the graphs of templates.
 -- :graphs text (JSON list of {template_id, namespace, steps: [{no, name, handler, requirement, gated, own_handler,
--- own_requirement, own_gated, pending_parents, children: [no, ...], on_error: [no, ...], scope, queue_timeout, compensated_by}, ...]})
+-- own_requirement, own_gated, pending_parents, children: [no, ...], on_error: [no, ...], scope, queue_timeout,
+-- compensated_by}, ...]})
 -- `limit` has each step's queues looked up by the index: a join would read all queues for each template.
 insert into template_step (template_id, no, name, queue_id, own_queue_id, pending_parents, children, on_error, scope,
                            queue_timeout, compensated_by)

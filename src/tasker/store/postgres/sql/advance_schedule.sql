@@ -1,4 +1,5 @@
--- Move a schedule on. :id int, :next_at, :look_at timestamptz; :last_tick timestamptz, :last_task uuid, null:
+-- Store the next tick of a schedule, and its last tick and task. :id int, :next_at, :look_at timestamptz; :last_tick
+-- timestamptz, :last_task uuid, null:
 -- as before
 update schedule
 set next_at = :next_at, look_at = :look_at, last_tick = coalesce(:last_tick, last_tick),

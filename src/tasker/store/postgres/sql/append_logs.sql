@@ -1,4 +1,4 @@
--- Append log records; those that are stored already are left as they are.
+-- Append log records; existing ones are not changed.
 -- :records text (JSON list of objects with the names of the columns; at: seconds since 1970)
 insert into step_log (task_id, no, attempt, number, at, level, source, message, fields)
 select task_id, no, attempt, number, to_timestamp(at), level, source, message, fields::json

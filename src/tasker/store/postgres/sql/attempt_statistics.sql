@@ -1,4 +1,4 @@
--- How the newest attempts of a window fared: one row.
+-- Counts and durations of the newest attempts of a window: one row.
 -- :templates int[] or null (all), :since uuid, :most int, :most_attempts int
 with {include attempts_of_recent_tasks}
 select count(*) as total, count(*) filter (where outcome = {OUTCOME.COMPLETE}) as complete,

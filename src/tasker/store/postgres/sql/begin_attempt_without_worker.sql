@@ -1,4 +1,5 @@
--- Begin an attempt for an operator, which fences off a running one. :task_id uuid, :no int
+-- Begin an attempt without a worker, whose outcome is settled at once; it fences off a running attempt. :task_id
+-- uuid, :no int
 with entry as (
     delete from due d using step s
     where s.task_id = :task_id::uuid and s.no = :no and {include due_row_matches_step entry=d step=s}

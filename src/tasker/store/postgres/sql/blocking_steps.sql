@@ -1,4 +1,4 @@
--- Steps that could run or failed, and for which others wait, by how many those are;
+-- Steps that could run or have failed and for which others wait, by the number of steps that wait;
 -- of the newest open tasks of a window.
 -- :templates int[] or null (all), :since uuid, :most int, :most_steps int, :limit int
 with open as materialized (

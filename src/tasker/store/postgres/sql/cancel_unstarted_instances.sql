@@ -1,4 +1,4 @@
--- Cancel those of a range of steps that have not started. :task_id uuid, :first_no, :last_no int
+-- Cancel the steps of a range that have not started. :task_id uuid, :first_no, :last_no int
 with cancelled as (
     update step
     set state = {CANCELLED}, settled_at = now()

@@ -1,4 +1,4 @@
--- Keys of tasks for which others wait. :tasks uuid[]
+-- The keys of these tasks for which other tasks wait. :tasks uuid[]
 select distinct p.namespace, p.key from task_place p
 where p.task_id = any (:tasks::uuid[])
   and exists (

@@ -1,4 +1,4 @@
--- The next keys for which tasks wait. :after_namespace, :after_key text, :limit int
+-- The next keys for which tasks wait, beyond a given one. :after_namespace, :after_key text, :limit int
 with recursive awaited (namespace, key) as (
     (
         select namespace, key from task_place

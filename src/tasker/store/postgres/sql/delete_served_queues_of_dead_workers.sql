@@ -1,4 +1,5 @@
--- Delete what workers served whose lease expired more than an hour ago; others that do the same are not waited for.
+-- Delete the queues served by workers whose lease expired more than an hour ago; rows that others are deleting are
+-- skipped.
 delete from worker_queue where ctid = any (array(
     select q.ctid from worker w join worker_queue q on q.worker = w.id
     where w.lease_until < now() - interval '1 hour'

@@ -1,4 +1,4 @@
--- Those of failed steps that no child waits for: all children that the failure reached have started.
+-- The failed steps for which no child waits: all children that the failure reached have started.
 -- :task_id uuid, :nos int[]
 select s.no from {include step_rows_by_number}
 where not exists (

@@ -1,4 +1,5 @@
--- What keeps vacuum from removing dead rows the longest; without the texts of queries.
+-- The session, prepared transaction or replication slot that has kept vacuum from removing dead rows the longest;
+-- without the texts of queries.
 select kind, name, role, pid, state, extract(epoch from age)::float8 as age_seconds, transactions
 from (
     select 'session' as kind, coalesce(a.application_name, '') as name, coalesce(a.usename, '')::text as role, a.pid,

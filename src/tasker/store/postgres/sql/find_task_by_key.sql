@@ -1,4 +1,4 @@
--- The task that holds a key. :namespace text, :key text
+-- The task that holds an idempotency key. :namespace text, :key text
 select k.task_id::text as task_id
 from task_key k
 where k.namespace = :namespace and k.key = :key

@@ -1,2 +1,2 @@
--- Take a key from the task that has it. :namespace text, :key text
+-- Free the key of a task. :namespace text, :key text
 delete from task_key where namespace = :namespace and key = :key

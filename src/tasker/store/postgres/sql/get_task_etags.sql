@@ -1,4 +1,4 @@
--- What the ETags of tasks are made of; nothing for ids without a task. :ids uuid[], :counted int
+-- The columns from which the ETags of tasks are computed; no row for an id without a task. :ids uuid[], :counted int
 with chosen as (
     select * from task where id = any (:ids::uuid[])
 )

@@ -1,4 +1,4 @@
--- Operations on many tasks, newest first. :after uuid or null, :limit int
+-- Bulk operations, newest first. :after uuid or null, :limit int
 select {include bulk_operation_columns}
 from bulk_operation
 where true

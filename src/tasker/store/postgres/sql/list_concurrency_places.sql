@@ -1,4 +1,5 @@
--- Open tasks of a key, oldest first; of those that wait, the first :limit. :namespace, :key text, :limit int
+-- Tasks of a key that occupy a place, and the first :limit tasks that wait for one, oldest first. :namespace, :key
+-- text, :limit int
 (
     select task_id::text as task_id, tasks, waiting from task_place
     where namespace = :namespace and key = :key and not waiting and not ended

@@ -1,4 +1,4 @@
--- Schedules to look at, those that wait longest first. :limit int
+-- Schedules that have a tick to handle, longest waiting first. :limit int
 select s.id, s.namespace, s.name, s.template, s.version, s.spec, s.declared_by, s.paused, s.revision,
        s.next_at, s.look_at, s.last_tick, s.last_task::text as last_task, s.created_by, s.created_at, s.updated_at,
        (select count(*) from schedule_tick t where t.schedule_id = s.id and t.outcome = 'buffered') as buffered,

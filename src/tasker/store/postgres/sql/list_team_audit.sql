@@ -1,4 +1,4 @@
--- Changes by teams, newest first.
+-- Entries of the team audit log, newest first.
 -- :namespace text or null, :visible text[] or null, of namespaces; :after bigint or null, :limit int
 select *
 from team_event

@@ -1,4 +1,4 @@
--- Steps that were made at run time, with those that their spawners are part of.
+-- Steps that were created at run time, with the instances that their spawners are part of.
 -- :tasks uuid[], :nos int[], pairwise
 with recursive wanted as (
     select s.* from unnest(:tasks::uuid[], :nos::int[]) as g (task_id, no)

@@ -1,2 +1,2 @@
--- Keep a task from ending until the transaction does, and return whether it has. :task_id uuid
+-- Keep a task from ending until this transaction ends; return whether the task has ended. :task_id uuid
 select state <> {OPEN} as over from task where id = :task_id::uuid for share

@@ -1,4 +1,4 @@
--- A running operation that has come to the task :last_task. :id, :last_task uuid
+-- A running operation whose last handled task is :last_task. :id, :last_task uuid
 select changed, rejected::text as rejected, rejections::text as rejections
 from bulk_operation
 where id = :id::uuid and last_task = :last_task::uuid and status = 'running'

@@ -1,2 +1,2 @@
--- Let no one else add queues until this transaction ends: later ones have greater ids.
+-- Keep others from adding queues until this transaction ends, so that later queues have greater ids.
 lock table queue in share row exclusive mode

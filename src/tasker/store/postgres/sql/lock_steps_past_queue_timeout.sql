@@ -1,5 +1,5 @@
--- Lock steps that were due for longer than their `queue_timeout` without being claimed, pauses not
--- counted; not external steps that were completed. :external text, :limit int
+-- Lock steps that were due for longer than their `queue_timeout` without being claimed; not paused
+-- ones, and not external steps that were completed. :external text, :limit int
 select s.task_id::text as task_id, s.no, s.name, s.queue_timeout
 from (
     select * from due

@@ -1,4 +1,4 @@
--- The key of a task, if another task has it or none. :task_id uuid
+-- The key of a task that no longer holds it. :task_id uuid
 select p.namespace, t.idempotency_key as key, t.template_id, t.context
 from task t
 join template p on p.id = t.template_id

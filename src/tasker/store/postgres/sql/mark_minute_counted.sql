@@ -1,4 +1,4 @@
--- Note that the tasks created in a minute are counted; no row if they were before. :minute int
+-- Record that the tasks created in a minute are counted; no row if they were already. :minute int
 insert into figure (minute, template_id, merged) values (:minute::int, 0, true)
 on conflict do nothing
 returning minute

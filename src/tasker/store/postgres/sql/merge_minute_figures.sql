@@ -1,4 +1,4 @@
--- Make one row of those of a minute and a template that are older. :before int (minute)
+-- Merge the older rows of each minute and template into one. :before int (minute)
 with gone as (
     delete from figure where not merged and template_id > 0 and minute < :before::int
     returning minute, template_id, created, completed, failed, cancelled, steps, retries, seconds

@@ -1,4 +1,4 @@
--- The task that has :offset newer ones, of those below :after. :after uuid or null, :offset int
+-- The task that has exactly :offset newer tasks, among those with ids below :after. :after uuid or null, :offset int
 select id::text as id from task
 where true
   and (:after::uuid is null or id < :after)

@@ -1,5 +1,5 @@
--- Delete the gates that no step passes any more: all tasks that were created while they were used are
--- gone, or the task of a map's gate. `used_at` is right to the day.
+-- Delete gates that no step uses any more: all tasks that were created while they were in use are deleted
+-- or, for the gate of a map, its task is. `used_at` is accurate to the day.
 delete from gate
 where used_at < now() - 2 * interval '1 day'
   and case when task_id is null

@@ -1,4 +1,5 @@
--- Move a locked operation to the task that it has handled. :id, :last_task uuid, :changed int, :rejected, :rejections text (JSON),
+-- Record the last task that a locked operation has handled, and its counts. :id, :last_task uuid, :changed int,
+-- :rejected, :rejections text (JSON),
 -- :lease float8 (seconds after which others continue)
 update bulk_operation
 set last_task = :last_task::uuid, changed = :changed, rejected = :rejected::json, rejections = :rejections::json,

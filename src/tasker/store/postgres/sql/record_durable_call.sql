@@ -1,4 +1,4 @@
--- Record a durable call of a step that waits. :task_id uuid, :no int, :name, :kind, :content text
+-- Record the durable call of a step; an existing one is not changed. :task_id uuid, :no int, :name, :kind, :content text
 insert into durable_call (task_id, no, name, kind, value)
 values (:task_id::uuid, :no, :name, :kind, :content::text::json)
 on conflict do nothing

@@ -1,4 +1,4 @@
--- Let the `queue_timeout` of enqueued steps start over. They are due a microsecond later than before; see
+-- Restart the `queue_timeout` of enqueued steps. They become due a microsecond later than before; see
 -- resume_steps.sql. :namespace text, :handler text or null (all)
 with restarted as (
     update step s set enqueued_at = now(), run_at = s.run_at + interval '1 us'

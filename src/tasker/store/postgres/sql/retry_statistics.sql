@@ -1,4 +1,4 @@
--- What became of steps that were tried again, by the newest attempts of a window: one row.
+-- How many retried steps succeeded and how many failed, from the newest attempts of a window: one row.
 -- :templates int[] or null (all), :since uuid, :most int, :most_attempts int
 with {include attempts_of_recent_tasks}
 select count(*) as retried, count(*) filter (where done = 1) as succeeded,

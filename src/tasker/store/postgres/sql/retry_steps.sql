@@ -1,4 +1,4 @@
--- Enqueue locked failed steps again; with :held, out of their queues.
+-- Enqueue locked failed steps again; with :held, outside their queues.
 -- :task_id uuid, :nos int[], :counted_attempts int, :held boolean
 with retried as (
     update step

@@ -1,4 +1,4 @@
--- Let locked steps run, or wait, that the deadline of their task cancelled; with :held, out of their queues.
+-- Let locked steps that the deadline of their task cancelled run or wait; with :held, outside their queues.
 -- :task_id uuid, :nos int[], :held boolean
 with revived as (
     update step

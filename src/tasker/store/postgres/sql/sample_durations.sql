@@ -1,4 +1,4 @@
--- Seconds that the newest complete tasks of a template took, and their complete steps: the last attempt of each.
+-- Durations in seconds of the newest complete tasks of a template and of the last attempts of their complete steps.
 -- :template_id int, :seen int (tasks looked at, the newest), :tasks int (of them, those that count),
 -- :steps int (up to this number)
 with newest as materialized (

@@ -1,4 +1,5 @@
--- Let the next batch of an operation begin in :delay seconds, or end it, unless others have moved it from :last_task.
+-- Schedule the next batch of an operation in :delay seconds, or end the operation, unless its last handled task is no
+-- longer :last_task.
 -- :id, :last_task uuid, :delay float8, :ended boolean
 update bulk_operation
 set due_at = now() + :delay::float8 * interval '1 second',

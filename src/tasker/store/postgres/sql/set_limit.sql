@@ -1,4 +1,5 @@
--- Set a limit. :namespace text, :pattern text, :concurrency int or null, :rate text or null, :burst int or null, :actor text
+-- Set a limit for a key or a pattern of keys. :namespace text, :pattern text, :concurrency int or null, :rate text
+-- or null, :burst int or null, :actor text
 insert into limit_setting (namespace, pattern, concurrency, rate, burst, updated_by, updated_at)
 values (:namespace, :pattern, :concurrency::int, :rate, :burst::int, :actor, now())
 on conflict (namespace, pattern) do update

@@ -1,4 +1,4 @@
--- How each step of each template fared, by the newest attempts of a window.
+-- Counts and durations of each step of each template, from the newest attempts of a window.
 -- :templates int[] or null (all), :since uuid, :most int, :most_attempts int, :min_executions int, :most_kinds int
 with {include attempts_of_recent_tasks}, parked as materialized (
     select r.template_id, a.template_node, a.settled_at,

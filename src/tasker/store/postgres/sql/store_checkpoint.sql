@@ -1,4 +1,5 @@
--- Keep progress of the attempt that holds the step. :task_id uuid, :no int, :attempt int, :value text
+-- Store the checkpoint of an attempt; no row if it no longer holds the step. :task_id uuid, :no int, :attempt int,
+-- :value text
 update step set checkpoint = :value::text::json
 where task_id = :task_id::uuid and no = :no and attempt = :attempt and state = {IN_PROGRESS}
 returning no

@@ -1,4 +1,4 @@
--- Keep the history of the attempt that begin_attempt_without_worker.sql is about to overwrite: a running one, which
+-- Store the history of the attempt that begin_attempt_without_worker.sql is about to overwrite: a running one, which
 -- ends, or a first success. :task_id uuid, :no int
 with kept as (
     insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)

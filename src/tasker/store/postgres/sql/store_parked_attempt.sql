@@ -1,4 +1,4 @@
--- Keep the history of an attempt that is about to be parked. :task_id uuid, :no int, :attempt int
+-- Store the history of an attempt that is about to be parked. :task_id uuid, :no int, :attempt int
 with held as (
     select task_id, no, attempt, worker, enqueued_at, claimed_at from step
     where task_id = :task_id::uuid and no = :no and attempt = :attempt and state = {IN_PROGRESS}

@@ -1,4 +1,4 @@
--- Keep the history of those of some locked steps that run, which stop_steps.sql is about to end.
+-- Store the history of the running attempts of locked steps, which stop_steps.sql is about to end.
 -- :task_id uuid, :nos int[]
 with running as materialized (
     select s.* from {include step_rows_by_number} where s.state = {IN_PROGRESS}

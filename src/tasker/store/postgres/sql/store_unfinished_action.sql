@@ -1,4 +1,4 @@
--- Note up to which number an action has changed the steps of a task.
+-- Store up to which number an action has changed the steps of a task, so that it can be continued.
 -- :task_id uuid, :kind text, :last_no int, :details text (JSON)
 insert into paged_action (task_id, kind, last_no, details)
 values (:task_id::uuid, :kind, :last_no, :details::text::json)

@@ -1,4 +1,4 @@
--- Let new tasks of a template be paused exactly if it is. :namespace, :name text
+-- Set whether new tasks of a template are paused: if the template is. :namespace, :name text
 update template
 set paused = exists (
     select 1 from pause

@@ -1,4 +1,4 @@
--- How the newest tasks of a window fared: one row.
+-- Counts and durations of the newest tasks of a window: one row.
 -- :templates int[] or null (all), :since uuid, :most int, :last_hour uuid (ids from then on)
 with {include recent_tasks}, complete as (
     select avg(seconds) as average,

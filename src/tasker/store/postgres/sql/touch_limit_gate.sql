@@ -1,2 +1,2 @@
--- Note that a gate is used. :id int
+-- Record the use of a gate. :id int
 update gate set used_at = now() where id = :id

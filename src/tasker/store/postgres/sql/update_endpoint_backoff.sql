@@ -1,4 +1,4 @@
--- Note whether the endpoint of a webhook answered. After each failure in a row, it gets no deliveries for a
+-- Record whether the endpoint of a webhook answered. After each failure in a row, it gets no deliveries for a
 -- longer time, up to five minutes.
 -- :id int, :answered bool
 update subscription

@@ -1,4 +1,4 @@
--- Enqueue a step whose wait has ended. :task_id uuid, :no int
+-- Enqueue a step whose wait has ended; no row if it no longer waits. :task_id uuid, :no int
 with woken as (
     update step
     set state = {ENQUEUED}, run_at = now(), enqueued_at = now()

@@ -1,4 +1,4 @@
--- The steps that a worker runs, those that it claimed last first. :worker bigint, :limit int
+-- The steps that a worker runs, most recently claimed first. :worker bigint, :limit int
 select s.task_id::text as task_id, p.namespace, p.name as template, p.version, s.no, s.name,
        {include instance_path step=s} as instances, s.attempt, s.claimed_at
 from claim_batch b

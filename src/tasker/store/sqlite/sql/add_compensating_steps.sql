@@ -1,4 +1,4 @@
--- Insert steps that undo others; those that exist are left as they are.
+-- Insert compensating steps; existing ones are not changed.
 -- :task_id text, :first_no int, :keep_going int, :steps text (JSON list of [place, node, undoes, pending_parents,
 -- [place, ...]]), :now real
 insert into step (task_id, no, name, queue_id, pending_parents, children, on_error, state, run_at, enqueued_at,

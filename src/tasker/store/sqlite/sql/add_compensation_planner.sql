@@ -1,4 +1,4 @@
--- Enqueue the step that plans how the completed steps of tasks are undone. :tasks text (JSON list), :now real
+-- Enqueue the step that plans the compensation of each task. :tasks text (JSON list), :now real
 insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at, undoes)
 select t.id, n.no, n.name, (n.queue_id + t.priority) * case when t.paused = 1 then -1 else 1 end, 0, '[]',
        {ENQUEUED}, :now + p.compensation_hold, :now, 0

@@ -1,4 +1,4 @@
--- Note the steps that were claimed through their gates. :steps text (JSON list of [task, no])
+-- Record the claimed steps at their gates. :steps text (JSON list of [task, no])
 insert into gate_claim (gate_id, task_id, no, attempt)
 select g.value, s.task_id, s.no, s.attempt
 from json_each(:steps) as c

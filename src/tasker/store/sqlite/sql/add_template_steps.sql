@@ -1,6 +1,7 @@
--- Keep the graphs of templates.
+-- Store the graphs of templates.
 -- :graphs text (JSON list of {template_id, namespace, steps: [{no, name, handler, requirement, gated, own_handler,
--- own_requirement, own_gated, pending_parents, children: [no, ...], on_error: [no, ...], scope, queue_timeout, compensated_by}, ...]})
+-- own_requirement, own_gated, pending_parents, children: [no, ...], on_error: [no, ...], scope, queue_timeout,
+-- compensated_by}, ...]})
 -- Each graph is taken apart once: its template is not looked for in all of it for every step. `cross` keeps
 -- the order of the join: each step finds its queue by the index, and the list is read once.
 with graph as materialized (

@@ -1,4 +1,4 @@
--- Keep templates; no row for one where another process was first.
+-- Store templates; no row for one that another process has just stored.
 -- :registered_by text, :templates text (JSON list of {namespace, name, version, digest, document: JSON as text,
 -- sinks, retention: seconds or null, status, compensation_node, compensates_on: [state, ...], compensation_hold,
 -- end_events}), :now real

@@ -1,4 +1,4 @@
--- Begin to undo what tasks have done that fail or are cancelled, and in which no further step can run.
+-- Begin the compensation of failing or cancelled tasks in which no further step can run; return these tasks.
 -- :tasks text (JSON list)
 update task set ending = coalesce(ending, {ERROR})
 where id in (select value from json_each(:tasks)) and state = {OPEN} and has_failed_step = 1

@@ -1,5 +1,5 @@
--- Cancel what is enqueued or waits in cancelled tasks, as the attempt of a step that was in progress has ended
--- without success. :tasks text (JSON list), :now real
+-- Cancel the enqueued and waiting steps of cancelled tasks that will be compensated: they do not run any more.
+-- :tasks text (JSON list), :now real
 update step set state = {CANCELLED}, settled_at = :now, waits_for = null
 where state in ({ENQUEUED}, {WAITING}) and task_id in (
     select t.id from task t

@@ -1,4 +1,4 @@
--- Take the operation that waits longest for its next batch; others take it after the seconds :lease. :now real
+-- Claim the operation that has waited longest for its next batch; others may claim it after :lease seconds. :now real
 update bulk_operation set due_at = :now + :lease
 where id = (
     select id from bulk_operation

@@ -1,4 +1,4 @@
--- Claim due roots of new tasks for their creator.
+-- Claim due roots of new tasks for the worker that creates them.
 -- :worker int, :claim_up_to int, :now real, :tasks text: see create_tasks.sql
 update step
 set state = {IN_PROGRESS}, worker = :worker, attempt = attempt + 1, claimed_at = :now

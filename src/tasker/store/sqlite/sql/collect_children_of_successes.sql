@@ -1,4 +1,4 @@
--- Find the children of newly done steps, with the number of their newly done parents.
+-- Store the children of newly done steps in temp.child, with the number of their newly done parents.
 insert into temp.child (task_id, no, parents, run_at, missed)
 select g.task_id, c.value, count(*), min(g.run_at), 0
 from temp.settled g, json_each(g.children) c

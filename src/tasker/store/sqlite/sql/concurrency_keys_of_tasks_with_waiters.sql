@@ -1,4 +1,4 @@
--- Keys of tasks for which others wait. :tasks text (JSON list)
+-- The keys of these tasks for which other tasks wait. :tasks text (JSON list)
 select distinct p.namespace, p.key from task_place p
 where p.task_id in (select value from json_each(:tasks))
   and exists (

@@ -1,4 +1,4 @@
--- How many roots of an approved template no live worker can run.
+-- The number of roots of an approved template that no live worker can run.
 -- :namespace, :name, :version text, :now real
 select count(*) as roots
 from template t

@@ -1,2 +1,2 @@
--- Delete the step that plans how others are undone, which was not claimed. :task_id text
+-- Delete the step that plans the compensation, which has not been claimed. :task_id text
 delete from step where task_id = :task_id and undoes = 0

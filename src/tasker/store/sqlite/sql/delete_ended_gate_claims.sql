@@ -1,4 +1,4 @@
--- Forget the attempts that have ended. :gate int
+-- Delete the claims of a gate whose attempts have ended. :gate int
 delete from gate_claim
 where gate_id = :gate and not exists (
     select 1 from step s

@@ -1,3 +1,3 @@
--- Let a worker claim no more; no row if its lease has expired. :worker int, :now real
+-- Mark a worker as draining; no row if its lease has expired. :worker int, :now real
 update worker set quiet = 1 where id = :worker and lease_until > :now
 returning name

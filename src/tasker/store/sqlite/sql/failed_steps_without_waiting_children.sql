@@ -1,4 +1,4 @@
--- Those of failed steps that no child waits for: all children that the failure reached have started.
+-- The failed steps for which no child waits: all children that the failure reached have started.
 -- :task_id text, :nos text (JSON list)
 select s.no from step s
 where s.task_id = :task_id and s.no in (select value from json_each(:nos))

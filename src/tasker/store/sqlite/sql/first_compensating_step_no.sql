@@ -1,2 +1,2 @@
--- The number of the first step that undoes another one, once they are reserved. :task_id text, :no int
+-- The number of the first compensating step; no row before the numbers are reserved. :task_id text, :no int
 select first_no from spawn where task_id = :task_id and no = :no and key = ''

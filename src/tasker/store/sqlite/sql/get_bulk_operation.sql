@@ -1,4 +1,4 @@
--- An operation on many tasks. :id text
+-- A bulk operation. :id text
 select {include bulk_operation_columns}
 from bulk_operation
 where id = :id

@@ -1,4 +1,5 @@
--- What the ETags of tasks are made of; nothing for ids without a task. :ids text (JSON list), :counted int, :now real
+-- The columns from which the ETags of tasks are computed; no row for an id without a task. :ids text (JSON list),
+-- :counted int, :now real
 with chosen as materialized (
     select * from task where id in (select value from json_each(:ids))
 )

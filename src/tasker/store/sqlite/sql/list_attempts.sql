@@ -1,4 +1,4 @@
--- Attempts of a range of steps that ended, oldest first. :task_id text, :first, :last, :limit int
+-- The ended attempts of a range of steps, oldest first. :task_id text, :first, :last, :limit int
 select a.task_id, a.no, s.name as step, {include instance_path step=s} as instances, a.attempt, a.outcome, coalesce(w.name, cast(a.worker as text)) as worker,
        a.enqueued_at, a.claimed_at, a.settled_at, a.error
 from attempt_history a

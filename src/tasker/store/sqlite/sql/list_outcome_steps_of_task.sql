@@ -1,4 +1,4 @@
--- What the result or the failure of a task is made of: its last steps, and those that failed,
+-- The steps from which the result or the failure of a task is computed: its sinks and its failed steps,
 -- up to the number :counted.
 -- :task_id text, :counted int
 select s.name, {include instance_path step=s} as instances, s.state, s.result, s.error, s.settled_at, s.children = '[0]' as is_last

@@ -1,4 +1,4 @@
--- Changes by teams, newest first.
+-- Entries of the team audit log, newest first.
 -- :namespace text or null, :visible text (JSON list) or null, of namespaces; :after int or null, :limit int
 select *
 from team_event

@@ -1,4 +1,4 @@
--- Live workers, and those whose lease expired less than a day ago. :now real
+-- Workers whose lease is valid or expired less than a day ago. :now real
 select w.id, w.name, w.started_at, w.lease_until, w.lease_until > :now as alive,
        (select count(*) from step s where s.worker = w.id and s.state = {IN_PROGRESS}) as running, w.slots, w.handlers,
        w.labels, w.build, w.sdk, w.principal, w.host, w.machine, w.pid, w.pid_started

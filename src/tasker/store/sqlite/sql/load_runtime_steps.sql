@@ -1,4 +1,4 @@
--- Steps that were made at run time, with those that their spawners are part of.
+-- Steps that were created at run time, with the instances that their spawners are part of.
 -- :steps text (JSON list of [task_id, no])
 with recursive wanted as (
     select s.task_id, s.no, s.template_node, s.spawned_by, s.instance, s.item, s.undoes

@@ -1,3 +1,4 @@
--- Lock the step that plans how others are undone; no row if the attempt no longer holds it. :task_id text, :no int, :attempt int
+-- Lock the step that plans the compensation; no row if the attempt no longer holds it. :task_id text, :no int,
+-- :attempt int
 select no from step
 where task_id = :task_id and no = :no and attempt = :attempt and state = {IN_PROGRESS} and undoes = 0

@@ -1,2 +1,2 @@
--- Let no one else add queues: a writing transaction is alone.
+-- Nothing: a writing transaction is alone, so no other one adds queues.
 select 1

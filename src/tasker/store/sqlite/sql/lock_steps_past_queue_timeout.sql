@@ -1,5 +1,5 @@
--- Steps that were due for longer than their `queue_timeout` without being claimed, pauses not
--- counted; not external steps that were completed. :now real, :external text, :limit int
+-- Steps that were due for longer than their `queue_timeout` without being claimed; not paused
+-- ones, and not external steps that were completed. :now real, :external text, :limit int
 select task_id, no, name, queue_timeout from step indexed by step_queue_timeout
 where state = {ENQUEUED} and queue_timeout is not null and {include queue_timeout_at} <= :now
   and queue_id > 0

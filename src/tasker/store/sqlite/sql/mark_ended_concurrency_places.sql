@@ -1,4 +1,5 @@
--- Note which tasks of a key have ended, or are being compensated; of those that wait, among the first :limit.
+-- Record which tasks of a key have ended or are being compensated; of the waiting ones, only the first :limit are
+-- checked.
 -- :namespace, :key text, :limit int
 update task_place set ended = 1
 where task_id in (

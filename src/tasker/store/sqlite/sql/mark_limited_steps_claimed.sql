@@ -1,4 +1,5 @@
--- Lease steps to a worker. :worker int, :steps text (JSON list of [task, no]), :now real
+-- Mark steps that are under limits as claimed by a worker, and return the claims. :worker int, :steps text (JSON
+-- list of [task, no]), :now real
 update step
 set state = {IN_PROGRESS}, worker = :worker, attempt = attempt + 1, claimed_at = :now,
     enqueued_at = max(enqueued_at, run_at)   -- of a retry: when it was due

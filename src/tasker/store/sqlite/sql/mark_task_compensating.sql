@@ -1,4 +1,5 @@
--- Note how a task ends once its compensation has run; steps in progress do not complete it. `end_failed_tasks` ends it.
+-- Record how a task ends after its compensation. Steps in progress that succeed then no longer complete the task:
+-- only `end_failed_tasks` ends it.
 -- :task_id text, :state int, :error text or null, :now real
 update task
 set ending = :state, has_failed_step = 1, error = :error, open_sinks = open_sinks + 1000000,

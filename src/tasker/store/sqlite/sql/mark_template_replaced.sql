@@ -1,2 +1,2 @@
--- Stop using a template for new tasks. :id int, :now real
+-- Mark a template as replaced, so that it accepts no new tasks. :id int, :now real
 update template set replaced_at = :now where id = :id and replaced_at is null

@@ -1,4 +1,4 @@
--- Match outcomes with running attempts; the other outcomes are late.
+-- Store the outcomes of running attempts in temp.settled; the others are too late.
 -- :outcomes text (JSON list of [task_id, no, attempt, outcome, result, error, delay, choice, to_handler])
 insert into temp.settled (ord, task_id, no, attempt, outcome, result, error, delay, run_at, children, on_error,
                           choice, to_handler)

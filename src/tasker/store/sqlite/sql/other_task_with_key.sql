@@ -1,4 +1,4 @@
--- The other open task that has the key of a task. :task_id text
+-- Another open task that holds the key of a task. :task_id text
 select k.key, k.task_id as task_id
 from task t
 join template p on p.id = t.template_id

@@ -1,4 +1,4 @@
--- Store a subscription of code in workers, or note that a worker serves it; no row: a webhook has its name.
+-- Store a subscription of code in workers, or record that a worker serves it; no row: a webhook has its name.
 -- :namespace, :name, :actor text, :patterns text (JSON list), :now real
 insert into subscription (namespace, name, patterns, served_at, created_by, created_at)
 values (:namespace, :name, :patterns, :now, :actor, :now)

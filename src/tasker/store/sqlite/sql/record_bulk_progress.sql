@@ -1,4 +1,5 @@
--- Move a locked operation to the task that it has handled. :id, :last_task text, :changed integer, :rejected, :rejections text (JSON),
+-- Record the last task that a locked operation has handled, and its counts. :id, :last_task text, :changed integer,
+-- :rejected, :rejections text (JSON),
 -- :lease real (seconds after which others continue), :now real
 update bulk_operation
 set last_task = :last_task, changed = :changed, rejected = :rejected, rejections = :rejections, updated_at = :now, due_at = :now + :lease

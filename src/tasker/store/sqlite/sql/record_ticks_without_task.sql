@@ -1,4 +1,5 @@
--- Record ticks without a task. :id int, of the schedule, :first_tick, :last_tick real, :outcome, :detail text
+-- Record that ticks got no task, or wait for one. :id int, of the schedule, :first_tick, :last_tick real, :outcome,
+-- :detail text
 insert into schedule_tick (schedule_id, first_tick, last_tick, outcome, detail)
 values (:id, :first_tick, :last_tick, :outcome, :detail)
 on conflict (schedule_id, first_tick) do update

@@ -1,4 +1,4 @@
--- Give a task its key back, unless an open task has it, or one that keeps it after its end.
+-- Give a task its key back, unless an open task holds it or a task that keeps it after its end.
 -- :task_id text, :namespace, :key, :digest text
 insert into task_key (namespace, key, task_id, digest, unique_while)
 values (:namespace, :key, :task_id, :digest, 'open')

@@ -1,4 +1,4 @@
--- Let the `queue_timeout` of enqueued steps start over.
+-- Restart the `queue_timeout` of enqueued steps.
 -- :namespace text, :handler text or null (all), :now real
 update step set enqueued_at = :now
 where state = {ENQUEUED} and queue_timeout is not null

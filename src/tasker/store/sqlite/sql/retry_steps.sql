@@ -1,4 +1,4 @@
--- Enqueue failed steps again; with :held, out of their queues.
+-- Enqueue failed steps again; with :held, outside their queues.
 -- :task_id text, :nos text (JSON list), :counted_attempts int, :held int, :now real
 update step
 set state = {ENQUEUED}, run_at = :now, enqueued_at = :now, uncounted_attempts = attempt - :counted_attempts, lost_attempts = 0,

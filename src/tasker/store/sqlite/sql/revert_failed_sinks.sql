@@ -1,4 +1,4 @@
--- Reopen the end of a task that failures of steps have counted down. :task_id text, :nos text (JSON list)
+-- Count the failed steps of a task among its open sinks again. :task_id text, :nos text (JSON list)
 update task
 set open_sinks = open_sinks + c.times
 from (

@@ -1,4 +1,4 @@
--- Take the failures of steps back from the children that still wait, or were cancelled, before the steps are retried or
+-- Undo the arrivals of failed steps at children that still wait or were cancelled, before the steps are retried or
 -- resolved. :task_id text, :nos text (JSON list)
 update step
 set pending_parents = step.pending_parents + e.times, missed_parents = step.missed_parents - e.failures

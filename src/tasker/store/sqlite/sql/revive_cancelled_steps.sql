@@ -1,4 +1,4 @@
--- Let steps run, or wait, that the deadline of their task cancelled; with :held, out of their queues.
+-- Let steps that the deadline of their task cancelled run or wait; with :held, outside their queues.
 -- :task_id text, :nos text (JSON list), :held int, :now real
 update step
 set state = case when pending_parents <= 0 then {ENQUEUED} else {PENDING} end,

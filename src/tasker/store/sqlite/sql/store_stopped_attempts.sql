@@ -1,4 +1,4 @@
--- Keep the history of those of some steps that run, which stop_steps.sql is about to end.
+-- Store the history of the running ones of these steps, which stop_steps.sql is about to end.
 -- :task_id text, :nos text (JSON list), :now real
 insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
 select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, :now

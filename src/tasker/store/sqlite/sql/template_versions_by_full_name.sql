@@ -1,4 +1,4 @@
--- All that stands under the names of templates, oldest first.
+-- The versions of every status with these names, oldest first.
 -- :names text (JSON list of {namespace, name, version})
 select * from template_version
 where (namespace, name, version) in (

@@ -1,2 +1,2 @@
--- Note that a gate is used. :id int, :now real
+-- Record the use of a gate. :id int, :now real
 update gate set used_at = :now where id = :id

@@ -1,4 +1,4 @@
--- Change a webhook; null: as it is. Its endpoint gets a fresh start.
+-- Change the fields of a webhook that are not null, and forget the failures of its endpoint.
 -- :id int, :url, :secret text, :patterns, :include text[], :paused bool
 update subscription
 set url = coalesce(:url, url), secret = coalesce(:secret, secret), patterns = coalesce(:patterns, patterns),

@@ -1,4 +1,4 @@
--- The newest attempts of a worker that ended, of the newest tasks. :worker int, :templates text (JSON list) or null (all),
+-- The newest ended attempts of a worker, from the newest tasks. :worker int, :templates text (JSON list) or null (all),
 -- :since text, :most int (tasks), :most_attempts int (of these tasks, by any worker), :limit int
 with {include recent_tasks}, seen as materialized (
     select r.template_id, a.task_id, a.no, a.attempt, a.outcome, a.worker, a.claimed_at, a.settled_at, a.error

@@ -1,4 +1,4 @@
--- The steps that a worker runs, those that it claimed last first. :worker, :limit int
+-- The steps that a worker runs, most recently claimed first. :worker, :limit int
 select s.task_id, p.namespace, p.name as template, p.version, s.no, s.name,
        {include instance_path step=s} as instances, s.attempt, s.claimed_at
 from step s

@@ -29,7 +29,7 @@ async def statuses(api: ApiClient, ids: list[str]) -> list[str]:
 async def act(api: ApiClient, body: Any) -> Any:
     """Start an operation, carry it on to its end, and return it."""
     started = await api.call("/v1/bulk", {"per_second": 1_000, **body}, 202)
-    while await LocalClient(api.store).bulk.execute_next_batch() is not None:
+    while await LocalClient(api.store).bulk.execute_batch_if_due() is not None:
         pass
     return await api.read(f"/v1/bulk/{started['id']}")
 
@@ -79,9 +79,9 @@ async def test_more_tasks_than_one_batch_are_handled_newest_first(
 
     started = await api.call("/v1/bulk", {**body, "token": counted["token"]}, 202)
     bulk = LocalClient(api.store).bulk
-    await bulk.execute_next_batch()
+    await bulk.execute_batch_if_due()
     first = await statuses(api, ids)
-    while await bulk.execute_next_batch() is not None:
+    while await bulk.execute_batch_if_due() is not None:
         pass
 
     assert ["pending"] * 3 + ["cancelled"] * 2 == first

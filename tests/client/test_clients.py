@@ -273,7 +273,7 @@ async def test_many_tasks_are_changed_by_one_operation(scene: Scene) -> None:
 
 async def carry_on(scene: Scene) -> None:
     """Carry all operations on to their ends."""
-    while await LocalClient(scene.store).bulk.execute_next_batch() is not None:
+    while await LocalClient(scene.store).bulk.execute_batch_if_due() is not None:
         pass
 
 

@@ -32,7 +32,7 @@ async def main(url: str, side: str, commits: int) -> None:
     (watch_sqlite if url.startswith("sqlite") else watch_postgres)(die_at_the_commit)
     async with open_store(url) as store:
         client, left = LocalClient(store), commits
-        while await client.bulk.execute_next_batch() is not None:
+        while await client.bulk.execute_batch_if_due() is not None:
             pass
 
 

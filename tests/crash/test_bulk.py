@@ -60,7 +60,7 @@ async def survive(url: str, action: BulkAction, side: str, commit: int) -> None:
         assert BulkStatus.RUNNING is (await client.bulk.get(started.id)).status
 
         async def no_operation_runs() -> bool:
-            return await client.bulk.execute_next_batch() is None
+            return await client.bulk.execute_batch_if_due() is None
 
         await eventually(no_operation_runs)
         ended = await client.bulk.get(started.id)

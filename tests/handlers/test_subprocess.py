@@ -17,8 +17,8 @@ from tasker.handlers import (
     Handler,
     Handlers,
     StepHandler,
+    call_handler_in_child_process,
     handler,
-    run_in_subprocess,
 )
 from tasker.model import JsonText
 
@@ -88,7 +88,12 @@ def run(pool: ProcessPoolExecutor, plan: CallPlan, given: object = None, **how: 
     live = attempt(given, **how)
     assert plan.in_process
     return pool.submit(
-        run_in_subprocess, plan.pickled_plan, live.claim, live.task, dict(live.results), 500
+        call_handler_in_child_process,
+        plan.pickled_plan,
+        live.claim,
+        live.task,
+        dict(live.results),
+        500,
     ).result()
 
 

@@ -111,7 +111,7 @@ async def _execute_local_batch(client: Client) -> float:
     """Handle a batch of tasks if this process can; return the seconds until the next read."""
     if not isinstance(client.bulk, LocalBulk):
         return POLL
-    delay = await client.bulk.execute_next_batch()
+    delay = await client.bulk.execute_batch_if_due()
     return POLL if delay is None else min(delay, POLL)
 
 

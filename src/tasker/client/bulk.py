@@ -258,8 +258,8 @@ class LocalBulk(BulkClient):
 
     # ------------------------------------------------------------ executing them
 
-    async def execute_next_batch(self) -> float | None:
-        """Handle a batch of the operation that has waited longest, if one is due.
+    async def execute_batch_if_due(self) -> float | None:
+        """Execute a batch of the bulk operation that has waited longest, if one is due.
 
         Any number of processes may do so at the same time.
 

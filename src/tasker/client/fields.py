@@ -17,7 +17,10 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo
 
 
 def check_indexable_strings(**named: Any) -> None:
-    """Check that indexed strings are short and not empty; None is allowed."""
+    """Raise InvalidInput or TooLarge unless the strings can be indexed: short and not empty.
+
+    None is allowed.
+    """
     for name, value in named.items():
         if value is None:
             continue
@@ -27,7 +30,7 @@ def check_indexable_strings(**named: Any) -> None:
 
 
 def check_storable_strings(limit: int = LONGEST_TEXT, **named: Any) -> None:
-    """Check strings; None is allowed."""
+    """Raise InvalidInput or TooLarge unless the strings can be stored; None is allowed."""
     for name, value in named.items():
         if value is None:
             continue
@@ -40,7 +43,7 @@ def check_storable_strings(limit: int = LONGEST_TEXT, **named: Any) -> None:
 
 
 def check_tags(tags: Any) -> None:
-    """Check a sequence of names."""
+    """Raise InvalidInput or TooLarge unless the value is a list of tags that can be indexed."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
         raise _invalid_field_error("tags", f"must be a list of strings, not {tags!r:.100}")
     for tag in tags:
@@ -50,7 +53,7 @@ def check_tags(tags: Any) -> None:
 
 
 def check_start_and_deadline(run_at: Any, delay: Any, deadline: Any) -> None:
-    """Check a start time or delay, and a deadline; None is allowed."""
+    """Raise InvalidInput unless a start time or delay, and a deadline, are valid or None."""
     if run_at is not None and delay is not None:
         raise _invalid_field_error("delay", "cannot be combined with run_at: give one of them")
     if run_at is not None:
@@ -73,14 +76,14 @@ def check_start_and_deadline(run_at: Any, delay: Any, deadline: Any) -> None:
 
 
 def check_priority(priority: Any) -> None:
-    """Check the priority of a task."""
+    """Raise InvalidInput unless the value is a priority of a task."""
     if type(priority) is not int or not 0 <= priority < PRIORITIES:
         message = f"must be an integer from 0 to {PRIORITIES - 1}, not {priority!r:.100}"
         raise _invalid_field_error("priority", message)
 
 
 def check_idempotency_options(key: str | None, unique_while: Any, if_exists: Any) -> None:
-    """Check the options of an idempotency key, which are only allowed with a key."""
+    """Raise InvalidInput unless the options of an idempotency key are valid; they need a key."""
     for name, value, words in (
         ("unique_while", unique_while, IdempotencyKeyLifetime),
         ("if_exists", if_exists, ExistingTaskAction),
@@ -115,7 +118,7 @@ def _invalid_field_error(name: str, message: str) -> InvalidInput:
 
 
 def filter_to_query(filter: TaskFilter) -> dict[str, Any]:
-    """Return a filter as the query of a list."""
+    """Return a filter as the query parameters of the request that lists tasks."""
     return {
         "namespace": filter.namespace,
         "name": filter.name,

@@ -23,7 +23,7 @@ from tasker.template.step_limits import make_limit_key, make_limit_values
 
 
 class TeamClient(Protocol):
-    """Methods for namespaces, their policies, and reviews of template versions."""
+    """Methods for namespaces, policies, reviews, pauses, limits, queues and workers."""
 
     async def namespaces(self) -> list[NamespaceInfo]:
         """List namespaces that have a policy or a template, and `default`, by name."""

@@ -72,7 +72,7 @@ _Instance: TypeAlias = tuple[int, int]  #: the number of the spawner, and which 
 
 
 class _InstanceNode(NamedTuple):
-    """A node of the template in one instance of its body, or None: in the task itself."""
+    """A node of the template in an instance of its body; in the task itself if that is None."""
 
     instance: _Instance | None
     node: int

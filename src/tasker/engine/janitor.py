@@ -189,7 +189,7 @@ class Janitor:
 
     async def run_bulk_operations(self) -> None:
         """Execute bulk operations batch by batch, while any runs."""
-        while (delay := await self._bulk.execute_next_batch()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
+        while (delay := await self._bulk.execute_batch_if_due()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
             await asyncio.sleep(min(delay, BULK_PERIOD))
 
     async def escalate_approvals(self) -> None:

@@ -23,7 +23,7 @@ class StopReason(StrEnum):
 
 
 class RunningAttempt:
-    """An attempt while it runs."""
+    """A running attempt as the executor and the settler see it, with its handler's `attempt`."""
 
     __slots__ = (
         "attempt",

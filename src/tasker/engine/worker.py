@@ -205,7 +205,7 @@ class Worker:
     def _background_loops(
         self, executor: Executor, claimer: Claimer
     ) -> dict[str, Coroutine[Any, Any, None]]:
-        """Return the coroutine that runs until the worker stops."""
+        """Return the coroutines that run until the worker stops, by the names of their tasks."""
         return {
             "settle": self._settler.run(),
             "lease": self._lease.maintain(executor, claimer),
@@ -410,7 +410,7 @@ class Worker:
         await self._deliverer.store_subscriptions()
 
     async def _stop_deliveries_and_flush(self) -> None:
-        """Stop deliveries and write the figures."""
+        """Stop deliveries, and write the figures and the log records."""
         self._background["deliver"].cancel()
         await self._deliverer.close()
         with suppress(StoreUnavailable):

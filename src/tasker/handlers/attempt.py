@@ -179,13 +179,13 @@ class AttemptLog:
 
 
 class LiveAttempt:
-    """An attempt while it runs.
+    """A running attempt as the context of its handler sees it.
 
     Args:
         claim: The right to run it.
         task: The task's context and fields.
-        results: Results of the steps in `Plan.needs`, by number; None or missing for a step that
-            was skipped or resolved without a result.
+        results: Results of the steps in `CallPlan.needs`, by number; None or missing for a step
+            that was skipped or resolved without a result.
         services: Services of the worker.
     """
 

@@ -45,7 +45,7 @@ class WorkflowSource(Protocol):
 
 
 class HandlerCollector:
-    """Handlers while their sources are read."""
+    """Collects the handlers, subscribers and workflows of sources."""
 
     def __init__(self) -> None:
         self.registered: dict[str, list[Handler]] = {}

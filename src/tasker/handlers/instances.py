@@ -34,14 +34,14 @@ class Cursor(NamedTuple):
 
 
 class InstanceInput(NamedTuple):
-    """The inputs of an instance."""
+    """The place of an instance in its template and task, and its inputs."""
 
     name: str  #: `convert[17]`, `customer[3].bill`
     node: int  #: its number in the template
     no: int  #: its number in the task
     spawned_by: int  #: the step whose body it is part of
-    instance: int
-    items: Mapping[str, JsonText]  #: by name, with those of the instances around it
+    instance: int  #: its number among the instances of its step, from 0
+    items: Mapping[str, JsonText]  #: inputs by name, with those of the instances around it
     offsets: Mapping[int, int]  #: from the numbers of nodes to those of steps, by scope
 
     def step_number(self, node: int, scope: int) -> int:

@@ -21,7 +21,7 @@ _WITHOUT_ROOM = 1.0  #: longest wait of a worker that may have no more steps
 
 
 class ClaimService:
-    """Claims steps for workers.
+    """Claims steps for remote workers, and reads the payloads of claimed steps.
 
     Args:
         store: The store.

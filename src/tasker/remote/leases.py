@@ -24,7 +24,7 @@ _ENDS = 20  #: times within the longest wait at which long waits end
 
 
 class LeaseService:
-    """Renews leases.
+    """Renews the leases of remote workers, and compares their claims with the store's.
 
     Args:
         store: The store.

@@ -37,7 +37,7 @@ OUTCOMES = ("complete", "failed", "released", "yielded", "parked", "spawned")
 
 
 class EvaluatedOutcome(NamedTuple):
-    """The effect of a reported outcome."""
+    """The outcome that the server settles for a reported one."""
 
     outcome: Outcome
     problem: TaskerError | None = None
@@ -45,7 +45,7 @@ class EvaluatedOutcome(NamedTuple):
 
 
 class OutcomeEvaluator:
-    """Decides about results and failures.
+    """Turns results and failures that remote workers report into outcomes.
 
     Args:
         results: What to do with a result that does not match its step's `result_schema`.
@@ -130,7 +130,7 @@ class OutcomeEvaluator:
             step.claim,
             spec.retry,
             self._rng,
-            names=reported.policy_names,
+            names=reported.names_for_retry_policy,
             permanent=not reported.retryable,
             requested=reported.retry_after,
             text=reported.to_json,
@@ -151,7 +151,7 @@ class ReportedError(NamedTuple):
 
     @classmethod
     def parse(cls, error: fields.JsonBody) -> "ReportedError":
-        """Read an error. Raises InvalidInput."""
+        """Return the error in a report. Raises InvalidRequest."""
         kind, message = error.get("type"), error.get("message")
         if not isinstance(kind, str) or not isinstance(message, str):
             raise InvalidRequest(
@@ -170,8 +170,8 @@ class ReportedError(NamedTuple):
         )
 
     @property
-    def policy_names(self) -> list[set[str]]:
-        """The names by which retry policies may refer to it."""
+    def names_for_retry_policy(self) -> list[set[str]]:
+        """The names by which retry policies may refer to the error: its code, then its types."""
         dotted = self.type.replace("::", ".")
         types = {self.type, dotted, dotted.rpartition(".")[2]}
         return [{self.code}, types] if self.code else [types]

@@ -29,7 +29,7 @@ MOST_OUTCOMES = 500
 
 
 class SettlementService:
-    """Settles reported outcomes.
+    """Settles the outcomes that remote workers report, or parks their steps.
 
     Args:
         store: The store.

@@ -45,7 +45,7 @@ class SettlementReport:
 
 
 class RemoteSettler:
-    """Settles outcomes with their events.
+    """Settles decided outcomes of remote workers with their events, and reports them.
 
     Args:
         store: The store.

@@ -238,7 +238,7 @@ class RemoteStore:
             "build": process.build,
             "labels": process.labels,
             "environment": self.environment,
-            "handlers": describe_handlers(self.handlers),
+            "handlers": serialize_handlers_for_registration(self.handlers),
         }
         try:
             answer = await self._send_request("POST", "/v1/workers", body)
@@ -701,7 +701,7 @@ def to_json_text(value: Any) -> JsonText:
     return JsonText(orjson.dumps(value).decode())
 
 
-def describe_handlers(handlers: Handlers) -> list[dict[str, Any]]:
+def serialize_handlers_for_registration(handlers: Handlers) -> list[dict[str, Any]]:
     """Return the handlers of a worker in the form of a registration, under all their names."""
     return [
         {

@@ -33,7 +33,7 @@ class Ticket(NamedTuple):
 
 
 class TicketSigner:
-    """Signs and reads tickets.
+    """Signs and verifies tickets.
 
     Args:
         keys: The secrets that sign them; the first signs new ones, and all are accepted.

@@ -84,11 +84,11 @@ class RemoteWorker(Worker):
             "settle": self._settler.run(),
             "lease": self._lease.maintain(executor, claimer),
             "claim": claimer.run(),
-            "figures": self._drop_figures(),
+            "figures": self._discard_figures_periodically(),
             "logs": self._logs.run(),
         }
 
-    async def _drop_figures(self) -> None:
+    async def _discard_figures_periodically(self) -> None:
         """Discard what was counted: the figures of remote workers are not kept."""
         while True:
             await self._figures.write_counts()

@@ -182,7 +182,7 @@ async def test_bulk_actions_leave_out_tasks_that_the_rules_deny(store: Store) ->
     async with calling(store, text, auth=by("Picky")) as caller:
         counted = await caller.post("/v1/bulk", json={**body, "dry_run": True})
         acted = await caller.post("/v1/bulk", json=body)
-        await LocalClient(store).bulk.execute_next_batch()
+        await LocalClient(store).bulk.execute_batch_if_due()
         listed = await caller.post("/v1/bulk", json={"action": "cancel", "ids": [secret]})
 
     assert (1, 202) == (counted.json()["matches"], acted.status_code)
@@ -338,7 +338,7 @@ async def test_a_bulk_action_affects_only_tasks_that_the_caller_may_list_and_cha
     teams = with_tokens(coordinator=TEAMS.coordinator)
     async with calling(store, member("Payments"), auth=teams) as caller:
         both = await caller.post("/v1/bulk", json=body)
-    await LocalClient(store).bulk.execute_next_batch()
+    await LocalClient(store).bulk.execute_batch_if_due()
 
     assert (200, 0) == (unlisted.status_code, unlisted.json()["matches"])
     assert (202, 1) == (both.status_code, both.json()["matches"])

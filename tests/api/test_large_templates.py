@@ -80,8 +80,8 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     monkeypatch.setattr(RowReader, "parse_step", counted)
     threads.watch(JsonResponse, "render", least=50_000)
     threads.watch(RowReader, "parse_template")
-    threads.watch(waiting._TaskStream, "new_events", least=STEPS)
-    threads.watch(waiting._TaskStream, "encode_events", least=50_000)
+    threads.watch(waiting._TaskStreamState, "take_new_events", least=STEPS)
+    threads.watch(waiting._TaskStreamState, "encode_events", least=50_000)
     monkeypatch.setattr(registry.TemplateRow, "of_template", _recorded_of(threads))
     async with client_of(store) as api:
         await api.call("/v1/templates", LARGE, 201)
@@ -106,7 +106,7 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     assert STEPS_AT_ONCE >= max(parsed.values(), default=0)
     assert STEPS == stream.text.count("event: step")
     called = {name for name, _ in threads.called}
-    assert {"render", "parse_template", "of", "new_events", "encode_events"} == called
+    assert {"render", "parse_template", "of", "take_new_events", "encode_events"} == called
     assert 10 == sum(name == "render" for name, _ in threads.called)
     assert [] == [name for name, thread in threads.called if thread == loop]
 
@@ -123,7 +123,7 @@ async def test_large_answers_are_masked_off_the_event_loop(
     transport = httpx.ASGITransport(app)
     threads = Threads(monkeypatch)
     threads.watch(JsonResponse, "render", least=50_000)
-    threads.watch(waiting._TaskStream, "encode_events", least=50_000)
+    threads.watch(waiting._TaskStreamState, "encode_events", least=50_000)
     threads.watch(viewing, "find_data_owners")
     threads.watch(viewing, "mask_response")
     async with ApiClient(store, transport=transport, base_url="http://t", headers=viewer) as api:

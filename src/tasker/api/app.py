@@ -181,7 +181,10 @@ def create_app(
         )
     served = [group for group in ROUTES if group is not workers.routes]
     own = [route for group in served for route in group.router.routes]
-    app.router.routes[:0] = [workers.WorkerRoute(), *own]  # the first ones are found soonest
+    app.router.routes[:0] = [
+        workers.WorkerProtocolRoute(),
+        *own,
+    ]  # the first ones are found soonest
     _add_error_handlers(app)
     _add_middleware(app, settings, metrics, local_only=local_only)
     _set_up_openapi(app, loaded_auth.settings)
@@ -246,14 +249,14 @@ def _add_error_handlers(app: FastAPI) -> None:
         if isinstance(error, RequestValidationError):
             error = invalid_request_problem(error.errors())
         if isinstance(error, HTTPException) and error.status_code == 405:
-            error.headers = {"Allow": ", ".join(_allowed_methods(app, request))}
+            error.headers = {"Allow": ", ".join(_allowed_methods_at_path(app, request))}
         return await respond_with_problem(request, error)
 
     for kind in (HTTPException, RequestValidationError, TaskerError):
         app.add_exception_handler(kind, handle_error)
 
 
-def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
+def _allowed_methods_at_path(app: FastAPI, request: Request) -> list[str]:
     """Return the methods of all routes at a request's path."""
     methods: set[str] = set()
     for route in app.routes:

@@ -56,13 +56,13 @@ def _convert_to_utc(at: datetime) -> datetime:
 Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_convert_to_utc)]
 
 
-def _check_year(at: datetime) -> datetime:
+def _require_supported_year(at: datetime) -> datetime:
     if not EARLIEST <= at <= LATEST:
         raise ValueError(f"must be between the years {EARLIEST.year} and {LATEST.year}")
     return at
 
 
-StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_check_year)]
+StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_require_supported_year)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
 
 Delay: TypeAlias = Annotated[float, Field(ge=0, le=10 * 365 * 86400)]

@@ -122,14 +122,14 @@ class Routes:
                 }
             return responses
 
-        def declare(endpoint: F) -> F:
+        def declare_route(endpoint: F) -> F:
             route: dict[str, Any] = {
                 "path": path,
                 "endpoint": endpoint,
                 "methods": [method],
                 "status_code": status,
                 "dependencies": dependencies,
-                "operation_id": self._operation_name(endpoint.__name__),
+                "operation_id": self._unique_operation_name(endpoint.__name__),
                 "openapi_extra": extra,
             }
             self.router.add_api_route(**route, response_model=None)
@@ -145,7 +145,7 @@ class Routes:
             known.names = query_parameter_names(self.router.routes[-1])
             return endpoint
 
-        return declare
+        return declare_route
 
     def documented_routes(self) -> Sequence[BaseRoute]:
         """Return the routes with the models of their responses.
@@ -158,7 +158,7 @@ class Routes:
             add(router)
         return router.routes
 
-    def _operation_name(self, name: str) -> str:
+    def _unique_operation_name(self, name: str) -> str:
         """Return a unique name for an operation; the second path gets a suffix."""
         if name in self._named:
             name += "_too"

@@ -55,7 +55,7 @@ class SharedResponses:
             key: Everything that the response depends on, such as the caller's visible namespaces.
             build: Builds the response; must not use anything else about the caller.
         """
-        age = _accepted_age(request)
+        age = _accepted_age_seconds(request)
         if not age:
             return await build()
         key = (request.scope["path"], key)
@@ -68,21 +68,21 @@ class SharedResponses:
     def _start_building(
         self, key: Hashable, build: Callable[[], Awaitable[JsonResponse]]
     ) -> _SharedResponse:
-        async def build_and_encode() -> JsonResponse:
+        async def build_as_coroutine() -> JsonResponse:
             return await build()
 
-        entry = _SharedResponse(asyncio.create_task(build_and_encode()), self._clock())
+        entry = _SharedResponse(asyncio.create_task(build_as_coroutine()), self._clock())
         self._entries.pop(key, None)
         self._remove_expired()
         self._entries[key] = entry
 
-        def forget_unless_kept(done: "asyncio.Task[JsonResponse]") -> None:
+        def forget_if_failed_or_large(done: "asyncio.Task[JsonResponse]") -> None:
             failed = done.cancelled() or done.exception() is not None
             kept = not failed and len(done.result().body) <= LARGEST_SHARED
             if not kept and self._entries.get(key) is entry:
                 del self._entries[key]
 
-        entry.response.add_done_callback(forget_unless_kept)
+        entry.response.add_done_callback(forget_if_failed_or_large)
         return entry
 
     def _remove_expired(self) -> None:
@@ -95,7 +95,7 @@ class SharedResponses:
             del self._entries[key]
 
 
-def _accepted_age(request: Request) -> int:
+def _accepted_age_seconds(request: Request) -> int:
     """Return the age in seconds that the caller accepts; 0: none."""
     match = _MAX_AGE.search(first_header(request.scope, "cache-control") or "")
     return min(int(match[1]), LONGEST_SHARED) if match else 0

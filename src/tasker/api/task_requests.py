@@ -105,7 +105,7 @@ class NewTaskFields(RequestBody):
 
     @field_validator("delay_seconds")
     @classmethod
-    def _reject_two_starts(cls, delay: float | None, info: ValidationInfo) -> float | None:
+    def _reject_delay_with_run_at(cls, delay: float | None, info: ValidationInfo) -> float | None:
         if delay is not None and info.data.get("run_at") is not None:
             raise ValueError("cannot be combined with run_at: give one of them")
         return delay
@@ -215,11 +215,11 @@ async def create_requested_task(
     namespace, name, version = template
     key = idempotency_key_of(request, fields)
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
-    await _check_may_read_parent(api, request, fields)
-    await _check_may_replace(request, fields, template)
+    await _check_may_read_parent_task(api, request, fields)
+    await _check_may_replace_existing_task(request, fields, template)
     task = to_task_request(fields, request, template, who, key=key)
     try:
-        tasks = await (await _creating_client(api, request, [task])).create_tasks([task])
+        tasks = await (await _choose_creating_client(api, request, [task])).create_tasks([task])
     except InvalidInput as error:
         raise invalid_context_problem(error) from None
     api.metrics.count_created_tasks(tasks)
@@ -237,22 +237,24 @@ async def create_requested_tasks(
             body.name, body.namespace, body.version, f"$.tasks[{index}]"
         )
         if template not in allowed:
-            allowed[template] = await _authorize_creation(request, template, f"$.tasks[{index}]")
-        await _check_may_read_parent(api, request, body)
-        await _check_may_replace(request, body, template)
+            allowed[template] = await _authorize_task_creation(
+                request, template, f"$.tasks[{index}]"
+            )
+        await _check_may_read_parent_task(api, request, body)
+        await _check_may_replace_existing_task(request, body, template)
         try:
             requests.append(to_task_request(body, request, template, allowed[template]))
         except InvalidInput as error:
             raise _problem_at_path(f"$.tasks[{index}]", error) from None
     try:
-        tasks = await (await _creating_client(api, request, requests)).create_tasks(requests)
+        tasks = await (await _choose_creating_client(api, request, requests)).create_tasks(requests)
     except InvalidInput as error:
         raise invalid_context_problem(error, bulk=True, single=len(bodies) == 1) from None
     api.metrics.count_created_tasks(tasks)
     return [await _add_no_worker_count(api, *each) for each in zip(requests, tasks, strict=True)]
 
 
-async def _creating_client(
+async def _choose_creating_client(
     api: ApiServices, request: Request, tasks: Sequence[TaskRequest]
 ) -> LocalClient:
     """Return the client that creates the tasks; it acts on behalf of the handler if a remote
@@ -302,7 +304,9 @@ def _problem_at_path(place: str, error: InvalidInput) -> Problem:
     return Problem("invalid_input", f"{path}: {error}", errors=[fault])
 
 
-async def _check_may_read_parent(api: ApiServices, request: Request, fields: NewTaskFields) -> None:
+async def _check_may_read_parent_task(
+    api: ApiServices, request: Request, fields: NewTaskFields
+) -> None:
     """Raise NotFound or Problem unless the caller may read the parent task."""
     if fields.parent_id is None:
         return
@@ -319,14 +323,16 @@ async def _check_may_read_parent(api: ApiServices, request: Request, fields: New
     )
 
 
-async def _check_may_replace(request: Request, fields: NewTaskFields, template: Reference) -> None:
+async def _check_may_replace_existing_task(
+    request: Request, fields: NewTaskFields, template: Reference
+) -> None:
     """Raise Problem unless the caller may cancel the task that a new one would replace."""
     if fields.if_exists is ExistingTaskAction.REPLACE:
         namespace, name, version = template
         await authorize(request, TASKS_CANCEL, namespace=namespace, name=name, version=version)
 
 
-async def _authorize_creation(request: Request, template: Reference, path: str) -> Principal:
+async def _authorize_task_creation(request: Request, template: Reference, path: str) -> Principal:
     """Return the creator of one of several tasks. Raises Problem, with the path of the task."""
     namespace, name, version = template
     try:

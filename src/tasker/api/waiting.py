@@ -146,7 +146,7 @@ class FollowedTasks:
             self._hurry.clear()
             tasks = {**self._tasks}
             try:
-                self._record_reads(tasks, await self._store.get_task_etags(tasks))
+                self._record_read_etags(tasks, await self._store.get_task_etags(tasks))
             except TaskerError as error:
                 for task in tasks.values():
                     task.update(None, error)
@@ -157,7 +157,7 @@ class FollowedTasks:
             except TimeoutError:
                 continue
 
-    def _record_reads(
+    def _record_read_etags(
         self, tasks: Mapping[TaskId, FollowedTask], etags: Mapping[TaskId, str]
     ) -> None:
         for id, task in tasks.items():

@@ -90,7 +90,7 @@ class BulkOperationBody(RequestBody):
     only tasks created before the dry run, and a repeated request returns the same operation."""
 
     @model_validator(mode="after")
-    def _require_one_source(self) -> "BulkOperationBody":
+    def _require_filter_or_ids(self) -> "BulkOperationBody":
         if (self.filter is None) == (self.ids is None):
             raise ValueError("must have exactly one of 'filter' and 'ids'")
         return self

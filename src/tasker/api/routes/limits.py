@@ -76,7 +76,7 @@ async def list_limits(
     )
 
 
-async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
+async def _authorize_limit_update(request: Request, body: LimitKeyBody) -> None:
     """Raise Problem unless the caller may set the limit of a key."""
     if not body.key.startswith(SHARED):
         await authorize(request, LIMITS_UPDATE, namespace=body.namespace)
@@ -95,7 +95,7 @@ async def set_limit(
     body: Annotated[LimitBody, Depends(JsonBodyParser(LimitBody))],
 ) -> JsonResponse:
     """Set the limit of a key or, with `*` for any text, of all keys that match."""
-    await _authorize_update(request, body)
+    await _authorize_limit_update(request, body)
     values = make_limit_values(body.concurrency, body.rate, body.burst)
     await caller_client(request, api).set_limit(
         body.key,
@@ -128,7 +128,7 @@ async def unset_limit(
     body: Annotated[LimitKeyBody, Depends(JsonBodyParser(LimitKeyBody))],
 ) -> JsonResponse:
     """Remove the limit that was set for a key or a pattern; the limits in templates apply again."""
-    await _authorize_update(request, body)
+    await _authorize_limit_update(request, body)
     client = caller_client(request, api)
     await client.unset_limit(body.key, namespace=body.namespace, reason=body.reason)
     return JsonResponse(LimitUnsetResponse(key=body.key))

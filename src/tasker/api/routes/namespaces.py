@@ -131,7 +131,7 @@ async def get_namespace_audit(
     """List changes of a namespace's policy and template versions, newest first."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
     events = await api.store.list_team_audit(namespace=namespace, after=cursor, limit=limit + 1)
-    return _audit_page(events, limit)
+    return _audit_page_response(events, limit)
 
 
 @audit.add("GET", "", NAMESPACES_READ, response=AuditEntryList)
@@ -147,10 +147,10 @@ async def list_audit(
     events = await api.store.list_team_audit(
         namespace=namespace, visible=visible, after=cursor, limit=limit + 1
     )
-    return _audit_page(events, limit)
+    return _audit_page_response(events, limit)
 
 
-def _audit_page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
+def _audit_page_response(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
     """Return a page of at most `limit` events from a list of up to `limit + 1`."""
     shown = events[:limit]
     answer: AuditEntryList = {
@@ -161,7 +161,7 @@ def _audit_page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
 
 
 @keys.add("GET", "", KEYS_READ, response=KeyList)
-async def list_keys(request: Request, api: ApiServicesOf) -> JsonResponse:
+async def list_api_keys(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List API keys without their secrets, with the time of their last use.
 
     Callers that see only some namespaces see only the keys that are valid in no other namespaces.
@@ -187,8 +187,8 @@ async def list_workers(request: Request, api: ApiServicesOf) -> JsonResponse:
     visible = await visible_namespaces(request, WORKERS_READ)
     known = await api.store.list_workers()
     if visible is not None:
-        shown = await _handler_names_of(api, visible)
-        known = [_show_only_handlers(one, shown) for one in known]
+        shown = await _handler_names_of_namespaces(api, visible)
+        known = [_keep_visible_handlers(one, shown) for one in known]
     return JsonResponse(WorkerList(workers=known))
 
 
@@ -206,10 +206,10 @@ async def read_worker(
     if not known:
         raise NotFound(f"worker {worker} not found")
     tasks = await visible_namespaces(request, TASKS_LIST)
-    shown = None if visible is None else await _handler_names_of(api, visible)
+    shown = None if visible is None else await _handler_names_of_namespaces(api, visible)
     return JsonResponse(
         WorkerDetail(
-            worker=_show_only_handlers(known[0], shown),
+            worker=_keep_visible_handlers(known[0], shown),
             steps=[
                 step
                 for step in await api.store.worker_steps(WorkerId(worker))
@@ -242,7 +242,7 @@ async def list_worker_attempts(
     return JsonResponse({"attempts": attempts})
 
 
-def _show_only_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> WorkerInfo:
+def _keep_visible_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> WorkerInfo:
     if shown is None:
         return worker
     return replace(worker, handlers=tuple(name for name in worker.handlers if name in shown))
@@ -280,7 +280,9 @@ async def _worker_namespaces(api: ApiServices, worker: int) -> Collection[str]:
         return {EVERY_NAMESPACE}
 
 
-async def _handler_names_of(api: ApiServices, namespaces: Collection[str]) -> frozenset[str]:
+async def _handler_names_of_namespaces(
+    api: ApiServices, namespaces: Collection[str]
+) -> frozenset[str]:
     """Return all names of the handlers that templates of the given namespaces use."""
     names = [
         name

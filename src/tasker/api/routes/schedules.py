@@ -121,7 +121,7 @@ class ScheduleWithTemplate(ScheduleFields):
 
     @field_validator("template", mode="before")
     @classmethod
-    def _reject_namespace(cls, template: object) -> object:
+    def _reject_namespace_in_template(cls, template: object) -> object:
         if isinstance(template, str) and "." in template:
             raise ValueError("must not contain the namespace: give it in the field 'namespace'")
         return template

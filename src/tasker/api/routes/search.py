@@ -45,14 +45,16 @@ async def search(
     """
     scope = SearchScope(
         tasks=await visible_namespaces(request, TASKS_LIST),
-        templates=await _visible_namespaces(request, TEMPLATES_LIST),
-        namespaces=await _visible_namespaces(request, NAMESPACES_READ),
+        templates=await _visible_namespaces_if_permitted(request, TEMPLATES_LIST),
+        namespaces=await _visible_namespaces_if_permitted(request, NAMESPACES_READ),
         workers=_may_have_permission(request, WORKERS_READ),
     )
     return JsonResponse(SearchMatches(matches=await search_store(api.store, q, scope)))
 
 
-async def _visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
+async def _visible_namespaces_if_permitted(
+    request: Request, permission: Permission
+) -> frozenset[str] | None:
     """Return the namespaces in which the caller has a permission; None: all."""
     if not _may_have_permission(request, permission):
         return frozenset()
@@ -66,7 +68,7 @@ def _may_have_permission(request: Request, permission: Permission) -> bool:
 
 
 @system.add("GET", "", ANALYTICS_READ, response=SystemStatus)
-async def get_system(request: Request, api: ApiServicesOf) -> JsonResponse:
+async def get_system_status(request: Request, api: ApiServicesOf) -> JsonResponse:
     """Report the store, its workers and the steps in it.
 
     The response omits the oldest snapshot and the numbers of steps for callers that see only some

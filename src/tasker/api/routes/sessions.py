@@ -139,9 +139,9 @@ async def begin_login(
     try:
         url = await provider.login_url(login, _callback_url(request, api))
     except LoginFailed as failure:
-        return _redirect_to_login(api, failure.code, failure.why)
+        return _redirect_to_login_after_failure(api, failure.code, failure.why)
     response = RedirectResponse(url, 307)
-    name, options = _cookie_name_and_path(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
+    name, options = _cookie_name_and_options(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
     response.set_cookie(name, str(login), max_age=LOGIN_SECONDS, samesite="lax", **options)
     return response
 
@@ -162,7 +162,7 @@ async def finish_login(request: Request, api: ApiServicesOf) -> Response:
     provider = _require_identity_provider(api)
     from tasker.api.auth.oidc import LoginFailed, PendingLogin
 
-    name, options = _cookie_name_and_path(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
+    name, options = _cookie_name_and_options(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
     login = PendingLogin.parse(request.cookies.get(name, ""))
     try:
         if login is None:
@@ -173,7 +173,7 @@ async def finish_login(request: Request, api: ApiServicesOf) -> Response:
         )
         session = await api.authorizer.sessions.begin_with_claims(claims)
     except LoginFailed as failure:
-        response: Response = _redirect_to_login(api, failure.code, failure.why)
+        response: Response = _redirect_to_login_after_failure(api, failure.code, failure.why)
     else:
         response = RedirectResponse(f"{api.settings.base_path}/ui{login.path}", 303)
         _set_session_cookie(request, api, response, session.secret, session.stored)
@@ -195,7 +195,7 @@ def _callback_url(request: Request, api: ApiServices) -> str:
     return f"{(api.settings.public_url or own).rstrip('/')}/v1/session/oidc/callback"
 
 
-def _redirect_to_login(api: ApiServices, code: str, why: str) -> Response:
+def _redirect_to_login_after_failure(api: ApiServices, code: str, why: str) -> Response:
     log.warning("login_failed", extra={"code": code, "why": why})
     return RedirectResponse(f"{api.settings.base_path}/ui/login?problem={code}", 303)
 
@@ -257,14 +257,14 @@ def _group_names(principal: Principal | None) -> list[str]:
 def _set_session_cookie(
     request: Request, api: ApiServices, response: Response, secret: str, stored: UserSession
 ) -> None:
-    name, options = _cookie_name_and_path(request, api, COOKIE, HOST_COOKIE)
+    name, options = _cookie_name_and_options(request, api, COOKIE, HOST_COOKIE)
     response.set_cookie(name, secret, expires=stored.expires_at, samesite="strict", **options)
 
 
-def _cookie_name_and_path(
+def _cookie_name_and_options(
     request: Request, api: ApiServices, name: str, host_name: str
 ) -> tuple[str, dict[str, Any]]:
-    """Return the name of a cookie and the path that it applies to."""
+    """Return the name of a cookie, and its path and other options."""
     host = (first_header(request.scope, "host") or "").rsplit(":", 1)[0].strip("[]")
     secure = request.scope["scheme"] == "https" or not is_loopback(host)
     own = secure and not api.settings.base_path

@@ -77,7 +77,7 @@ class RequestedStep(NamedTuple):
     no: int
     name: str
 
-    async def respond(self, task: Task) -> JsonResponse:
+    async def respond_with_current_state(self, task: Task) -> JsonResponse:
         """Respond with the step in its current state."""
         steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
         now = datetime.now(UTC)
@@ -141,7 +141,7 @@ async def list_steps(
 @routes.add("GET", "/{step}", STEPS_READ, response=Step, error_codes=_MISSING)
 async def get_step(step: ReadableStep) -> JsonResponse:
     """Read a step."""
-    return await step.respond(step.task)
+    return await step.respond_with_current_state(step.task)
 
 
 @routes.add("GET", "/{step}/attempts", STEPS_READ, response=list[Attempt], error_codes=_MISSING)
@@ -167,7 +167,7 @@ async def retry_step(
         reason=body.reason,
         if_match=if_match,
     )
-    return await step.respond(retried)
+    return await step.respond_with_current_state(retried)
 
 
 @routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=Step, error_codes=_ACTS)
@@ -177,7 +177,7 @@ async def resolve_step(
     if_match: IfMatch,
 ) -> JsonResponse:
     """Mark a step as done by other means; its task continues."""
-    return await step.respond(
+    return await step.respond_with_current_state(
         await step.client.resolve(
             step.task.id, step.name, body.result, reason=body.reason, if_match=if_match
         )
@@ -191,7 +191,7 @@ async def complete_step(
     if_match: IfMatch,
 ) -> JsonResponse:
     """Complete a step with a result, as if its handler had returned it; its task continues."""
-    return await step.respond(
+    return await step.respond_with_current_state(
         await step.client.complete_step(
             step.task.id, step.name, body.result, reason=body.reason, if_match=if_match
         )
@@ -205,7 +205,7 @@ async def skip_step(
     if_match: IfMatch,
 ) -> JsonResponse:
     """Skip a step that is not needed; its task continues with null as the step's result."""
-    return await step.respond(
+    return await step.respond_with_current_state(
         await step.client.skip_step(step.task.id, step.name, reason=body.reason, if_match=if_match)
     )
 

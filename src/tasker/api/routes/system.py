@@ -135,10 +135,10 @@ async def get_series(
     """
     window = await _authorized_analysis_window(request, hours, namespace, name, None)
 
-    async def build_chart() -> JsonResponse:
+    async def build_series() -> JsonResponse:
         return JsonResponse(await read_series(api.store, metric, window, by=by, step_seconds=step))
 
-    return await api.shared.respond(request, (metric, by, window, step), build_chart)
+    return await api.shared.respond(request, (metric, by, window, step), build_series)
 
 
 @failures.add("GET", "", ANALYTICS_READ, response=list[FailureCause])

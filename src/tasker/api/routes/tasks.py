@@ -86,7 +86,7 @@ _MISSING = ("not_found",)
 _ACTS = (*READS_BODY, "not_found", "task_exists", "wrong_status", "task_changed")
 
 
-class StatuslessCriteria(BaseModel):
+class TaskCriteriaWithoutStatus(BaseModel):
     """Criteria for tasks of every status, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -120,7 +120,7 @@ class StatuslessCriteria(BaseModel):
         return TaskFilter(visible=visible, attributes=attributes, **fields)
 
 
-class TaskCriteria(StatuslessCriteria):
+class TaskCriteria(TaskCriteriaWithoutStatus):
     """Criteria for tasks, combined with AND."""
 
     status: TaskStatus | None = None
@@ -160,7 +160,7 @@ class TaskQuery(AttributeQuery, TaskCriteria):
     """Whether each task includes its `current` step."""
 
 
-class CountQuery(AttributeQuery, StatuslessCriteria):
+class TaskCountQuery(AttributeQuery, TaskCriteriaWithoutStatus):
     """Filters of counted tasks, combined with AND."""
 
 
@@ -294,7 +294,7 @@ async def list_tasks(
 
 @routes.add("GET", "/counts", TASKS_LIST, response=TaskCounts)
 async def count_tasks(
-    request: Request, api: ApiServicesOf, query: Annotated[CountQuery, Query()]
+    request: Request, api: ApiServicesOf, query: Annotated[TaskCountQuery, Query()]
 ) -> JsonResponse:
     """Count tasks by status, up to 10,000 of each status."""
     visible = await listable_task_namespaces(request, TASKS_LIST, query.attributes)
@@ -346,7 +346,9 @@ async def get_task(
     response=TaskWithStepsSummaryView,
     error_codes=_MISSING,
 )
-async def get_task_summary(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
+async def get_task_and_step_statuses(
+    request: Request, api: ApiServicesOf, task_id: TaskPath
+) -> JsonResponse:
     """Return the statuses of a task and its steps, without their data."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await read_template_and_steps(api, task)

@@ -21,12 +21,12 @@ from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.templates import (
     RegisteredTemplate,
-    ReviewedVersionList,
     TemplateList,
     TemplatesRegistered,
+    TemplateVersionList,
     TemplateView,
-    VersionList,
-    template_head,
+    VersionWithReviewList,
+    template_summary,
     template_view,
 )
 from tasker.client.templates import LoadedTemplate, build_loaded_template, split_template_reference
@@ -110,12 +110,12 @@ async def list_templates(
     shown = [one for one in templates if visible is None or one.template.namespace in visible]
 
     def build_template_list() -> TemplateList:
-        return TemplateList(templates=[template_head(one, document=documents) for one in shown])
+        return TemplateList(templates=[template_summary(one, document=documents) for one in shown])
 
     return await build_response(_count_steps(*shown), build_template_list)
 
 
-@statuses.add("GET", "", TEMPLATES_LIST, response=ReviewedVersionList)
+@statuses.add("GET", "", TEMPLATES_LIST, response=VersionWithReviewList)
 async def list_template_versions(
     request: Request,
     api: ApiServicesOf,
@@ -130,7 +130,7 @@ async def list_template_versions(
         for one in await api.store.list_template_versions(namespace=namespace, name=name)
         if (visible is None or one.namespace in visible) and status in (None, one.status)
     ]
-    return JsonResponse(ReviewedVersionList(versions=listed))
+    return JsonResponse(VersionWithReviewList(versions=listed))
 
 
 async def _get_stored_template(api: ApiServices, version: TemplateVersion) -> StoredTemplate:
@@ -138,7 +138,7 @@ async def _get_stored_template(api: ApiServices, version: TemplateVersion) -> St
 
 
 @routes.add(
-    "GET", "/{namespace}/{name}", TEMPLATES_READ, response=VersionList, error_codes=_MISSING
+    "GET", "/{namespace}/{name}", TEMPLATES_READ, response=TemplateVersionList, error_codes=_MISSING
 )
 async def list_versions_of_template(
     request: Request, api: ApiServicesOf, namespace: NamespacePath, name: NamePath
@@ -149,7 +149,7 @@ async def list_versions_of_template(
     if not listed:
         raise NotFound(f"template {namespace}.{name} not found")
     approved = [one.version for one in listed if one.status is TemplateStatus.APPROVED]
-    answer: VersionList = {
+    answer: TemplateVersionList = {
         "namespace": namespace,
         "name": name,
         "latest_version": versions.highest_matching(approved),
@@ -318,7 +318,7 @@ async def register_templates(
     replace: bool = False,
 ) -> JsonResponse:
     """Register several template versions in one transaction, all or none."""
-    templates = await asyncio.to_thread(_read_templates, body.templates)
+    templates = await asyncio.to_thread(_parse_templates, body.templates)
     for name in sorted({template.key for template in templates}):
         await authorize(request, TEMPLATES_REGISTER, **name._asdict())
     await _authorize_shared_limits(request, templates)
@@ -328,7 +328,7 @@ async def register_templates(
 
     def build_bulk_registration_response() -> TemplatesRegistered:
         views: list[RegisteredTemplate] = [
-            {**template_head(one.stored, document=True), "created": one.created}
+            {**template_summary(one.stored, document=True), "created": one.created}
             for one in registered
         ]
         return {"templates": views, "created": new}
@@ -371,7 +371,7 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
                 )
 
 
-def _read_templates(documents: Sequence[JsonObject]) -> list[Template]:
+def _parse_templates(documents: Sequence[JsonObject]) -> list[Template]:
     """Read the templates of a request; an error contains the problems of all of them."""
     templates: list[Template] = []
     problems: list[DocumentProblem] = []
@@ -407,15 +407,16 @@ def _parse_template_body(text: bytes, yaml: bool, limit: int) -> Template:
 def authorized_template_dependency(
     permission: Permission,
 ) -> Callable[..., Coroutine[Any, Any, str]]:
-    """Return the dependency that names a version on which the caller may use `permission`."""
+    """Return the dependency that checks whether the caller may use `permission` on the template
+    version in the path, and returns the reference of that version."""
 
-    async def read_authorized_reference(
+    async def authorize_template_reference(
         request: Request, namespace: NamespacePath, name: NamePath, version: VersionPath
     ) -> str:
         await authorize(request, permission, namespace=namespace, name=name, version=version)
         return f"{namespace}.{name}@{version}"
 
-    return read_authorized_reference
+    return authorize_template_reference
 
 
 RetirableTemplate: TypeAlias = Annotated[

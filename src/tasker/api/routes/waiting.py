@@ -103,18 +103,18 @@ async def stream_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -
     loaded = await read_template_of_task(api, task.id)
     seen = first_header(request.scope, "last-event-id")
     return StreamingResponse(
-        _stream_events(request, api, task, loaded, seen),
+        _stream_task_events(request, api, task, loaded, seen),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream_events(
+async def _stream_task_events(
     request: Request, api: ApiServices, task: Task, loaded: LoadedTemplate, seen: str | None
 ) -> AsyncIterator[bytes]:
     """Yield a task's events until it ends, the time limit passes, or the stream must stop."""
     yield b"retry: 1000\n\n"
-    stream = _TaskStream(loaded, seen)
+    stream = _TaskStreamState(loaded, seen)
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
     spoke = read = time.monotonic()
     changed: Task | None = task
@@ -126,7 +126,7 @@ async def _stream_events(
                     task, read = changed or task, now
                     steps = await api.store.list_steps(task.id, limit=STEPS_PAGE)
                     if events := await run_in_thread_if_large(
-                        len(steps), partial(stream.new_events, task, steps)
+                        len(steps), partial(stream.take_new_events, task, steps)
                     ):
                         spoke = now
                         shown = await masker_of(request).mask(
@@ -193,7 +193,9 @@ async def _stream_changes(
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
     spoke = time.monotonic()
     followers = [
-        asyncio.create_task(_report_changes(request, api, one, changes), name=f"follow {one.id}")
+        asyncio.create_task(
+            _queue_task_changes(request, api, one, changes), name=f"follow {one.id}"
+        )
         for one in tasks
     ]
     try:
@@ -210,10 +212,10 @@ async def _stream_changes(
             follower.cancel()
 
 
-async def _report_changes(
+async def _queue_task_changes(
     request: Request, api: ApiServices, task: Task, changes: asyncio.Queue[bytes]
 ) -> None:
-    """Report the changes of a task until the caller may no longer see it."""
+    """Put the changes of a task into a queue until the caller may no longer see it."""
     seen = task.etag
     async with api.watcher.followed.follow(task.id) as followed:
         while True:
@@ -231,7 +233,7 @@ async def _report_changes(
                 await asyncio.sleep(_AT_MOST_EVERY)
 
 
-class _TaskStream:
+class _TaskStreamState:
     """The state of one stream: the changes that it has sent."""
 
     def __init__(self, loaded: LoadedTemplate, seen: str | None) -> None:
@@ -241,7 +243,7 @@ class _TaskStream:
         self._task: Task | None = None
         self._steps: dict[int, tuple[object, ...]] = {}
 
-    def new_events(self, task: Task, steps: Sequence[Step]) -> list[tuple[str, object]]:
+    def take_new_events(self, task: Task, steps: Sequence[Step]) -> list[tuple[str, object]]:
         """Return the names and data of the events for all changes, and record them as sent."""
         marks = {step.no: (step.status, step.attempts, step.run_at) for step in steps}
         self.id = hashlib.blake2s(repr((task.status, marks)).encode(), digest_size=9).hexdigest()

@@ -31,36 +31,40 @@ _Body: TypeAlias = Mapping[str, Any]
 _Answer: TypeAlias = Mapping[str, Any] | None
 
 
-class WorkerActionSpec(NamedTuple):
-    """One route below a worker."""
+class WorkerActionDescription(NamedTuple):
+    """What the description of the API says about an action, which has a route below a worker."""
 
     summary: str
     waits: bool = False
     """Whether the route may wait before it responds; the wait ends if the caller disconnects."""
 
 
-ACTIONS: Mapping[str, WorkerActionSpec] = {
-    "claim": WorkerActionSpec("Claim due steps. If none is due, wait until one is", waits=True),
-    "settle": WorkerActionSpec("Settle attempts; the response contains the next steps"),
-    "renew": WorkerActionSpec("Renew the lease and wait for revocations", waits=True),
-    "resume": WorkerActionSpec(
+ACTIONS: Mapping[str, WorkerActionDescription] = {
+    "claim": WorkerActionDescription(
+        "Claim due steps. If none is due, wait until one is", waits=True
+    ),
+    "settle": WorkerActionDescription("Settle attempts; the response contains the next steps"),
+    "renew": WorkerActionDescription("Renew the lease and wait for revocations", waits=True),
+    "resume": WorkerActionDescription(
         "List the claims that a claim or settle request made, if its response was lost"
     ),
-    "payload": WorkerActionSpec("Read the payload of a claimed step"),
-    "template": WorkerActionSpec("Read the template of a claimed step"),
-    "checkpoint": WorkerActionSpec("Store a checkpoint of an attempt"),
-    "calls": WorkerActionSpec("Read the durable calls of a step"),
-    "once": WorkerActionSpec("Record the result of a `once` call"),
-    "record": WorkerActionSpec("Record a durable call of the kind `once`, `sleep` or `run_task`"),
-    "spawn": WorkerActionSpec("Add instances to a map"),
-    "instances": WorkerActionSpec("Read the results of an earlier step's instances"),
-    "run_task": WorkerActionSpec("Create or find the child task of a `run_task` call"),
-    "progress": WorkerActionSpec("Store the progress of an attempt"),
-    "logs": WorkerActionSpec("Store log records of an attempt"),
+    "payload": WorkerActionDescription("Read the payload of a claimed step"),
+    "template": WorkerActionDescription("Read the template of a claimed step"),
+    "checkpoint": WorkerActionDescription("Store a checkpoint of an attempt"),
+    "calls": WorkerActionDescription("Read the durable calls of a step"),
+    "once": WorkerActionDescription("Record the result of a `once` call"),
+    "record": WorkerActionDescription(
+        "Record a durable call of the kind `once`, `sleep` or `run_task`"
+    ),
+    "spawn": WorkerActionDescription("Add instances to a map"),
+    "instances": WorkerActionDescription("Read the results of an earlier step's instances"),
+    "run_task": WorkerActionDescription("Create or find the child task of a `run_task` call"),
+    "progress": WorkerActionDescription("Store the progress of an attempt"),
+    "logs": WorkerActionDescription("Store log records of an attempt"),
 }
 
 
-class WorkerRoute(PathGroupRoute):
+class WorkerProtocolRoute(PathGroupRoute):
     """All routes of the worker protocol, as one route of the application."""
 
     path = BASE + "/{worker}/{action}"
@@ -85,7 +89,9 @@ class WorkerRoute(PathGroupRoute):
         action = scope["action"]
         if action != "retire" and scope["method"] != "POST":
             raise Problem("method_not_allowed", "This path allows POST.", allowed=["POST"])
-        scope["route"] = _NamedRoute(f"{BASE}/{{worker}}/{action}" if scope["worker"] else BASE)
+        scope["route"] = _RouteForMetrics(
+            f"{BASE}/{{worker}}/{action}" if scope["worker"] else BASE
+        )
         api: ApiServices = scope["app"].state.tasker
         principal = await _authenticate_worker(api, scope, counts=action == "register")
         scope["state"]["principal"] = principal
@@ -113,10 +119,12 @@ class WorkerRoute(PathGroupRoute):
                 api.authorizer.visible_namespaces, principal, TASKS_READ
             )
         if action == "run_task":
-            await _check_may_create(api, principal, body)
+            await _check_may_create_task(api, principal, body)
         working = workers.calls[action](worker, body)
         waits = ACTIONS[action].waits
-        answer = await (_cancel_on_disconnect(working, scope, receive) if waits else working)
+        answer = await (
+            _await_or_cancel_on_disconnect(working, scope, receive) if waits else working
+        )
         await _send_json_response(send, 204 if answer is None else 200, answer)
 
 
@@ -134,7 +142,7 @@ async def _authenticate_worker(api: ApiServices, scope: Scope, *, counts: bool) 
     return principal
 
 
-class _NamedRoute(NamedTuple):
+class _RouteForMetrics(NamedTuple):
     """The route of a request, as metrics name it."""
 
     path: str
@@ -170,7 +178,7 @@ async def _send_json_response(send: Send, status: int, answer: _Answer) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _cancel_on_disconnect(
+async def _await_or_cancel_on_disconnect(
     answer: Awaitable[_Answer], scope: Scope, receive: Receive
 ) -> _Answer:
     """Return an answer, or stop the work on it when the caller disconnects."""
@@ -229,7 +237,7 @@ def _check_worker_owner(
         )
 
 
-async def _check_may_create(api: ApiServices, principal: Principal, body: _Body) -> None:
+async def _check_may_create_task(api: ApiServices, principal: Principal, body: _Body) -> None:
     """Raise Problem unless the caller may create tasks of the template that a body names."""
     full = str(body.get("template", ""))
     namespace, name, _ = split_template_reference(full, None, None)
@@ -246,7 +254,7 @@ async def _check_may_create(api: ApiServices, principal: Principal, body: _Body)
 # ------------------------------------------------------------------------ description
 
 routes = Routes("workers", BASE)
-"""Describes the routes in OpenAPI; `WorkerRoute` serves them."""
+"""Describes the routes in OpenAPI; `WorkerProtocolRoute` serves them."""
 
 _PROBLEMS = (*READS_BODY, "unknown_worker", "invalid_ticket", "attempt_cancelled", "lease_lost")
 _OBJECT = {"application/json": {"type": "object"}}

@@ -291,12 +291,12 @@ def _group_steps(
         step.no: group
         for members in shapes.values()
         if len(members) >= LEAST_GROUP
-        for group in [_make_group(members, parents, children, since)]
+        for group in [_make_snapshot_group(members, parents, children, since)]
         for step in members
     }
 
 
-def _make_group(
+def _make_snapshot_group(
     members: Sequence[Step],
     parents: Mapping[int, Sequence[int]],
     children: Mapping[int, Sequence[int]],
@@ -304,7 +304,7 @@ def _make_group(
 ) -> SnapshotGroup:
     first, last = members[0], members[-1]
     if first.spawned_by is None:
-        label = _common_name([step.name for step in members])
+        label = _common_prefix_of_names([step.name for step in members])
     else:
         label = _INSTANCE.sub("[]", first.name).removesuffix("[]")
     return {
@@ -321,7 +321,7 @@ def _make_group(
     }
 
 
-def _common_name(names: Sequence[str]) -> str:
+def _common_prefix_of_names(names: Sequence[str]) -> str:
     """Return the common prefix of a group's step names, or the first name with an ellipsis."""
     least, most = min(names), max(names)
     same = next((no for no, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), None)

@@ -16,8 +16,8 @@ from tasker.template.document import template_to_document
 
 
 @documented
-class TemplateHead(TypedDict):
-    """Name and version of a template."""
+class TemplateSummary(TypedDict):
+    """A template version without its content, which `document` adds on request."""
 
     id: int
     namespace: str
@@ -41,7 +41,7 @@ class TemplateHead(TypedDict):
 class TemplateList(TypedDict):
     """Templates by namespace, name and time of registration."""
 
-    templates: list[TemplateHead]
+    templates: list[TemplateSummary]
 
 
 @documented
@@ -98,7 +98,7 @@ class GraphView(TypedDict):
 
 
 @documented
-class TemplateView(TemplateHead):
+class TemplateView(TemplateSummary):
     """One template version."""
 
     metadata: Any
@@ -115,7 +115,7 @@ class TemplateView(TemplateHead):
 
 
 @documented
-class RegisteredTemplate(TemplateHead):
+class RegisteredTemplate(TemplateSummary):
     """A template version of a request that registers several."""
 
     created: bool
@@ -132,7 +132,7 @@ class TemplatesRegistered(TypedDict):
 
 
 @documented
-class VersionList(TypedDict):
+class TemplateVersionList(TypedDict):
     """The versions of one template."""
 
     namespace: str
@@ -143,16 +143,16 @@ class VersionList(TypedDict):
 
 
 @documented
-class ReviewedVersionList(TypedDict):
+class VersionWithReviewList(TypedDict):
     """Template versions of every status, with their reviews."""
 
     versions: list[TemplateVersion]
 
 
-def template_head(stored: StoredTemplate, *, document: bool = False) -> TemplateHead:
+def template_summary(stored: StoredTemplate, *, document: bool = False) -> TemplateSummary:
     """Return the summary of a template version, or all of it if `document` is given."""
     template = stored.template
-    head: TemplateHead = {
+    head: TemplateSummary = {
         "id": stored.id,
         "namespace": template.namespace,
         "name": template.name,
@@ -174,7 +174,7 @@ def template_view(loaded: LoadedTemplate, *, created: bool = False) -> TemplateV
     """Return a template version in full."""
     template = loaded.stored.template
     return {
-        **template_head(loaded.stored, document=True),
+        **template_summary(loaded.stored, document=True),
         "metadata": template.metadata,
         "input_schema": template.input_schema,
         "deadline_seconds": template.deadline.total_seconds() if template.deadline else None,

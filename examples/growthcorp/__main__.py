@@ -260,9 +260,11 @@ class _Stage:
         """Kill the other process during a call of its task, and have a new worker end the task."""
         client = self._worker.client
         while not self._services.calls(call):
-            progress.update_from_store(await client.get(task.id), await client.steps(task.id))
+            progress.update_from_stored_state(
+                await client.get(task.id), await client.steps(task.id)
+            )
             await asyncio.sleep(_LOOK_S)
-        progress.update_from_store(await client.get(task.id), await client.steps(task.id))
+        progress.update_from_stored_state(await client.get(task.id), await client.steps(task.id))
         self._other.kill()
         self._act(f"kill -9 {self._other.pid}   the worker is gone in the middle of a step")
         settings = WorkerSettings(environment="demo", lease=timedelta(seconds=LEASE_S))

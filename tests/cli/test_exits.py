@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from tests.cli.conftest import uncoded
 
-from tasker.cli.exits import ExitCode, exit_code_for, report_errors
+from tasker.cli.exits import ExitCode, exit_code_for, print_errors_and_exit
 from tasker.cli.render.style import make_console
 from tasker.errors import (
     DocumentProblem,
@@ -52,7 +52,7 @@ def _printed(error: BaseException, *, terminal: bool = False) -> tuple[int, str]
         if terminal
         else make_console(file=file)
     )
-    with pytest.raises(typer.Exit) as caught, report_errors(console):
+    with pytest.raises(typer.Exit) as caught, print_errors_and_exit(console):
         raise error
     return caught.value.exit_code, uncoded(file.getvalue())
 

@@ -222,11 +222,13 @@ def test_progress_shows_each_change_in_the_store() -> None:
     with TaskProgressDisplay(make_console(file=file), templates=[TEMPLATE]) as progress:
         progress.follow_task(TASK)
         running = [_step("pay", StepStatus.IN_PROGRESS)]
-        progress.update_from_store(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
-        progress.update_from_store(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
+        progress.update_from_stored_state(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
+        progress.update_from_stored_state(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
         failed = [_step("pay", StepStatus.ERROR, error={"type": "ValueError", "message": "no"})]
         now = datetime.now(UTC)
-        progress.update_from_store(replace(TASK, status=TaskStatus.ERROR, ended_at=now), failed)
+        progress.update_from_stored_state(
+            replace(TASK, status=TaskStatus.ERROR, ended_at=now), failed
+        )
 
     lines = file.getvalue().splitlines()
     assert ["in_progress (attempt 1)", "error (attempt 1): ValueError: no"] == [

@@ -179,7 +179,7 @@ def make_app() -> typer.Typer:
     return app
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version_and_exit(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
@@ -191,7 +191,10 @@ def _parse_global_options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+            "--version",
+            callback=_print_version_and_exit,
+            is_eager=True,
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:

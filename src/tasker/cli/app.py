@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 
 from tasker.cli import logs
-from tasker.cli.exits import StoreFileMissing, report_errors
+from tasker.cli.exits import StoreFileMissing, print_errors_and_exit
 from tasker.cli.render.json import write_json_document
 from tasker.cli.render.style import make_console
 from tasker.client import Client, LocalClient, connect
@@ -128,19 +128,19 @@ class Invocation:
         self.via = AccessChannel.CLI
 
     @cached_property
-    def out(self) -> Console:
+    def stdout_console(self) -> Console:
         """The console on stdout, for output."""
         return make_console(stderr=False, no_color=self._no_color)
 
     @cached_property
-    def err(self) -> Console:
+    def stderr_console(self) -> Console:
         """The console on stderr, for errors and hints."""
         return make_console(stderr=True, no_color=self._no_color)
 
     @property
     def text_console(self) -> Console:
         """The console for people: stdout, or stderr if stdout receives a JSON document."""
-        return self.err if self.as_json else self.out
+        return self.stderr_console if self.as_json else self.stdout_console
 
     def print_json(self, value: object) -> None:
         """Print the JSON document of a command."""
@@ -267,14 +267,16 @@ def register_command(
             invocation = Invocation(
                 **{key: value for key, value in chosen.items() if value is not None}
             )
-            colours = invocation.err.is_terminal and not invocation.err.no_color
+            colours = (
+                invocation.stderr_console.is_terminal and not invocation.stderr_console.no_color
+            )
             log_level = max(level - 10 * verbose, logging.DEBUG)
             as_json = log_format is LogStyle.JSON
             shown = as_json or verbose
             logs.set_up_logging(
                 log_level, as_json=as_json, colours=colours, hidden=() if shown else hidden
             )
-            with report_errors(invocation.err):
+            with print_errors_and_exit(invocation.stderr_console):
                 if store is not None and chosen.get("store_url") is None:
                     invocation.store_url = configured_store_url() or store
                 result = function(invocation, **given)

@@ -47,13 +47,13 @@ async def confirm_and_run_bulk(
     if dry_run or asks:
         _print_preview(invocation, preview)
     if dry_run:
-        verb = f"would {request.action} {_matches_text(preview)}"
-        invocation.out.print(verb, highlight=False)
+        verb = f"would {request.action} {_match_count_text(preview)}"
+        invocation.stdout_console.print(verb, highlight=False)
         return ExitCode.DONE
     if (
         asks
         and preview.matches
-        and not typer.confirm(f"{request.action} {_matches_text(preview)}?")
+        and not typer.confirm(f"{request.action} {_match_count_text(preview)}?")
     ):
         return ExitCode.DONE
     operation = await client.bulk.start(
@@ -101,7 +101,7 @@ async def show_bulk_progress(
                     await asyncio.sleep(delay)
         except asyncio.CancelledError:
             hint = f"the operation continues; to stop it: tasker bulk stop {operation.id}"
-            invocation.err.print(hint, highlight=False, soft_wrap=True)
+            invocation.stderr_console.print(hint, highlight=False, soft_wrap=True)
             raise
     print_operation(invocation, operation)
     return ExitCode.REJECTED if operation.rejected else ExitCode.DONE
@@ -121,16 +121,18 @@ def print_operation(invocation: Invocation, operation: BulkOperation) -> None:
         invocation.print_json(to_plain_json(operation))
         return
     for one in operation.rejections[:_SHOWN]:
-        invocation.err.print(f"rejected: {one.message}", style="red", soft_wrap=True)
+        invocation.stderr_console.print(f"rejected: {one.message}", style="red", soft_wrap=True)
     rejected = sum(operation.rejected.values())
     if rejected > _SHOWN:
-        invocation.err.print(f"rejected: {rejected - _SHOWN:,} more", style="red")
+        invocation.stderr_console.print(f"rejected: {rejected - _SHOWN:,} more", style="red")
     if operation.status is BulkStatus.RUNNING:
-        invocation.out.print(f"{operation.id}  {_progress_text(operation)}", highlight=False)
+        invocation.stdout_console.print(
+            f"{operation.id}  {_progress_text(operation)}", highlight=False
+        )
         return
     stopped = f"; stopped by {operation.stopped_by}" if operation.stopped_by else ""
     done = f"{DONE[operation.action]} {format_count('task', operation.changed)}"
-    invocation.out.print(
+    invocation.stdout_console.print(
         f"{done} of {_at_least_prefix(operation)}{operation.matches:,}{stopped}", highlight=False
     )
 
@@ -149,7 +151,7 @@ def print_operations(invocation: Invocation, operations: list[BulkOperation]) ->
             format_relative_time(one.created_at, now),
             to_printable_line(one.reason),
         )
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 def _print_preview(invocation: Invocation, preview: BulkPreview) -> None:
@@ -160,10 +162,10 @@ def _print_preview(invocation: Invocation, preview: BulkPreview) -> None:
         print_table(invocation.text_console, rows)
     for code, count in preview.rejected.items():
         text = f"{format_count('task', count)} would be rejected: {code}"
-        invocation.err.print(text, style="yellow", highlight=False)
+        invocation.stderr_console.print(text, style="yellow", highlight=False)
 
 
-def _matches_text(preview: BulkPreview) -> str:
+def _match_count_text(preview: BulkPreview) -> str:
     more = "" if preview.exact else "at least "
     return more + format_count("task", preview.matches)
 

@@ -16,12 +16,12 @@ Completions = list[tuple[str, str]]
 """Suggested words, each with its description."""
 
 
-def complete_status(incomplete: str) -> list[str]:
+def suggest_statuses(incomplete: str) -> list[str]:
     """Offer the statuses of tasks."""
     return [state.value for state in TaskStatus if state.value.startswith(incomplete)]
 
 
-def complete_template(context: typer.Context, incomplete: str) -> Completions:
+def suggest_templates(context: typer.Context, incomplete: str) -> Completions:
     """Offer the templates of the store, with and without their versions."""
 
     async def list_template_names(client: Client) -> Completions:
@@ -36,7 +36,7 @@ def complete_template(context: typer.Context, incomplete: str) -> Completions:
     return _fetch_matching_completions(context, incomplete, list_template_names)
 
 
-def complete_task(context: typer.Context, incomplete: str) -> Completions:
+def suggest_task_ids(context: typer.Context, incomplete: str) -> Completions:
     """Offer the newest tasks."""
 
     async def list_task_ids(client: Client) -> Completions:

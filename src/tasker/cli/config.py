@@ -37,13 +37,13 @@ def load_config(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
         config: The settings file; None means tasker.toml, if it exists.
         overrides: Settings from the command line; None values are ignored.
     """
-    return load_settings(config, _options_on_command_line(overrides))
+    return load_settings(config, _drop_unset_options(overrides))
 
 
-def _options_on_command_line(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given on the command line."""
+def _drop_unset_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given on the command line: those that are not None."""
     given = {
-        name: _options_on_command_line(value) if isinstance(value, dict) else value
+        name: _drop_unset_options(value) if isinstance(value, dict) else value
         for name, value in overrides.items()
         if value is not None
     }
@@ -59,5 +59,5 @@ def set_up_logs_from_settings(
     log_format = context.params["log_format"] if given else settings.log_format
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     level = max(level - 10 * int(context.params.get("verbose") or 0), logging.DEBUG)
-    colours = invocation.err.is_terminal and not invocation.err.no_color
+    colours = invocation.stderr_console.is_terminal and not invocation.stderr_console.no_color
     logs.set_up_logging(level, as_json=log_format == "json", colours=colours)

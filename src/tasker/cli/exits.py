@@ -70,7 +70,7 @@ def exit_code_for(error: BaseException) -> ExitCode:
 
 
 @contextmanager
-def report_errors(console: Console) -> Iterator[None]:
+def print_errors_and_exit(console: Console) -> Iterator[None]:
     """Print an error raised in the block on `console`, and exit with its exit code."""
     try:
         yield

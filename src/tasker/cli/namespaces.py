@@ -33,7 +33,7 @@ async def warn_of_unknown_namespaces(
     known = await list_known_namespaces(client)
     for name in names if known else ():
         if name not in (*known, ALL_NAMESPACES):
-            invocation.err.print(
+            invocation.stderr_console.print(
                 f"warning: namespace {name!r} has neither a policy nor a template"
                 f"{did_you_mean(name, known) or '.'} Known: {join_names_shortened(known)}.",
                 style="yellow",

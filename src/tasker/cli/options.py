@@ -10,7 +10,7 @@ import typer
 
 from tasker import codec
 from tasker.analytics.model import AnalysisWindow
-from tasker.cli.completion import complete_template
+from tasker.cli.completion import suggest_templates
 from tasker.durations import parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import TaskStatus
@@ -219,7 +219,7 @@ WindowTemplate = Annotated[
         "-t",
         metavar="NAME",
         help="Template: [NAMESPACE.]NAME[@VERSION].",
-        autocompletion=complete_template,
+        autocompletion=suggest_templates,
     ),
 ]
 WindowNamespace = Annotated[

@@ -17,7 +17,9 @@ async def pause_target(
     if invocation.as_json:
         invocation.print_json(to_plain_json(paused))
     else:
-        invocation.out.print(f"paused: {describe_pause(paused)}", soft_wrap=True, highlight=False)
+        invocation.stdout_console.print(
+            f"paused: {describe_pause(paused)}", soft_wrap=True, highlight=False
+        )
 
 
 async def resume_target(
@@ -29,19 +31,19 @@ async def resume_target(
         invocation.print_json({"resumed": resumed})
     else:
         word = "resumed" if resumed else "not paused"
-        text = f"{word}: {target_name(target.kind, target.namespace, target.name)}"
-        invocation.out.print(text, soft_wrap=True, highlight=False)
+        text = f"{word}: {describe_pause_target(target.kind, target.namespace, target.name)}"
+        invocation.stdout_console.print(text, soft_wrap=True, highlight=False)
 
 
 def describe_pause(paused: Pause) -> str:
     """Return what is paused, by whom, when and why, on one line."""
-    name = target_name(paused.kind, paused.namespace, paused.name)
+    name = describe_pause_target(paused.kind, paused.namespace, paused.name)
     when = format_relative_time(paused.paused_at, datetime.now(UTC))
     why = f": {to_printable_line(paused.reason)}" if paused.reason else ""
     return f"{name}, by {to_printable_line(paused.paused_by)} {when}{why}"
 
 
-def target_name(kind: PauseKind, namespace: str, name: str) -> str:
+def describe_pause_target(kind: PauseKind, namespace: str, name: str) -> str:
     """Return the name of what is paused or resumed."""
     if kind is PauseKind.TEMPLATE:
         return f"template {namespace}.{name}"

@@ -28,7 +28,9 @@ def single_process_command(*options: str) -> list[str]:
 
 
 @contextmanager
-def report_to_supervisor(descriptor: int | None, stop: Callable[[], None]) -> Iterator[None]:
+def report_start_and_watch_supervisor(
+    descriptor: int | None, stop: Callable[[], None]
+) -> Iterator[None]:
     """Report to the supervisor that this process has started; call `stop` when the supervisor ends.
 
     Args:
@@ -111,6 +113,8 @@ class _SupervisedProcess:
 
 
 class _Supervisor:
+    """Keeps one process per command running, and passes signals on to them."""
+
     def __init__(
         self,
         kind: str,

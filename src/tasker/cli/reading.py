@@ -110,7 +110,7 @@ async def show_task_until_ended(client: Client, task_id: TaskId, console: Consol
     with TaskProgressDisplay(console) as progress:
         progress.follow_task(task, template)
         while True:
-            progress.update_from_store(task, await client.steps(task_id))
+            progress.update_from_stored_state(task, await client.steps(task_id))
             if task.has_ended:
                 return
             await asyncio.sleep(_PAUSE)

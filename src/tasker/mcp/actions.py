@@ -15,7 +15,7 @@ _Action: TypeAlias = Callable[[Client, Mapping[str, Any]], Awaitable[Any]]
 
 
 class AssistantActions:
-    """Changes by an assistant, in two steps.
+    """Changes by an assistant, in two steps: a preview returns a token, which performs the change.
 
     Args:
         client: The client, whose permissions apply.
@@ -115,7 +115,7 @@ class AssistantActions:
             "token": self._tokens.issue("decide", arguments),
         }
 
-    async def perform_previewed(self, token: str) -> Answer:
+    async def perform_previewed_action(self, token: str) -> Answer:
         """Perform the previewed action.
 
         Raises:

@@ -43,7 +43,7 @@ def make_server(client: Client) -> MCPServer:
     return server
 
 
-def _explain_errors(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def _convert_errors_to_tool_errors(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """Let a tool fail with the message of a Tasker error."""
 
     tool.__doc__ = " ".join(cleandoc(tool.__doc__ or "").split())
@@ -60,7 +60,7 @@ def _explain_errors(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
 
 def _add_reading_tools(server: MCPServer, client: Client) -> None:
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def list_templates(namespace: str | None = None) -> Answer:
         """List workflow templates: full name and description. `namespace` narrows the list."""
         stored = await client.templates(namespace)
@@ -72,7 +72,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         }
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def show_template(name: str) -> Answer:
         """Show a template, such as `payments.refund@2.1.0`: its steps and the inputs of tasks."""
         template = (await client.template(name)).template
@@ -87,7 +87,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         }
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def search_tasks(
         namespace: str | None = None,
         template: str | None = None,
@@ -113,7 +113,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         return {"tasks": [summarize_task(task) for task in tasks]}
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def show_task(task_id: str) -> Answer:
         """Show a task: its inputs, its result or error, and its steps."""
         task = await client.get(task_id)
@@ -126,13 +126,13 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         }
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def why(task_id: str, step: str | None = None) -> Answer:
         """Explain why a task or a step makes no progress, most important reason first."""
         return {"reasons": to_shortened_json(await client.why(task_id, step=step))}
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def list_failures(namespace: str | None = None) -> Answer:
         """List failed tasks, newest first, each with the step that failed and its error."""
         filter = TaskFilter(namespace=namespace, status=TaskStatus.ERROR)
@@ -146,7 +146,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         }
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def list_approvals(mine: bool = False) -> Answer:
         """List the approvals that tasks wait for, oldest first; `mine`: only those that the caller
         may decide."""
@@ -155,7 +155,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
 
 def _add_changing_tools(server: MCPServer, actions: AssistantActions) -> None:
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def preview_action(
         action: str, task_id: str, step: str | None = None, result: Any = None, reason: str = ""
     ) -> Answer:
@@ -165,7 +165,7 @@ def _add_changing_tools(server: MCPServer, actions: AssistantActions) -> None:
         return await actions.preview_action(action, task_id, step, result, reason)
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def preview_task(
         template: str,
         context: dict[str, Any] | None = None,
@@ -176,7 +176,7 @@ def _add_changing_tools(server: MCPServer, actions: AssistantActions) -> None:
         return await actions.preview_task(template, context or {}, idempotency_key, reason)
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def preview_signal(
         task_id: str, name: str, payload: Any = None, reason: str = ""
     ) -> Answer:
@@ -184,18 +184,18 @@ def _add_changing_tools(server: MCPServer, actions: AssistantActions) -> None:
         return await actions.preview_signal(task_id, name, payload, reason)
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def preview_decision(approval_id: str, form: dict[str, Any], reason: str = "") -> Answer:
         """Show the approval that `form`, such as {"approved": true}, would decide. The token in the
         response permits the decision."""
         return await actions.preview_decision(approval_id, form, reason)
 
     @server.tool()
-    @_explain_errors
+    @_convert_errors_to_tool_errors
     async def act(token: str) -> Answer:
         """Perform the previewed action. Each token permits one action, once, within ten minutes. An
         action from `preview_action` is rejected if the task has changed since."""
-        return await actions.perform_previewed(token)
+        return await actions.perform_previewed_action(token)
 
 
 def _parse_status(status: str | None) -> TaskStatus | None:

@@ -28,7 +28,7 @@ class PolicyProblem(NamedTuple):
 
 
 def check_policy(policy: NamespacePolicy) -> None:
-    """Check a policy that was not read from a file against the same rules.
+    """Raise an error unless a policy is valid, by the same rules as for policies in files.
 
     Raises:
         InvalidInput: The policy is invalid; the error has the first problem and its path.

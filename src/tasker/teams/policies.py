@@ -78,7 +78,7 @@ def parse_policies(
     root = _parse_toml(raw, problems) if toml else _parse_yaml(source, problems)
     namespaces = LocatedValue(root, "", problems).read_fields(_FILE).get_required("namespaces")
     policies = [] if namespaces is None else _read_policies(namespaces)
-    _raise_problems(problems)
+    _raise_if_problems(problems)
     return policies
 
 
@@ -92,7 +92,7 @@ def parse_policies_section(section: JsonObject, *, file: str = "") -> list[Names
     problems = FileProblems(file)
     root = build_node(section, "namespaces", 0, problems)
     policies = _read_policies(LocatedValue(root, "namespaces", problems))
-    _raise_problems(problems)
+    _raise_if_problems(problems)
     return policies
 
 
@@ -105,7 +105,7 @@ def _parse_yaml(source: str | bytes, problems: FileProblems) -> Node:
         problems.add(f"expected one document, found {len(roots)}", roots[1].mark)
     if not roots:
         problems.add("the file is empty: it must contain policies")
-        _raise_problems(problems)
+        _raise_if_problems(problems)
     return roots[0]
 
 
@@ -119,7 +119,7 @@ def _parse_toml(raw: bytes, problems: FileProblems) -> Node:
     return build_node(document, "", 0, problems)
 
 
-def _raise_problems(problems: FileProblems) -> None:
+def _raise_if_problems(problems: FileProblems) -> None:
     if problems.entries:
         raise InvalidPolicy(*problems.in_file_order())
 

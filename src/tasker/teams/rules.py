@@ -43,7 +43,7 @@ class VersionWithDigest(NamedTuple):
 
 
 class RegistrationPlan(NamedTuple):
-    """The result of registering a template."""
+    """What registering a template does: which version it finds, or which ones it replaces."""
 
     status: TemplateStatus  #: of the version, new or not
     same: TemplateId | None  #: id of the version with the same content
@@ -59,7 +59,7 @@ def plan_registration(
     *,
     replace: bool,
 ) -> RegistrationPlan:
-    """Decide the result of registering a template.
+    """Decide what registering a template does.
 
     Existing content keeps its status. Rejected content does not block others. If the policy
     requires a review, the approved content stays in use until the new version is approved.
@@ -99,23 +99,23 @@ def check_http_hosts(
             raise HttpHostNotAllowed(str(name), name.namespace, step, str(host), allowed)
 
 
-class ReviewDecision(NamedTuple):
-    """The changes of a review of a template version."""
+class ReviewPlan(NamedTuple):
+    """What a review changes: the new status of a version, and the versions that it replaces."""
 
     version: TemplateVersion
     status: TemplateStatus
     replaces: tuple[TemplateId, ...]
 
 
-def check_review(
+def plan_review(
     name: TemplateName,
     there: Sequence[VersionWithDigest],
     policy: NamespacePolicy | None,
     act: AuditNote,
     *,
     approve: bool,
-) -> ReviewDecision:
-    """Check whether the actor may approve or reject the pending version.
+) -> ReviewPlan:
+    """Decide what a review of the pending version changes, if the actor may review it.
 
     Authors may withdraw their version by rejecting it, but not approve it. If the policy no
     longer requires reviews, anyone may review a pending version.
@@ -140,9 +140,9 @@ def check_review(
     if not approve and not act.reason.strip():
         raise InvalidInput("a rejection needs a reason", path="$.reason")
     if not approve:
-        return ReviewDecision(waiting, REJECTED, ())
+        return ReviewPlan(waiting, REJECTED, ())
     in_force = [known.version.id for known in there if known.version.status in (APPROVED, RETIRED)]
-    return ReviewDecision(waiting, APPROVED, tuple(in_force))
+    return ReviewPlan(waiting, APPROVED, tuple(in_force))
 
 
 def find_version_to_retire_or_restore(
@@ -166,7 +166,7 @@ def not_approved_error(
 # ----------------------------------------------------------- policies and API keys
 
 
-def policy_columns(policy: NamespacePolicy) -> dict[str, Any]:
+def compared_policy_columns(policy: NamespacePolicy) -> dict[str, Any]:
     """Return the columns of a policy that are compared: all except who stored it and when."""
     columns = asdict(policy)
     del columns["updated_by"], columns["updated_at"]
@@ -174,19 +174,19 @@ def policy_columns(policy: NamespacePolicy) -> dict[str, Any]:
 
 
 def is_same_policy(one: NamespacePolicy, other: NamespacePolicy) -> bool:
-    return policy_columns(one) == policy_columns(other)
+    return compared_policy_columns(one) == compared_policy_columns(other)
 
 
-def policy_to_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
-    """Write a policy in the form that the audit log stores."""
+def policy_to_audit_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
+    """Return a policy in the form that the audit log stores; None for no policy."""
     if policy is None:
         return None
-    columns = policy_columns(policy)
+    columns = compared_policy_columns(policy)
     del columns["namespace"]
     return columns
 
 
-def key_to_document(key: ApiKey) -> dict[str, Any]:
+def key_to_audit_document(key: ApiKey) -> dict[str, Any]:
     """Return an API key in the form that the audit log stores."""
     return {
         "name": key.name,

@@ -38,4 +38,4 @@ async def show_analytics(
     if invocation.as_json:
         invocation.print_json({"performance": performance, "bottlenecks": bottlenecks})
     else:
-        render_analytics(invocation.out, performance, bottlenecks)
+        render_analytics(invocation.stdout_console, performance, bottlenecks)

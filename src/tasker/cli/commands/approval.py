@@ -63,7 +63,7 @@ async def list_approvals(
         invocation.print_json({"approvals": to_plain_json(listed)})
         return
     if not listed:
-        invocation.err.print("no approvals")
+        invocation.stderr_console.print("no approvals")
         return
     last = ("decided by", "decision") if decided else ("due", "assignees")
     rows = make_table("approval", "template", "step", "title", "opened", *last)
@@ -84,7 +84,7 @@ async def list_approvals(
             Text(format_local_time(one.opened_at), style="dim"),
             *map(Text, facts),
         )
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 @register_command(app, "show")
@@ -116,7 +116,7 @@ async def decide_approval(
     if invocation.as_json:
         invocation.print_json(to_plain_json(one))
     else:
-        invocation.out.print(f"decided: step {one.step} of task {one.task_id} continues")
+        invocation.stdout_console.print(f"decided: step {one.step} of task {one.task_id} continues")
 
 
 def _print_approval(invocation: Invocation, one: Approval) -> None:
@@ -146,8 +146,8 @@ def _print_approval(invocation: Invocation, one: Approval) -> None:
     for name, value in rows:
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(to_printable_line(value)))
-    invocation.out.print(Text(one.id, style="bold"))
-    print_table(invocation.out, facts)
+    invocation.stdout_console.print(Text(one.id, style="bold"))
+    print_table(invocation.stdout_console, facts)
 
 
 def _assignees_text(one: Approval) -> str:

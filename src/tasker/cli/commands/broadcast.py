@@ -50,7 +50,7 @@ async def send_broadcast(
     if invocation.as_json:
         invocation.print_json(to_plain_json(sent))
     elif not sent.created:
-        invocation.out.print("a broadcast with this id was already sent")
+        invocation.stdout_console.print("a broadcast with this id was already sent")
     else:
         steps = format_count("step", sent.steps)
-        invocation.out.print(f"sent to namespace {sent.namespace}; {steps} received it")
+        invocation.stdout_console.print(f"sent to namespace {sent.namespace}; {steps} received it")

@@ -33,7 +33,7 @@ async def list_operations(
     elif operations:
         print_operations(invocation, operations)
     else:
-        invocation.err.print("no bulk operations")
+        invocation.stderr_console.print("no bulk operations")
 
 
 @register_command(app, "show")

@@ -236,13 +236,13 @@ def _problem_document(problem: DocumentProblem, template: str) -> dict[str, Any]
 def _print_findings(invocation: Invocation, findings: _CheckFindings) -> None:
 
     for template, problem in findings.problems:
-        print_problems(invocation.out, [problem], of=template)
-    print_problems(invocation.out, findings.warnings, kind="warning", style="yellow")
+        print_problems(invocation.stdout_console, [problem], of=template)
+    print_problems(invocation.stdout_console, findings.warnings, kind="warning", style="yellow")
     templates = format_count("template", len(findings.templates))
     checked = f"{templates}, {format_count('handler', findings.handlers)}"
     if findings.problems:
-        invocation.out.print(
+        invocation.stdout_console.print(
             f"{checked}: {format_count('problem', len(findings.problems))}", style="bold red"
         )
     else:
-        invocation.out.print(f"{checked}: no problems", style="green")
+        invocation.stdout_console.print(f"{checked}: no problems", style="green")

@@ -20,11 +20,13 @@ def show_settings(invocation: Invocation, config: ConfigFile = None) -> None:
     top = {name: value for name, value in settings.items() if not isinstance(value, dict)}
     for table, values in (("", top), *_list_settings_tables(settings)):
         if table:
-            invocation.out.print(f"\n[{table}]")
+            invocation.stdout_console.print(f"\n[{table}]")
         for name, value in values.items():
             if not isinstance(value, dict):
                 line = f"{name} = {orjson.dumps(value).decode()}"
-                invocation.out.print(f"# {name}" if value is None else line, soft_wrap=True)
+                invocation.stdout_console.print(
+                    f"# {name}" if value is None else line, soft_wrap=True
+                )
 
 
 def _list_settings_tables(

@@ -63,9 +63,11 @@ async def _upgrade_store(invocation: Invocation) -> None:
     if invocation.as_json:
         invocation.print_json({"store": url, "before": before.current, "current": after.current})
     elif before.current == after.current:
-        invocation.out.print(f"{url} is up to date: schema {after.current}")
+        invocation.stdout_console.print(f"{url} is up to date: schema {after.current}")
     else:
-        invocation.out.print(f"{url}: schema upgraded from {before.current} to {after.current}")
+        invocation.stdout_console.print(
+            f"{url}: schema upgraded from {before.current} to {after.current}"
+        )
 
 
 @register_command(app, "status")
@@ -93,23 +95,23 @@ async def show_store_status(invocation: Invocation) -> ExitCode:
             }
         )
         return ExitCode.DONE if schema.is_ready else ExitCode.STORE
-    invocation.out.print(f"store      {url}", soft_wrap=True)
+    invocation.stdout_console.print(f"store      {url}", soft_wrap=True)
     hint = (
         "up to date"
         if schema.is_ready
         else f"this release needs {schema.wanted}: run `tasker db upgrade`"
     )
-    invocation.out.print(f"schema     {schema.current}, {hint}")
+    invocation.stdout_console.print(f"schema     {schema.current}, {hint}")
     if schema.is_ready:
-        invocation.out.print(f"templates  {len(templates)}")
-        invocation.out.print(f"workers    {len(alive)}")
+        invocation.stdout_console.print(f"templates  {len(templates)}")
+        invocation.stdout_console.print(f"workers    {len(alive)}")
     if oldest is not None:
-        invocation.out.print(
+        invocation.stdout_console.print(
             f"snapshot   {_describe_oldest_snapshot(oldest)}", markup=False, soft_wrap=True
         )
     if alive:
-        invocation.out.print()
-        print_table(invocation.out, workers_table(alive))
+        invocation.stdout_console.print()
+        print_table(invocation.stdout_console, workers_table(alive))
     return ExitCode.DONE if schema.is_ready else ExitCode.STORE
 
 
@@ -159,7 +161,7 @@ async def prune_tasks(
         invocation.print_json({"ended_before": before, "tasks": count, "deleted": not dry_run})
         return
     outcome = "would be deleted" if dry_run else "deleted"
-    invocation.out.print(f"{format_count('task', count)} {outcome}")
+    invocation.stdout_console.print(f"{format_count('task', count)} {outcome}")
 
 
 def _require_positive(span: timedelta) -> timedelta:

@@ -56,7 +56,7 @@ async def run_demo(
     folder = find_example_folder()
     if serve:
         live = ModuleOrigin("growthcorp.live", root=str(folder.parent)).load()
-        await live.serve(store_url, invocation.out, port)
+        await live.serve(store_url, invocation.stdout_console, port)
         return ExitCode.DONE
     story = ModuleOrigin("growthcorp.__main__", root=str(folder.parent)).load()
     with reserve_stdout_for_json(invocation.as_json):
@@ -64,7 +64,7 @@ async def run_demo(
     if invocation.as_json:
         invocation.print_json(story.as_json(played))
     else:
-        story.render(invocation.out, played)
+        story.render(invocation.stdout_console, played)
     return ExitCode.FAILED if played.wrong else ExitCode.DONE
 
 

@@ -62,7 +62,7 @@ async def run_dev_worker(
     async with invocation.open_store(create=True) as store, AsyncExitStack() as stack:
         if ui:
             url = await stack.enter_async_context(_serve_ui(store, port))
-            invocation.out.print(f"web UI: {url}/ui/", style="green", soft_wrap=True)
+            invocation.stdout_console.print(f"web UI: {url}/ui/", style="green", soft_wrap=True)
         await ReloadingWorker(invocation, store, handlers, templates or (), settings).run()
     return ExitCode.DONE
 
@@ -105,7 +105,7 @@ class ReloadingWorker:
         paths: Sequence[Path],
         settings: WorkerSettings,
     ) -> None:
-        self._out, self._err = invocation.out, invocation.err
+        self._out, self._err = invocation.stdout_console, invocation.stderr_console
         self._store = store
         self._sources = sources
         self._paths = paths

@@ -42,7 +42,7 @@ async def list_events(
         invocation.print_json({"events": to_plain_json(events)})
         return
     if not events:
-        invocation.err.print("no events")
+        invocation.stderr_console.print("no events")
         return
     now = datetime.now(UTC)
     table = make_table("event", "namespace", "step", "attempt", "task", "at", "payload")
@@ -56,4 +56,4 @@ async def list_events(
             Text(format_relative_time(event.at, now), style="dim"),
             to_printable_line(codec.dumps(event.payload))[:200],
         )
-    print_table(invocation.out, table)
+    print_table(invocation.stdout_console, table)

@@ -39,7 +39,7 @@ app = make_command_group("List causes of failures, assign them, add notes and mu
 
 
 @register_command(app, "list")
-async def list_failures(
+async def list_failure_causes(
     invocation: Invocation,
     last: Last = "24h",
     template: WindowTemplate = None,
@@ -53,14 +53,14 @@ async def list_failures(
         invocation.print_json({"failures": to_plain_json(causes)})
         return
     if not causes:
-        invocation.err.print("no tasks are stopped by failures")
+        invocation.stderr_console.print("no tasks are stopped by failures")
         return
     table = make_table(
         *("cause", "tasks", "trend", "last", "step", "error", "assignee", "note"),
         right=("tasks",),
         flexible=("step", "error", "note"),
     )
-    now, plain = datetime.now(UTC), is_ascii_only(invocation.out)
+    now, plain = datetime.now(UTC), is_ascii_only(invocation.stdout_console)
     for cause in causes:
         style = "dim" if cause.muted else ""
         triage = cause.triage
@@ -74,11 +74,11 @@ async def list_failures(
             Text(to_printable_line(triage.assignee if triage else ""), style=style),
             Text(to_printable_line(_mute_and_note_text(cause)), style="dim"),
         )
-    print_table(invocation.out, table)
+    print_table(invocation.stdout_console, table)
 
 
 @register_command(app, "assign", acts=True)
-async def assign_failure(
+async def assign_failure_cause(
     invocation: Invocation,
     cause: Cause,
     assignee: Annotated[
@@ -101,7 +101,7 @@ async def assign_failure(
 
 
 @register_command(app, "note", acts=True)
-async def note_failure(
+async def set_failure_cause_note(
     invocation: Invocation,
     cause: Cause,
     text: Annotated[
@@ -121,7 +121,7 @@ async def note_failure(
 
 
 @register_command(app, "mute", acts=True)
-async def mute_failure(
+async def mute_failure_cause(
     invocation: Invocation,
     cause: Cause,
     span: Annotated[
@@ -165,11 +165,11 @@ async def mute_failure(
         triage = await client.failures.mute(
             one.fingerprint, until=until, below=below, namespace=one.namespace, reason=reason
         )
-    _print_triage_change(invocation, triage, f"muted {_mute_end_text(triage)}")
+    _print_triage_change(invocation, triage, f"muted {_mute_conditions_text(triage)}")
 
 
 @register_command(app, "unmute", acts=True)
-async def unmute_failure(
+async def unmute_failure_cause(
     invocation: Invocation, cause: Cause, last: Last = "24h", reason: Reason = ""
 ) -> None:
     """Unmute a cause, so that it needs attention again."""
@@ -201,18 +201,20 @@ def _print_triage_change(invocation: Invocation, triage: FailureTriage, done: st
     if invocation.as_json:
         invocation.print_json(triage)
     else:
-        invocation.out.print(f"{triage.fingerprint}: {done}", highlight=False, soft_wrap=True)
+        invocation.stdout_console.print(
+            f"{triage.fingerprint}: {done}", highlight=False, soft_wrap=True
+        )
 
 
 def _mute_and_note_text(cause: FailureCause) -> str:
     triage = cause.triage
     if triage is None:
         return ""
-    muted = f"muted {_mute_end_text(triage)}" if cause.muted else ""
+    muted = f"muted {_mute_conditions_text(triage)}" if cause.muted else ""
     return ", ".join(part for part in (muted, triage.note) if part)
 
 
-def _mute_end_text(triage: FailureTriage) -> str:
+def _mute_conditions_text(triage: FailureTriage) -> str:
     until = (
         "" if triage.muted_until is None else f"for {format_relative_time(triage.muted_until)[3:]}"
     )

@@ -59,10 +59,10 @@ async def write_types(
     definition = await find_template(invocation, template, handlers)
     text = generate_types(definition, language)
     if output is None:
-        invocation.out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        invocation.stdout_console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
     elif check:
         if not output.exists() or output.read_text("utf-8") != text:
-            invocation.err.print(
+            invocation.stderr_console.print(
                 f"{output} is out of date: run the command again without --check to regenerate it"
             )
             return ExitCode.FAILED
@@ -107,13 +107,15 @@ async def write_handler_stubs(
         definition, _steps_without_handler(definition, handlers), language, module
     )
     if output is None:
-        invocation.out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        invocation.stdout_console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
         return ExitCode.DONE
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        invocation.err.print(f"{output} already exists and is not overwritten; choose another file")
+        invocation.stderr_console.print(
+            f"{output} already exists and is not overwritten; choose another file"
+        )
         return ExitCode.FAILED
     return ExitCode.DONE
 

@@ -76,7 +76,7 @@ async def declare_hook(
     if invocation.as_json:
         invocation.print_json(to_plain_json(hook))
     else:
-        invocation.out.print(f"declared: POST /v1/hooks/{hook.namespace}/{hook.name}")
+        invocation.stdout_console.print(f"declared: POST /v1/hooks/{hook.namespace}/{hook.name}")
 
 
 @register_command(app, "list")
@@ -96,7 +96,7 @@ async def list_hooks(
         invocation.print_json({"hooks": to_plain_json(hooks)})
         return
     if not hooks:
-        invocation.err.print("no hooks")
+        invocation.stderr_console.print("no hooks")
         return
     rows = make_table("hook", "scheme", "sends", "key", "when")
     for hook in hooks:
@@ -107,7 +107,7 @@ async def list_hooks(
             to_printable_line(hook.key),
             to_printable_line(hook.when or ""),
         )
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 @register_command(app, "delete", acts=True)
@@ -118,4 +118,4 @@ async def delete_hook(invocation: Invocation, name: Name, reason: Reason = "") -
     if invocation.as_json:
         invocation.print_json({"deleted": True})
     else:
-        invocation.out.print(f"deleted: {name}")
+        invocation.stdout_console.print(f"deleted: {name}")

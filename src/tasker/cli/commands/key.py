@@ -23,7 +23,7 @@ app = make_command_group("Create, list and revoke API keys.")
 
 
 @register_command(app, "create", acts=True)
-async def create_key(
+async def create_api_key(
     invocation: Invocation,
     name: Annotated[
         str,
@@ -107,8 +107,8 @@ async def create_key(
     if invocation.as_json:
         invocation.print_json({"key": stored, "text": key.text})
         return
-    invocation.out.print(key.text, soft_wrap=True)
-    invocation.err.print(
+    invocation.stdout_console.print(key.text, soft_wrap=True)
+    invocation.stderr_console.print(
         "Store it with your other secrets: it is not shown again."
         f" To revoke it, run `tasker key revoke {key.prefix}`.",
         style="dim",
@@ -131,7 +131,7 @@ def _require_known_roles(roles: Sequence[str]) -> None:
 
 
 @register_command(app, "list")
-async def list_keys(
+async def list_api_keys(
     invocation: Invocation,
     everything: Annotated[
         bool, typer.Option("--all", metavar="", help="Include revoked and expired keys.")
@@ -145,7 +145,7 @@ async def list_keys(
         invocation.print_json({"keys": keys})
         return
     if not keys:
-        invocation.err.print("no keys")
+        invocation.stderr_console.print("no keys")
         return
     rows = make_table(
         "prefix",
@@ -179,11 +179,11 @@ async def list_keys(
             Text(format_relative_time(key.last_used_at, now) or "never", style="dim"),
             ends or "never",
         )
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 @register_command(app, "revoke", acts=True)
-async def revoke_key(
+async def revoke_api_key(
     invocation: Invocation,
     prefix: Annotated[
         str, typer.Argument(metavar="PREFIX", help="Prefix of the key, or the whole key.")
@@ -198,4 +198,4 @@ async def revoke_key(
     if invocation.as_json:
         invocation.print_json(key)
     else:
-        invocation.out.print(f"revoked: {key.prefix} ({key.name})")
+        invocation.stdout_console.print(f"revoked: {key.prefix} ({key.name})")

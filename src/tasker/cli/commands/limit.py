@@ -73,12 +73,12 @@ async def list_limits(
             to_printable_line(each.pattern), describe_limit(each.values), "", "", each.updated_by
         )
     if limits or unused:
-        print_table(invocation.out, rows)
+        print_table(invocation.stdout_console, rows)
     else:
         others = [one for one in known if one != space]
         hint = f"; other namespaces (--namespace): {join_names_shortened(others)}" if others else ""
         where = f" in namespace {space}" if space else ""
-        invocation.err.print(f"no limits{where}{hint}", soft_wrap=True, highlight=False)
+        invocation.stderr_console.print(f"no limits{where}{hint}", soft_wrap=True, highlight=False)
 
 
 def _limit_origin_text(limit: LimitInfo) -> str:
@@ -133,7 +133,7 @@ async def set_limit(
             {"key": key, "concurrency": concurrency, "rate": rate, "burst": burst}
         )
     else:
-        invocation.out.print(f"limit set: {key}", soft_wrap=True, highlight=False)
+        invocation.stdout_console.print(f"limit set: {key}", soft_wrap=True, highlight=False)
 
 
 async def _warn_of_unknown_namespace(
@@ -153,4 +153,4 @@ async def unset_limit(
     if invocation.as_json:
         invocation.print_json({"key": key})
     else:
-        invocation.out.print(f"limit removed: {key}", soft_wrap=True, highlight=False)
+        invocation.stdout_console.print(f"limit removed: {key}", soft_wrap=True, highlight=False)

@@ -55,7 +55,7 @@ async def list_namespaces(invocation: Invocation) -> None:
             "required" if policy and policy.requires_approval else "",
             Text(format_short_json(policy.description, 60) if policy else "", style="dim"),
         )
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 @register_command(app, "show")
@@ -73,8 +73,8 @@ async def show_namespace(invocation: Invocation, namespace: Name) -> None:
         return
     _print_namespace(invocation, matches[0])
     if versions:
-        invocation.out.print()
-        print_version_table(invocation.out, versions)
+        invocation.stdout_console.print()
+        print_version_table(invocation.stdout_console, versions)
 
 
 @register_command(app, "put", acts=True)
@@ -132,7 +132,7 @@ async def declare_or_change_policy(
     if invocation.as_json:
         invocation.print_json(stored)
     else:
-        invocation.out.print(f"{_describe_policy_change(before, stored)}: {namespace}")
+        invocation.stdout_console.print(f"{_describe_policy_change(before, stored)}: {namespace}")
 
 
 @register_command(app, "apply", acts=True)
@@ -153,7 +153,7 @@ async def apply_policy_file(
         )
     else:
         for name, outcome in outcomes:
-            invocation.out.print(f"{outcome}: {name}")
+            invocation.stdout_console.print(f"{outcome}: {name}")
 
 
 @register_command(app, "pause", acts=True)
@@ -196,7 +196,7 @@ async def show_audit_log(
         invocation.print_json({"events": events})
         return
     if not events:
-        invocation.err.print("no changes recorded")
+        invocation.stderr_console.print("no changes recorded")
         return
     rows = make_table(
         "id", "at", "who", "via", "action", "subject", "before", "after", "reason", right=("id",)
@@ -213,7 +213,7 @@ async def show_audit_log(
             Text(format_short_json(one.after, 60) if one.after is not None else ""),
             Text(to_printable_line(one.reason)),
         )
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 async def _apply_policy(client: Client, policy: NamespacePolicy, reason: str) -> tuple[str, str]:
@@ -246,8 +246,8 @@ def _print_namespace(invocation: Invocation, info: NamespaceInfo) -> None:
         ]
     else:
         rows.append(("policy", "none: declare one with `tasker namespace put`"))
-    invocation.out.print(Text(info.name, style="bold"))
+    invocation.stdout_console.print(Text(info.name, style="bold"))
     for name, value in rows:
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(to_printable_line(value)))
-    print_table(invocation.out, facts)
+    print_table(invocation.stdout_console, facts)

@@ -53,9 +53,9 @@ async def list_queues(invocation: Invocation, namespace: OnlySpace = None) -> No
             Text(f"paused: {describe_pause(holder)}" if holder else "", style="yellow"),
         )
     if queues:
-        print_table(invocation.out, rows)
+        print_table(invocation.stdout_console, rows)
     else:
-        invocation.err.print("no queues")
+        invocation.stderr_console.print("no queues")
 
 
 @register_command(app, "pauses")
@@ -67,9 +67,9 @@ async def list_pauses(invocation: Invocation, namespace: OnlySpace = None) -> No
         invocation.print_json({"pauses": to_plain_json(pauses)})
         return
     for one in pauses:
-        invocation.out.print(describe_pause(one), soft_wrap=True, highlight=False)
+        invocation.stdout_console.print(describe_pause(one), soft_wrap=True, highlight=False)
     if not pauses:
-        invocation.err.print("nothing is paused")
+        invocation.stderr_console.print("nothing is paused")
 
 
 @register_command(app, "pause", acts=True)
@@ -118,4 +118,6 @@ async def set_queue_weight(
     if invocation.as_json:
         invocation.print_json({"weight": weight})
     else:
-        invocation.out.print(f"queue {handler} of namespace {namespace} has weight {weight:g}")
+        invocation.stdout_console.print(
+            f"queue {handler} of namespace {namespace} has weight {weight:g}"
+        )

@@ -167,12 +167,14 @@ class EmbeddedTaskRun:
             with signals:
                 async with explain_version_conflicts(worker.client, self._loaded.templates), worker:
                     template = await self._find_runnable_template(worker, name, options)
-                    with self._attach_progress(worker, template) as progress:
+                    with self._attach_progress_display(worker, template) as progress:
                         with explain_invalid_context(template.full_name, given=bool(context)):
                             task = await worker.client.create_task(name, context, **options)
                         progress.follow_task(task)
                         if not task.created:
-                            progress.update_from_store(task, await worker.client.steps(task.id))
+                            progress.update_from_stored_state(
+                                task, await worker.client.steps(task.id)
+                            )
                         code = await self._wait_for_end_or_signal(worker, task, timeout)
                     self._print_stop_reason(code, timeout, key=options["idempotency_key"])
                     if code is ExitCode.TIMEOUT:
@@ -192,11 +194,15 @@ class EmbeddedTaskRun:
         require_all_handlers(template, worker.handlers)
         warnings = find_inputs_named_like_steps(template, worker.handlers)
         print_problems(
-            self._invocation.err, warnings, of=template.full_name, kind="warning", style="yellow"
+            self._invocation.stderr_console,
+            warnings,
+            of=template.full_name,
+            kind="warning",
+            style="yellow",
         )
         return template
 
-    def _attach_progress(self, worker: Worker, template: Template) -> TaskProgressDisplay:
+    def _attach_progress_display(self, worker: Worker, template: Template) -> TaskProgressDisplay:
         progress = TaskProgressDisplay(
             self._invocation.text_console, templates=[*self._loaded.templates, template]
         )
@@ -212,7 +218,7 @@ class EmbeddedTaskRun:
         self, worker: Worker, task: Task, timeout: timedelta | None
     ) -> ExitCode:
         """Wait for the task and its child tasks, for a signal, or for the timeout."""
-        ended = asyncio.create_task(self._wait_for_end(worker, task))
+        ended = asyncio.create_task(self._wait_for_task_and_descendants(worker, task))
         waits: list[asyncio.Task[Any]] = [
             ended,
             asyncio.create_task(self._interrupted.wait()),
@@ -238,12 +244,12 @@ class EmbeddedTaskRun:
         goes_on = f"it continues when a worker runs it{again}"
         if code is ExitCode.TIMEOUT:
             message = f"the task did not end within {human_duration(timeout)}; {goes_on}"
-            print_message(self._invocation.err, message, title="Timeout")
+            print_message(self._invocation.stderr_console, message, title="Timeout")
         elif self._signal is not None:
             message = f"{self._signal.name} received before the task ended; {goes_on}"
-            print_message(self._invocation.err, message, title="Stopped")
+            print_message(self._invocation.stderr_console, message, title="Stopped")
 
-    async def _wait_for_end(self, worker: Worker, task: Task) -> ExitCode:
+    async def _wait_for_task_and_descendants(self, worker: Worker, task: Task) -> ExitCode:
         code = ExitCode.DONE
         try:
             await worker.client.wait(task.id)
@@ -255,13 +261,13 @@ class EmbeddedTaskRun:
     async def _wait_for_descendants(self, worker: Worker, task: Task) -> None:
         """Wait for child tasks that this process runs."""
         for child in await worker.client.tasks(TaskFilter(parent_id=task.id), limit=1000):
-            if not child.has_ended and not await self._runs_here(worker, child):
+            if not child.has_ended and not await self._can_run_here(worker, child):
                 continue
             with suppress(TaskFailed):
                 await worker.client.wait(child.id)
             await self._wait_for_descendants(worker, child)
 
-    async def _runs_here(self, worker: Worker, task: Task) -> bool:
+    async def _can_run_here(self, worker: Worker, task: Task) -> bool:
         """Return whether a task has all of its handlers here, and is not scheduled for later."""
         stored = await worker.client.template(str(task.template))
         if any(
@@ -280,4 +286,4 @@ class EmbeddedTaskRun:
         self.document = {**task_to_document(task), "steps": [to_plain_json(step) for step in steps]}
         if not self._invocation.as_json:
             flag = store_option_for(self._invocation.store_url)
-            render_task_summary(self._invocation.out, task, steps, template, store=flag)
+            render_task_summary(self._invocation.stdout_console, task, steps, template, store=flag)

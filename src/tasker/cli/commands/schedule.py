@@ -145,7 +145,7 @@ async def create_schedule(
         )
     else:
         verb = "replaced" if replace else "created"
-        invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
+        invocation.stdout_console.print(f"{verb}: schedule {stored.full_name}", highlight=False)
 
 
 @register_command(app, "list")
@@ -171,16 +171,16 @@ async def list_schedules(
     for stored in listed:
         rows.add_row(
             Text(to_printable_line(stored.full_name), style="bold"),
-            _template_text(stored),
-            _times_text(stored.schedule),
+            _template_reference_text(stored),
+            _schedule_times_text(stored.schedule),
             stored.schedule.overlap.value,
             format_local_time(stored.last_at),
             Text("paused", style="yellow") if stored.paused else format_local_time(stored.next_at),
         )
     if listed:
-        print_table(invocation.out, rows)
+        print_table(invocation.stdout_console, rows)
     else:
-        invocation.err.print("no schedules")
+        invocation.stderr_console.print("no schedules")
 
 
 @register_command(app, "show")
@@ -206,9 +206,9 @@ async def show_schedule(invocation: Invocation, name: Name) -> None:
     facts: Mapping[str, object] = {
         "schedule": stored.full_name,
         "id": stored.id,
-        "template": _template_text(stored),
+        "template": _template_reference_text(stored),
         "declared by": stored.declared_by,
-        "ticks": _times_text(stored.schedule),
+        "ticks": _schedule_times_text(stored.schedule),
         "overlap": stored.schedule.overlap.value,
         "catch up": format_duration(stored.schedule.catch_up),
         "jitter": format_duration(stored.schedule.jitter) if stored.schedule.jitter else None,
@@ -220,12 +220,12 @@ async def show_schedule(invocation: Invocation, name: Name) -> None:
     }
     for label, value in facts.items():
         if value is not None:
-            invocation.out.print(
+            invocation.stdout_console.print(
                 f"{label:12} {value}", highlight=False, soft_wrap=True, markup=False
             )
     _print_ticks(invocation, ticks, stored.schedule.timezone)
     for record in records:
-        invocation.out.print(
+        invocation.stdout_console.print(
             _describe_ticks_without_task(record), highlight=False, soft_wrap=True, markup=False
         )
 
@@ -256,7 +256,7 @@ async def delete_schedule(invocation: Invocation, name: Name, reason: Reason = "
     if invocation.as_json:
         invocation.print_json({"deleted": name})
     else:
-        invocation.out.print(f"deleted: schedule {name}", highlight=False)
+        invocation.stdout_console.print(f"deleted: schedule {name}", highlight=False)
 
 
 @register_command(app, "backfill", acts=True)
@@ -289,7 +289,7 @@ async def backfill_schedule(
         _print_ticks(invocation, result.ticks, stored.schedule.timezone)
         return
     existing = f", {result.existing:,} existed" if result.existing else ""
-    invocation.out.print(
+    invocation.stdout_console.print(
         f"{format_count('task', result.created)} created{existing}", highlight=False
     )
 
@@ -302,14 +302,14 @@ async def trigger_schedule(invocation: Invocation, name: Name) -> None:
     if invocation.as_json:
         invocation.print_json({"task_id": task_id})
     else:
-        invocation.out.print(f"created task {task_id}", highlight=False)
+        invocation.stdout_console.print(f"created task {task_id}", highlight=False)
 
 
 def _print_action_result(invocation: Invocation, stored: StoredSchedule, verb: str) -> None:
     if invocation.as_json:
         invocation.print_json(to_plain_json(stored_schedule_to_json(stored)))
     else:
-        invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
+        invocation.stdout_console.print(f"{verb}: schedule {stored.full_name}", highlight=False)
 
 
 def _print_ticks(invocation: Invocation, ticks: Sequence[datetime], timezone: str) -> None:
@@ -317,7 +317,7 @@ def _print_ticks(invocation: Invocation, ticks: Sequence[datetime], timezone: st
     zone = ZoneInfo(timezone)
     for tick in ticks:
         line = f"{tick.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}"
-        invocation.out.print(f"  {line}", highlight=False, markup=False)
+        invocation.stdout_console.print(f"  {line}", highlight=False, markup=False)
 
 
 def _describe_ticks_without_task(record: TicksWithoutTask) -> str:
@@ -326,12 +326,12 @@ def _describe_ticks_without_task(record: TicksWithoutTask) -> str:
     return f"{record.outcome.value:12} {format_local_time(record.first)}{last}{detail}"
 
 
-def _template_text(stored: StoredSchedule) -> str:
+def _template_reference_text(stored: StoredSchedule) -> str:
     version = f"@{stored.version}" if stored.version else ""
     return f"{stored.namespace}.{stored.template}{version}"
 
 
-def _times_text(schedule: Schedule) -> str:
+def _schedule_times_text(schedule: Schedule) -> str:
     if schedule.every is not None:
         return f"every {format_duration(schedule.every)}"
     return f"{schedule.cron} {schedule.timezone}"

@@ -31,7 +31,7 @@ async def search(
         invocation.print_json({"matches": to_plain_json(matches)})
         return
     if not matches:
-        invocation.err.print("nothing matches")
+        invocation.stderr_console.print("nothing matches")
         return
     table = make_table("kind", "name", "id", "detail", "title")
     for one in matches:
@@ -43,4 +43,4 @@ async def search(
             to_printable_line(detail),
             to_printable_line(one.title or ""),
         )
-    print_table(invocation.out, table)
+    print_table(invocation.stdout_console, table)

@@ -52,9 +52,9 @@ async def show_series(
         invocation.print_json(chart)
         return
     if not chart.series:
-        invocation.err.print("no figures in this period")
+        invocation.stderr_console.print("no figures in this period")
         return
-    plain = is_ascii_only(invocation.out)
+    plain = is_ascii_only(invocation.stdout_console)
     averages = metric is Metric.DURATION
     per = -(-chart.points // _SHOWN)
     table = make_table("", "sum", "most", "", right=("sum", "most"))
@@ -69,9 +69,9 @@ async def show_series(
             f"at most {human_duration(most) if averages else f'{most:,.0f}'}",
             Text(draw_sparkline(heights, plain=plain), style=_STYLES.get(line.key, "cyan")),
         )
-    print_table(invocation.out, table)
+    print_table(invocation.stdout_console, table)
     width = human_duration(chart.step_seconds)
-    invocation.out.print(
+    invocation.stdout_console.print(
         Text(
             f"since {format_local_time(chart.start)}; 'at most' is the maximum per {width}",
             style="dim",

@@ -26,7 +26,11 @@ from tasker.cli.loading import (
     load_sources,
 )
 from tasker.cli.options import Environment, Namespaces, TemplatePaths
-from tasker.cli.processes import report_to_supervisor, single_process_command, supervise_processes
+from tasker.cli.processes import (
+    report_start_and_watch_supervisor,
+    single_process_command,
+    supervise_processes,
+)
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
@@ -201,7 +205,7 @@ async def serve(
         facts: dict[str, Any] = {"url": server.url, "auth": auth.enabled}
         if own.ui:
             facts["ui"] = f"{server.url}{own.base_path}/ui/"
-        with report_to_supervisor(supervisor, server.stop):
+        with report_start_and_watch_supervisor(supervisor, server.stop):
             await _wait_for_signal_and_stop(server, worker, facts)
     log.info("server_stopped")
 

@@ -43,4 +43,4 @@ async def show_system_status(invocation: Invocation) -> None:
     table.show_header = False
     for name, value in facts:
         table.add_row(Text(name, style="dim"), value)
-    print_table(invocation.out, table)
+    print_table(invocation.stdout_console, table)

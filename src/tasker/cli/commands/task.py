@@ -12,7 +12,7 @@ import typer
 from tasker.bulk import DEFAULT_RATE, LEAST_RATE, BulkAction, BulkRequest
 from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.bulk import confirm_and_run_bulk
-from tasker.cli.completion import complete_status, complete_task, complete_template
+from tasker.cli.completion import suggest_statuses, suggest_task_ids, suggest_templates
 from tasker.cli.exits import ExitCode
 from tasker.cli.loading import explain_invalid_context, resolve_template_argument
 from tasker.cli.options import (
@@ -63,7 +63,7 @@ TaskRef = Annotated[
     typer.Argument(
         metavar="ID",
         help='A task: its id, a unique prefix, or "last".',
-        autocompletion=complete_task,
+        autocompletion=suggest_task_ids,
     ),
 ]
 OptionalTaskRef = Annotated[
@@ -71,7 +71,7 @@ OptionalTaskRef = Annotated[
     typer.Argument(
         metavar="ID",
         help='A task: its id, a unique prefix, or "last". If omitted, the filters select tasks.',
-        autocompletion=complete_task,
+        autocompletion=suggest_task_ids,
     ),
 ]
 FILTERS: Mapping[str, Any] = {
@@ -82,7 +82,7 @@ FILTERS: Mapping[str, Any] = {
             "-t",
             metavar="NAME",
             help="Template: [NAMESPACE.]NAME[@VERSION].",
-            autocompletion=complete_template,
+            autocompletion=suggest_templates,
         ),
     ],
     "namespace": Annotated[
@@ -249,7 +249,7 @@ async def list_tasks(
             parser=parse_status,
             metavar="STATUS",
             help="Select tasks with this status, such as error.",
-            autocompletion=complete_status,
+            autocompletion=suggest_statuses,
         ),
     ] = None,
     parent: Annotated[
@@ -285,11 +285,11 @@ async def list_tasks(
         )
         return
     if tasks:
-        print_table(invocation.out, tasks_table(invocation.out, tasks))
+        print_table(invocation.stdout_console, tasks_table(invocation.stdout_console, tasks))
     else:
-        invocation.err.print(f"no tasks match{reason}")
+        invocation.stderr_console.print(f"no tasks match{reason}")
     if following:
-        invocation.err.print(f"more: --after {following}", style="dim")
+        invocation.stderr_console.print(f"more: --after {following}", style="dim")
 
 
 @register_command(app, "count")
@@ -306,16 +306,16 @@ async def count_tasks(invocation: Invocation, matching: TaskFilter) -> None:
     if invocation.as_json:
         invocation.print_json(counts)
         return
-    plain = is_ascii_only(invocation.out)
+    plain = is_ascii_only(invocation.stdout_console)
     table = make_table("status", "tasks", right=("tasks",))
     for status in TaskStatus:
         if number := counts.by_status.get(status.value, 0):
             most = "+" if number >= MOST_COUNTED and not counts.exact else ""
             table.add_row(status_text(status.value, plain=plain), f"{number:,}{most}")
     if table.row_count:
-        print_table(invocation.out, table)
+        print_table(invocation.stdout_console, table)
     else:
-        invocation.err.print(f"no tasks match{reason}")
+        invocation.stderr_console.print(f"no tasks match{reason}")
 
 
 async def _unknown_template_message(client: Client, matching: TaskFilter) -> str:
@@ -378,7 +378,7 @@ async def show_task(
             }
         )
     else:
-        render_task(invocation.out, detail, full=full, timeline=times)
+        render_task(invocation.stdout_console, detail, full=full, timeline=times)
     failed = watch and detail.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
     return ExitCode.FAILED if failed else ExitCode.DONE
 
@@ -398,9 +398,9 @@ async def explain_status(
         invocation.print_json(to_plain_json(reasons))
         return
     for reason in reasons:
-        invocation.out.print(format_blocking_reason(reason), soft_wrap=True)
+        invocation.stdout_console.print(format_blocking_reason(reason), soft_wrap=True)
     if not reasons:
-        invocation.err.print("nothing is blocking it")
+        invocation.stderr_console.print("nothing is blocking it")
 
 
 @register_command(app, "logs")
@@ -444,7 +444,7 @@ async def show_logs(
             if invocation.as_json:
                 invocation.print_json(to_plain_json(record))
             else:
-                invocation.out.print(format_log_record(record), soft_wrap=True)
+                invocation.stdout_console.print(format_log_record(record), soft_wrap=True)
 
 
 @register_command(app, "create", acts=True)
@@ -455,7 +455,7 @@ async def create_task(
         typer.Argument(
             metavar="TEMPLATE",
             help="A registered template such as payments.process_refund@^2.1, or a YAML file.",
-            autocompletion=complete_template,
+            autocompletion=suggest_templates,
         ),
     ],
     context: Context = None,
@@ -536,9 +536,11 @@ async def create_task(
     if invocation.as_json:
         invocation.print_json({**task_to_document(task), "created": task.created})
         return
-    invocation.out.print(task.id)
+    invocation.stdout_console.print(task.id)
     if not task.created:
-        invocation.err.print("the idempotency key belongs to this existing task", style="dim")
+        invocation.stderr_console.print(
+            "the idempotency key belongs to this existing task", style="dim"
+        )
 
 
 @register_command(app, "cancel", acts=True)
@@ -627,7 +629,7 @@ async def retry_tasks(
     """
     async with invocation.open_client(operates=True) as client:
 
-        async def retry_one(task_id: TaskId) -> Task:
+        async def retry_one_task(task_id: TaskId) -> Task:
             return await client.retry(
                 task_id,
                 steps=step,
@@ -639,7 +641,9 @@ async def retry_tasks(
 
         if task is not None:
             _require_no_filter(matching)
-            _print_task_status(invocation, await retry_one(await resolve_task_id(client, task)))
+            _print_task_status(
+                invocation, await retry_one_task(await resolve_task_id(client, task))
+            )
             return ExitCode.DONE
         _reject_if_match_without_task_id(if_match)
         _require_some_filter(matching)
@@ -754,18 +758,20 @@ async def send_signal(
     async with invocation.open_client(operates=True) as client:
         task_id = await resolve_task_id(client, task)
         sent = await client.signal(task_id, name, payload, id=id, reason=reason)
-        waits = [] if sent.step or not sent.created else await _describe_waits(client, task_id)
+        waits = (
+            [] if sent.step or not sent.created else await _describe_current_waits(client, task_id)
+        )
     if invocation.as_json:
         invocation.print_json(to_plain_json(sent))
     elif not sent.created:
-        invocation.out.print("a signal with this id was already sent")
+        invocation.stdout_console.print("a signal with this id was already sent")
     elif sent.step is None:
-        invocation.out.print("; ".join(["sent", "no step waits for it yet", *waits]))
+        invocation.stdout_console.print("; ".join(["sent", "no step waits for it yet", *waits]))
     else:
-        invocation.out.print(f"sent; step {sent.step} received it")
+        invocation.stdout_console.print(f"sent; step {sent.step} received it")
 
 
-async def _describe_waits(client: Client, task_id: TaskId) -> list[str]:
+async def _describe_current_waits(client: Client, task_id: TaskId) -> list[str]:
     """Return what the steps of a task currently wait for, if the caller may read it."""
     try:
         steps = await client.steps(task_id, limit=_MOST_STEPS)
@@ -851,5 +857,5 @@ def _print_task_status(invocation: Invocation, task: Task) -> None:
     if invocation.as_json:
         invocation.print_json(task_to_document(task))
         return
-    line = status_text(task.status.value, plain=is_ascii_only(invocation.out))
-    invocation.out.print(line.append(f"  {task.template}  {task.id}", style="none"))
+    line = status_text(task.status.value, plain=is_ascii_only(invocation.stdout_console))
+    invocation.stdout_console.print(line.append(f"  {task.template}  {task.id}", style="none"))

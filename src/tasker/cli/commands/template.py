@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tasker import versions
 from tasker.cli.app import Invocation, make_command_group, register_command
-from tasker.cli.completion import complete_template
+from tasker.cli.completion import suggest_templates
 from tasker.cli.exits import ExitCode
 from tasker.cli.loading import explain_version_conflicts, is_template_file_reference, load_sources
 from tasker.cli.options import Reason
@@ -35,7 +35,7 @@ Reference = Annotated[
     typer.Argument(
         metavar="TEMPLATE",
         help="A registered template such as payments.process_refund@^2.1, or a YAML file.",
-        autocompletion=complete_template,
+        autocompletion=suggest_templates,
     ),
 ]
 Name = Annotated[
@@ -43,7 +43,7 @@ Name = Annotated[
     typer.Argument(
         metavar="TEMPLATE",
         help="A registered template such as payments.process_refund.",
-        autocompletion=complete_template,
+        autocompletion=suggest_templates,
     ),
 ]
 Workflows = Annotated[
@@ -92,11 +92,11 @@ async def list_templates(
     async with invocation.open_client() as client:
         stored = await client.templates(namespace, name)
 
-    def sort_key(one: Any) -> tuple[str, str, Any]:
+    def sort_by_name_and_version(one: Any) -> tuple[str, str, Any]:
         template = one.template
         return template.namespace, template.name, versions.sort_key(template.version)
 
-    stored = sorted(stored, key=sort_key)
+    stored = sorted(stored, key=sort_by_name_and_version)
     if invocation.as_json:
         invocation.print_json(
             {
@@ -114,9 +114,9 @@ async def list_templates(
             }
         )
     elif stored:
-        print_table(invocation.out, templates_table(stored))
+        print_table(invocation.stdout_console, templates_table(stored))
     else:
-        invocation.err.print("no templates match")
+        invocation.stderr_console.print("no templates match")
 
 
 @register_command(app, "show")
@@ -128,7 +128,7 @@ async def show_template(
     if invocation.as_json:
         invocation.print_json(template_to_document(definition))
     else:
-        render_template_yaml(invocation.out, dump_yaml(definition))
+        render_template_yaml(invocation.stdout_console, dump_yaml(definition))
 
 
 @register_command(app, "durations")
@@ -139,7 +139,7 @@ async def show_durations(
         typer.Argument(
             metavar="TEMPLATE",
             help="[NAMESPACE.]NAME[@VERSION]; default: the latest version.",
-            autocompletion=complete_template,
+            autocompletion=suggest_templates,
         ),
     ],
 ) -> None:
@@ -153,13 +153,13 @@ async def show_durations(
         invocation.print_json(to_plain_json(usual))
         return
     if usual.task is None:
-        invocation.err.print("no task of this version is complete")
+        invocation.stderr_console.print("no task of this version is complete")
         return
     numbers = ("measured", "median", "95 %")
     rows = make_table("step", *numbers, right=numbers)
     for name, one in (*usual.steps.items(), ("the task", usual.task)):
         rows.add_row(name, f"{one.runs:,}", human_duration(one.median), human_duration(one.p95))
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 @register_command(app, "draw")
@@ -177,9 +177,9 @@ async def draw_graph(
         graph = {spec.name: list(spec.dependencies) for spec in definition.steps}
         invocation.print_json({"template": definition.full_name, "dependencies": graph})
     elif mermaid:
-        invocation.out.print(graphs.to_mermaid(definition), soft_wrap=True)
+        invocation.stdout_console.print(graphs.to_mermaid(definition), soft_wrap=True)
     else:
-        render_template_graph(invocation.out, definition)
+        render_template_graph(invocation.stdout_console, definition)
 
 
 @register_command(app, "register", acts=True)
@@ -219,10 +219,12 @@ async def register_templates(
         invocation.print_json({"templates": outcomes})
     for one in outcomes:
         if "error" in one:
-            invocation.err.print(f"rejected: {one['error']}", style="red", soft_wrap=True)
+            invocation.stderr_console.print(
+                f"rejected: {one['error']}", style="red", soft_wrap=True
+            )
         elif not invocation.as_json:
             waits = "" if one["status"] == "approved" else f" ({one['status']})"
-            invocation.out.print(f"{one['outcome']}: {one['template']}{waits}")
+            invocation.stdout_console.print(f"{one['outcome']}: {one['template']}{waits}")
     return ExitCode.REJECTED if any("error" in one for one in outcomes) else ExitCode.DONE
 
 
@@ -310,16 +312,18 @@ async def show_version_statuses(
     if invocation.as_json:
         invocation.print_json({"versions": matches})
     elif matches:
-        print_version_table(invocation.out, matches)
+        print_version_table(invocation.stdout_console, matches)
     else:
-        invocation.err.print("no versions match")
+        invocation.stderr_console.print("no versions match")
 
 
 @register_command(app, "approve", acts=True)
 async def approve_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Approve a version that is pending review, so that tasks can be created from it."""
     async with invocation.open_client() as client:
-        _print_version(invocation, await client.review(template, approve=True, reason=reason))
+        _print_version_and_exit(
+            invocation, await client.review(template, approve=True, reason=reason)
+        )
 
 
 @register_command(app, "reject", acts=True)
@@ -335,21 +339,23 @@ async def reject_version(
 ) -> None:
     """Reject a version that is pending review. Changed content may be registered again."""
     async with invocation.open_client() as client:
-        _print_version(invocation, await client.review(template, approve=False, reason=reason))
+        _print_version_and_exit(
+            invocation, await client.review(template, approve=False, reason=reason)
+        )
 
 
 @register_command(app, "retire", acts=True)
 async def retire_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Retire a version: no new tasks can be created from it. Its open tasks continue."""
     async with invocation.open_client() as client:
-        _print_version(invocation, await client.retire(template, reason=reason))
+        _print_version_and_exit(invocation, await client.retire(template, reason=reason))
 
 
 @register_command(app, "restore", acts=True)
 async def restore_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Restore a retired version, so that tasks can be created from it again."""
     async with invocation.open_client() as client:
-        _print_version(invocation, await client.restore(template, reason=reason))
+        _print_version_and_exit(invocation, await client.restore(template, reason=reason))
 
 
 def print_version_table(console: Console, versions: Sequence[TemplateVersion]) -> None:
@@ -372,8 +378,8 @@ def print_version_table(console: Console, versions: Sequence[TemplateVersion]) -
     print_table(console, rows)
 
 
-def _print_version(invocation: Invocation, version: TemplateVersion) -> None:
+def _print_version_and_exit(invocation: Invocation, version: TemplateVersion) -> None:
     if invocation.as_json:
         invocation.print_json(version)
     else:
-        invocation.out.print(f"{version.status}: {version.full_name}")
+        invocation.stdout_console.print(f"{version.status}: {version.full_name}")

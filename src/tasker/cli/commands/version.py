@@ -26,7 +26,7 @@ def print_versions(invocation: Invocation) -> None:
         invocation.print_json(versions)
         return
     for name, value in versions.items():
-        invocation.out.print(f"{name} {value or '(not installed)'}")
+        invocation.stdout_console.print(f"{name} {value or '(not installed)'}")
 
 
 def _installed_version(package: str) -> str | None:

@@ -83,7 +83,7 @@ async def list_webhooks(
     elif webhooks:
         _print_webhooks(invocation, webhooks)
     else:
-        invocation.err.print("no webhooks")
+        invocation.stderr_console.print("no webhooks")
 
 
 @register_command(app, "show")
@@ -131,7 +131,7 @@ async def delete_webhook(invocation: Invocation, name: Name, reason: Reason = ""
     if invocation.as_json:
         invocation.print_json({"deleted": True})
     else:
-        invocation.out.print(f"deleted: {name}")
+        invocation.stdout_console.print(f"deleted: {name}")
 
 
 @register_command(app, "deliveries")
@@ -158,7 +158,7 @@ async def list_deliveries(
         invocation.print_json({"deliveries": to_plain_json(rows)})
         return
     if not rows:
-        invocation.err.print("no deliveries")
+        invocation.stderr_console.print("no deliveries")
         return
     now = datetime.now(UTC)
     table = make_table("id", "event", "task", "status", "attempts", "created", "last attempt")
@@ -174,7 +174,7 @@ async def list_deliveries(
             Text(format_relative_time(row.created_at, now), style="dim"),
             to_printable_line(answer),
         )
-    print_table(invocation.out, table)
+    print_table(invocation.stdout_console, table)
 
 
 @register_command(app, "send", acts=True)
@@ -190,15 +190,15 @@ async def resend_delivery(
     if invocation.as_json:
         invocation.print_json({"status": "pending"})
     else:
-        invocation.out.print(f"delivery {delivery} is due again")
+        invocation.stdout_console.print(f"delivery {delivery} is due again")
 
 
 def _print_secret(invocation: Invocation, webhook: Webhook) -> None:
     if invocation.as_json:
         invocation.print_json(to_plain_json(webhook))
         return
-    invocation.out.print(webhook.secret, soft_wrap=True, highlight=False)
-    invocation.err.print(
+    invocation.stdout_console.print(webhook.secret, soft_wrap=True, highlight=False)
+    invocation.stderr_console.print(
         "Receivers verify signatures with this secret. It is not shown again;"
         f" `tasker webhook secret {webhook.namespace}.{webhook.name}` replaces it.",
         style="dim",
@@ -221,4 +221,4 @@ def _print_webhooks(invocation: Invocation, webhooks: Sequence[Webhook]) -> None
             Text(to_printable_line(one.created_by), style="dim"),
             Text("paused" if one.paused else "", style="yellow"),
         )
-    print_table(invocation.out, table)
+    print_table(invocation.stdout_console, table)

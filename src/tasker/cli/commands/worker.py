@@ -23,7 +23,11 @@ from tasker.cli.options import (
     TemplatePaths,
     parse_duration_option,
 )
-from tasker.cli.processes import report_to_supervisor, single_process_command, supervise_processes
+from tasker.cli.processes import (
+    report_start_and_watch_supervisor,
+    single_process_command,
+    supervise_processes,
+)
 from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import (
     format_relative_time,
@@ -208,7 +212,7 @@ async def drain_worker(
     if invocation.as_json:
         invocation.print_json({"worker": worker, "drained": True})
         return
-    invocation.out.print(f"worker {worker} claims no more steps")
+    invocation.stdout_console.print(f"worker {worker} claims no more steps")
 
 
 @register_command(app, "attempts")
@@ -231,9 +235,11 @@ async def list_worker_attempts(
         invocation.print_json({"attempts": to_plain_json(attempts)})
         return
     if not attempts:
-        invocation.err.print(f"the newest 1,000 tasks have no ended attempts of worker {worker}")
+        invocation.stderr_console.print(
+            f"the newest 1,000 tasks have no ended attempts of worker {worker}"
+        )
         return
-    plain, now = is_ascii_only(invocation.out), datetime.now(UTC)
+    plain, now = is_ascii_only(invocation.stdout_console), datetime.now(UTC)
     columns = ("ended", "workflow", "step", "attempt", "outcome", "took", "error", "task")
     rows = make_table(*columns, right=("attempt", "took"))
     for one in attempts:
@@ -248,7 +254,7 @@ async def list_worker_attempts(
             Text(to_printable_line(one.error or ""), style="red"),
             one.task_id,
         )
-    print_table(invocation.out, rows)
+    print_table(invocation.stdout_console, rows)
 
 
 async def _run_worker(
@@ -292,7 +298,7 @@ async def _run_worker(
 
             with handle_signals(stop_on_signal):
                 async with explain_version_conflicts(worker.client, loaded.templates), worker:
-                    with report_to_supervisor(supervisor, worker.stop):
+                    with report_start_and_watch_supervisor(supervisor, worker.stop):
                         await worker.wait_until_ended()
     return ExitCode.DONE
 

@@ -42,7 +42,7 @@ def draw_graph(graph: Graph, *, most: int = MOST_LANES) -> list[GraphLine] | Non
 
 
 def lanes_to_ascii(lanes: str) -> str:
-    """Convert lanes to ASCII."""
+    """Return the lanes of a drawing with ASCII in place of box-drawing characters."""
     return lanes.translate(_PLAIN)
 
 

@@ -81,7 +81,7 @@ class DisplayedStep:
         else:
             self.waits_for = describe_waits(notice.waits) if notice.waits else ""
 
-    def apply_settled(self, notice: StepSettled, now: float) -> None:
+    def on_settled(self, notice: StepSettled, now: float) -> None:
         self._add_running_time(now)
         self.error = failure_reason(notice) or self.error
         match notice.outcome:
@@ -101,7 +101,7 @@ class DisplayedStep:
         if self.status == "in_progress":
             self.status = "pending"
 
-    def update_from_store(self, step: Step, now: float, clock: datetime) -> None:
+    def update_from_stored_state(self, step: Step, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
         self.status, self.attempt = step.status.value, step.attempts
         self.error = format_error_line(step.error)
@@ -160,7 +160,7 @@ class DisplayedTask:
             if step.status in ("pending", "enqueued", "in_progress", "waiting_for_retry"):
                 step.status = "cancelled" if status == "cancelled" else step.status
 
-    def update_from_store(self, task: Task, now: float, clock: datetime) -> None:
+    def update_from_stored_state(self, task: Task, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
         self.status = task.status.value
         self.began = now - (clock - task.created_at).total_seconds()
@@ -263,7 +263,7 @@ class TaskProgressDisplay:
         for notice, at in early:
             self._apply_notice_at(notice, at)
 
-    def update_from_store(self, task: Task, steps: Iterable[Step]) -> None:
+    def update_from_stored_state(self, task: Task, steps: Iterable[Step]) -> None:
         """Update a polled task from its state in the store."""
         now, clock = time.monotonic(), datetime.now(UTC)
         with self.lock:
@@ -271,11 +271,11 @@ class TaskProgressDisplay:
             for step in steps:
                 seen = followed.get_or_add_step(step.name)
                 before = (seen.status, seen.attempt)
-                seen.update_from_store(step, now, clock)
+                seen.update_from_stored_state(step, now, clock)
                 if before != (seen.status, seen.attempt):
                     self._renderer.on_step_changed(followed, seen)
             before_end = followed.ended
-            followed.update_from_store(task, now, clock)
+            followed.update_from_stored_state(task, now, clock)
             if before_end is None and followed.ended is not None:
                 self._renderer.on_notice(followed, TaskEnded(task.id, task.status))
 
@@ -335,7 +335,7 @@ def _apply_notice(task: DisplayedTask, notice: Notice, now: float) -> None:
             task.start(now)
             task.get_or_add_step(notice.step).on_start(notice, now)
         case StepSettled():
-            task.get_or_add_step(notice.step).apply_settled(notice, now)
+            task.get_or_add_step(notice.step).on_settled(notice, now)
         case StepWaiting():
             task.get_or_add_step(notice.step).on_wait(notice, now)
         case SettlementRejected():
@@ -514,7 +514,7 @@ class LiveRenderer:
             return Group(*self._render_tasks(tasks, time.monotonic()))
 
     def _render_tasks(self, tasks: Sequence[DisplayedTask], now: float) -> list[RenderableType]:
-        room = _MOST if self._over else _rows_per_task(self._console.height - 2, len(tasks))
+        room = _MOST if self._over else _step_rows_per_task(self._console.height - 2, len(tasks))
         pictures: list[RenderableType] = []
         for task in tasks:
             if pictures:
@@ -601,7 +601,7 @@ def _describe_step_status(step: DisplayedStep, now: float) -> str:
     return step.status
 
 
-def _rows_per_task(rows: int, tasks: int) -> int:
+def _step_rows_per_task(rows: int, tasks: int) -> int:
     """Return the number of rows for the steps of each task."""
     return max(rows // max(tasks, 1) - 3, 1)
 

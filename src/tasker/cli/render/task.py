@@ -248,7 +248,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
         console,
         _add_graph_rows(columns, detail.template, make_row, step_symbol, plain=plain, only=only),
     )
-    _print_omitted_count(console, len(left_out))
+    _print_omitted_attempt_count(console, len(left_out))
     if undoing:
         _print_compensation(console, undoing, now, full=full)
 
@@ -269,7 +269,7 @@ def _print_compensation(
     console.print()
     console.print(Text("Compensation", style="bold"))
     print_table(console, columns)
-    _print_omitted_count(console, len(steps) - len(shown))
+    _print_omitted_attempt_count(console, len(steps) - len(shown))
 
 
 def _step_row(step: Step, now: datetime, *, plain: bool) -> list[Text | str]:
@@ -406,10 +406,10 @@ def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool
     console.print()
     console.print(Text("Attempts", style="bold"))
     print_table(console, _attempts_table(console, shown))
-    _print_omitted_count(console, len(attempts) - len(shown))
+    _print_omitted_attempt_count(console, len(attempts) - len(shown))
 
 
-def _print_omitted_count(console: Console, count: int) -> None:
+def _print_omitted_attempt_count(console: Console, count: int) -> None:
     if count:
         console.print(Text(f"and {count:,} more; --full shows all", style="dim"))
 

@@ -46,10 +46,13 @@ class Teams(TransactionalStore):
             before = tx.read.parse_policy(rows[0]) if rows else None
             if before is not None and rules.is_same_policy(before, policy):
                 return before
-            columns = rules.policy_columns(policy)
+            columns = rules.compared_policy_columns(policy)
             (row,) = await tx.fetch_all("put_policy", actor=act.actor, **columns)
             stored = tx.read.parse_policy(row)
-            documents = rules.policy_to_document(before), rules.policy_to_document(stored)
+            documents = (
+                rules.policy_to_audit_document(before),
+                rules.policy_to_audit_document(stored),
+            )
             await add_team_audit_entry(tx, act, "put_policy", space, *documents, namespace=space)
             return stored
 
@@ -63,7 +66,7 @@ class Teams(TransactionalStore):
         async def approve_or_reject_version(tx: Session) -> TemplateVersion:
             versions = await _lock_versions_of_template(tx, name)
             policy = await read_policy(tx, name.namespace)
-            decision = rules.check_review(name, versions, policy, act, approve=approve)
+            decision = rules.plan_review(name, versions, policy, act, approve=approve)
             for old in decision.replaces:
                 await tx.fetch_all("mark_template_replaced", id=old)
             action = "approve_template" if approve else "reject_template"
@@ -132,7 +135,7 @@ class Teams(TransactionalStore):
         async def add_and_audit_key(tx: Session) -> ApiKey:
             (row,) = await tx.fetch_all("add_api_key", created_by=act.actor, **asdict(key))
             stored = tx.read.parse_api_key(row)
-            facts = rules.key_to_document(stored)
+            facts = rules.key_to_audit_document(stored)
             await add_team_audit_entry(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
             return stored
 
@@ -161,7 +164,7 @@ class Teams(TransactionalStore):
                     raise rules.unknown_key_error(prefix)
                 raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
             revoked = tx.read.parse_api_key(row)
-            facts = rules.key_to_document(revoked)
+            facts = rules.key_to_audit_document(revoked)
             await add_team_audit_entry(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
             return revoked
 

@@ -29,7 +29,7 @@ from tasker.model import (
     lost_outcome,
     released_outcome,
     retry_outcome,
-    task_status_of_code,
+    task_status_from_code,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -120,8 +120,8 @@ def test_codes_are_the_numbers_of_the_statuses() -> None:
 
 def test_an_open_task_is_pending_until_its_first_attempt() -> None:
     """Other states are shown as stored."""
-    assert TaskStatus.PENDING == task_status_of_code(0, started=False)
-    assert TaskStatus.IN_PROGRESS == task_status_of_code(0, started=True)
+    assert TaskStatus.PENDING == task_status_from_code(0, started=False)
+    assert TaskStatus.IN_PROGRESS == task_status_from_code(0, started=True)
     for code in (
         StatusCode.COMPLETE,
         StatusCode.ERROR,
@@ -130,8 +130,8 @@ def test_an_open_task_is_pending_until_its_first_attempt() -> None:
     ):
         assert (
             code.name.lower()
-            == task_status_of_code(code, started=True)
-            == task_status_of_code(code, started=False)
+            == task_status_from_code(code, started=True)
+            == task_status_from_code(code, started=False)
         )
 
 

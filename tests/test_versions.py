@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker.errors import InvalidInput
-from tasker.versions import highest_matching, is_exact_version, matches, parse, sort_key
+from tasker.versions import highest_matching_version, is_exact_version, matches, parse, sort_key
 
 numbers = st.integers(0, 12)
 parts = st.sampled_from(["", "-alpha", "-alpha.1", "-alpha.beta", "-beta.2", "-beta.11", "-rc.1"])
@@ -52,7 +52,7 @@ def test_the_order_of_versions_is_total(three: list[str]) -> None:
 @given(st.lists(versions))
 def test_the_latest_version_is_one_of_the_given(some: list[str]) -> None:
     """The highest release; a pre-release only without any release."""
-    newest = highest_matching(some)
+    newest = highest_matching_version(some)
     releases = [version for version in some if not parse(version).prerelease]
 
     assert (newest is None) == (not some)
@@ -65,7 +65,7 @@ def test_the_latest_version_is_one_of_the_given(some: list[str]) -> None:
 @given(st.lists(versions), versions)
 def test_a_pinned_version_matches_only_itself(some: list[str], pin: str) -> None:
     """Build metadata included."""
-    assert highest_matching([*some, pin], spec=pin) == pin
+    assert highest_matching_version([*some, pin], spec=pin) == pin
     assert [version for version in some if matches(version, pin)] == [
         version for version in some if version == pin
     ]
@@ -73,19 +73,22 @@ def test_a_pinned_version_matches_only_itself(some: list[str], pin: str) -> None
 
 @given(st.lists(versions), st.sampled_from(["^", "~", ">=", "<", ">", "<=", "="]), versions)
 def test_a_range_selects_its_highest_version(some: list[str], sign: str, base: str) -> None:
-    """`highest_matching` and `matches` agree."""
+    """`highest_matching_version` and `matches` agree."""
     spec = f"{sign}{base}"
     fitting = [version for version in some if matches(version, spec)]
 
-    assert highest_matching(some, spec=spec) == max(fitting, key=sort_key, default=None)
+    assert highest_matching_version(some, spec=spec) == max(fitting, key=sort_key, default=None)
 
 
 def test_latest_prefers_releases() -> None:
     """This holds for all spellings of "latest"."""
     for spec in (None, "", "latest", " latest "):
-        assert highest_matching(["2.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"], spec=spec) == "1.10.0"
-        assert highest_matching(["2.0.0-rc.1", "2.0.0-alpha"], spec=spec) == "2.0.0-rc.1"
-        assert highest_matching([], spec=spec) is None
+        assert (
+            highest_matching_version(["2.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"], spec=spec)
+            == "1.10.0"
+        )
+        assert highest_matching_version(["2.0.0-rc.1", "2.0.0-alpha"], spec=spec) == "2.0.0-rc.1"
+        assert highest_matching_version([], spec=spec) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ def test_ranges_match_versions(spec: str, inside: str, outside: str) -> None:
 def test_an_invalid_range_is_refused_with_examples(spec: str) -> None:
     """With examples."""
     with pytest.raises(InvalidInput) as raised:
-        highest_matching(["1.0.0"], spec=spec)
+        highest_matching_version(["1.0.0"], spec=spec)
 
     assert str(raised.value) == (
         f"{spec[:128]!r} is neither a version nor a range;"
@@ -192,7 +195,7 @@ def test_an_invalid_version_is_refused_with_examples(version: str) -> None:
             refuse(version)
     assert not is_exact_version(version)
     with pytest.raises(InvalidInput):
-        highest_matching([version])
+        highest_matching_version([version])
 
 
 def test_a_pin_is_one_version() -> None:
@@ -203,5 +206,5 @@ def test_a_pin_is_one_version() -> None:
 
 def test_builds_are_equal_in_precedence_and_sorted_by_their_text() -> None:
     """The order is then unique."""
-    assert highest_matching(["1.0.0+b", "1.0.0+c", "1.0.0+a"]) == "1.0.0+c"
-    assert highest_matching(["1.0.0+b", "1.0.0", "1.0.0+a"], spec="^1") == "1.0.0+b"
+    assert highest_matching_version(["1.0.0+b", "1.0.0+c", "1.0.0+a"]) == "1.0.0+c"
+    assert highest_matching_version(["1.0.0+b", "1.0.0", "1.0.0+a"], spec="^1") == "1.0.0+b"

@@ -128,8 +128,8 @@ def actor_to_assignees(actor: str, groups: Collection[str]) -> list[str]:
     return [f"user:{actor}", *(f"role:{group}" for group in groups)]
 
 
-def assignee_filter(actor: str, groups: Collection[str]) -> list[str] | None:
-    """List the assignees whose approvals an actor may decide; None: the actor may decide all."""
+def assignees_actor_may_decide_for(actor: str, groups: Collection[str]) -> list[str] | None:
+    """Return the assignees whose approvals an actor may decide, to filter by; None: all."""
     return None if EVERY_GROUP in groups else actor_to_assignees(actor, groups)
 
 

@@ -86,7 +86,7 @@ def _can_one_parent_free_step(trigger: TriggerRule, *, success: bool) -> bool:
     return trigger is (TriggerRule.ONE_SUCCESS if success else TriggerRule.ONE_FAILED)
 
 
-def initial_pending_parents(graph: Graph, no: int) -> int:
+def initial_pending_parent_count(graph: Graph, no: int) -> int:
     """Return how many arrivals a step waits for when it is created."""
     if graph.specs[no - 1].trigger is TriggerRule.ALWAYS:
         return 0
@@ -179,20 +179,22 @@ class StepQueue(NamedTuple):
 ENGINE_QUEUE = StepQueue(ENGINE)
 
 
-def initial_queue(template: Template, graph: Graph, no: int) -> StepQueue:
+def initial_queue_of_step(template: Template, graph: Graph, no: int) -> StepQueue:
     """Return the first queue of a step: the engine queue if it may not run at all."""
     spec = graph.specs[no - 1]
     if spec.when is not None or spec.trigger in _NEEDS_MISSED:
         return ENGINE_QUEUE
-    return handler_queue(template, graph, no)
+    return handler_queue_of_step(template, graph, no)
 
 
-def handler_queue(template: Template, graph: Graph, no: int) -> StepQueue:
+def handler_queue_of_step(template: Template, graph: Graph, no: int) -> StepQueue:
     """Return the queue of a step's handler."""
     spec = graph.specs[no - 1]
     if spec.handler == ENGINE:
         return ENGINE_QUEUE
-    gated = bool(template.limits_of(spec)) or enclosing_map_max_concurrency(graph, no) is not None
+    gated = (
+        bool(template.limits_of_step(spec)) or enclosing_map_max_concurrency(graph, no) is not None
+    )
     return StepQueue(spec.handler, str(spec.requirement), gated)
 
 

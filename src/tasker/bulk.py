@@ -38,7 +38,7 @@ _CLOCKS = timedelta(minutes=5)  #: how far the clocks of servers may be off
 
 
 class BulkAction(StrEnum):
-    """A bulk action on tasks."""
+    """What a bulk operation does with each of its tasks."""
 
     CANCEL = "cancel"  #: of open tasks
     RETRY = "retry"  #: of failed tasks
@@ -56,7 +56,7 @@ STATUSES: Mapping[BulkAction, tuple[TaskStatus, ...]] = {
 
 
 class BulkStatus(StrEnum):
-    """The status of an operation."""
+    """The status of a bulk operation."""
 
     RUNNING = "running"
     COMPLETE = "complete"  #: no task is left
@@ -65,7 +65,7 @@ class BulkStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRequest:
-    """What an operation does and to which tasks.
+    """What a bulk operation does, and with which tasks.
 
     Raises:
         InvalidInput: The request has neither a filter nor ids, or both, or too many ids, or options
@@ -184,7 +184,7 @@ def _decode_filter(document: Mapping[str, Any]) -> TaskFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkPreview:
-    """What an operation would change."""
+    """What a bulk operation would change, before it is started."""
 
     action: BulkAction
     matches: int
@@ -209,7 +209,7 @@ class BulkPreview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRejection:
-    """A task that an operation did not change."""
+    """A task that a bulk operation could not change, and why."""
 
     id: str
     code: str
@@ -218,7 +218,7 @@ class BulkRejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkOperation:
-    """An operation on many tasks and its progress."""
+    """A bulk operation on tasks, and its progress."""
 
     id: str
     action: BulkAction
@@ -256,7 +256,7 @@ class BulkOperation:
 
 
 class NewBulkOperation(NamedTuple):
-    """An operation to store."""
+    """A bulk operation to store."""
 
     id: TaskId
     request: BulkRequest
@@ -268,7 +268,7 @@ class NewBulkOperation(NamedTuple):
 
 
 class StoredBulkOperation(NamedTuple):
-    """An operation as it is stored."""
+    """A bulk operation as a store holds it: with its request and its position among the tasks."""
 
     operation: BulkOperation
     request: BulkRequest
@@ -309,7 +309,7 @@ def operation_id_from_start_token(token: str, request: BulkRequest) -> TaskId:
     return id
 
 
-def validate_rate(per_second: float) -> float:
+def require_valid_bulk_rate(per_second: float) -> float:
     """Return the rate of an operation. Raises InvalidInput."""
     if not LEAST_RATE <= per_second <= BULK_RATE:
         message = f"per_second must be {LEAST_RATE:g} to {BULK_RATE:,}, not {per_second:g}"
@@ -327,6 +327,6 @@ def append_rejection(
     return [*rejections, kept]
 
 
-def ids_newest_first(ids: Collection[str]) -> list[TaskId]:
+def sort_ids_newest_first(ids: Collection[str]) -> list[TaskId]:
     """Return ids in the order in which an operation handles their tasks."""
     return sorted({TaskId(one) for one in ids}, reverse=True)

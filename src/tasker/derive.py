@@ -7,7 +7,7 @@ from tasker.model import StepCounts, Task, TaskStatus
 
 @dataclass(frozen=True, kw_only=True)
 class DerivedStatuses:
-    """The derived statuses of a task."""
+    """The statuses of a task that are computed from its own status and its steps' statuses."""
 
     execution_status: str
     """The task's status: `blocked_by_failures`, `paused`, `no_worker`, `has_ready_steps`,
@@ -40,7 +40,7 @@ _SETTLED = frozenset({TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY})
 
 
 def derive_statuses(task: Task) -> DerivedStatuses:
-    """Return a task's derived status."""
+    """Return the statuses that a task's own status and its steps' statuses imply."""
     status = execution_status(task.counts, task.status, paused=bool(task.pauses))
     return DerivedStatuses(
         execution_status=status,

@@ -1125,13 +1125,13 @@ class Template:
         return str(self.key)
 
     def step(self, name: str) -> StepSpec:
-        """Return the step spec with a name. Raises KeyError."""
+        """Return the spec of a step that is not part of a body. Raises KeyError."""
         for spec in self.steps:
             if spec.name == name:
                 return spec
         raise KeyError(name)
 
-    def limits_of(self, spec: StepSpec) -> tuple[Limit, ...]:
+    def limits_of_step(self, spec: StepSpec) -> tuple[Limit, ...]:
         """Return the limits that apply to a step."""
         return self.limits if spec.limits is None else spec.limits
 
@@ -1274,7 +1274,7 @@ TASK_ENDED = frozenset(
 )
 
 
-def task_status_of_code(code: int, *, started: bool) -> TaskStatus:
+def task_status_from_code(code: int, *, started: bool) -> TaskStatus:
     """Return a task's status from its stored code."""
     if code == StatusCode.PENDING:
         return TaskStatus.IN_PROGRESS if started else TaskStatus.PENDING
@@ -1408,7 +1408,7 @@ class TaskFailure:
     """Set by the handler."""
 
     @classmethod
-    def of_error(cls, step: str, error: JsonObject) -> "TaskFailure":
+    def from_error(cls, step: str, error: JsonObject) -> "TaskFailure":
         """Return the failure that a stored error describes."""
         code = error.get("code")
         return cls(
@@ -2190,7 +2190,7 @@ class NewInstances(NamedTuple):
 
 
 class SpawnedStepNumbers(NamedTuple):
-    """The numbers of a spawn's steps."""
+    """The numbers that the first of a spawn's steps and instances got."""
 
     first_no: int
     """The number of the first instance's first step; the steps of an instance have consecutive

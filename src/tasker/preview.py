@@ -100,7 +100,7 @@ def make_action_preview(
     """
     by_name = {step.name: step for step in steps}
     rejected = [*_find_rejections(act, task, by_name, names)]
-    chosen = [] if rejected else _select_steps(act, steps, names)
+    chosen = [] if rejected else _select_target_steps(act, steps, names)
     runs = [step.name for step in chosen] if act is TaskAction.RETRY else []
     behind = (
         []
@@ -167,7 +167,7 @@ def _find_rejections(
             yield PreviewRejection(step=name, text=f"{name} is {step.status.value}.")
 
 
-def _select_steps(
+def _select_target_steps(
     act: TaskAction, steps: Sequence[Step], names: Sequence[str] | None
 ) -> list[Step]:
     if act in (TaskAction.CANCEL, TaskAction.RESOLVE):

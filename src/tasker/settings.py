@@ -231,7 +231,9 @@ class WorkerSettings(_CommonWorkerSettings):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _raise_invalid_settings(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _convert_validation_error(
+        cls, values: Any, handler: ModelWrapValidatorHandler[Self]
+    ) -> Self:
         try:
             return handler(values)
         except ValidationError as error:
@@ -530,7 +532,7 @@ class AuthSettings(SettingsSection):
         return self._has_configured_jwt_key or bool(self.jwks_url or self.issuer or self.audience)
 
     @property
-    def has_login(self) -> bool:
+    def has_oidc_login(self) -> bool:
         """Whether people can log in with an identity provider."""
         return self.oidc.client_id is not None
 
@@ -579,7 +581,7 @@ class AuthSettings(SettingsSection):
             (
                 self.api_keys
                 or self.accepts_tokens
-                or self.has_login
+                or self.has_oidc_login
                 or self.authenticator
                 or not self.enabled,
                 "no credential would be accepted: api_keys is false, no key verifies tokens, and"
@@ -588,7 +590,7 @@ class AuthSettings(SettingsSection):
         ):
             if not right:
                 raise ValueError(rule)
-        if self.has_login:
+        if self.has_oidc_login:
             if not self.issuer:
                 raise ValueError("oidc.client_id requires issuer, the identity provider's URL")
             if "openid" not in self.oidc.scopes:
@@ -738,7 +740,7 @@ def _build_settings_class() -> type[Settings]:
             return _inputs.get().secrets
 
     class TomlFileSource(PydanticBaseSettingsSource):
-        """The TOML file."""
+        """The settings file, in TOML."""
 
         def get_field_value(self, field: "FieldInfo", field_name: str) -> tuple[Any, str, bool]:
             return _inputs.get().file.get(field_name), field_name, False
@@ -831,7 +833,7 @@ class _SettingSources(NamedTuple):
     overrides: Mapping[str, Any]
     secrets: Mapping[str, str]
 
-    def source_of(self, path: list[str]) -> str:
+    def describe_source(self, path: list[str]) -> str:
         """Return the source of a setting: a variable, the file, or the command line."""
         given: Any = self.overrides
         for part in path:
@@ -851,7 +853,7 @@ class _SettingSources(NamedTuple):
 def _describe_problem(error: Mapping[str, Any], places: _SettingSources | None = None) -> str:
     """Return a line that describes the problem of a setting and its source."""
     path = [str(part) for part in error["loc"]]
-    place = places.source_of(path) if places else ".".join(path)
+    place = places.describe_source(path) if places else ".".join(path)
     if error["type"] == "extra_forbidden":
         known = _setting_names_below(path[:-1]) if places else list(WorkerSettings.model_fields)
         guess = did_you_mean(path[-1], known)

@@ -142,7 +142,7 @@ def format_log_message(message: object, args: Any, exc_info: Any = None) -> str:
     return "\n".join((text, "".join(lines).rstrip())) if lines else text
 
 
-def level_number(name: str) -> int:
+def log_level_number(name: str) -> int:
     """Return the number of a level. Raises InvalidInput."""
     try:
         return LEVELS[name]
@@ -152,7 +152,7 @@ def level_number(name: str) -> int:
         ) from None
 
 
-def level_name(number: int) -> str:
+def log_level_name(number: int) -> str:
     """Return the name of the highest level that is not above `number`."""
     names = [name for name, level in LEVELS.items() if level <= number]
     return names[-1] if names else "debug"

@@ -85,9 +85,10 @@ def compute_task_times(
         after = None if first is None else max((first - task.created_at).total_seconds(), 0.0)
         if after is not None:
             started.append(after)
-        by_step[step.name] = _make_phase_durations(after, _sum_by_phase(intervals))
+        by_step[step.name] = _make_phase_durations(after, _sum_seconds_by_phase(intervals))
     return TaskTimes(
-        _make_phase_durations(min(started, default=None), _sum_without_overlap(everything)), by_step
+        _make_phase_durations(min(started, default=None), _sum_seconds_without_overlap(everything)),
+        by_step,
     )
 
 
@@ -121,14 +122,14 @@ def _due_time(step: Step, now: datetime) -> datetime | None:
     return None
 
 
-def _sum_by_phase(intervals: Iterable[Interval]) -> list[float]:
+def _sum_seconds_by_phase(intervals: Iterable[Interval]) -> list[float]:
     seconds = [0.0] * len(StepPhase)
     for kind, start, end in intervals:
         seconds[kind] += (end - start).total_seconds()
     return seconds
 
 
-def _sum_without_overlap(intervals: Iterable[Interval]) -> list[float]:
+def _sum_seconds_without_overlap(intervals: Iterable[Interval]) -> list[float]:
     """Return the seconds of each kind; a time with several kinds counts as the first of them."""
     seconds = [0.0] * len(StepPhase)
     changes = [

@@ -103,7 +103,7 @@ def matches(version: str, spec: str) -> bool:
     return _satisfies(parse(version), _parse_range(spec))
 
 
-def highest_matching(versions: Iterable[str], *, spec: str | None = None) -> str | None:
+def highest_matching_version(versions: Iterable[str], *, spec: str | None = None) -> str | None:
     """Pick the highest version.
 
     Args:

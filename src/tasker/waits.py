@@ -102,7 +102,7 @@ class BroadcastSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """The end of a wait."""
+    """What ended a wait: a signal, a broadcast, or its timeout."""
 
     name: str | None
     """Name of the signal or broadcast; None if the wait timed out."""

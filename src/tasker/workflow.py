@@ -141,7 +141,7 @@ class StepBuilder(ABC):
 
     @property
     def _enclosing_builder(self) -> "StepBuilder | None":
-        """The steps around a body."""
+        """The builder of the steps around this body; None for a workflow."""
         return None
 
     @overload

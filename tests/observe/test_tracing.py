@@ -34,7 +34,7 @@ from tasker.api import create_app
 from tasker.codec import new_task_id, task_id_time
 from tasker.model import StepSpec, TemplateName
 from tasker.notices import AttemptTraceInfo
-from tasker.observe.tracing import SCHEMA, Tracing, attempt_span_attributes, error_type
+from tasker.observe.tracing import SCHEMA, Tracing, attempt_span_attributes, span_error_type
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -274,7 +274,7 @@ def test_attributes_are_those_of_the_semantic_conventions() -> None:
     ],
 )
 def test_the_type_of_an_error_is_its_code_or_its_class(error: Exception, expected: str) -> None:
-    assert expected == error_type(error)
+    assert expected == span_error_type(error)
 
 
 async def test_a_span_records_the_failure(spans: InMemorySpanExporter, store: Store) -> None:

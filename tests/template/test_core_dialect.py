@@ -364,7 +364,7 @@ steps:
 """
     )
 
-    first, second, third = (template.limits_of(spec) for spec in template.steps)
+    first, second, third = (template.limits_of_step(spec) for spec in template.steps)
     assert (
         Limit("customer:{input.customer_id}", concurrency=5),
         Limit("stripe", rate="100/s", burst=200),

@@ -9,7 +9,7 @@ from tasker.analytics.model import (
     AnalysisWindow,
     BlockingStep,
     Bottlenecks,
-    DurationSpread,
+    DurationStatistics,
     ErrorPattern,
     Performance,
     RetryStatistics,
@@ -76,8 +76,8 @@ def compute_performance(period: ResolvedWindow, counted: WindowCounts) -> Perfor
         cancelled_tasks=tasks["cancelled"],
         completion_rate=round(100 * completed / total, 2) if total else 0.0,
         error_rate=round(100 * failed / total, 2) if total else 0.0,
-        task_duration=_duration_spread(tasks),
-        step_duration=_duration_spread(attempts),
+        task_duration=_make_duration_statistics(tasks),
+        step_duration=_make_duration_statistics(attempts),
         tasks_per_hour=rate_per_hour(total, counted.task_start, period.now),
         steps_per_hour=rate_per_hour(attempts["complete"], counted.attempt_start, period.now),
         system_health_score=_last_hour_success_share(tasks),
@@ -114,7 +114,7 @@ def compute_bottlenecks(
             "cancelled": tasks["cancelled"],
             "resolved_manually": tasks["resolved"],
         },
-        task_duration=_duration_spread(tasks),
+        task_duration=_make_duration_statistics(tasks),
         distribution={
             "0-10s": tasks["quick"],
             "10-30s": tasks["middling"],
@@ -150,9 +150,9 @@ def step_figures_from_row(row: Row, to_instant: Instant) -> StepFigures:
         name=row["name"],
         version=row["version"],
         step=row["step"],
-        average_duration_seconds=_round_optional(row["average"]),
-        max_duration_seconds=_round_optional(row["longest"]),
-        average_parked_seconds=_round_optional(row["parked"] / max(row["executions"], 1)),
+        average_duration_seconds=_round_to_microseconds(row["average"]),
+        max_duration_seconds=_round_to_microseconds(row["longest"]),
+        average_parked_seconds=_round_to_microseconds(row["parked"] / max(row["executions"], 1)),
         execution_count=row["executions"],
         error_count=row["errors"],
         retry_count=row["retries"],
@@ -166,8 +166,8 @@ def task_figures_from_row(row: Row, to_instant: Instant) -> TaskFigures:
         namespace=row["namespace"],
         name=row["name"],
         version=row["version"],
-        average_duration_seconds=_round_optional(row["average"]),
-        max_duration_seconds=_round_optional(row["longest"]),
+        average_duration_seconds=_round_to_microseconds(row["average"]),
+        max_duration_seconds=_round_to_microseconds(row["longest"]),
         execution_count=row["executions"],
         average_step_count=round(float(row["steps"]), 2),
         error_count=row["errors"],
@@ -195,7 +195,7 @@ def blocking_step_from_row(row: Row) -> BlockingStep:
         tasks=row["tasks"],
         failed_tasks=row["failed"],
         waiting_steps=row["waiting"],
-        average_wait_seconds=_round_optional(row["average"]),
+        average_wait_seconds=_round_to_microseconds(row["average"]),
     )
 
 
@@ -205,14 +205,14 @@ def _last_hour_success_share(tasks: Row) -> float:
     return rounded_share(done, done + failed, nothing=1.0)
 
 
-def _duration_spread(row: Row) -> DurationSpread:
-    return DurationSpread(
-        average=_round_optional(row["average"]),
-        p50=_round_optional(row["p50"]),
-        p95=_round_optional(row["p95"]),
-        p99=_round_optional(row["p99"]),
+def _make_duration_statistics(row: Row) -> DurationStatistics:
+    return DurationStatistics(
+        average=_round_to_microseconds(row["average"]),
+        p50=_round_to_microseconds(row["p50"]),
+        p95=_round_to_microseconds(row["p95"]),
+        p99=_round_to_microseconds(row["p99"]),
     )
 
 
-def _round_optional(value: Any) -> float:
+def _round_to_microseconds(value: Any) -> float:
     return round(float(value), 6)

@@ -151,7 +151,7 @@ def make_chart(
             if metric is Metric.DURATION:
                 counts.setdefault(key, [0] * points)[at] += row.ended_tasks
     series = [
-        Series(key=key, values=tuple(_averages(line, counts[key]) if counts else line))
+        Series(key=key, values=tuple(_divide_sums_by_counts(line, counts[key]) if counts else line))
         for key, line in values.items()
         if any(line)
     ]
@@ -187,5 +187,5 @@ def _values_by_series(
     return {"": value}
 
 
-def _averages(sums: Sequence[float], counts: Sequence[int]) -> list[float]:
+def _divide_sums_by_counts(sums: Sequence[float], counts: Sequence[int]) -> list[float]:
     return [total / count if count else 0.0 for total, count in zip(sums, counts, strict=True)]

@@ -98,7 +98,7 @@ def _make_usual_duration(seconds: Sequence[float]) -> UsualDuration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DurationSpread:
+class DurationStatistics:
     """Durations in seconds, or zeros if nothing was measured."""
 
     average: float = 0.0
@@ -118,8 +118,8 @@ class Performance:
     cancelled_tasks: int
     completion_rate: float  #: percent of all tasks
     error_rate: float  #: percent of all tasks
-    task_duration: DurationSpread  #: from creation to completion, including waits
-    step_duration: DurationSpread  #: of attempts that completed, from claim to settlement
+    task_duration: DurationStatistics  #: from creation to completion, including waits
+    step_duration: DurationStatistics  #: of attempts that completed, from claim to settlement
     tasks_per_hour: float  #: created
     steps_per_hour: float  #: completed
     system_health_score: float
@@ -308,7 +308,7 @@ class Bottlenecks:
     total_tasks: int
     unique_task_types: int
     tasks_by_status: dict[str, int]  #: `active`, or their final status
-    task_duration: DurationSpread
+    task_duration: DurationStatistics
     distribution: dict[str, int]  #: completed tasks by `0-10s`, `10-30s`, `30s+`
     slow_steps: tuple[StepFigures, ...]  #: the highest averages first
     failing_steps: tuple[StepFigures, ...]  #: the highest error rates first

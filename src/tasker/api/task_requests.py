@@ -173,7 +173,7 @@ def template_reference_of(
     """
     try:
         reference = split_template_reference(name, namespace, version)
-        versions.highest_matching((), spec=reference[2])
+        versions.highest_matching_version((), spec=reference[2])
     except InvalidInput as error:
         raise _problem_at_path(at if error.path != "$" else f"{at}.version", error) from None
     return reference

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from tasker.approvals import Approval, ApprovalStatus, assignee_filter
+from tasker.approvals import Approval, ApprovalStatus, assignees_actor_may_decide_for
 from tasker.codec import dumps
 from tasker.errors import InvalidInput
 from tasker.limits import ARRIVAL_BYTES
@@ -99,7 +99,7 @@ class LocalApprovals(ApprovalClient):
                 namespace=namespace, task_id=task, limit=limit
             )
         return await self.store.list_open_approvals(
-            assignee=assignee_filter(self.actor, groups) if mine else None,
+            assignee=assignees_actor_may_decide_for(self.actor, groups) if mine else None,
             namespace=namespace,
             task_id=task,
             after=after,

@@ -197,7 +197,7 @@ class LocalBulk(BulkClient):
 
     async def _preview_ids(self, request: BulkRequest) -> BulkPreview:
         tasks = [
-            await self._store.get_task(one) for one in bulk.ids_newest_first(request.ids or ())
+            await self._store.get_task(one) for one in bulk.sort_ids_newest_first(request.ids or ())
         ]
         return BulkPreview(
             action=request.action,
@@ -216,7 +216,7 @@ class LocalBulk(BulkClient):
         self, request: BulkRequest, *, per_second: float, reason: str, token: str | None
     ) -> BulkOperation:
         """Start an operation; see `start`."""
-        bulk.validate_rate(per_second)
+        bulk.require_valid_bulk_rate(per_second)
         bulk_id = (
             new_task_id() if token is None else bulk.operation_id_from_start_token(token, request)
         )
@@ -288,7 +288,9 @@ class LocalBulk(BulkClient):
         """Return the next tasks of an operation; fewer than its batch size if they are the last."""
         request, limit = stored.request, stored.batch_size
         if request.ids is not None:
-            left = [one for one in bulk.ids_newest_first(request.ids) if one < stored.last_task]
+            left = [
+                one for one in bulk.sort_ids_newest_first(request.ids) if one < stored.last_task
+            ]
             return left[:limit]
         tasks: list[Task] = []
         for filter in request.filters_by_status:

@@ -80,7 +80,7 @@ from tasker.model import (
 )
 from tasker.notices import Observer, TaskEnded
 from tasker.settings import JsonSchemaMismatchAction
-from tasker.step_logs import LogFilter, LogPage, LogPosition, level_number
+from tasker.step_logs import LogFilter, LogPage, LogPosition, log_level_number
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, RegisterTemplateResult, StepResolution, Store
 from tasker.template.attributes import compute_task_attributes, render_task_title
@@ -471,7 +471,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if task is None or task.name != name:
             return request
         before = task.version
-        if versions.highest_matching([before], spec=version) is None:
+        if versions.highest_matching_version([before], spec=version) is None:
             return request
         return replace(request, template=f"{namespace}.{name}", namespace=None, version=before)
 
@@ -615,7 +615,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             LogFilter(
                 no=None if step is None else await self._find_step_number(TaskId(task_id), step),
                 attempt=attempt,
-                level=None if level is None else level_number(level),
+                level=None if level is None else log_level_number(level),
                 text=text,
                 since=since,
             ),

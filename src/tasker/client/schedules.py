@@ -192,7 +192,7 @@ class LocalSchedules(ScheduleClient):
     async def _build_valid_new_schedule(self, template: str, schedule: Schedule) -> NewSchedule:
         """Return a schedule that could be stored and whose next task could be created."""
         namespace, name, version = split_template_reference(template, None, None)
-        versions.highest_matching((), spec=version)  # raises InvalidInput
+        versions.highest_matching_version((), spec=version)  # raises InvalidInput
         new = NewSchedule(
             namespace=namespace,
             template=name,

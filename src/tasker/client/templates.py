@@ -256,7 +256,7 @@ class TemplateCache:
     async def _resolve_template_id(self, reference: tuple[str, str, str | None]) -> TemplateId:
         namespace, name, version = reference
         approved = await self._store.list_approved_versions(namespace, name)
-        chosen = versions.highest_matching(approved, spec=version)
+        chosen = versions.highest_matching_version(approved, spec=version)
         if chosen is not None:
             stored = await self._store.get_template(TemplateName(namespace, name, chosen))
         else:
@@ -279,7 +279,7 @@ class TemplateCache:
         if not known:
             suggestion = await self._suggest_similar_name(namespace, name)
             raise NotFound(f"template {namespace}.{name} not found{suggestion}")
-        chosen = versions.highest_matching({one.version for one in known}, spec=version)
+        chosen = versions.highest_matching_version({one.version for one in known}, spec=version)
         if chosen is None:
             usable = ", ".join(sorted(approved, key=versions.sort_key))
             hint = f"; available: {usable}" if usable else ""

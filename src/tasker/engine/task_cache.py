@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tasker import codec
-from tasker.arrival import handler_queue, steps_that_may_be_skipped
+from tasker.arrival import handler_queue_of_step, steps_that_may_be_skipped
 from tasker.bounded_cache import BoundedCache
 from tasker.engine.built_in import compile_built_in_call_plan
 from tasker.engine.conditions import RunCondition, compile_child_selectors
@@ -63,7 +63,9 @@ class CompiledTemplate:
         } or None
         #: those of them that are under limits
         self.gated = {
-            no for no in self.conditions or () if handler_queue(template, self.graph, no).gated
+            no
+            for no in self.conditions or ()
+            if handler_queue_of_step(template, self.graph, no).gated
         }
         #: the handlers' queues of the others; None: it has none
         self.handler_queues = {

@@ -35,28 +35,28 @@ class ScalarShape:
 
 @dataclass(frozen=True, slots=True)
 class NamedShape:
-    """A record or an enumeration, by name."""
+    """A reference to a record or an enumeration, by its name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ListShape:
-    """A list."""
+    """The type of a list."""
 
     items: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
 class MapShape:
-    """An object with arbitrary keys."""
+    """The type of an object with arbitrary keys, whose values have one type."""
 
     values: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
 class NullableShape:
-    """A value or null."""
+    """A type that also allows null."""
 
     shape: "Shape"
 
@@ -89,7 +89,7 @@ class RecordField:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An object with known fields."""
+    """The definition of an object type with known fields."""
 
     name: str
     fields: tuple[RecordField, ...]
@@ -98,7 +98,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Enumeration:
-    """One of several strings."""
+    """The definition of a type whose values are one of several strings."""
 
     name: str
     values: tuple[str, ...]
@@ -268,11 +268,11 @@ class _SchemaReader:
                 key,
                 self.read(inner, f"{name}{pascal_case(key)}"),
                 key in required,
-                _description_of(inner),
+                _schema_description(inner),
             )
             for key, inner in schema["properties"].items()
         )
-        self._types.definitions.append(Record(name, fields, _description_of(schema)))
+        self._types.definitions.append(Record(name, fields, _schema_description(schema)))
         return NamedShape(name)
 
     def _read_enum_values(self, values: list[Any], schema: Mapping[str, Any], name: str) -> Shape:
@@ -280,7 +280,7 @@ class _SchemaReader:
         if not texts or not all(isinstance(value, str) for value in texts):
             return ANY
         name = self._reserve_unused_name(name)
-        self._types.definitions.append(Enumeration(name, tuple(texts), _description_of(schema)))
+        self._types.definitions.append(Enumeration(name, tuple(texts), _schema_description(schema)))
         shape = NamedShape(name)
         return _make_nullable(shape) if None in values else shape
 
@@ -316,6 +316,6 @@ def _make_nullable(shape: Shape) -> Shape:
     return shape if shape == ANY or isinstance(shape, NullableShape) else NullableShape(shape)
 
 
-def _description_of(schema: Any) -> str:
+def _schema_description(schema: Any) -> str:
     text = schema.get("description", "") if isinstance(schema, Mapping) else ""
     return one_line_comment(str(text))

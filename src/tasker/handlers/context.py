@@ -251,7 +251,7 @@ class Context:
         if no is None:
             raise _not_an_ancestor_error(self._facts, step)
         text = self._attempt.failures.get(no)
-        return None if text is None else TaskFailure.of_error(step, loads(text))
+        return None if text is None else TaskFailure.from_error(step, loads(text))
 
     def get_dependency_result(self, step: str) -> Any:
         """Return the result of an ancestor step, or None if it has none.

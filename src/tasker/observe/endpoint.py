@@ -30,7 +30,9 @@ class WorkerHealth(Protocol):
 
 
 class ObservabilityEndpoint:
-    """Serves requests in separate threads, so it responds even if the event loop is blocked.
+    """A worker's HTTP endpoint for its metrics and its health: `/metrics`, `/live` and `/ready`.
+
+    It serves requests in separate threads, so it responds even if the event loop is blocked.
 
     Args:
         metrics: The metrics of this process.

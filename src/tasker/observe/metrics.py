@@ -352,7 +352,7 @@ class Metrics:
         key = (metric, template, step, last)
         series: M | None = self._series.get(key)
         if series is None:
-            labels: tuple[str, ...] = self._task_labels(template)
+            labels: tuple[str, ...] = self._template_label_values(template)
             if step is not None:
                 labels += (self._bound_label_value("step", step),)
             series = metric.labels(*labels, last) if last else metric.labels(*labels)
@@ -435,7 +435,7 @@ class Metrics:
         MultiProcessCollector(merged, directory)  # type: ignore[no-untyped-call]
         return merged
 
-    def _task_labels(self, template: TemplateName | None) -> tuple[str, str]:
+    def _template_label_values(self, template: TemplateName | None) -> tuple[str, str]:
         if template is None:
             return _UNKNOWN, _UNKNOWN
         return (

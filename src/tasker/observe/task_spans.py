@@ -52,8 +52,8 @@ class _TaskSpanIdGenerator(IdGenerator):
         return True  # a digest is just as random
 
 
-class TaskSpans:
-    """Creates task spans.
+class TaskSpanFactory:
+    """Creates the spans of tasks, with ids that every process derives in the same way.
 
     Args:
         tracer: A tracer of the SDK.

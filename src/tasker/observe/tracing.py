@@ -28,7 +28,7 @@ from tasker.notices import AttemptTraceInfo, Notice, StepSettled, TaskEnded
 from tasker.times import phase_durations_in_notice
 
 if TYPE_CHECKING:
-    from tasker.observe.task_spans import TaskSpans
+    from tasker.observe.task_spans import TaskSpanFactory
 
 _OTHER = "_OTHER"  #: the conventions' value for an error of unknown type
 SCHEMA = "https://opentelemetry.io/schemas/1.43.0"
@@ -47,7 +47,7 @@ class Tracing:
     def __init__(self) -> None:
         version = importlib.metadata.version("tasker-workflows")
         self._tracer = trace.get_tracer("tasker", version, schema_url=SCHEMA)
-        self._tasks = _make_task_spans(self._tracer)
+        self._tasks = _make_task_span_factory(self._tracer)
         meter = metrics.get_meter("tasker", version, schema_url=SCHEMA)
         self._attempts = meter.create_counter("tasker.attempts", unit="{attempt}")
         self._seconds = meter.create_histogram("tasker.attempt.duration", unit="s")
@@ -68,13 +68,13 @@ class Tracing:
             try:
                 yield
             except Exception as error:
-                span.set_attribute("error.type", error_type(error))
+                span.set_attribute("error.type", span_error_type(error))
                 raise
 
     def record_notice(self, notice: Notice) -> None:
         """Measure attempts, and create the spans of ended tasks; for `Worker(observers=...)`."""
         if isinstance(notice, TaskEnded):
-            self._end_task_span(notice)
+            self._create_ended_task_span(notice)
         for kind, template, seconds in phase_durations_in_notice(notice):
             labels = _template_labels(template)
             self._times.add(seconds, {**labels, "tasker.time.kind": kind.name.lower()})
@@ -87,10 +87,10 @@ class Tracing:
             self._attempts.add(1, labels)
             self._seconds.record(notice.ran_for.total_seconds(), labels)
 
-    def _end_task_span(self, notice: TaskEnded) -> None:
+    def _create_ended_task_span(self, notice: TaskEnded) -> None:
         if self._tasks is None or notice.template is None:
             return
-        attributes = _span_attributes(notice.task_id, notice.template, notice.correlation_id)
+        attributes = _common_span_attributes(notice.task_id, notice.template, notice.correlation_id)
         span = self._tasks.create_span(
             notice.task_id,
             _parse_traceparent(notice.trace),
@@ -103,18 +103,18 @@ class Tracing:
         span.end()
 
 
-def _make_task_spans(tracer: trace.Tracer) -> "TaskSpans | None":
-    """Return the creator of task spans, or None if the tracer is not the SDK's."""
+def _make_task_span_factory(tracer: trace.Tracer) -> "TaskSpanFactory | None":
+    """Return the factory for the spans of tasks, or None if the tracer is not the SDK's."""
     try:
         from opentelemetry.sdk.trace import Tracer
     except ModuleNotFoundError:
         return None
-    from tasker.observe.task_spans import TaskSpans
+    from tasker.observe.task_spans import TaskSpanFactory
 
-    return TaskSpans(tracer) if isinstance(tracer, Tracer) else None
+    return TaskSpanFactory(tracer) if isinstance(tracer, Tracer) else None
 
 
-def _span_attributes(
+def _common_span_attributes(
     task_id: TaskId, template: TemplateName, correlation_id: str
 ) -> dict[str, str | int | float]:
     return {
@@ -129,7 +129,7 @@ def attempt_span_attributes(attempt: AttemptTraceInfo) -> dict[str, str | int | 
     """Return the attributes of an attempt's span."""
     code = {} if attempt.function is None else {"code.function.name": attempt.function}
     return {
-        **_span_attributes(attempt.task_id, attempt.template, attempt.correlation_id),
+        **_common_span_attributes(attempt.task_id, attempt.template, attempt.correlation_id),
         "tasker.step": attempt.step,
         "tasker.attempt": attempt.attempt,
         "tasker.queued_seconds": attempt.queued_for.total_seconds(),
@@ -148,8 +148,11 @@ def _template_labels(template: TemplateName) -> dict[str, str]:
     return {"tasker.namespace": template.namespace, "tasker.template": template.name}
 
 
-def error_type(error: Exception) -> str:
-    """Return the error's code, if the handler set one, or the qualified name of its class."""
+def span_error_type(error: Exception) -> str:
+    """Return the attribute `error.type` of a failed span.
+
+    It is the code of the error, if the handler set one, or the qualified name of its class.
+    """
     code = getattr(error, "code", None) if isinstance(error, StepError) else None
     kind = type(error)
     name = kind.__qualname__

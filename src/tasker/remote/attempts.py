@@ -22,7 +22,7 @@ from tasker.remote.registered import RegisteredWorker
 from tasker.remote.serving import PAYLOAD, ServedStep
 from tasker.remote.steps import StepFinder
 from tasker.remote.waits import find_or_create_child_task, record_durable_call, record_once_result
-from tasker.step_logs import NewLogRecord, encode_log_fields, level_number
+from tasker.step_logs import NewLogRecord, encode_log_fields, log_level_number
 from tasker.store.protocol import Store
 from tasker.template.document import template_to_document
 
@@ -222,7 +222,7 @@ def _parse_log_record(claim: Claim, line: fields.JsonBody) -> NewLogRecord:
         *claim.attempt_key,
         fields.read_integer(line, "number", 0, LOG_RECORDS),
         fields.read_instant(line, "at").timestamp(),
-        level_number(fields.read_text(line, "level", "info")),
+        log_level_number(fields.read_text(line, "level", "info")),
         fields.read_text(line, "source", ""),
         redact_passwords(message[:LOG_CHARACTERS]),
         encode_log_fields(hide_secrets(fields.read_object(line, "fields"))),

@@ -56,7 +56,7 @@ from tasker.model import (
     released_outcome,
 )
 from tasker.remote.registration import MOST_SLOTS, PROTOCOL
-from tasker.step_logs import NewLogRecord, level_name
+from tasker.step_logs import NewLogRecord, log_level_name
 from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
 from tasker.template.stored import template_from_stored_document
 from tasker.waits import NewWait
@@ -623,7 +623,7 @@ class RemoteStore:
                 {
                     "number": record.number,
                     "at": datetime.fromtimestamp(record.at, UTC),
-                    "level": level_name(record.level),
+                    "level": log_level_name(record.level),
                     "source": record.source,
                     "message": record.message,
                     "fields": orjson.Fragment(record.fields or "{}"),

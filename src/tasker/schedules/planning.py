@@ -19,7 +19,7 @@ _CAPACITY = {OverlapPolicy.BUFFER_ONE: 1, OverlapPolicy.BUFFER_ALL: limits.TICKS
 
 
 class TickPlan(NamedTuple):
-    """The plan for a due schedule."""
+    """What happens to the ticks of a due schedule, and when it is due again."""
 
     starts: Sequence[datetime]  #: ticks whose tasks are created, oldest first
     cancel: bool  #: whether the task of the last tick is cancelled

@@ -13,7 +13,7 @@ from tasker.model import (
     StepStatus,
     TaskId,
     TaskStatus,
-    task_status_of_code,
+    task_status_from_code,
 )
 from tasker.store.protocol import StepResolution
 from tasker.store.rows import Row
@@ -60,7 +60,7 @@ def require_task_status(
     """Return the status of a locked task, or raise if the status does not allow the action."""
     if row is None:
         raise unknown_task_error(task_id)
-    state = task_status_of_code(row["state"], started=bool(row["started"]))
+    state = task_status_from_code(row["state"], started=bool(row["started"]))
     if state not in allowed:
         raise WrongStatus(f"task {task_id}", state, action, allowed)
     return state

@@ -11,9 +11,9 @@ from tasker import codec
 from tasker.arrival import (
     ENGINE_QUEUE,
     StepQueue,
-    handler_queue,
-    initial_pending_parents,
-    initial_queue,
+    handler_queue_of_step,
+    initial_pending_parent_count,
+    initial_queue_of_step,
     outgoing_edges,
     steps_that_may_be_skipped,
 )
@@ -92,7 +92,7 @@ class TemplateRow(NamedTuple):
             for no in range(1, len(graph.parents))
         ]
         compensating, compensation = graph.layout.compensating, template.compensation
-        queues = {handler_queue(template, graph, no) for no in range(1, len(graph.parents))}
+        queues = {handler_queue_of_step(template, graph, no) for no in range(1, len(graph.parents))}
         if steps_that_may_be_skipped(graph):
             queues.add(ENGINE_QUEUE)
         return cls(
@@ -116,7 +116,10 @@ def _template_step_row(
     template: Template, graph: Graph, no: int, compensated_by: int | None
 ) -> TemplateStepRow:
     spec = graph.specs[no - 1]
-    first, own = initial_queue(template, graph, no), handler_queue(template, graph, no)
+    first, own = (
+        initial_queue_of_step(template, graph, no),
+        handler_queue_of_step(template, graph, no),
+    )
     edges = outgoing_edges(graph, no)
     begins_elsewhere = own != first
     return TemplateStepRow(
@@ -128,7 +131,7 @@ def _template_step_row(
         own_handler=own.handler if begins_elsewhere else None,
         own_requirement=own.requirement if begins_elsewhere else None,
         own_gated=own.gated if begins_elsewhere else None,
-        pending_parents=initial_pending_parents(graph, no),
+        pending_parents=initial_pending_parent_count(graph, no),
         children=edges.children,
         on_error=edges.on_error or None,
         scope=_APART if no in graph.layout.compensating_nodes else graph.layout.spawner_around(no),

@@ -41,7 +41,7 @@ from tasker.model import (
     WorkerId,
     WorkerInfo,
     WorkerRegistration,
-    task_status_of_code,
+    task_status_from_code,
 )
 from tasker.schedules.document import schedule_from_document as schedule_of_document
 from tasker.schedules.model import NoTaskReason, StoredSchedule, TicksWithoutTask
@@ -79,7 +79,7 @@ class RowReader(NamedTuple):
             namespace=row["namespace"],
             name=row["name"],
             version=row["version"],
-            status=task_status_of_code(row["state"], started=bool(row["started"])),
+            status=task_status_from_code(row["state"], started=bool(row["started"])),
             context=codec.loads(row["context"]),
             correlation_id=row["correlation_id"],
             parent_id=row["parent_id"],
@@ -132,7 +132,7 @@ class RowReader(NamedTuple):
             return task
         first = min(failed, key=lambda row: self.instant(row["settled_at"]))
         error = _parse_json_or_none(first["error"]) or {}
-        return replace(task, failure=TaskFailure.of_error(step_name(first), error))
+        return replace(task, failure=TaskFailure.from_error(step_name(first), error))
 
     def parse_step(self, row: Row) -> Step:
         return Step(

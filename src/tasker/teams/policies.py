@@ -121,7 +121,7 @@ def _parse_toml(raw: bytes, problems: FileProblems) -> Node:
 
 def _raise_if_problems(problems: FileProblems) -> None:
     if problems.entries:
-        raise InvalidPolicy(*problems.in_file_order())
+        raise InvalidPolicy(*problems.list_in_file_order())
 
 
 def _read_policies(namespaces: LocatedValue) -> list[NamespacePolicy]:

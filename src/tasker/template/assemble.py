@@ -82,7 +82,7 @@ def _reject_map_bodies_with_too_many_limits(top: MappingFields, template: Templa
         if not isinstance(spec.spawning, Map) or spec.spawning.max_concurrency is None:
             continue
         for body in spec.steps or (spec,):
-            if len(template.limits_of(body)) > 1 and (written := top.get("steps")):
+            if len(template.limits_of_step(body)) > 1 and (written := top.get("steps")):
                 written.report_problem(
                     f"step {body.name!r} has two limits, and the 'max_concurrency' of its map"
                     " counts as a third; a step may have at most 2 limits"

@@ -76,17 +76,18 @@ class BuiltExpression:
     def contains(self, value: object) -> "BuiltExpression":
         """Return whether the list, string or object contains a value."""
         return BuiltExpression(
-            f"{_operand_text(value)} in {self._parenthesize_if_needed(_BOUND)}", _COMPARED
+            f"{_comparison_operand_text(value)} in {self._parenthesize_if_needed(_BOUND)}",
+            _COMPARED,
         )
 
     def __and__(self, other: "BuiltExpression") -> "BuiltExpression":
         return BuiltExpression(
-            f"{self._parenthesize_if_needed(_ALL)} and {_condition_text(other, _ALL)}", _ALL
+            f"{self._parenthesize_if_needed(_ALL)} and {_logical_operand_text(other, _ALL)}", _ALL
         )
 
     def __or__(self, other: "BuiltExpression") -> "BuiltExpression":
         return BuiltExpression(
-            f"{self._parenthesize_if_needed(_ANY)} or {_condition_text(other, _ANY)}", _ANY
+            f"{self._parenthesize_if_needed(_ANY)} or {_logical_operand_text(other, _ANY)}", _ANY
         )
 
     def __invert__(self) -> "BuiltExpression":
@@ -100,7 +101,8 @@ class BuiltExpression:
 
     def _compare(self, operator: str, other: object) -> "BuiltExpression":
         return BuiltExpression(
-            f"{self._parenthesize_if_needed(_BOUND)} {operator} {_operand_text(other)}", _COMPARED
+            f"{self._parenthesize_if_needed(_BOUND)} {operator} {_comparison_operand_text(other)}",
+            _COMPARED,
         )
 
     def _parenthesize_if_needed(self, strength: int) -> str:
@@ -132,13 +134,13 @@ def to_expression_text(written: object, argument: str) -> str | None:
     )
 
 
-def _condition_text(other: object, strength: int) -> str:
+def _logical_operand_text(other: object, strength: int) -> str:
     if not isinstance(other, BuiltExpression):
         return _literal_text(other)
     return other._parenthesize_if_needed(strength)
 
 
-def _operand_text(value: object) -> str:
+def _comparison_operand_text(value: object) -> str:
     return (
         value._parenthesize_if_needed(_BOUND)
         if isinstance(value, BuiltExpression)

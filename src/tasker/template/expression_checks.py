@@ -91,9 +91,11 @@ def find_expression_problems(
         "results": {"type": "object", "properties": known},
     }
     return [
-        *_check_template(template, schemas),
+        *_find_template_level_problems(template, schemas),
         *find_sensitive_path_problems(template, schemas),
-        *_check_steps(find_unreachable_steps(graph), template.steps, "steps", schemas, known),
+        *_find_step_problems(
+            find_unreachable_steps(graph), template.steps, "steps", schemas, known
+        ),
     ]
 
 
@@ -145,8 +147,10 @@ def _one_instance_result_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any
 # ------------------------------------------------------------------ the template
 
 
-def _check_template(template: Template, schemas: Schemas) -> Iterator[DocumentProblem]:
-    for message in _check_limits(template.limits, schemas):
+def _find_template_level_problems(
+    template: Template, schemas: Schemas
+) -> Iterator[DocumentProblem]:
+    for message in _find_limit_key_problems(template.limits, schemas):
         yield DocumentProblem(message, path="limits")
     for message in find_invalid_placeholder_paths(compile_text(template.title), schemas):
         yield DocumentProblem(f"title: {message}", path="title")
@@ -161,7 +165,7 @@ def _check_template(template: Template, schemas: Schemas) -> Iterator[DocumentPr
                 yield DocumentProblem(f"{what}: {message}", path=f"schedules[{no}].context")
 
 
-def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
+def _find_limit_key_problems(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
     for limit in limits:
         for path in compile_text(limit.key).paths:
             expression = compile_expression(str(path))
@@ -174,7 +178,7 @@ def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
 # --------------------------------------------------------------------- its steps
 
 
-def _check_steps(
+def _find_step_problems(
     unreachable: Mapping[str, str],
     steps: Sequence[StepSpec],
     prefix: str,
@@ -185,15 +189,15 @@ def _check_steps(
         path = f"{prefix}[{no}]"
         within = {**schemas, **_instance_input_schemas(spec, schemas)}
         for message in (
-            *_check_condition(spec, schemas),
-            *_check_reachable(spec, unreachable),
-            *_check_instances(spec, schemas, within),
-            *_check_step_without_handler(spec, within),
-            *_check_limits(spec.limits or (), schemas),
-            *_check_events(spec, schemas, results),
+            *_find_condition_problems(spec, schemas),
+            *_find_reachability_problem(spec, unreachable),
+            *_find_spawning_problems(spec, schemas, within),
+            *_find_problems_of_step_without_handler(spec, within),
+            *_find_limit_key_problems(spec.limits or (), schemas),
+            *_find_event_problems(spec, schemas, results),
         ):
             yield DocumentProblem(f"step {spec.name!r}: {message}", path=path)
-        yield from _check_steps(unreachable, spec.steps, f"{path}.steps", within, results)
+        yield from _find_step_problems(unreachable, spec.steps, f"{path}.steps", within, results)
 
 
 def _instance_input_schemas(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
@@ -209,12 +213,12 @@ def _instance_input_schemas(spec: StepSpec, schemas: Schemas) -> Mapping[str, An
     return {}
 
 
-def _check_reachable(spec: StepSpec, unreachable: Mapping[str, str]) -> Iterator[str]:
+def _find_reachability_problem(spec: StepSpec, unreachable: Mapping[str, str]) -> Iterator[str]:
     if reason := unreachable.get(spec.name):
         yield f"it never runs: {reason}"
 
 
-def _check_condition(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
+def _find_condition_problems(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
     if spec.when is None:
         return
     expression = compile_expression(spec.when)
@@ -222,7 +226,7 @@ def _check_condition(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
         yield f"when: {message}"
 
 
-def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Iterator[str]:
+def _find_spawning_problems(spec: StepSpec, schemas: Schemas, within: Schemas) -> Iterator[str]:
     match spec.spawning:
         case Map(over=text):
             messages = find_expression_type_errors(
@@ -239,19 +243,19 @@ def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Itera
             yield from (f"repeat: until: {message}" for message in messages)
 
 
-def _check_step_without_handler(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
+def _find_problems_of_step_without_handler(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
     """Yield the problems of a wait, an approval, a task or an HTTP call."""
     if spec.wait is not None:
-        yield from _check_wait(spec.wait, schemas)
+        yield from _find_wait_problems(spec.wait, schemas)
     if spec.approval is not None:
-        yield from _check_approval(spec.approval, schemas)
+        yield from _find_approval_problems(spec.approval, schemas)
     for text in () if spec.task is None else compile_texts_with_placeholders(spec.task.context):
         yield from (f"task: {message}" for message in find_invalid_placeholder_paths(text, schemas))
     for text in () if spec.http is None else compile_texts_of_call(spec.http):
         yield from (f"http: {message}" for message in find_invalid_placeholder_paths(text, schemas))
 
 
-def _check_wait(wait: WaitSpec, schemas: Schemas) -> Iterator[str]:
+def _find_wait_problems(wait: WaitSpec, schemas: Schemas) -> Iterator[str]:
     if wait.until is not None:
         messages = find_expression_type_errors(
             compile_expression(wait.until), schemas, _STRING, "an instant"
@@ -264,7 +268,7 @@ def _check_wait(wait: WaitSpec, schemas: Schemas) -> Iterator[str]:
             yield from (f"wait: key: {message}" for message in messages)
 
 
-def _check_approval(approval: ApprovalSpec, schemas: Schemas) -> Iterator[str]:
+def _find_approval_problems(approval: ApprovalSpec, schemas: Schemas) -> Iterator[str]:
     for assignee in (*approval.assignees, *approval.escalate_to):
         for message in find_invalid_placeholder_paths(compile_text(assignee), schemas):
             yield f"approval: assignee {assignee!r}: {message}"
@@ -274,15 +278,17 @@ def _check_approval(approval: ApprovalSpec, schemas: Schemas) -> Iterator[str]:
             yield f"approval: reject_when: {message}"
 
 
-def _check_events(spec: StepSpec, schemas: Schemas, results: Mapping[str, Any]) -> Iterator[str]:
+def _find_event_problems(
+    spec: StepSpec, schemas: Schemas, results: Mapping[str, Any]
+) -> Iterator[str]:
     whole = f"{spec.name}[]" if spec.spawning else spec.name
     names = {"input": schemas["input"], "result": results.get(whole, True), "error": _ERROR}
     for event in spec.events:
-        for message in _check_event_payload(event, names):
+        for message in _find_event_payload_problems(event, names):
             yield f"event {event.name!r}: {message}"
 
 
-def _check_event_payload(event: EventSpec, names: Schemas) -> Iterator[str]:
+def _find_event_payload_problems(event: EventSpec, names: Schemas) -> Iterator[str]:
     if isinstance(event.payload, str):
         if event.payload:
             yield from find_expression_type_errors(compile_expression(event.payload), names)

@@ -170,15 +170,18 @@ def _schemas_below_key(
         if isinstance(properties, Mapping) and key in properties:
             part = properties[key]
             below.append((part, part if isinstance(part, Mapping) and "$defs" in part else root))
-        elif isinstance(properties, Mapping) and not _allows_undeclared_properties(schema):
+        elif isinstance(properties, Mapping) and not _explicitly_allows_other_properties(schema):
             known |= dict.fromkeys(map(str, properties))
         elif schema.get("additionalProperties") is not False:
             below.append((schema.get("additionalProperties", True), root))
     return below, list(known)
 
 
-def _allows_undeclared_properties(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema allows undeclared properties."""
+def _explicitly_allows_other_properties(schema: Mapping[str, Any]) -> bool:
+    """Return whether a schema says that there may be other properties than the declared ones.
+
+    A schema that says nothing also allows them, but then a path to one is probably misspelled.
+    """
     return (
         schema.get("additionalProperties", False) is not False
         or schema.get("unevaluatedProperties", False) is not False

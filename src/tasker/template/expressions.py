@@ -83,7 +83,7 @@ class Path(NamedTuple):
 
 
 class Literal(NamedTuple):
-    """A literal."""
+    """A string, number, boolean or null in an expression."""
 
     value: Json
 

@@ -125,7 +125,7 @@ class EnvironmentChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """The syntax of one dialect."""
+    """The syntax of one dialect: its keys, and the functions that read its parts."""
 
     steps: str  #: the key of the steps, also in environments
     schema: str  #: the key of the schema of contexts
@@ -358,7 +358,7 @@ def read_dependencies(values: list[LocatedValue]) -> tuple[tuple[str, LocatedVal
     return tuple(dependencies_read.items())
 
 
-def check_delay_order(value: LocatedValue, change: RetrySettings) -> RetrySettings:
+def report_initial_delay_above_maximum(value: LocatedValue, change: RetrySettings) -> RetrySettings:
     """Report a problem if the given first delay exceeds the given cap."""
     first, cap = change.initial_delay, change.max_delay
     if first is not None and cap is not None and first > cap:

@@ -34,7 +34,7 @@ YEARS_10 = timedelta(days=3_650)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedKeys:
-    """The keys that a table may have."""
+    """The keys that a mapping in a document may have."""
 
     what: str  #: whose keys they are, as "a step"
     allowed: tuple[str, ...]

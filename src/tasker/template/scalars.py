@@ -21,7 +21,7 @@ INTEGERS = range(-(2**63), 2**64)  #: the integers that JSON libraries agree on
 
 
 class PlainScalar(NamedTuple):
-    """An unquoted word, as read."""
+    """The value of an unquoted word, or the reason why the word is rejected."""
 
     value: None | bool | int | float | str
     problem: str = ""  #: why it cannot be accepted

@@ -90,7 +90,7 @@ async def fill_input_and_list_violations(
         )
     except CheckTookTooLong:
         raise InvalidInput(
-            _check_too_slow_message(f"the context against the input_schema of {template.full_name}")
+            _slow_check_message(f"the context against the input_schema of {template.full_name}")
         ) from None
     if "rejected" in answer:
         raise InvalidInput(answer["rejected"])
@@ -130,7 +130,7 @@ def find_violations(schema: JsonObject, value: JsonText, what: str) -> list[str]
     try:
         answer = schema_process.submit_check(question).result()
     except CheckTookTooLong:
-        return [_check_too_slow_message(what)]
+        return [_slow_check_message(what)]
     return [str(Violation(*violation)) for violation in answer["violations"]]
 
 
@@ -156,7 +156,7 @@ def answer_check_request(question: JsonObject) -> JsonObject:
     return {"value": value if question["fill"] else None, "violations": violations}
 
 
-def _check_too_slow_message(what: str) -> str:
+def _slow_check_message(what: str) -> str:
     return (
         f"checking {what} took longer than {human_duration(schema_process.TIME_LIMIT)}"
         " or needed too much memory; make the schema simpler or the value smaller"

@@ -40,7 +40,7 @@ class _CheckProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def check(self, question: Any) -> Any:
+    def run_check(self, question: Any) -> Any:
         """Return the answer of the process.
 
         Raises:
@@ -63,7 +63,7 @@ class _CheckProcess:
 
 def submit_check(question: Any) -> "Future[Any]":
     """Send a question to the process; questions are answered one after another."""
-    return _thread.submit(_checker.check, question)
+    return _thread.submit(_checker.run_check, question)
 
 
 def _start_process() -> subprocess.Popen[bytes]:

@@ -106,9 +106,9 @@ class FileProblems:
     def raise_if_any(self) -> None:
         """Raise InvalidTemplate with the problems in the order of the file, if there are any."""
         if self.entries:
-            raise InvalidTemplate(*self.in_file_order())
+            raise InvalidTemplate(*self.list_in_file_order())
 
-    def in_file_order(self) -> list[DocumentProblem]:
+    def list_in_file_order(self) -> list[DocumentProblem]:
         """Return the problems in the order of the file and the number of omitted ones."""
         problems = sorted(
             self.entries, key=lambda problem: (problem.line or 0, problem.column or 0)
@@ -171,7 +171,7 @@ def _decode_text(source: str | bytes, problems: FileProblems) -> str:
                 f"the file is not UTF-8: byte 0x{source[error.start]:02x} is not valid here",
                 _position_at(before, len(before)),
             )
-            raise InvalidTemplate(*problems.in_file_order()) from None
+            raise InvalidTemplate(*problems.list_in_file_order()) from None
     if text.lstrip().startswith(("{", "[")):  # JSON writes one character as two escapes
         text = _SURROGATES.sub(_join_surrogate_pair, text)
     return text

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tasker import limits
-from tasker.arrival import enclosing_map_max_concurrency, handler_queue
+from tasker.arrival import enclosing_map_max_concurrency, handler_queue_of_step
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidExpression, InvalidInput, TooLarge
 from tasker.graph import Graph
@@ -193,9 +193,9 @@ def collect_declared_limits(template: Template, graph: Graph) -> dict[int, Decla
     """Return the limits of the nodes of a template, by number."""
     declared = {}
     for no, spec in enumerate(graph.specs, start=1):
-        if not handler_queue(template, graph, no).gated:
+        if not handler_queue_of_step(template, graph, no).gated:
             continue
-        limits, most = template.limits_of(spec), enclosing_map_max_concurrency(graph, no)
+        limits, most = template.limits_of_step(spec), enclosing_map_max_concurrency(graph, no)
         declared[no] = DeclaredLimits(
             limits, graph.layout.spawner_around(no) if most else 0, most or 0
         )

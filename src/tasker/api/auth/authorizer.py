@@ -94,7 +94,7 @@ class LoadedAuthSettings(NamedTuple):
             )
         roles = permissions_by_role(settings)
         provider = None
-        if settings.enabled and settings.has_login:
+        if settings.enabled and settings.has_oidc_login:
             provider = _make_identity_provider(settings, roles)
         return cls(settings, roles, tokens, coordinator, authenticator, provider)
 
@@ -190,7 +190,7 @@ class Authorizer:
 
     async def _identify_caller(self, scope: MutableMapping[str, Any]) -> Principal:
         secret = None if sends_credential(scope) else session_secret_of(scope)
-        if secret is not None and (self._settings.api_keys or self._settings.has_login):
+        if secret is not None and (self._settings.api_keys or self._settings.has_oidc_login):
             return await self.sessions.authenticate_and_check_csrf(secret, scope)
         credential = self._find_credential_or_authenticator(scope)
         if isinstance(credential, Authenticator):

@@ -135,7 +135,7 @@ class Sessions:
     def _principal_of_claims(self, claims: Mapping[str, Any]) -> Principal:
         """Return the person who logged in with an identity provider; roles come from the current
         settings."""
-        if not self._settings.has_login:
+        if not self._settings.has_oidc_login:
             raise NotAuthenticated("revoked", "login with an identity provider is disabled")
         return principal_of_claims(claims, self._settings, self._roles)
 

@@ -234,7 +234,7 @@ def _legacy_template_entry(
         "step_count": len(template.steps),
         "step_names": [spec.name for spec in template.steps],
         "versions": numbers,
-        "latest_version": versions.highest_matching(numbers) or template.version,
+        "latest_version": versions.highest_matching_version(numbers) or template.version,
         "handler_count": len(numbers),
     }
 

@@ -14,7 +14,7 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views import documented
-from tasker.approvals import EVERY_GROUP, Approval, assignee_filter
+from tasker.approvals import EVERY_GROUP, Approval, assignees_actor_may_decide_for
 from tasker.model import TaskId
 from tasker.teams.permissions import APPROVALS_DECIDE, APPROVALS_READ, Permission
 
@@ -64,7 +64,7 @@ async def list_approvals(
         )
         return JsonResponse(ApprovalList(approvals=decided, next_cursor=None))
     listed = await api.store.list_open_approvals(
-        assignee=assignee_filter(principal_of(request).name, caller_groups(request))
+        assignee=assignees_actor_may_decide_for(principal_of(request).name, caller_groups(request))
         if mine
         else None,
         namespace=namespace,

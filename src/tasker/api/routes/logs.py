@@ -18,7 +18,7 @@ from tasker.api.routes.tasks import read_authorized_task, read_template_of_task
 from tasker.api.routing import Routes
 from tasker.api.views.logs import log_page_view
 from tasker.model import Task
-from tasker.step_logs import LogFilter, LogPage, LogPosition, LogRecord, level_number
+from tasker.step_logs import LogFilter, LogPage, LogPosition, LogRecord, log_level_number
 from tasker.teams.permissions import STEPS_READ
 
 routes = Routes("tasks", "/v1/tasks/{task_id}/logs")
@@ -69,7 +69,7 @@ async def list_logs(
         LogFilter(
             no=no,
             attempt=query.attempt,
-            level=None if query.level is None else level_number(query.level),
+            level=None if query.level is None else log_level_number(query.level),
             text=None if searched_later else text,
             since=query.since,
         ),

@@ -152,7 +152,7 @@ async def list_versions_of_template(
     answer: TemplateVersionList = {
         "namespace": namespace,
         "name": name,
-        "latest_version": versions.highest_matching(approved),
+        "latest_version": versions.highest_matching_version(approved),
         "versions": listed,
     }
     return JsonResponse(answer)

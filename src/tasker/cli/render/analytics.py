@@ -9,7 +9,7 @@ from rich.text import Text
 from tasker.analytics.model import (
     BlockingStep,
     Bottlenecks,
-    DurationSpread,
+    DurationStatistics,
     ErrorPattern,
     Performance,
     StepFigures,
@@ -67,7 +67,7 @@ def _totals_table(performance: Performance, bottlenecks: Bottlenecks) -> Table:
     return facts
 
 
-def _format_duration_spread(spread: DurationSpread) -> str:
+def _format_duration_spread(spread: DurationStatistics) -> str:
     parts = (("average", spread.average), ("p50", spread.p50), ("p95", spread.p95),
              ("p99", spread.p99))  # fmt: skip
     return ", ".join(f"{name} {human_duration(seconds)}" for name, seconds in parts)

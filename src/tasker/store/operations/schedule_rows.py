@@ -31,7 +31,7 @@ async def apply_declared_schedules(
     approved version, nothing changes.
     """
     rows = await tx.fetch_all("list_approved_versions", namespace=namespace, name=template)
-    version = versions.highest_matching([row["version"] for row in rows])
+    version = versions.highest_matching_version([row["version"] for row in rows])
     if version is None:
         return
     row = await tx.fetch_one(

@@ -11,7 +11,7 @@ from tasker.step_logs import (
     LogPosition,
     LogRecord,
     NewLogRecord,
-    level_name,
+    log_level_name,
     trim_log_records,
 )
 from tasker.store import operator_rules
@@ -69,7 +69,7 @@ def _parse_log_record(row: Row, read: RowReader) -> LogRecord:
         attempt=row["attempt"],
         number=row["number"],
         at=read.instant(row["at"]),
-        level=level_name(row["level"]),
+        level=log_level_name(row["level"]),
         source=row["source"],
         message=row["message"],
         fields={} if row["fields"] is None else codec.loads(row["fields"]),

@@ -521,7 +521,7 @@ def _read_retry(value: LocatedValue) -> RetrySettings:
         retry_on=fields.read("retry_on", parts.read_error_names),
         give_up_on=fields.read("give_up_on", parts.read_error_names),
     )
-    return parts.check_delay_order(value, change)
+    return parts.report_initial_delay_above_maximum(value, change)
 
 
 def _read_delay_in_either_unit(

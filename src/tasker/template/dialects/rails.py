@@ -246,7 +246,7 @@ def _read_retry(
         max_delay=read_optional(settings.get("max_delay"), read_duration, DAYS_30, zero=True),
         jitter=read_optional(settings.get("jitter_factor"), read_number, 0, 1),
     )
-    return parts.check_delay_order(value, change)
+    return parts.report_initial_delay_above_maximum(value, change)
 
 
 DIALECT = Dialect(

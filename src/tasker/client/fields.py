@@ -1,4 +1,4 @@
-"""Checks that every store can store a new task's fields."""
+"""Checks that every store can store the fields of a new task."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Namespaces and reviews, based on the API."""
+"""Namespaces, reviews, pauses, limits and workers, based on the API."""
 
 from typing import Any
 from urllib.parse import quote

@@ -20,7 +20,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 
 class ApiRequestSender:
-    """Sends requests and reads responses.
+    """Sends requests to the API, repeats them if that is safe, and decodes the responses.
 
     Args:
         http: A client with the server's URL.

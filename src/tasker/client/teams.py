@@ -1,4 +1,4 @@
-"""Namespaces and reviews in the `Client` protocol and in the local client."""
+"""Namespaces, reviews, pauses, limits and workers in the `Client` protocol and locally."""
 
 from typing import Protocol
 

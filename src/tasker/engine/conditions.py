@@ -22,7 +22,7 @@ _ARRIVED = {
 
 
 class RunCondition:
-    """When one step of a template runs.
+    """Decides whether one step of a template runs, by its trigger rule and its condition.
 
     Args:
         graph: The template's graph.

@@ -59,7 +59,7 @@ Receive = Callable[[Event], Awaitable[DeliveryAttemptResult]]
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTarget:
-    """The destination of one subscription's events."""
+    """The function that receives one subscription's events, and the delay of its first retry."""
 
     name: str
     receive: Receive

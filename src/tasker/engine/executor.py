@@ -113,7 +113,7 @@ class Executor:
             self._slots.waiting += 1
 
     def _start_waiting_attempts(self) -> None:
-        """Start attempts in slots that were released."""
+        """Start queued attempts in free slots."""
         if self._starting:  # it is this loop whose attempt ended while it was started
             return
         self._starting = True

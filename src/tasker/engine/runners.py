@@ -1,4 +1,4 @@
-"""Run handlers in the event loop, in threads and in processes."""
+"""Runs handlers in the event loop, in threads and in processes."""
 
 import asyncio
 import multiprocessing
@@ -38,7 +38,7 @@ ended, with the handler's return value or its exception."""
 
 
 class HandlerRunner(Protocol):
-    """Calls handlers of one kind."""
+    """Calls handlers of one kind: async ones, sync ones, or those that run in processes."""
 
     def start_handler(self, running: RunningAttempt, plan: CallPlan, timeout: float | None) -> None:
         """Call the handler of an attempt. `timeout`, in seconds, is enforced by the executor."""

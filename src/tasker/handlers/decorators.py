@@ -96,7 +96,7 @@ class StepHandler:
 
 
 class HandlerRegistration(NamedTuple):
-    """A name under which code is available to templates."""
+    """A name, and optionally a version and a namespace, under which templates find code."""
 
     name: str
     version: str = ""

@@ -15,7 +15,9 @@ _MOST_BYTES = 8 << 20  #: results and errors of one group
 _MOST_CLAIMS = 10_000  #: of one group of renewals, and workers
 
 
-class _WaitingSettlement(NamedTuple):
+class _QueuedSettlement(NamedTuple):
+    """The settlement of a worker that waits for its transaction, and the future of its result."""
+
     settlement: Settlement
     settled: "asyncio.Future[SettleResult]"
 
@@ -37,7 +39,7 @@ class GroupSettler:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: deque[_WaitingSettlement] = deque()
+        self._waiting: deque[_QueuedSettlement] = deque()
         self._settling: asyncio.Task[None] | None = None
 
     async def settle(self, settlement: Settlement) -> SettleResult:
@@ -47,7 +49,7 @@ class GroupSettler:
 
         Raises: StoreError (one of the outcomes cannot be stored), StoreUnavailable.
         """
-        waiting = _WaitingSettlement(settlement, asyncio.get_running_loop().create_future())
+        waiting = _QueuedSettlement(settlement, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._settling is None:  # what arrives in this iteration of the event loop joins it
             self._settling = asyncio.create_task(
@@ -63,8 +65,8 @@ class GroupSettler:
         finally:
             self._settling = None
 
-    def _take_group(self) -> list[_WaitingSettlement]:
-        group: list[_WaitingSettlement] = []
+    def _take_group(self) -> list[_QueuedSettlement]:
+        group: list[_QueuedSettlement] = []
         outcomes = size = 0
         while self._waiting:
             given = self._waiting[0].settlement.outcomes
@@ -75,7 +77,7 @@ class GroupSettler:
             group.append(self._waiting.popleft())
         return group
 
-    async def _settle_group(self, group: list[_WaitingSettlement]) -> None:
+    async def _settle_group(self, group: list[_QueuedSettlement]) -> None:
         if len(group) == 1:
             await self._settle_and_deliver(group[0])
             return
@@ -91,7 +93,7 @@ class GroupSettler:
             for waiting, each in zip(group, settled, strict=True):
                 waiting.succeed(each)
 
-    async def _settle_and_deliver(self, waiting: _WaitingSettlement) -> None:
+    async def _settle_and_deliver(self, waiting: _QueuedSettlement) -> None:
         try:
             waiting.succeed(await self._settle_separately(waiting.settlement))
         except Exception as error:  # delivered to the waiting caller
@@ -115,7 +117,7 @@ class BatchingLeaseRenewer:
     def __init__(self, store: Store, lease: timedelta) -> None:
         self._store = store
         self._lease = lease
-        self._waiting: dict[WorkerId, _WaitingRenewal] = {}
+        self._waiting: dict[WorkerId, _QueuedRenewal] = {}
         self._renewing: asyncio.Task[None] | None = None
 
     async def renew(self, worker: WorkerId, held: Sequence[Claim]) -> RenewedLease | None:
@@ -126,7 +128,7 @@ class BatchingLeaseRenewer:
         renewal = self._waiting.get(worker)
         if renewal is None:
             renewed = asyncio.get_running_loop().create_future()
-            renewal = self._waiting[worker] = _WaitingRenewal([], renewed)
+            renewal = self._waiting[worker] = _QueuedRenewal([], renewed)
         renewal.held.extend(held)
         if self._renewing is None:  # what arrives in this iteration of the event loop joins it
             self._renewing = asyncio.create_task(self._renew_until_empty(), name="tasker-renewals")
@@ -140,8 +142,8 @@ class BatchingLeaseRenewer:
         finally:
             self._renewing = None
 
-    def _take_group(self) -> dict[WorkerId, "_WaitingRenewal"]:
-        group: dict[WorkerId, _WaitingRenewal] = {}
+    def _take_group(self) -> dict[WorkerId, "_QueuedRenewal"]:
+        group: dict[WorkerId, _QueuedRenewal] = {}
         left = _MOST_CLAIMS
         for worker, renewal in self._waiting.items():
             left -= 1 + len(renewal.held)
@@ -152,7 +154,7 @@ class BatchingLeaseRenewer:
             del self._waiting[worker]
         return group
 
-    async def _renew_group(self, group: dict[WorkerId, "_WaitingRenewal"]) -> None:
+    async def _renew_group(self, group: dict[WorkerId, "_QueuedRenewal"]) -> None:
         held = {worker: renewal.held for worker, renewal in group.items()}
         try:
             renewed = await self._store.renew_leases(held, lease=self._lease)
@@ -165,6 +167,8 @@ class BatchingLeaseRenewer:
                 renewal.renewed.set_result(renewed.get(worker))
 
 
-class _WaitingRenewal(NamedTuple):
+class _QueuedRenewal(NamedTuple):
+    """The claims of a worker whose lease waits to be renewed, and the future of the result."""
+
     held: list[Claim]
     renewed: "asyncio.Future[RenewedLease | None]"

@@ -44,7 +44,7 @@ class RemoteReporter:
             )
 
     def report_settlement(self, settled: Sequence[tuple[ServedStep, Outcome]]) -> None:
-        """Report stored outcomes."""
+        """Count and report stored outcomes."""
         self._reporter.count_remote_outcomes(
             (step.task.input.template_id, outcome.outcome) for step, outcome in settled
         )

@@ -72,7 +72,7 @@ class RemoteWorker(Worker):
         )
 
     def _make_task_cache(self) -> TaskCache:
-        return RemoteWorkerTaskCache(self.remote, self)
+        return TaskCacheFromPayloads(self.remote, self)
 
     def _make_handler_services(self) -> HandlerServices:
         return RemoteHandlerServices(self.remote, self._logs)
@@ -145,8 +145,8 @@ class RemoteHandlerServices(HandlerServices):
         return None  # the server settles steps that are already completed
 
 
-class RemoteWorkerTaskCache(TaskCache):
-    """Builds the tasks of claims from the data sent with them; keeps nothing else."""
+class TaskCacheFromPayloads(TaskCache):
+    """Builds the tasks of claims from the payloads sent with them; caches only templates."""
 
     def __init__(self, remote: RemoteStore, worker: Worker) -> None:
         super().__init__(

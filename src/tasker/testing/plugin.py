@@ -1,7 +1,7 @@
-"""Fixtures for tests of workflows; pytest finds them by itself.
+"""Fixtures for tests of workflows; pytest discovers them by itself.
 
-Async ones run with anyio (`@pytest.mark.anyio`), or with pytest-asyncio in its auto mode.
-Nothing of Tasker is imported before a test asks for one of them.
+Async fixtures run with anyio (`@pytest.mark.anyio`), or with pytest-asyncio in its auto mode.
+Tasker is not imported until a test requests one of the fixtures.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ StartWorker: TypeAlias = "Callable[..., Awaitable[Worker]]"
 
 @pytest.fixture
 def tasker_clock() -> "ManualClock":
-    """The clock of `tasker_store`: it starts in 2030, and skips idle time."""
+    """The clock of `tasker_store`, which starts in 2030 and skips idle time."""
     from tasker.clock import ManualClock
 
     return ManualClock()
@@ -31,7 +31,7 @@ def tasker_clock() -> "ManualClock":
 
 @pytest.fixture
 async def tasker_store(tasker_clock: "ManualClock") -> "AsyncIterator[Store]":
-    """An open store in memory, with nothing in it."""
+    """An open, empty store in memory."""
     from tasker.testing.virtual_time import VirtualTimeStore
 
     async with VirtualTimeStore(tasker_clock) as store:
@@ -43,8 +43,8 @@ async def tasker_store(tasker_clock: "ManualClock") -> "AsyncIterator[Store]":
 async def tasker_worker(tasker_store: "Store") -> AsyncIterator[StartWorker]:
     """Start a worker on `tasker_store`: `await tasker_worker(handlers, templates=[...])`.
 
-    It takes what `Worker` takes after the store. Its `client` creates tasks and waits for
-    them; it stops when the test ends.
+    The function takes the arguments of `Worker` after the store. The worker's `client` creates
+    tasks and waits for them. The worker stops when the test ends.
     """
     from datetime import timedelta
 

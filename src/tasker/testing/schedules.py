@@ -50,7 +50,7 @@ async def run_schedules(
 
     Args:
         workflow: A workflow or template with schedules.
-        lasting: For how long the schedules create tasks: seconds, a timedelta or `"7d"`.
+        lasting: The time during which schedules create tasks: seconds, a timedelta or `"7d"`.
         handlers: See `run_workflow`.
         stubs: See `run_workflow`.
         templates: Further templates, whose schedules run as well.
@@ -104,5 +104,5 @@ async def run_schedules(
 
 
 def run_schedules_sync(workflow: Source, **options: Any) -> ScheduleRun:
-    """Run schedules where no event loop runs: see `run_schedules`."""
+    """Run schedules from code without an event loop: see `run_schedules`."""
     return asyncio.run(run_schedules(workflow, **options))

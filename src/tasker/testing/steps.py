@@ -1,4 +1,4 @@
-"""Runs one step without an engine, calling its handler as a worker does."""
+"""Runs one step without the engine, calling its handler as a worker does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -132,16 +132,16 @@ class StepRun:
 
 
 def run_step(handler: Any, **given: Unpack[AttemptInputs]) -> StepRun:  # anything may be a handler
-    """Run a handler as one attempt of a step: parameters filled, result and errors sorted.
+    """Run a handler as one attempt of a step, and return its outcome, result or error.
 
-    An async handler gets its own event loop, in another thread if one already runs here.
+    An async handler gets its own event loop, in another thread if this one already has a loop.
 
     Args:
         handler: A function, a class, or an object with a `call` method.
         given: See `AttemptInputs`.
 
     Raises:
-        Misuse: No step could call this handler, since a parameter cannot be filled.
+        Misuse: A parameter of the handler cannot be filled.
     """
     scene = _AttemptSetup(given)
     target = Handler(scene.spec.handler, handler)
@@ -180,7 +180,7 @@ def make_context(
 
 
 class _RecordingServices:
-    """The services of a worker for attempts, without a worker."""
+    """The services that a worker provides to attempts; they only record the calls."""
 
     def __init__(self, client: Any, clock: Clock, recorded: Mapping[str, Any]) -> None:
         self._client = client
@@ -210,10 +210,10 @@ class _RecordingServices:
         message: str,
         fields: Mapping[str, Any],
     ) -> None:
-        """Keep nothing: tests read the log itself."""
+        """Discard the record: tests read the log itself."""
 
     def append_printed_text(self, attempt: LiveAttempt, stream: str, text: str) -> None:
-        """Keep nothing: tests read the output itself."""
+        """Discard the text: tests read the output itself."""
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         self.saved.append(value)
@@ -240,7 +240,7 @@ class _RecordingServices:
         return None
 
     async def spawn_instances(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedStepNumbers:
-        """Note instances that would be added."""
+        """Record the items of the instances that would be added."""
         self.spawned += (codec.loads(item or "null") for item in new.items)
         return SpawnedStepNumbers(0, 0, new.instances)
 
@@ -256,7 +256,7 @@ class _RecordingServices:
 
 
 class _AttemptSetup:
-    """An attempt and its surroundings."""
+    """An attempt, with the spec, template and services that it uses."""
 
     def __init__(self, given: AttemptInputs) -> None:
         spec = given.get("spec") or StepSpec(name="step")
@@ -344,7 +344,7 @@ def _call_handler(plan: CallPlan, attempt: LiveAttempt) -> Any:
 
 
 def _call_outside_loop(call: Callable[[], T]) -> T:
-    """Call where no event loop runs, as workers do with sync handlers: here, or in a thread."""
+    """Call in this thread, or in another one if an event loop runs in this one."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Handlers, some of which are replaced or fail at first."""
+"""Handlers of which some are replaced, or fail in their first attempts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from tasker.suggest import did_you_mean
 
 
 class StubbedHandlers(Handlers):
-    """Handlers for the test of one template.
+    """The handlers for a test of one template, with stubs and failures.
 
     Args:
         handlers: The real ones.
@@ -57,7 +57,7 @@ class StubbedHandlers(Handlers):
     def find_handler(
         self, name: str, namespace: str | None = None, version: str = ""
     ) -> Handler | None:
-        """Find a handler, or else the stub of the step."""
+        """Return a handler, the stub of a step that names it, or None."""
         handler = super().find_handler(name, namespace, version)
         return handler or self._stubs_by_handler.get((namespace or "", name))
 
@@ -75,7 +75,7 @@ class StubbedHandlers(Handlers):
     def compile_call_plan(
         self, template: Template, graph: Graph, spec: StepSpec
     ) -> CallPlan | None:
-        """Compile how one step is run: with its stub, and its failures."""
+        """Compile the call plan of a step, with its stub and its failures."""
         stub = self._stubs.get(spec.name) if template.key == self._key else None
         if stub is None:
             plan = super().compile_call_plan(template, graph, spec)
@@ -94,7 +94,7 @@ class StubbedHandlers(Handlers):
 
 
 def _no_stub_error(template: Template, name: str) -> Misuse:
-    """Return the error for a stub of an unknown step, or of a step that the engine runs."""
+    """Return the error for a stub of an unknown step or of a step that has no handler."""
     specs = {spec.name: spec for spec in NodeLayout(template.steps).specs}
     if name not in specs:
         return Misuse(f"{template.full_name} has no step {name!r}{did_you_mean(name, specs)}")

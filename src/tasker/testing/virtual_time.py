@@ -103,7 +103,7 @@ class VirtualTimeStore(SqliteStore):
 
     @property
     def clock(self) -> ManualClock:
-        """The clock that skips."""
+        """The clock, which skips idle time."""
         return self._manual_clock
 
     def describe_unused_inputs(self) -> list[str]:
@@ -276,7 +276,7 @@ def _round_up_to_microsecond(seconds: float) -> datetime:
 
 
 class _NextTimes(NamedTuple):
-    """The times that determine the next skip, in seconds since 1970."""
+    """The times that determine how far the clock skips, in seconds since 1970."""
 
     running: int
     due: float | None

@@ -265,7 +265,7 @@ def run_workflow_sync(
 def run_workflow_sync(
     workflow: Any, context: Any = None, **options: Unpack[RunOptions]
 ) -> WorkflowRun[Any]:
-    """Run a task to its end where no event loop runs: see `run_workflow`."""
+    """Run a task to its end from code without an event loop: see `run_workflow`."""
     return asyncio.run(run_workflow(workflow, context, **options))
 
 
@@ -282,7 +282,7 @@ def _to_handler_list(handlers: object) -> Sequence[object]:
 
 
 async def _wait_until_idle(store: VirtualTimeStore, task_id: TaskId, timeout: Duration) -> None:
-    """Wait until all has happened that can."""
+    """Wait until nothing is left to do; raise WaitTimeout if the task has not ended."""
     seconds = parse_duration(timeout).total_seconds()
     try:
         async with asyncio.timeout(seconds):
@@ -298,7 +298,7 @@ async def _wait_until_idle(store: VirtualTimeStore, task_id: TaskId, timeout: Du
 
 
 async def _require_all_inputs_used(store: VirtualTimeStore, task_id: TaskId) -> None:
-    """Raise Misuse if something was given for which no step waited."""
+    """Raise Misuse if a signal, decision or completion was given for which no step waited."""
     if unused := store.describe_unused_inputs():
         task = await store.get_task(task_id)
         failed = [

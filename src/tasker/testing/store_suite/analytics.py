@@ -1,4 +1,4 @@
-"""How work went lately: figures of a window."""
+"""Figures about the tasks of a recent window of time."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ async def create_task_in_the_past(
 async def run_task_lasting(
     store: Store, subject: StoreUnderTest, template: Template, seconds: int, *, fail: bool = False
 ) -> None:
-    """Run a task of one step, which takes some seconds."""
+    """Run a task whose single step takes the given number of seconds."""
     await create_task_in_the_past(store, await register_template(store, template))
     worker = await ManualWorker.register(store)
     claim = await worker.claim_one()
@@ -70,15 +70,13 @@ def round_durations(performance: Performance) -> tuple[list[int], list[int]]:
 
 
 def truncate_to_tens(seconds: float) -> int:
-    """Return a multiple of ten seconds: a busy machine adds seconds to a duration."""
+    """Round seconds down to a multiple of ten, because a busy machine makes durations longer."""
     return int(seconds // 10 * 10)
 
 
 class TestPerformance(StoreTests):
     async def test_health_of_an_empty_store_is_good(self, store: Store) -> None:
-        """
-        Zeros, and full health.
-        """
+        """All figures are zero, and the health score is 1."""
         figures = await store.performance(DAY)
 
         assert (0, 0, 0, 0, 0) == (
@@ -99,9 +97,7 @@ class TestPerformance(StoreTests):
         assert timedelta(hours=24) == figures.calculated_at - figures.analysis_period_start
 
     async def test_tasks_are_counted_by_status(self, store: Store) -> None:
-        """
-        Rates are in percent of all tasks; figures per hour are so by the hour.
-        """
+        """Rates are percentages of all tasks, and throughput is per hour."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         for _ in range(3):
@@ -130,7 +126,7 @@ class TestPerformance(StoreTests):
         assert (1, 1) == (figures.total_namespaces, figures.unique_task_types)
 
     async def test_resolved_tasks_count_as_complete(self, store: Store) -> None:
-        """Such tasks do not count in durations."""
+        """They do not count towards durations."""
         task_id = await create_task_in_the_past(
             store, await register_template(store, one_step_template())
         )
@@ -146,7 +142,7 @@ class TestPerformance(StoreTests):
     async def test_durations_include_only_completed_steps(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Percentiles are actual durations: half took no longer than the median."""
+        """Each percentile is a duration that occurred."""
         for minutes in (1, 2, 3, 30):
             await run_task_lasting(store, subject, one_step_template(), minutes * 60)
         await run_task_lasting(store, subject, one_step_template(), 100 * 60, fail=True)
@@ -156,7 +152,7 @@ class TestPerformance(StoreTests):
         assert ([9, 2, 30, 30], [9, 2, 30, 30]) == round_durations(figures)
 
     async def test_a_window_selects_tasks_created_in_its_hours(self, store: Store) -> None:
-        """The window selects tasks by their creation."""
+        """A task belongs to the window in which it was created."""
         template = await register_template(store, one_step_template())
         for ago in (0.5, 1.5, 2.5, 30):
             await create_task_in_the_past(store, template, timedelta(hours=ago))
@@ -169,7 +165,7 @@ class TestPerformance(StoreTests):
         assert [1, 2, 3, 4] == counts
 
     async def test_a_window_may_be_limited_to_one_template(self, store: Store) -> None:
-        """A namespace or a name alone can be given too."""
+        """A window may also be limited to a namespace or to a name alone."""
         for template in (
             one_step_template(),
             replace(one_step_template(), version="2.0.0"),
@@ -214,7 +210,7 @@ class TestUsualDurations(StoreTests):
     async def test_the_newest_complete_tasks_of_a_version_are_measured(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Each step from its claim to its end; tasks from their creation, with their waits."""
+        """Steps are measured from claim to end, tasks from creation to end."""
         stored = (await store.register_template(chain_template(), registered_by="suite")).stored
         other = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
@@ -239,7 +235,7 @@ class TestUsualDurations(StoreTests):
 
 class TestFailedSteps(StoreTests):
     async def test_triage_of_a_failure_cause_is_stored_and_audited(self, store: Store) -> None:
-        """A change replaces what it names, and keeps the rest."""
+        """A change replaces the fields that it names and keeps the others."""
         until = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
         key = "0123456789abcdef"
         expected = FailureTriage(
@@ -270,7 +266,7 @@ class TestFailedSteps(StoreTests):
     async def test_permanently_failed_steps_are_listed_until_their_task_is_retried_or_resolved(
         self, store: Store
     ) -> None:
-        """Steps of failed and of open tasks are listed, the newest first."""
+        """Failed steps of both failed and open tasks are listed, newest first."""
         refund = await register_template(store, make_template("refund", pay=""))
         half = await register_template(store, make_template("half", pay="", ship=""))
         first, second, open_one = [
@@ -304,9 +300,7 @@ class TestFailedSteps(StoreTests):
 
 class TestBottlenecks(StoreTests):
     async def test_an_empty_store_has_no_bottlenecks(self, store: Store) -> None:
-        """
-        Empty lists, and no advice.
-        """
+        """All lists are empty, and there is no advice."""
         figures = await store.bottlenecks(DAY)
 
         assert ((), (), (), (), (), (), ()) == (
@@ -324,7 +318,7 @@ class TestBottlenecks(StoreTests):
     async def test_the_slowest_steps_come_first(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """For steps and tasks; those with too few attempts are left out."""
+        """The same holds for tasks; steps and tasks with too few executions are left out."""
         for name, seconds in (("quick", 1), ("slow", 41), ("quick", 3), ("slow", 21), ("once", 99)):
             await run_task_lasting(
                 store, subject, make_template(name, **{f"{name}_step": ""}), seconds
@@ -371,9 +365,7 @@ class TestBottlenecks(StoreTests):
     async def test_parked_time_of_steps_is_reported(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Whether it has gone on since, or still waits; also of one that never ran to an end.
-        """
+        """This includes a step that still waits and has never completed."""
         template = await register_template(store, make_template("child", only=""))
         child, other = (
             await create_task_in_the_past(store, template),
@@ -404,9 +396,7 @@ class TestBottlenecks(StoreTests):
         assert 10 <= still.average_parked_seconds < 70
 
     async def test_errors_are_grouped_by_kind(self, store: Store) -> None:
-        """
-        The most frequent first; an error without a type is unknown.
-        """
+        """The most frequent errors come first; an error without a type is `unknown`."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         for _ in range(2):
@@ -425,7 +415,7 @@ class TestBottlenecks(StoreTests):
         assert (4, 1.0) == (figures.total_errors, figures.recent_error_rate)
 
     async def test_retries_are_reported_by_outcome(self, store: Store) -> None:
-        """By step, not by attempt; steps in progress do not count."""
+        """Retried steps are counted, not attempts; steps in progress are left out."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         for _ in range(4):
@@ -452,7 +442,7 @@ class TestBottlenecks(StoreTests):
     async def test_steps_that_others_wait_for_are_reported(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """In open tasks, ordered by the number of waiting steps; failed ones included."""
+        """Steps of open tasks are sorted by the number of steps that wait for them."""
         task_id = await create_task_in_the_past(
             store, await register_template(store, chain_template())
         )
@@ -484,9 +474,7 @@ class TestBottlenecks(StoreTests):
     async def test_advice_depends_on_the_figures(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Each piece names the step that it is about.
-        """
+        """Each recommendation names its step and the template."""
         template = make_template("refund", slow="", flaky="")
         worker = None
         for _ in range(3):
@@ -508,7 +496,7 @@ class TestBottlenecks(StoreTests):
         ] == list(advice)
 
     async def test_the_backlog_can_be_reported_alone(self, store: Store) -> None:
-        """Without the other figures, for frequent reads."""
+        """It equals the backlog in the complete figures."""
         template = await register_template(store, one_step_template())
         await create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -528,9 +516,7 @@ class TestBottlenecks(StoreTests):
         )
 
     async def test_the_backlog_is_counted_by_namespace_and_handler(self, store: Store) -> None:
-        """
-        Each kind of worker is then scaled by the steps that it can run.
-        """
+        """Each kind of worker can then be scaled by the number of steps that it can run."""
         template = await register_template(store, one_step_template())
         await create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -571,7 +557,7 @@ class TestBottlenecks(StoreTests):
         )
 
     async def test_minute_figures_are_summed_by_time_and_template(self, store: Store) -> None:
-        """Of several workers, merged or not; each created task is counted once."""
+        """Figures of several workers are added up; each created task is counted once."""
         template = await register_template(store, one_step_template("figured"))
         minute = int((await read_store_time(store)).timestamp()) // 60
         for _ in range(3):

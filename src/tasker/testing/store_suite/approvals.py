@@ -60,13 +60,13 @@ async def propose_template(
 
 
 async def approve_template(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
-    """Approve the version of a template that waits."""
+    """Approve the pending version of a template."""
     act = AuditNote(actor=by, reason="fine")
     return (await store.review_template(template.key, approve=True, act=act)).status
 
 
 async def reject_template(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
-    """Reject the version of a template that waits."""
+    """Reject the pending version of a template."""
     act = AuditNote(actor=by, reason="no fraud check")
     return (await store.review_template(template.key, approve=False, act=act)).status
 
@@ -128,7 +128,7 @@ class TestVersionReview(StoreTests):
         assert 1 == await (await ManualWorker.register(store)).complete_all_due()
 
     async def test_a_reviewed_version_shows_its_reviewer_and_reason(self, store: Store) -> None:
-        """The registration is reported too."""
+        """It also shows who registered it and when."""
         await declare_policy(store)
         registered = (await propose_template(store, one_step_template())).stored
         await reject_template(store, one_step_template(), by=MARCUS)
@@ -157,9 +157,7 @@ class TestVersionReview(StoreTests):
         assert [PENDING] == await list_version_statuses(store)
 
     async def test_nobody_can_approve_a_version_that_they_registered(self, store: Store) -> None:
-        """
-        Four eyes see each version; the error names the other approvers.
-        """
+        """Another approver must approve it; the error names the approvers who may."""
         await declare_policy(store)
         await propose_template(store, one_step_template(), by=SARAH)
 
@@ -169,9 +167,7 @@ class TestVersionReview(StoreTests):
         assert APPROVED is await approve_template(store, one_step_template(), by=MARCUS)
 
     async def test_a_version_can_be_withdrawn_by_its_author(self, store: Store) -> None:
-        """
-        An approver or not.
-        """
+        """The author need not be an approver."""
         await declare_policy(store)
         await propose_template(store, one_step_template(), by=JAKE)
 
@@ -221,9 +217,7 @@ class TestVersionReview(StoreTests):
         )
 
     async def test_different_content_for_a_pending_version_is_rejected(self, store: Store) -> None:
-        """
-        Unless it is to take the place of what waits.
-        """
+        """It is accepted only if it is to replace the pending content."""
         await declare_policy(store)
         await propose_template(store, one_step_template())
 
@@ -253,9 +247,7 @@ class TestVersionReview(StoreTests):
     async def test_the_current_version_accepts_tasks_while_its_replacement_is_pending(
         self, store: Store
     ) -> None:
-        """
-        Approved, it takes the place of the content before; tasks that exist keep theirs.
-        """
+        """Once approved, the replacement becomes current; existing tasks keep the old content."""
         old = (await propose_template(store, one_step_template())).stored
         await declare_policy(store)
 
@@ -295,9 +287,7 @@ class TestVersionReview(StoreTests):
         assert APPROVED is await approve_template(store, one_step_template(), by=JAKE)
 
     async def test_concurrent_reviews_decide_once(self, stores: list[Store]) -> None:
-        """
-        The first decision stands, the others are rejected.
-        """
+        """The first decision counts, and the others are rejected."""
         await declare_policy(stores[0])
         await propose_template(stores[0], one_step_template())
 
@@ -377,9 +367,7 @@ class TestRetirement(StoreTests):
             )
 
     async def test_a_retired_version_keeps_its_content(self, store: Store) -> None:
-        """
-        The same again keeps its status; other content needs another version, even to replace.
-        """
+        """Registering it again leaves it retired; different content needs a new version."""
         await propose_template(store, one_step_template())
         await store.retire_template(one_step_template().key, make_audit_note("root"))
 

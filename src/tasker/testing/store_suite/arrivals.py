@@ -1,4 +1,4 @@
-"""How steps arrive at their children: failures, skips, choices; and the queue of the engine."""
+"""How steps arrive at their children, as successes, failures or skipped; and the engine queue."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ REASON = JsonText('{"type":"Skipped","message":"all_success: it was not chosen"}
 
 
 def with_trigger_rules(template: Template, **rules: TriggerRule) -> Template:
-    """Give steps their trigger rules."""
+    """Return a copy of a template with trigger rules for the named steps."""
     return replace(
         template,
         steps=tuple(
@@ -54,7 +54,7 @@ def with_trigger_rules(template: Template, **rules: TriggerRule) -> Template:
 
 
 def with_allowed_failures(template: Template, *names: str) -> Template:
-    """Let steps fail without consequence."""
+    """Return a copy of a template whose named steps may fail without failing the task."""
     return replace(
         template,
         steps=tuple(
@@ -65,7 +65,7 @@ def with_allowed_failures(template: Template, *names: str) -> Template:
 
 
 def decision_template() -> Template:
-    """route > a and b > end."""
+    """Make the template route > a and b > end, in which `route` is a decision."""
     template = make_template("deciding", route="", a="route", b="route", end="a b")
     return replace(
         template,
@@ -74,12 +74,12 @@ def decision_template() -> Template:
 
 
 async def register_engine_worker(store: Store) -> ManualWorker:
-    """A worker that serves only the queues of the engine."""
+    """Register a worker that serves only the engine queues."""
     return await ManualWorker.register(store, "engine", handlers={ENGINE})
 
 
 async def register_worker_except_engine(store: Store) -> ManualWorker:
-    """A worker that serves all queues but those of the engine."""
+    """Register a worker that serves all queues except the engine queues."""
     handlers = {queue.handler for queue in await store.list_queues()} - {ENGINE}
     return await ManualWorker.register(store, "others", handlers=handlers)
 
@@ -87,7 +87,7 @@ async def register_worker_except_engine(store: Store) -> ManualWorker:
 async def claim_by_step_name(
     store: Store, worker: ManualWorker, task_id: TaskId
 ) -> dict[str, Claim]:
-    """Claim what is due, by the names of the steps."""
+    """Claim all due steps, and return the claims by the names of their steps."""
     names = {step.no: step.name for step in await store.list_steps(task_id)}
     return {names[claim.no]: claim for claim in await worker.claim()}
 
@@ -118,7 +118,7 @@ class TestParentArrivals(StoreTests):
         assert {"a", "b"} == set(await claim_by_step_name(store, others, task_id))
 
     async def test_choosing_no_child_skips_to_the_end_of_the_task(self, store: Store) -> None:
-        """Sinks that are skipped are done."""
+        """The task is complete, because skipped sinks count as done."""
         task_id = await register_and_create_task(store, decision_template())
         others, engine = (
             await register_worker_except_engine(store),
@@ -209,7 +209,7 @@ class TestParentArrivals(StoreTests):
         assert "b" == task.failure.step
 
     async def test_parents_that_end_together_each_arrive_once(self, store: Store) -> None:
-        """One succeeds and one fails in one settlement."""
+        """One parent succeeds and the other fails in the same settlement."""
         template = with_allowed_failures(make_template("graph", a="", b="", c="a b"), "a")
         task_id = await register_and_create_task(store, template)
         others, engine = (
@@ -248,7 +248,7 @@ class TestEagerRules(StoreTests):
         return settled
 
     async def test_one_success_frees_a_step_with_the_rule_any_success(self, store: Store) -> None:
-        """The first parent fails: nothing. The second succeeds: freed. The third: no effect."""
+        """The failure of the first parent and the success of the third have no effect."""
         template = with_trigger_rules(
             make_template("graph", a="", b="", c="", d="a b c"), d=TriggerRule.ONE_SUCCESS
         )
@@ -329,12 +329,12 @@ class TestEagerRules(StoreTests):
 
 
 class TestParentArrivalsWithdrawn(StoreTests):
-    """What an operator retries or resolves arrives again, and only once."""
+    """A step that an operator retries or resolves arrives again, exactly once."""
 
     async def _create_task_with_failed_step(
         self, store: Store
     ) -> tuple[TaskId, ManualWorker, Claim]:
-        """a failed and has arrived at c, which waits for b too."""
+        """Create a task whose step `a` has failed and arrived at `c`, which also waits for `b`."""
         template = with_trigger_rules(
             make_template("graph", a="", b="", c="a b"), c=TriggerRule.ALL_DONE
         )
@@ -379,7 +379,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
     async def test_an_allowed_failure_of_a_last_step_can_be_retried(self, store: Store) -> None:
-        """The task then waits for it again."""
+        """The task then waits for the step again."""
         template = with_allowed_failures(make_template("graph", a="", b=""), "a")
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -393,7 +393,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
     async def test_retrying_a_failure_that_a_child_handled_is_rejected(self, store: Store) -> None:
-        """The task would not wait for the step."""
+        """The task would not wait for the retried step."""
         template = with_trigger_rules(
             make_template("graph", a="", b="a", c=""), b=TriggerRule.ALL_DONE
         )
@@ -411,7 +411,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
     async def test_a_freed_child_is_not_freed_again_when_its_parent_is_retried(
         self, store: Store
     ) -> None:
-        """Another child, for which the step is retried, waits for it."""
+        """The parent's other child waits for the retry."""
         template = with_trigger_rules(
             make_template("graph", a="", b="a", c="a"), b=TriggerRule.ALL_DONE
         )
@@ -432,7 +432,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
 
 
 class TestEngineQueue(StoreTests):
-    """Steps about which the engine decides wait in one queue of their namespace."""
+    """Steps with conditions wait in the engine queue of their namespace."""
 
     def _template_with_condition(self) -> Template:
         template = make_template("conditional", a="", b="a")
@@ -452,7 +452,7 @@ class TestEngineQueue(StoreTests):
         return task_id, (others, engine), await engine.claim_one()
 
     async def test_a_step_with_a_condition_starts_in_the_engine_queue(self, store: Store) -> None:
-        """Handed back, it goes to the queue of its handler; the attempt does not count."""
+        """The engine then moves it to its handler's queue; the engine's attempt does not count."""
         task_id, (others, engine), claim = await self._claim_conditional_step(store)
 
         await engine.settle(requeued_for_handler_outcome(claim))
@@ -488,7 +488,7 @@ class TestEngineQueue(StoreTests):
         assert [high, low] == [claim.task_id for claim in await others.claim()]
 
     async def test_a_paused_task_stays_paused_in_the_engine_queue(self, store: Store) -> None:
-        """A step that is handed back, or reached without success, is not claimed."""
+        """A step that the engine moves to its handler's queue is not claimed either."""
         task_id, (others, engine), claim = await self._claim_conditional_step(store)
         await store.pause(PauseTarget.of_task(task_id), ACT)
 

@@ -1,4 +1,4 @@
-"""Operations on many tasks: each task once, at a pace, whoever carries them on."""
+"""Bulk operations: each task is changed once, at a limited rate, by any process."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -77,7 +77,7 @@ async def task_statuses(store: Store, ids: Sequence[TaskId]) -> list[TaskStatus]
 
 class TestBulk(StoreTests):
     async def test_an_operation_is_stored_as_it_was_given(self, store: Store) -> None:
-        """Starting it again returns it."""
+        """Storing an operation with the same id again returns the first one."""
         wanted = make_bulk_request(
             BulkAction.RETRY,
             filter=TaskFilter(
@@ -144,7 +144,7 @@ class TestBulk(StoreTests):
         )
 
     async def test_a_task_is_changed_once(self, stores: Sequence[Store]) -> None:
-        """A process that was slow cannot repeat what another has done since."""
+        """A slow process cannot repeat a change that another process has made."""
         slow, quick, _ = stores
         template = await register_template(slow, one_step_template())
         task_id = await create_task(slow, template)
@@ -185,7 +185,7 @@ class TestBulk(StoreTests):
             await store.stop_bulk_operation(operation.id, ACT)
 
     async def test_rejected_tasks_are_counted_by_code(self, store: Store) -> None:
-        """The reasons of the first 100 are kept."""
+        """The messages of the first 100 rejections are kept."""
         operation = await start_bulk(store)
         stored: StoredBulkOperation | None = await claim_bulk(store)
         ids = sorted((codec.new_task_id() for _ in range(BULK_REJECTIONS + 2)), reverse=True)
@@ -231,7 +231,7 @@ class TestBulk(StoreTests):
     async def test_another_process_carries_on_after_five_seconds(
         self, stores: Sequence[Store], subject: StoreUnderTest
     ) -> None:
-        """From the task that was handled last, if there was no progress for so long."""
+        """After five seconds without progress, it continues after the last handled task."""
         dead, alive, _ = stores
         newest, older = await create_open_tasks(dead, 2)
         await start_bulk(dead)

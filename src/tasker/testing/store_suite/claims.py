@@ -1,4 +1,4 @@
-"""Claiming: what is due, the oldest first, each attempt once."""
+"""Claiming: due steps, the oldest first, each attempt once."""
 
 import asyncio
 from collections import Counter
@@ -39,9 +39,7 @@ from tasker.testing.store_suite.subject import StoreUnderTest
 
 class TestClaims(StoreTests):
     async def test_a_claim_starts_an_attempt(self, store: Store) -> None:
-        """
-        The step is in progress, with the worker's name; its task is too.
-        """
+        """The step is in progress under the worker's name, and its task is in progress too."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store, "bob")
 
@@ -56,10 +54,7 @@ class TestClaims(StoreTests):
     async def test_a_claim_states_how_long_its_step_was_queued(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        The time starts when its dependencies are done; it is zero for a step that the
-        settlement that freed it claims.
-        """
+        """The time starts when the step is freed, and is zero if the same settlement claims it."""
         await register_and_create_task(store, make_template("fork", a="", b="a", c="a"))
         worker = await ManualWorker.register(store)
         root = await worker.claim_one()
@@ -86,7 +81,7 @@ class TestClaims(StoreTests):
     async def test_the_oldest_steps_are_claimed_first(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """In the order in which they became due, regardless of ids."""
+        """Steps are claimed in the order in which they became due, regardless of their ids."""
         template = await register_template(store, one_step_template())
         news = [make_new_task(template) for _ in range(6)]
         order = [news[number] for number in (3, 0, 5, 1, 4, 2)]
@@ -106,9 +101,8 @@ class TestClaims(StoreTests):
     async def test_steps_of_older_tasks_are_claimed_before_steps_of_newer_tasks(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A freed step is as old as the step that freed it. Both are of one handler: between handlers
-        shares decide.
+        """A freed step keeps the queue position of its parent. Both steps have the same
+        handler, because claims are shared among handlers.
         """
         steps = make_template("chain", only="", then="only").steps
         same = tuple(replace(spec, callable="x") for spec in steps)
@@ -136,7 +130,7 @@ class TestClaims(StoreTests):
     async def test_a_level_of_priority_is_worth_a_minute(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """A higher priority overtakes older tasks by a minute per level at most."""
+        """A step overtakes older steps by at most a minute per level of priority."""
         template = await register_template(store, one_step_template())
         old = await create_task(store, template, priority=0)
         await subject.advance(SECOND * 90)
@@ -151,7 +145,7 @@ class TestClaims(StoreTests):
     async def test_steps_of_low_priority_are_not_starved(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """After four minutes it precedes new tasks of the highest priority."""
+        """After four minutes, a step of the lowest priority precedes new steps of the highest."""
         template = await register_template(store, one_step_template())
         old = await create_task(store, template, priority=0)
         await subject.advance(SECOND * 241)
@@ -174,9 +168,7 @@ class TestClaims(StoreTests):
         assert (urgent, 2) == claim[:2]
 
     async def test_namespaces_do_not_share_queues(self, store: Store) -> None:
-        """
-        Two teams may have a handler of one name.
-        """
+        """Handlers of two namespaces may have the same name."""
         template = await register_template(store, one_step_template())
         foreign = await register_template(store, replace(one_step_template(), namespace="other"))
         await create_task(store, template)
@@ -202,7 +194,7 @@ class TestClaims(StoreTests):
     async def test_a_step_is_not_due_before_its_run_at(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """The claim returns the seconds until the next one; None if none is scheduled."""
+        """A claim returns the seconds until the next step is due, or None if none is scheduled."""
         template, other = (
             await register_template(store, one_step_template()),
             await register_template(store, make_template("other", solo="")),
@@ -266,7 +258,7 @@ class TestClaims(StoreTests):
     async def test_queued_time_of_a_retry_starts_when_it_is_due(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """The delay of a retry is not time in the queue."""
+        """The delay of a retry does not count as queued time."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         await worker.fail_with_retry(await worker.claim_one(), SECOND * 600)
@@ -281,9 +273,7 @@ class TestClaims(StoreTests):
     async def test_queued_time_of_a_freed_step_starts_when_it_is_freed(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Though it is as old as the step that freed it.
-        """
+        """This holds although the step keeps the queue position of its parent."""
         task_id = await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store)
         await subject.advance(SECOND * 60)
@@ -297,9 +287,7 @@ class TestClaims(StoreTests):
         assert settled <= freed
 
     async def test_concurrent_workers_never_claim_the_same_step(self, stores: list[Store]) -> None:
-        """
-        Many workers in several processes share the work out without a step lost or doubled.
-        """
+        """Workers in several processes claim every step exactly once."""
         template = await register_template(stores[0], chain_template())
         await stores[0].create_tasks([make_new_task(template) for _ in range(200)])
         workers = [
@@ -323,7 +311,7 @@ class TestClaims(StoreTests):
         assert sorted(seen) == sorted(held)
 
     async def test_one_call_claims_for_several_workers(self, store: Store) -> None:
-        """The oldest steps, up to the room of each; they are then claims like others."""
+        """It claims the oldest steps, up to each worker's limit; the claims are like any others."""
         template = await register_template(store, one_step_template())
         tasks = [await create_task(store, template) for _ in range(9)]
         bob, eve, amy = [await ManualWorker.register(store, name) for name in ("bob", "eve", "amy")]
@@ -355,7 +343,7 @@ class TestClaims(StoreTests):
             assert [] == await store.list_held_claims(worker.id)
 
     async def test_workers_that_claim_together_share_what_there_is(self, store: Store) -> None:
-        """Of several queues too."""
+        """This also holds for steps in several queues."""
         template = await register_template(store, make_template("pair", a="", b=""))
         for _ in range(2):
             await create_task(store, template)
@@ -398,9 +386,7 @@ class TestClaims(StoreTests):
         assert sorted(seen) == sorted(held)
 
     async def test_workers_together_claim_every_step(self, stores: list[Store]) -> None:
-        """
-        Claiming, settling and freeing at once, every step is completed by one attempt.
-        """
+        """They claim, settle and free steps concurrently, and each step takes one attempt."""
         template = await register_template(stores[0], chain_template())
         news = [make_new_task(template) for _ in range(100)]
         await stores[0].create_tasks(news)
@@ -433,7 +419,7 @@ class TestClaims(StoreTests):
 
 
 async def create_backlog(store: Store, handler: str, tasks: int, namespace: str = "suite") -> None:
-    """Create tasks of a template with a single step for a handler."""
+    """Create tasks of a template whose single step has the given handler."""
     template = await register_template(
         store, replace(make_template(handler, **{handler: ""}), namespace=namespace)
     )
@@ -490,9 +476,8 @@ class TestFairShares(StoreTests):
     async def test_claims_of_single_steps_rotate_through_all_queues(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Drawn at random: of 200 claims from ten queues each gets 20 on average. None gets fewer
-        than 2 or more than 60 by chance, in billions of such tests.
+        """Queues are drawn at random: each of the ten queues gets 20 of the 200 claims on
+        average. Fewer than 2 or more than 60 are practically impossible.
         """
         await create_backlog(store, "oldest", 200)
         await subject.advance(SECOND * 7200)
@@ -511,7 +496,7 @@ class TestFairShares(StoreTests):
     async def test_claims_rotate_through_more_queues_than_one_claim_reads(
         self, store: Store
     ) -> None:
-        """Nothing is left behind: a claim that is short for this reason is repeated at once."""
+        """A claim that is short only because it did not read all queues is repeated immediately."""
         handlers = [f"handler_{number}" for number in range(70)]
         template = await register_template(
             store, make_template("seventy", **dict.fromkeys(handlers, ""))
@@ -559,7 +544,7 @@ class TestFairShares(StoreTests):
             await store.set_queue_weight("suite", "unknown", 2.0, ACT)
 
     async def test_a_change_of_weight_is_audited(self, store: Store) -> None:
-        """There is one entry; versions registered later keep the weight."""
+        """There is one audit entry, and versions registered later keep the weight."""
         await create_backlog(store, "known", 1)
         for _ in range(2):
             await store.set_queue_weight("suite", "known", 2.5, ACT)

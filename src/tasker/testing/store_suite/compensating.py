@@ -1,4 +1,4 @@
-"""Undoing what tasks have done that fail or are cancelled."""
+"""Compensation: undoing the completed steps of failed and cancelled tasks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,7 +43,7 @@ UNDO = CompensateSpec(callable="undo")
 
 
 def trip_template(compensation: Compensation | None = None) -> Template:
-    """flight > hotel > pay, of which flight and hotel can be undone."""
+    """Make the template flight > hotel > pay, in which `flight` and `hotel` can be undone."""
     return Template(
         namespace="suite",
         name="trip",
@@ -58,7 +58,7 @@ def trip_template(compensation: Compensation | None = None) -> Template:
 
 
 async def add_planned_compensation(store: Store, claim: Claim, template: Template) -> int:
-    """Do what the planning step does; return the number of steps."""
+    """Plan and add the compensating steps, as the planning step does, and return their number."""
     graph = Graph(template)
     nodes = graph.layout.undone_node_by_compensating_node.values()
     steps = plan_compensating_steps(
@@ -70,7 +70,7 @@ async def add_planned_compensation(store: Store, claim: Claim, template: Templat
 
 
 async def run_planning_step(store: Store, worker: ManualWorker, template: Template) -> int:
-    """Run the planning step, which is the one that is due."""
+    """Claim and complete the planning step, and return the number of steps that it adds."""
     claim = await worker.claim_one()
     count = await add_planned_compensation(store, claim, template)
     await worker.complete(claim)
@@ -80,7 +80,7 @@ async def run_planning_step(store: Store, worker: ManualWorker, template: Templa
 async def run_trip_until_failure(
     store: Store, template: Template, completed: int = 2
 ) -> tuple[ManualWorker, TaskId]:
-    """Begin a trip of which `completed` steps complete, and the next fails."""
+    """Create a trip, complete its first `completed` steps, and let the next one fail."""
     task_id = await register_and_create_task(store, template)
     worker = await ManualWorker.register(store)
     for _ in range(completed):
@@ -97,7 +97,7 @@ async def task_and_compensation_status(
 
 
 async def compensation_filters_matching(store: Store, task_id: TaskId) -> list[CompensationStatus]:
-    """List the states of compensation by which a task is found."""
+    """List the compensation statuses by which a task is found."""
     return [
         state
         for state in CompensationStatus
@@ -113,7 +113,7 @@ INCOMPLETE = (TaskStatus.ERROR, CompensationStatus.INCOMPLETE)
 
 class TestCompensation(StoreTests):
     async def test_completed_steps_are_undone_in_reverse_order(self, store: Store) -> None:
-        """Then the task ends, with the error that it had."""
+        """The task then ends with its original error."""
         worker, task_id = await run_trip_until_failure(store, trip_template())
 
         assert await task_and_compensation_status(store, task_id) == RUNNING
@@ -142,7 +142,7 @@ class TestCompensation(StoreTests):
     async def test_steps_that_did_not_complete_are_not_undone(
         self, store: Store, on: Sequence[UnsuccessfulEndName]
     ) -> None:
-        """Nothing is undone either if the template declares no compensation for this end."""
+        """Nor are any steps if the template declares no compensation for failed tasks."""
         template = trip_template(Compensation(on=on))
         _, task_id = await run_trip_until_failure(store, template, completed=2 * (len(on) == 1))
 
@@ -191,7 +191,7 @@ class TestCompensation(StoreTests):
         assert await task_and_compensation_status(store, task_id) == UNDONE
 
     async def test_adding_compensating_steps_again_changes_nothing(self, store: Store) -> None:
-        """An insertion by an attempt that lost its step changes nothing either."""
+        """An attempt that lost its claim adds none either."""
         worker, task_id = await run_trip_until_failure(store, trip_template())
         claim = await worker.claim_one()
         await add_planned_compensation(store, claim, trip_template())
@@ -239,7 +239,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
     async def test_a_step_that_completes_after_the_cancellation_is_undone_too(
         self, store: Store
     ) -> None:
-        """It neither completes the task nor frees a step, and it is undone."""
+        """Its completion neither completes the task nor frees a step."""
         template = replace(trip_template(), steps=trip_template().steps[:2])
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -268,7 +268,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
     async def test_a_step_that_completes_after_the_cancellation_stays_complete_in_a_retry(
         self, store: Store, *, grouped: bool
     ) -> None:
-        """A retry cancels the compensation; the steps that were cancelled run after it."""
+        """The retry ends the compensation, and the cancelled steps run."""
         task_id = await register_and_create_task(store, trip_template())
         worker = await ManualWorker.register(store)
         flight = await worker.claim_one()
@@ -293,7 +293,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
     async def test_retrying_a_step_withdraws_its_failure_from_cancelled_children(
         self, store: Store
     ) -> None:
-        """A step that waits for the retried one and another runs once, after both."""
+        """A child of the retried step and of another step runs once, after both."""
         steps = (
             StepSpec(name="flight", compensate=UNDO),
             StepSpec(name="car"),
@@ -328,7 +328,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
     async def test_a_task_past_its_deadline_is_compensated(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """It is undone once, and the task keeps the reason."""
+        """It is compensated once, and its error still names the deadline."""
         task_id = await register_and_create_task(
             store, trip_template(), deadline=timedelta(seconds=10)
         )
@@ -350,7 +350,7 @@ class TestFailedCompensation(StoreTests):
     async def test_a_failure_leaves_the_compensation_incomplete(
         self, store: Store, *, keep_going: bool
     ) -> None:
-        """The remaining steps are undone if the template says so; a retry continues."""
+        """The remaining steps are undone if the template sets `keep_going`; a retry continues."""
         template = trip_template(Compensation(keep_going=keep_going))
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -393,7 +393,7 @@ class TestFailedCompensation(StoreTests):
         assert await task_and_compensation_status(store, task_id) == UNDONE
 
     async def test_resolving_the_planning_step_ends_the_compensation(self, store: Store) -> None:
-        """Whoever resolves it has undone the steps by hand."""
+        """The operator who resolves it has undone the steps manually."""
         worker, task_id = await run_trip_until_failure(
             store, trip_template(Compensation(hold=timedelta(minutes=15)))
         )
@@ -405,7 +405,7 @@ class TestFailedCompensation(StoreTests):
         assert [] == await worker.claim()
 
     async def test_only_compensating_steps_can_be_retried_and_resolved(self, store: Store) -> None:
-        """Other steps of the task are rejected."""
+        """Actions on other steps of the task are rejected."""
         worker, task_id = await run_trip_until_failure(store, trip_template())
         await worker.claim_one()
 
@@ -423,7 +423,7 @@ class TestFailedCompensation(StoreTests):
     async def test_a_failed_task_can_be_retried_until_its_first_step_is_undone(
         self, store: Store, subject: StoreUnderTest, *, resolved: bool
     ) -> None:
-        """The template may hold the compensation for a while."""
+        """The template's `hold` delays the first compensating step."""
         template = trip_template(Compensation(hold=timedelta(minutes=15)))
         worker, task_id = await run_trip_until_failure(store, template)
         assert [] == await worker.claim()

@@ -1,4 +1,4 @@
-"""What must hold between the tables of a PostgreSQL store whenever no transaction is open."""
+"""Finds rows in the tables of a PostgreSQL store that contradict each other."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,5 +66,5 @@ _CONTRADICTIONS = replace_code_names(f"""
 
 
 async def find_contradictions(connection: Connection) -> Sequence[Any]:
-    """Return the rows that contradict others, each with what is wrong with it."""
+    """Return the rows that contradict others, each with a description."""
     return list(await connection.fetch(_CONTRADICTIONS))

@@ -1,4 +1,4 @@
-"""Creating tasks: all or none, with everything that was given."""
+"""Creating tasks: all of them or none, with all given fields."""
 
 import pytest
 
@@ -34,9 +34,7 @@ from tasker.testing.store_suite.subject import StoreUnderTest
 
 class TestCreation(StoreTests):
     async def test_a_new_task_has_all_its_steps(self, store: Store) -> None:
-        """
-        Roots are enqueued, the others wait for their parents.
-        """
+        """Roots are enqueued, and the other steps wait for their parents."""
         task_id = await register_and_create_task(store, diamond_template())
 
         steps = await steps_by_name(store, task_id)
@@ -99,7 +97,7 @@ class TestCreation(StoreTests):
         assert new.context == given.context
 
     async def test_an_unknown_parent_is_rejected(self, store: Store) -> None:
-        """No task of the bulk is stored; a parent may be part of the bulk."""
+        """No task of the call is stored; a parent may be created in the same call."""
         template = await register_template(store, one_step_template())
         parent = make_new_task(template)
         child = make_new_task(template, parent_id=parent.id)
@@ -113,9 +111,7 @@ class TestCreation(StoreTests):
         assert parent.id == (await store.get_task(child.id)).parent_id
 
     async def test_created_tasks_are_returned_in_the_order_given(self, store: Store) -> None:
-        """
-        A bulk of several templates is stored as one.
-        """
+        """The tasks of one call may have different templates."""
         templates = [
             await register_template(store, template)
             for template in (one_step_template(), chain_template(), diamond_template())
@@ -130,13 +126,11 @@ class TestCreation(StoreTests):
         assert 100 * (1 + 3 + 4) == sum(task.counts.total for task in listed)
 
     async def test_an_empty_list_creates_no_tasks(self, store: Store) -> None:
-        """
-        An empty bulk is no error.
-        """
+        """An empty list is not an error."""
         assert CreateTasksResult([], []) == await store.create_tasks([])
 
     async def test_an_unknown_template_stores_nothing(self, store: Store) -> None:
-        """No task of the bulk is stored, and their keys stay free."""
+        """No task of the call is stored, and the idempotency keys stay free."""
         template = await register_template(store, one_step_template())
         good = make_new_task(template, idempotency_key="k")
 
@@ -173,7 +167,7 @@ class TestCreation(StoreTests):
         assert [] == await store.list_tasks(TaskFilter())
 
     async def test_a_task_may_start_later(self, store: Store, subject: StoreUnderTest) -> None:
-        """Its roots are enqueued with `run_at`, and claimable from then on."""
+        """Its roots are enqueued immediately, and can be claimed from `run_at` on."""
         template = await register_template(store, chain_template())
         now = (await store.get_task(await create_task(store, template))).created_at
         later = await create_task(store, template, run_at=now + SECOND * 60)
@@ -187,9 +181,7 @@ class TestCreation(StoreTests):
         assert [later] == [claim.task_id for claim in due]
 
     async def test_a_wide_task_is_created_and_completed(self, store: Store) -> None:
-        """
-        1 > 9,998 > 1 steps, as many as a template may have: stored, freed, settled and joined.
-        """
+        """The task has 10,000 steps (1 > 9,998 > 1), as many as a template may have."""
         width = 9_998
         task_id = await register_and_create_task(store, fan_template(width))
         worker = await ManualWorker.register(store)
@@ -208,7 +200,7 @@ class TestCreation(StoreTests):
 
 class TestCreationWithClaims(StoreTests):
     async def test_roots_are_claimed_for_the_creator(self, store: Store) -> None:
-        """In the same call, up to the limit; other roots stay enqueued."""
+        """The creation claims roots up to the limit; the others stay enqueued."""
         template = await register_template(store, make_template("roots", a="", b="", c="", d="a"))
         worker = await ManualWorker.register(store)
 
@@ -240,9 +232,7 @@ class TestCreationWithClaims(StoreTests):
     async def test_roots_that_are_not_due_are_not_claimed(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A task that begins later is not begun by its creator.
-        """
+        """They can be claimed when they are due."""
         template = await register_template(store, one_step_template())
         now = (await store.get_task(await create_task(store, template))).created_at
         worker = await ManualWorker.register(store)
@@ -262,7 +252,7 @@ class TestCreationWithClaims(StoreTests):
         assert 1 == len(await worker.claim())
 
     async def test_claimed_roots_settle_like_others(self, store: Store) -> None:
-        """Their attempt is the first in the history."""
+        """Their attempt is the first one in the history."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store, "creator")
         created = await store.create_tasks(
@@ -279,9 +269,7 @@ class TestCreationWithClaims(StoreTests):
         assert attempt.claimed_at is not None
 
     async def test_roots_that_no_live_worker_can_run_are_counted(self, store: Store) -> None:
-        """
-        Those of queues that nobody serves; other steps do not matter.
-        """
+        """A root counts if no live worker serves its queue; other steps do not count."""
         template = make_template("two_roots", a="", b="", c="a b")
         await register_template(store, template)
         worker = await ManualWorker.register(store, handlers={"a", "c"}, serves=False)

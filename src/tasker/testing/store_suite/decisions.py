@@ -1,4 +1,4 @@
-"""Approvals: decided once, by an assignee, while their step waits. Completions by other systems."""
+"""Decisions about approvals, and completions of external steps by other systems."""
 
 import asyncio
 from collections.abc import Collection
@@ -58,7 +58,7 @@ def make_approval_wait(
     timeout: float | None = None,
     **new: Any,
 ) -> NewWait:
-    """Describe a wait for an approval."""
+    """Make a wait for an approval."""
     approval = NewApproval(codec.new_task_id(), codec.dumps(DEFAULT_FORM), list(assignees), **new)
     awaited = AwaitedArrival(WaitKind.APPROVAL, call, namespace="suite")
     return NewWait(call, DurableCallKind.WAIT_APPROVAL, [awaited], timeout, approval=approval)
@@ -67,7 +67,7 @@ def make_approval_wait(
 async def create_open_approval(
     store: Store, *assignees: str, **options: Any
 ) -> tuple[TaskId, Approval]:
-    """Let the step of a new task wait for an approval, and return both."""
+    """Create a task whose step waits for an approval, and return the ids of both."""
     task_id = await register_and_create_task(store, one_step_template())
     worker = await ManualWorker.register(store)
     claim = next(claim for claim in await worker.claim() if claim.task_id == task_id)
@@ -96,7 +96,7 @@ async def read_call_value(store: Store, claim: Claim, call: str = "approval") ->
 
 class TestDecisions(StoreTests):
     async def test_a_decision_wakes_the_waiting_step(self, store: Store) -> None:
-        """It is the value of the durable call, and stays readable."""
+        """The decision becomes the value of the durable call, and stays readable."""
         task_id, approval = await create_open_approval(store, "user:ana", timeout=3600.0)
         assert StepStatus.WAITING is await only_step_status(store, task_id)
         assert ("only", "suite", "suite.one@1.0.0", DEFAULT_FORM, ("user:ana",)) == (
@@ -162,7 +162,7 @@ class TestDecisions(StoreTests):
         assert "eve" == (await decide_approval(store, free, "eve")).decided_by
 
     async def test_one_of_several_concurrent_decisions_counts(self, stores: list[Store]) -> None:
-        """The others learn that it was decided."""
+        """The others are rejected, because the approval is already decided."""
         _, approval = await create_open_approval(stores[0])
         forms = [codec.dumps({"approved": number % 2 == 0, "n": number}) for number in range(6)]
 
@@ -185,7 +185,7 @@ class TestDecisions(StoreTests):
         assert won.decision == codec.loads(text)["form"]
 
     async def test_a_late_decision_is_rejected(self, store: Store, subject: StoreUnderTest) -> None:
-        """After the timeout, the cancellation of the task, or an operator's action."""
+        """A decision is late after the timeout, the cancellation of the task, or a resolution."""
         timed_out, cancelled, resolved = [
             await create_open_approval(store, timeout=100.0) for _ in range(3)
         ]
@@ -228,7 +228,7 @@ class TestDecisions(StoreTests):
     async def test_an_escalation_adds_assignees(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Once, and only while the approval is open; the audit log names them."""
+        """It happens once, only while the approval is open, and is audited."""
         options: dict[str, Any] = {
             "escalate_after": 100.0,
             "escalate_to": ["role:heads", "user:ana"],
@@ -259,7 +259,7 @@ class TestDecisions(StoreTests):
         ]
 
     async def test_the_inbox_lists_the_approvals_of_a_person(self, store: Store) -> None:
-        """By assignee and namespace, the oldest first, in pages."""
+        """It is filtered by assignee and namespace, sorted oldest first, and paged."""
         ana = [(await create_open_approval(store, "user:ana"))[1].id for _ in range(3)]
         support = (await create_open_approval(store, "role:support", "user:bob"))[1].id
         anyone = (await create_open_approval(store))[1].id
@@ -279,7 +279,7 @@ class TestDecisions(StoreTests):
         assert [ana[2], support] == await list_approval_ids(after=ana[1], limit=2)
 
     async def test_a_step_may_wait_for_several_approvals(self, store: Store) -> None:
-        """One after the other, each by its call; a fresh start asks again."""
+        """It waits for one after the other, each in its own call; a fresh retry asks again."""
         task_id, first = await create_open_approval(store, call="first")
         await decide_approval(store, first)
         worker = await ManualWorker.register(store)
@@ -330,7 +330,7 @@ RESULT = codec.dumps({"result": {"id": 7}})
 
 
 def make_external_wait(timeout: float | None = None) -> NewWait:
-    """Describe the wait of an external step."""
+    """Make the wait of an external step."""
     return NewWait(
         CALL, DurableCallKind.EXTERNAL, [AwaitedArrival(WaitKind.EXTERNAL, CALL)], timeout
     )
@@ -339,7 +339,7 @@ def make_external_wait(timeout: float | None = None) -> NewWait:
 async def begin_external_attempt(
     store: Store, token: str, template: Template | None = None
 ) -> tuple[TaskId, ManualWorker, Claim]:
-    """Begin the attempt of an external step, whose token completes it."""
+    """Create a task, claim its external step, and store the token that completes it."""
     task_id = await register_and_create_task(store, template or one_step_template())
     worker = await ManualWorker.register(store)
     claim = next(claim for claim in await worker.claim() if claim.task_id == task_id)
@@ -366,7 +366,7 @@ class TestExternalCompletions(StoreTests):
         ]
 
     async def test_a_completion_during_the_attempt_is_kept(self, store: Store) -> None:
-        """The step does not wait then, nor after a failure."""
+        """The step then does not wait, not even in an attempt after a failure."""
         _, worker, claim = await begin_external_attempt(store, "t")
         assert await store.complete_external_step(hash_token("t"), RESULT)
         assert not await store.complete_external_step(hash_token("t"), RESULT)
@@ -393,7 +393,7 @@ class TestExternalCompletions(StoreTests):
     async def test_an_ended_step_cannot_be_completed(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Its token is unknown from then on."""
+        """Its token is no longer valid."""
         done, worker, claim = await begin_external_attempt(store, "done")
         await worker.settle(completed_outcome(claim, codec.dumps(1)))
         cancelled, _, _ = await begin_external_attempt(store, "cancelled")
@@ -406,7 +406,7 @@ class TestExternalCompletions(StoreTests):
     async def test_a_completed_step_cannot_fail(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Neither by its last attempt nor by its `queue_timeout`: the next attempt uses it."""
+        """The attempt and the queue timeout cannot fail it; the next attempt completes it."""
         template = with_queue_timeout(one_step_template(), "only")
         task_id, worker, claim = await begin_external_attempt(store, "t", template)
         outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
@@ -457,7 +457,7 @@ class TestExternalCompletions(StoreTests):
         assert TIMED_OUT == kept.value
 
     async def test_one_of_several_concurrent_completions_counts(self, stores: list[Store]) -> None:
-        """The step may be about to wait."""
+        """This also holds while the step begins to wait."""
         for number in range(5):
             _, worker, claim = await begin_external_attempt(stores[0], f"t{number}")
             digest = hash_token(f"t{number}")

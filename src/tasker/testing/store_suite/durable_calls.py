@@ -1,4 +1,4 @@
-"""Durable calls of handlers: their records outlive attempts."""
+"""Durable calls of handlers, whose records outlive attempts."""
 
 import asyncio
 from datetime import timedelta
@@ -38,7 +38,7 @@ ONE = JsonText("1")
 def make_once_call(
     claim: Claim, name: str, value: JsonText | None = ONE, **timer: object
 ) -> NewDurableCall:
-    """Describe a call of `once` by the attempt of `claim`."""
+    """Make a call of `once` by the attempt of `claim`."""
     return NewDurableCall(*claim.attempt_key, name, DurableCallKind.ONCE, value)._replace(**timer)  # type: ignore[arg-type]
 
 
@@ -70,7 +70,7 @@ class TestDurableCalls(StoreTests):
         assert ["b"] == [each.name for each in await store.load_durable_calls(second)]
 
     async def test_an_attempt_that_lost_its_claim_records_nothing(self, store: Store) -> None:
-        """The other attempt holds its claim and records its call."""
+        """Attempts that hold their claims record their calls in the same request."""
         template = await register_template(store, one_step_template())
         await create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -89,7 +89,7 @@ class TestDurableCalls(StoreTests):
         assert ["b"] == [each.name for each in await store.load_durable_calls(held)]
 
     async def test_recording_a_call_again_changes_nothing(self, store: Store) -> None:
-        """This happens after a lost reply."""
+        """A worker repeats the request after a lost reply."""
         await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
         await store.record_durable_calls([make_once_call(claim, "a")])
@@ -123,7 +123,7 @@ class TestDurableCalls(StoreTests):
         assert all(each.remaining < 0 for each in await store.load_durable_calls(claim))
 
     async def test_a_fresh_retry_deletes_the_recorded_calls(self, store: Store) -> None:
-        """The steps create their tasks again; an ordinary retry keeps the calls."""
+        """The step then creates its child tasks again; an ordinary retry keeps the calls."""
         template = await register_template(store, make_template("two", a="", b=""))
         task_id = await create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -152,9 +152,7 @@ class TestDurableCalls(StoreTests):
     async def test_records_of_an_attempt_that_ends_at_the_same_time_are_complete_or_absent(
         self, stores: list[Store]
     ) -> None:
-        """
-        The next attempt sees a record that was accepted, whichever came first.
-        """
+        """Later attempts read the call if and only if it was accepted."""
         await register_and_create_task(stores[0], one_step_template())
         worker = await ManualWorker.register(stores[0])
         for number in range(10):
@@ -173,7 +171,7 @@ class TestSleeping(StoreTests):
     async def test_a_sleeping_step_is_due_when_its_sleep_ends(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """The parked attempt does not count, and no worker holds it; readers see that it waits."""
+        """The attempt does not count, no worker holds the step, and its status is `waiting`."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()

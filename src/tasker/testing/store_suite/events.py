@@ -65,7 +65,7 @@ HOOK = NewWebhook(
 
 
 def make_new_event(index: int = 0, name: str = "payment.charged", payload: str = PAID) -> NewEvent:
-    """Describe an event of the step `only` of template 1."""
+    """Make an event of the step `only` of template 1."""
     return NewEvent(index, TemplateId(1), "only", "c-1", name, JsonText(payload), 0.25)
 
 
@@ -284,7 +284,7 @@ class EventReceiver:
         return await self.store.claim_deliveries([self.subscription], limit, lease=lease)
 
     async def claim_and_deliver(self, limit: int = 100) -> list[Event]:
-        """Claim and deliver all that is due, and return the events, none of them twice."""
+        """Claim and deliver all due events, and return them; none is delivered twice."""
         events: list[Event] = []
         while claimed := await self.claim(limit):
             events += [pending.event for pending in claimed]
@@ -293,7 +293,7 @@ class EventReceiver:
         return events
 
     async def claim_and_deliver_names(self) -> list[str]:
-        """Claim and deliver all that is due, and return the names of the events."""
+        """Claim and deliver all due events, and return their names."""
         return [event.name for event in await self.claim_and_deliver()]
 
 
@@ -310,7 +310,7 @@ def failed_delivery_outcome(
 
 class TestTaskEvents(StoreTests):
     async def test_a_task_end_is_an_event_if_the_template_declares_it(self, store: Store) -> None:
-        """However it ends; the event says how, and when it did."""
+        """This holds for every outcome; the event contains the outcome and the duration."""
         template_id = await register_template(
             store, replace(one_step_template(), events=tuple(TaskEndEvent))
         )
@@ -366,7 +366,7 @@ class TestTaskEvents(StoreTests):
         assert ["payment.charged", "tasker.task.completed"] == await list_event_names(store)
 
     async def test_each_end_of_a_reopened_task_is_an_event(self, store: Store) -> None:
-        """The task was retried in between."""
+        """The task is retried between its ends."""
         await register_and_create_task(
             store, replace(one_step_template(), events=tuple(TaskEndEvent))
         )
@@ -425,7 +425,7 @@ class TestDeliveries(StoreTests):
         assert ["payment.after"] == await audit.claim_and_deliver_names()
 
     async def test_events_of_one_task_are_delivered_in_order(self, store: Store) -> None:
-        """The second is not claimed before the first was delivered, while other tasks' are."""
+        """The second event waits for the delivery of the first; events of other tasks do not."""
         publisher = await PublishingWorker.register(store)
         audit = await EventReceiver.subscribe(store)
         await publisher.complete_task_with_events("payment.a", "payment.b")
@@ -524,7 +524,7 @@ class TestDeliveries(StoreTests):
     async def test_undelivered_events_are_not_pruned(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Neither before they are distributed, nor while a delivery is pending or dead."""
+        """Events are kept until they are distributed, and while a delivery is pending or dead."""
         publisher = await PublishingWorker.register(store)
         audit = await EventReceiver.subscribe(store)
         for name in ("payment.dead", "payment.pending", "payment.delivered"):

@@ -1,4 +1,4 @@
-"""Templates, tasks and manually controlled workers for the laws."""
+"""Templates, tasks and manually controlled workers for the tests of the suite."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -47,7 +47,7 @@ class StoreTests:
 
     @pytest.fixture
     async def store(self, subject: StoreUnderTest) -> AsyncIterator[Store]:
-        """A store with nothing in it; after the test its tables must agree with each other."""
+        """An empty store, whose tables must not contradict each other after the test."""
         async with subject.connect() as store:
             if not (await store.schema_status()).is_ready:
                 await store.upgrade_schema()
@@ -56,7 +56,7 @@ class StoreTests:
 
     @pytest.fixture
     async def stores(self, subject: StoreUnderTest, store: Store) -> AsyncIterator[Sequence[Store]]:
-        """Three store objects on one database; one three times where it cannot be shared."""
+        """Three store objects on one database, or one object three times if it cannot be shared."""
         if not subject.shared:
             yield [store] * 3
             return
@@ -71,7 +71,7 @@ class StoreTests:
 
 
 def make_template(name: str = "graph", version: str = "1.0.0", /, **steps: str) -> Template:
-    """Make a template: each step by name, with the names it waits for, as in `c="a b"`."""
+    """Make a template; each keyword names a step and its dependencies, as in `c="a b"`."""
     return Template(
         namespace="suite",
         name=name,
@@ -83,22 +83,22 @@ def make_template(name: str = "graph", version: str = "1.0.0", /, **steps: str) 
 
 
 def one_step_template(name: str = "one") -> Template:
-    """A single step."""
+    """Make a template with a single step."""
     return make_template(name, only="")
 
 
 def chain_template() -> Template:
-    """a > b > c."""
+    """Make the template a > b > c."""
     return make_template("chain", a="", b="a", c="b")
 
 
 def diamond_template() -> Template:
-    """a > b and c > d."""
+    """Make the template a > b and c > d."""
     return make_template("diamond", a="", b="a", c="a", d="b c")
 
 
 def fan_template(width: int) -> Template:
-    """start > `width` steps between > end."""
+    """Make the template start > `width` parallel steps > end."""
     between = [f"between_{number}" for number in range(width)]
     steps = {"start": "", **dict.fromkeys(between, "start"), "end": " ".join(between)}
     template = make_template("fan", **steps)
@@ -118,7 +118,7 @@ async def register_template(store: Store, template: Template) -> TemplateId:
 
 
 def make_new_task(template: TemplateId, context: object = None, **fields: Any) -> NewTask:
-    """Describe a task; `fields` are the others of `NewTask`."""
+    """Make a task to create; `fields` are further fields of `NewTask`."""
     task_id = codec.new_task_id()
     text = codec.dumps({} if context is None else context)
     fields = {"id": task_id, "correlation_id": task_id, "context": text, **fields}
@@ -144,7 +144,7 @@ async def steps_by_name(store: Store, task_id: TaskId) -> Mapping[str, Step]:
 
 
 async def statuses_by_name(store: Store, task_id: TaskId) -> Mapping[str, str]:
-    """Read the states of a task's steps, by name."""
+    """Read the statuses of a task's steps, by name."""
     return {step.name: step.status.value for step in await store.list_steps(task_id)}
 
 
@@ -169,9 +169,9 @@ class ManualWorker:
         handlers: Collection[str] | None = None,
         serves: bool = True,
     ) -> Self:
-        """Register a worker for the queues of `handlers` that there are by now; None: for all.
+        """Register a worker for the existing queues of `handlers`, or for all queues if None.
 
-        Without `serves`, the store does not know of them yet.
+        Without `serves`, the store does not know yet which queues the worker serves.
         """
         queues = [
             queue.base
@@ -194,7 +194,7 @@ class ManualWorker:
         return list((await self.store.claim_limited_steps(self.id, limit)).claims)
 
     async def claim_one(self) -> Claim:
-        """Claim the one step that is due, and no other."""
+        """Claim all that is due, which must be one step."""
         (claim,) = await self.claim()
         return claim
 
@@ -213,11 +213,11 @@ class ManualWorker:
         return await self.settle(*(failed_outcome(claim, ERROR) for claim in claims))
 
     async def fail_with_retry(self, claim: Claim, delay: timedelta = timedelta(0)) -> SettleResult:
-        """Let an attempt fail with the outcome `retry`: another may follow after `delay`."""
+        """Let an attempt fail with the outcome `retry`, so that another follows after `delay`."""
         return await self.settle(retry_outcome(claim, ERROR, delay))
 
     async def complete_all_due(self) -> int:
-        """Complete all that is due, and what that frees; return how many steps it was."""
+        """Complete all due steps and the steps that they free, and return their number."""
         done = 0
         while claims := await self.claim():
             await self.complete(*claims)
@@ -228,7 +228,7 @@ class ManualWorker:
 async def create_and_run_task(
     store: Store, template: Template, *, failing: Iterable[str] = ()
 ) -> Task:
-    """Begin a task and settle all of its steps; those in `failing` fail."""
+    """Create a task, and settle all of its steps; those in `failing` fail."""
     task_id = await register_and_create_task(store, template)
     worker = await ManualWorker.register(store)
     names = {step.no: step.name for step in await store.list_steps(task_id)}
@@ -239,6 +239,6 @@ async def create_and_run_task(
 
 
 async def only_step_status(store: Store, task_id: TaskId) -> StepStatus:
-    """Read the state of a task's single step."""
+    """Read the status of a task's single step."""
     (step,) = await store.list_steps(task_id)
     return step.status

@@ -1,4 +1,4 @@
-"""Failed attempts: retries, failed tasks, attempts released, deadlines."""
+"""Failed attempts: retries, checkpoints, failed tasks and deadlines."""
 
 import asyncio
 
@@ -43,7 +43,7 @@ class TestRetries(StoreTests):
     async def test_the_next_attempt_waits_for_its_delay(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """It is not claimable before, and the claim returns when it will be."""
+        """The step cannot be claimed earlier, and a claim returns the time until it is due."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         await worker.fail_with_retry(await worker.claim_one(), SECOND * 60)
@@ -62,7 +62,7 @@ class TestRetries(StoreTests):
     async def test_a_step_that_waits_for_a_retry_shows_its_error(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """It has the error of the failed attempt; once due it counts as enqueued."""
+        """It keeps the error of the failed attempt; when it is due, it counts as enqueued."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         await worker.fail_with_retry(await worker.claim_one(), SECOND * 60)
@@ -78,9 +78,7 @@ class TestRetries(StoreTests):
         assert TaskStatus.IN_PROGRESS == later.status
 
     async def test_a_success_after_a_failure_completes_the_step(self, store: Store) -> None:
-        """
-        The step has the result and no error; the history has both attempts.
-        """
+        """The step has the result and no error; the history has both attempts."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         await worker.fail_with_retry(await worker.claim_one())
@@ -95,9 +93,7 @@ class TestRetries(StoreTests):
         assert [1, 2] == [row.attempt for row in history]
 
     async def test_a_retry_without_delay_is_claimable_immediately(self, store: Store) -> None:
-        """
-        With a delay of zero it is claimable at once.
-        """
+        """The next claim returns the second attempt."""
         await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
 
@@ -106,7 +102,7 @@ class TestRetries(StoreTests):
         assert 2 == (await worker.claim_one()).attempt
 
     async def test_a_released_attempt_does_not_count_as_a_try(self, store: Store) -> None:
-        """It is claimable at once, by any worker, under the next number."""
+        """Any worker can claim the step immediately, as an attempt with the next number."""
         task_id = await register_and_create_task(store, one_step_template())
         worker, other = await ManualWorker.register(store), await ManualWorker.register(store)
         await worker.settle(released_outcome(await worker.claim_one()))
@@ -122,7 +118,7 @@ class TestRetries(StoreTests):
     async def test_lost_attempts_are_counted_separately(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Losses have their own bound."""
+        """They have a limit of their own."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store, lease=SECOND * 300)
 
@@ -140,7 +136,7 @@ class TestRetries(StoreTests):
     async def test_a_wait_resets_the_count_of_lost_attempts(
         self, store: Store, subject: StoreUnderTest, waits: str
     ) -> None:
-        """A step that waits has made progress: it may be lost as often again."""
+        """A step that waits has made progress, so that earlier losses no longer count."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store, lease=SECOND * 300)
         await worker.settle(lost_outcome(await worker.claim_one(), ERROR, SECOND * 0))
@@ -161,9 +157,7 @@ class TestRetries(StoreTests):
     async def test_a_manual_retry_resets_the_count_of_lost_attempts(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        The step starts over.
-        """
+        """The step starts over, so that earlier losses no longer count."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store, lease=SECOND * 300)
         await worker.settle(lost_outcome(await worker.claim_one(), ERROR, SECOND * 0))
@@ -179,7 +173,7 @@ class TestRetries(StoreTests):
 
 class TestCheckpoints(StoreTests):
     async def test_the_next_attempt_receives_the_checkpoint(self, store: Store) -> None:
-        """The last saved one, after any outcome."""
+        """It receives the latest one, whatever the outcome of the previous attempt."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -255,9 +249,7 @@ class TestFailedTasks(StoreTests):
     async def test_a_failed_task_waits_for_a_sibling_that_is_retried(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A step whose next attempt is an hour away can still run.
-        """
+        """A step whose retry is due in an hour can still run."""
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
         worker = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await worker.claim()}
@@ -272,7 +264,7 @@ class TestFailedTasks(StoreTests):
         assert [(task_id, TaskStatus.ERROR)] == list(ended)
 
     async def test_all_failed_steps_are_named(self, store: Store, subject: StoreUnderTest) -> None:
-        """In the order of the template; the message is about the step that failed first."""
+        """They are in the order of the template; the message is that of the first failure."""
         task_id = await register_and_create_task(store, make_template("three", z="", m="", a=""))
         worker = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await worker.claim()}
@@ -288,9 +280,7 @@ class TestFailedTasks(StoreTests):
         } == task.error
 
     async def test_one_batch_may_contain_failures_and_completions(self, store: Store) -> None:
-        """
-        The last steps of a failed task may be settled together.
-        """
+        """Such a batch may end several failed tasks."""
         template = await register_template(store, make_template("pair", a="", b=""))
         ids = [await create_task(store, template) for _ in range(10)]
         worker = await ManualWorker.register(store)
@@ -324,7 +314,7 @@ class TestFailedTasks(StoreTests):
             assert [(task_id, TaskStatus.ERROR)] == ended
 
     async def test_concurrent_failures_end_the_task_once(self, stores: list[Store]) -> None:
-        """Every step of the task may fail."""
+        """All six steps of the task fail."""
         template = await register_template(
             stores[0], make_template("wide", **{f"s{n}": "" for n in range(6)})
         )
@@ -386,7 +376,7 @@ class TestDeadlines(StoreTests):
     async def test_the_next_sweep_enforces_a_tiny_deadline(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Until then its steps run; a task that completes before stays complete."""
+        """Steps can run until the sweep; a task that completes before it stays complete."""
         tiny = SECOND / 1_000_000
         late, done = (
             await register_and_create_task(store, one_step_template(), deadline=tiny),
@@ -408,9 +398,7 @@ class TestDeadlines(StoreTests):
     async def test_a_running_attempt_is_revoked_at_the_deadline(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Its worker learns so when it renews, and its history says cancelled.
-        """
+        """The renewal of the lease reports it, and the history shows the attempt as cancelled."""
         task_id = await register_and_create_task(store, one_step_template(), deadline=SECOND * 10)
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -455,9 +443,7 @@ class TestDeadlines(StoreTests):
     async def test_concurrent_sweeps_end_each_task_once(
         self, stores: list[Store], subject: StoreUnderTest
     ) -> None:
-        """
-        Every worker sweeps; one of them ends it.
-        """
+        """All workers sweep, and one of them ends the task."""
         template = await register_template(stores[0], one_step_template())
         news = [make_new_task(template, deadline=SECOND) for _ in range(30)]
         await stores[0].create_tasks(news)

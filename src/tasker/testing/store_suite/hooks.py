@@ -25,7 +25,7 @@ HOOK = ProviderHook(
 
 class TestHooks(StoreTests):
     async def test_a_hook_is_read_as_it_was_declared(self, store: Store) -> None:
-        """Its secret apart; a later declaration replaces it."""
+        """The secret is read separately; a later declaration replaces the hook."""
         stored = await store.put_hook(HOOK, SECRET, ACT)
         assert HOOK == replace(stored, updated_by="", updated_at=None)
         assert ACT.actor == stored.updated_by
@@ -53,7 +53,7 @@ class TestHooks(StoreTests):
         assert [] == await list_hook_names(namespace="b", visible=["a"])
 
     async def test_a_hook_is_deleted(self, store: Store) -> None:
-        """The audit log has both, without the secret."""
+        """The audit log records its declaration and its deletion, without the secret."""
         await store.put_hook(HOOK, SECRET, ACT)
         await store.delete_hook("suite", "pay", ACT)
 

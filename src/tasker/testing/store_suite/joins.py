@@ -1,4 +1,4 @@
-"""Many parents of one child, settled by many at once."""
+"""Joins: children whose many parents are settled concurrently."""
 
 import asyncio
 from collections import Counter
@@ -36,7 +36,7 @@ class TestJoins(StoreTests):
     async def test_two_parents_that_settle_concurrently_free_the_child_once(
         self, stores: list[Store]
     ) -> None:
-        """Two processes settle the two arms of each of a hundred diamonds."""
+        """Two processes settle the two middle steps of each of a hundred diamonds."""
         template = await register_template(stores[0], diamond_template())
         ids = [make_new_task(template) for _ in range(100)]
         await stores[0].create_tasks(ids)
@@ -54,7 +54,7 @@ class TestJoins(StoreTests):
     async def test_fifty_parents_in_random_batches_free_the_child_once(
         self, stores: list[Store]
     ) -> None:
-        """In any interleaving it is enqueued once, by the last settlement."""
+        """Whatever the interleaving, the last settlement enqueues the child, once."""
         template = await register_template(stores[0], fan_template(50))
         workers = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
@@ -78,7 +78,7 @@ class TestJoins(StoreTests):
             await workers[0].complete(Claim(task_id, 52, 1, 1))
 
     async def test_one_of_the_settlements_claims_the_child(self, stores: list[Store]) -> None:
-        """Also if each settlement claims the steps it frees."""
+        """Each settlement asks to claim the steps that it frees."""
         template = await register_template(stores[0], fan_template(24))
         workers = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
@@ -100,9 +100,7 @@ class TestJoins(StoreTests):
             await workers[0].complete(*claims)
 
     async def test_a_batch_sent_concurrently_settles_once(self, stores: list[Store]) -> None:
-        """
-        Repeats after lost replies free no child twice.
-        """
+        """A batch that is repeated after a lost reply frees no child twice."""
         template = await register_template(
             stores[0], make_template("join", a="", b="", c="", d="a b c")
         )
@@ -126,10 +124,7 @@ class TestJoins(StoreTests):
         assert 60 == len(history)
 
     async def test_concurrent_settlements_do_not_deadlock(self, stores: list[Store]) -> None:
-        """
-        Batches over the same tasks, in any order, with failures among them, repeated: all
-        come through, and every task ends once.
-        """
+        """Repeated batches over the same tasks, in any order, are all settled."""
         template = await register_template(
             stores[0], make_template("sinks", **{f"s{n}": "" for n in range(6)})
         )
@@ -179,9 +174,7 @@ class TestJoins(StoreTests):
             assert [(task_id, TaskStatus.COMPLETE)] == ended
 
     async def test_every_step_of_a_lattice_runs_exactly_once(self, stores: list[Store]) -> None:
-        """
-        Eight rows of eight steps, each waiting for three of the row above; six workers.
-        """
+        """Six workers run eight rows of eight steps; each step waits for three of the row above."""
         task_id = await register_and_create_task(stores[0], _lattice_template(8))
         workers = [
             await ManualWorker.register(store, f"worker {n}") for n, store in enumerate(stores * 2)
@@ -224,7 +217,7 @@ class TestJoins(StoreTests):
 
 
 def _pair_claims_by_task(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
-    """Pair the claims of each task."""
+    """Return the two claims of each task as a pair."""
     by_task: dict[str, list[Claim]] = {}
     for claim in claims:
         by_task.setdefault(claim.task_id, []).append(claim)
@@ -232,7 +225,7 @@ def _pair_claims_by_task(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
 
 
 def _split_into_random_batches(claims: Sequence[Claim], rng: Random) -> Iterator[list[Claim]]:
-    """Deal claims into batches of random sizes."""
+    """Split claims into batches of random sizes, in random order."""
     left = rng.sample(claims, len(claims))
     while left:
         size = rng.randint(1, 9)

@@ -1,4 +1,4 @@
-"""Idempotency keys: submitting twice makes one task."""
+"""Idempotency keys: submitting a task twice creates it once."""
 
 import asyncio
 from dataclasses import replace
@@ -39,7 +39,7 @@ class TestIdempotencyKeys(StoreTests):
         assert 1 == len(await (await ManualWorker.register(store)).claim())
 
     async def test_equal_contexts_are_the_same_submission(self, store: Store) -> None:
-        """Independent of the order of keys, and of writing 1 or 1.0."""
+        """Neither the order of the fields nor writing 1 as 1.0 makes a difference."""
         template = await register_template(store, one_step_template())
         first = make_new_task(template, {"a": 1, "b": [{"c": 2.0, "d": 3}]}, idempotency_key="k")
         second = make_new_task(template, {"b": [{"d": 3.0, "c": 2}], "a": 1.0}, idempotency_key="k")
@@ -85,9 +85,7 @@ class TestIdempotencyKeys(StoreTests):
             )
 
     async def test_namespaces_do_not_share_keys(self, store: Store) -> None:
-        """
-        Two teams may use one order number.
-        """
+        """Two namespaces may use the same order number as a key."""
         foreign = replace(one_step_template(), namespace="other")
         mine = await create_task(
             store, await register_template(store, one_step_template()), idempotency_key="k"
@@ -104,9 +102,7 @@ class TestIdempotencyKeys(StoreTests):
         ]
 
     async def test_a_bulk_may_contain_the_same_submission_twice(self, store: Store) -> None:
-        """
-        The first of equal submissions makes the task, the others return it.
-        """
+        """The first of the equal submissions creates the task, and the others return it."""
         template = await register_template(store, one_step_template())
         news = [make_new_task(template, {"n": 1}, idempotency_key="k") for _ in range(3)]
         free = make_new_task(template, {"n": 1})
@@ -153,7 +149,7 @@ class TestIdempotencyKeys(StoreTests):
         assert [new.id] == [claim.task_id for claim in created.claims]
 
     async def test_a_task_is_found_by_its_key(self, store: Store) -> None:
-        """A free key returns None."""
+        """Looking up a free key returns None."""
         task_id = await create_task(
             store,
             await register_template(store, one_step_template()),
@@ -168,9 +164,7 @@ class TestIdempotencyKeys(StoreTests):
         assert await store.find_task_by_key("suite", "free") is None
 
     async def test_concurrent_callers_create_one_task(self, stores: list[Store]) -> None:
-        """
-        All return the same task; one of them created it.
-        """
+        """All calls return the same task, which one of them created."""
         template = await register_template(stores[0], chain_template())
 
         created = await asyncio.gather(
@@ -187,9 +181,7 @@ class TestIdempotencyKeys(StoreTests):
     async def test_concurrent_callers_with_many_keys_do_not_deadlock(
         self, stores: list[Store]
     ) -> None:
-        """
-        Bulks that share their keys in opposite orders all go through.
-        """
+        """Bulks that contain the same keys in opposite orders all succeed."""
         template = await register_template(stores[0], one_step_template())
         keys = [f"k{number}" for number in range(40)]
 
@@ -210,7 +202,7 @@ class TestIdempotencyKeys(StoreTests):
         assert 40 == len(await stores[0].list_tasks(TaskFilter(), limit=100))
 
     async def test_a_taken_key_is_rejected_on_request(self, store: Store) -> None:
-        """Also for an equal submission and for an ended task; no task of the bulk is stored."""
+        """Even an equal submission is rejected, and no task of the bulk is stored."""
         template = await register_template(store, one_step_template())
         holder = await create_task(store, template, idempotency_key="k")
         await (await ManualWorker.register(store)).complete_all_due()
@@ -239,7 +231,7 @@ class TestKeysOfOpenTasks(StoreTests):
     """Keys that belong to their task while it is open."""
 
     async def test_an_open_task_holds_its_key(self, store: Store) -> None:
-        """Equal submissions return it, others are rejected."""
+        """Equal submissions return the task, and different ones are rejected."""
         template = await register_template(store, one_step_template())
         holder = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
@@ -282,10 +274,7 @@ class TestKeysOfOpenTasks(StoreTests):
     async def test_the_task_that_holds_a_key_determines_how_long_it_keeps_it(
         self, store: Store
     ) -> None:
-        """
-        A later submission cannot free a key that is held permanently, and can hold a free key for
-        good.
-        """
+        """A later submission cannot free a kept key, but it can keep a freed key."""
         template = await register_template(store, one_step_template())
         kept = await create_task(store, template, idempotency_key="kept")
         await create_task(
@@ -309,9 +298,7 @@ class TestKeysOfOpenTasks(StoreTests):
         assert [(asked.tasks[1][0], False)] == list(again.tasks)
 
     async def test_a_bulk_takes_a_freed_key_once(self, store: Store) -> None:
-        """
-        The first of equal submissions makes the task, the others return it.
-        """
+        """The first of the equal submissions creates the task, and the others return it."""
         template = await register_template(store, one_step_template())
         await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
@@ -324,9 +311,7 @@ class TestKeysOfOpenTasks(StoreTests):
         assert [(news[0].id, True), (news[0].id, False)] == list(created.tasks)
 
     async def test_concurrent_callers_take_a_freed_key_once(self, stores: list[Store]) -> None:
-        """
-        All return the same new task; one of them created it.
-        """
+        """All calls return the same new task, which one of them created."""
         template = await register_template(stores[0], one_step_template())
         first = await create_task(
             stores[0], template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
@@ -354,10 +339,7 @@ class TestKeysOfOpenTasks(StoreTests):
     async def test_a_task_whose_key_another_open_task_has_is_not_reopened(
         self, store: Store
     ) -> None:
-        """
-        Two open tasks never have one key. When the other has ended, the task may be retried, and
-        has its key again.
-        """
+        """When the other task has ended, this one can be retried and has its key again."""
         template = await register_template(store, one_step_template())
         first = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
@@ -383,7 +365,7 @@ class TestKeysOfOpenTasks(StoreTests):
 
 
 class TestReplacing(StoreTests):
-    """Creating a task in place of the one that has its key."""
+    """Creating a task that replaces the holder of its key."""
 
     async def test_replacing_cancels_the_open_holder(self, store: Store) -> None:
         """Its running attempt can no longer settle, and the audit log names the new task."""
@@ -439,7 +421,7 @@ class TestReplacing(StoreTests):
         assert [new.id] == [claim.task_id for claim in created.claims]
 
     async def test_a_parent_that_waits_for_a_replaced_task_continues(self, store: Store) -> None:
-        """It continues as if an operator had cancelled the task."""
+        """It continues as if an operator had cancelled the replaced task."""
         template = await register_template(store, one_step_template())
         parent = await create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -531,9 +513,7 @@ class TestReplacing(StoreTests):
     async def test_a_replacement_and_a_concurrent_completion_agree(
         self, stores: list[Store]
     ) -> None:
-        """
-        The old task ends as one of both, and the new one has the key.
-        """
+        """The old task is either cancelled or complete, and the new task has the key."""
         template = await register_template(stores[0], one_step_template())
         worker = await ManualWorker.register(stores[0])
         for number in range(10):

@@ -1,4 +1,4 @@
-"""Tasks of many steps: they end early in several transactions, and are read in part."""
+"""Tasks with many steps, which actions change in several transactions and readers count in part."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ HANDLED = with_trigger_rules(
 
 
 def fan_template_with_compensation() -> Template:
-    """A fan whose first step can be undone."""
+    """Make a fan whose first step can be undone."""
     first, *others = WIDE.steps
     undo = replace(first, compensate=CompensateSpec(callable="undo"))
     return replace(WIDE, compensation=Compensation(on=("cancelled",)), steps=(undo, *others))
@@ -70,7 +70,7 @@ async def create_child_of_cancelled_task(
 ) -> tuple[ManualWorker, TaskId]:
     """Complete the first step of a task, and cancel its parent.
 
-    Only the janitor ends the other steps of the task, as if the process that cancelled it had died.
+    The remaining steps of the task are left to a sweep, as if the cancelling process had died.
     """
     parent = await register_and_create_task(store, one_step_template())
     idle = await ManualWorker.register(store, handlers=["only"])
@@ -91,7 +91,7 @@ class TestEndingInPages(StoreTests):
         monkeypatch.setattr(stopping, "PAGE", 2)
 
     async def test_cancelling_ends_all_steps(self, store: Store) -> None:
-        """Those in progress too, wherever they are."""
+        """This includes steps in progress, in every page."""
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -147,7 +147,7 @@ class TestEndingInPages(StoreTests):
         assert 2 == (await store.get_task(child)).counts.complete
 
     async def test_running_attempts_end_with_their_task(self, store: Store) -> None:
-        """Before the pages that follow."""
+        """The first transaction ends them, before the pages that follow."""
         parent = await register_and_create_task(store, one_step_template())
         child = await create_task(
             store, await register_template(store, WIDE), parent_id=parent, attached=True
@@ -205,12 +205,12 @@ class TestEndingInPages(StoreTests):
 
 
 class ProcessDied(Exception):
-    """Stands for the death of a process between two pages of an action."""
+    """Simulates the death of a process between two pages of an action."""
 
 
 @contextmanager
 def fail_after_first_page() -> Iterator[None]:
-    """Let an action end after its first page."""
+    """Let an action fail after its first page, as if its process had died."""
 
     async def raise_process_died(_: Operators, task_id: TaskId) -> None:
         raise ProcessDied(task_id)
@@ -228,7 +228,7 @@ class TestActionsInPages(StoreTests):
             monkeypatch.setattr(module, "PAGE", 2)
 
     async def test_pausing_takes_all_steps_out_of_their_queues(self, store: Store) -> None:
-        """Resuming puts them back."""
+        """Resuming puts the steps back."""
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -244,7 +244,7 @@ class TestActionsInPages(StoreTests):
         assert {3, 4, 5, 6, 7, 8, claim.no} == {claim.no for claim in await worker.claim()}
 
     async def test_a_sweep_pauses_and_resumes_the_remaining_steps(self, store: Store) -> None:
-        """Those of the last action."""
+        """It completes the latest action."""
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -280,7 +280,7 @@ class TestActionsInPages(StoreTests):
     async def test_nothing_runs_before_all_steps_are_retried(
         self, store: Store, subject: StoreUnderTest, way: str
     ) -> None:
-        """A step that ran before would not free its children. A sweep retries the others."""
+        """A step that ran earlier would not free its children; a sweep retries the rest."""
         task_id = await register_and_create_task(store, WIDE, deadline=timedelta(hours=1))
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -306,7 +306,7 @@ class TestActionsInPages(StoreTests):
         assert actions == [entry.action for entry in await store.list_audit_entries(task_id)]
 
     async def test_the_given_steps_are_retried_in_pages(self, store: Store) -> None:
-        """And no others; a sweep retries those of the later pages."""
+        """No other steps are retried; a sweep retries those of the later pages."""
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -325,7 +325,7 @@ class TestActionsInPages(StoreTests):
     async def test_steps_are_rejected_before_any_of_their_pages(
         self, store: Store, last: int
     ) -> None:
-        """A later page has one that did not fail, or does not exist."""
+        """The invalid step, which has not failed or does not exist, is in a later page."""
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -342,7 +342,7 @@ class TestActionsInPages(StoreTests):
     async def test_a_failure_that_was_handled_is_rejected_before_any_page(
         self, store: Store
     ) -> None:
-        """The step after it has run without it; the others may still be retried."""
+        """The step that handles it has started; the other failed steps can still be retried."""
         task_id = await register_and_create_task(store, HANDLED)
         worker = await ManualWorker.register(store)
         await worker.fail(*await worker.claim())
@@ -358,7 +358,7 @@ class TestActionsInPages(StoreTests):
     async def test_the_steps_of_an_overdue_task_run_on_after_one_is_resolved(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Only when all have been revived, so that none ends before its child waits for it."""
+        """None runs before all are revived, so that no step ends before its child waits for it."""
         task_id = await register_and_create_task(store, WIDE, deadline=timedelta(hours=1))
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -395,7 +395,7 @@ class TestActionsInPages(StoreTests):
         assert TaskStatus.COMPLETE is (await store.get_task(task_id)).status
 
     async def test_a_retried_task_that_is_paused_stays_paused(self, store: Store) -> None:
-        """Also if it is paused, or resumed, between two pages."""
+        """This also holds if it is paused or resumed between two pages."""
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -438,7 +438,7 @@ class TestActionsInPages(StoreTests):
 class TestReadingManySteps(StoreTests):
     @pytest.fixture(autouse=True)
     def small_page_limits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let a reader count four steps, and a list three."""
+        """Limit the counted steps of a task to four, and to three in lists."""
         monkeypatch.setattr(limits, "STEPS_PAGE", 4)
         monkeypatch.setattr(tasks, "COUNTED_IN_LISTS", 3)
 
@@ -477,7 +477,7 @@ class TestReadingManySteps(StoreTests):
         assert before.etag != (await store.get_task(spawner.task_id)).etag
 
     async def test_unfinished_steps_are_listed(self, store: Store) -> None:
-        """Those that failed, and those that have not ended."""
+        """These are the failed steps and the steps that have not ended."""
         task_id = await register_and_create_task(store, fan_template(3))
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())

@@ -1,4 +1,4 @@
-"""Workers and their leases: what a process holds, and what becomes of it when it is gone."""
+"""Workers, their leases, and what happens to the claims of dead workers."""
 
 import asyncio
 from dataclasses import replace
@@ -50,9 +50,7 @@ class TestLeases(StoreTests):
     async def test_an_expired_lease_cannot_be_renewed(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A worker that slept through it gets an error.
-        """
+        """A worker that renews too late gets an error."""
         worker = await ManualWorker.register(store)
         await subject.advance(SECOND * 31)
 
@@ -62,7 +60,7 @@ class TestLeases(StoreTests):
     async def test_leases_of_several_workers_are_renewed_together(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Each answer is about the worker's own claims; expired leases have none."""
+        """Each result lists revoked claims of its worker; expired workers get no result."""
         template = await register_template(store, one_step_template())
         for _ in range(2):
             await create_task(store, template)
@@ -86,16 +84,14 @@ class TestLeases(StoreTests):
         assert {idle.id} == set(await store.renew_leases({idle.id: (), late.id: ()}, lease=LEASE))
 
     async def test_an_unknown_worker_has_no_lease(self, store: Store) -> None:
-        """The database may have been recreated."""
+        """The database may have been recreated since the worker registered."""
         with pytest.raises(LeaseLost):
             await store.renew_lease(WorkerId(4711), [], lease=LEASE)
 
     async def test_a_remote_worker_is_read_as_it_was_registered(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A native worker is not; every process signs with the same keys.
-        """
+        """A native worker is not found; all processes share the keys that sign tickets."""
         registered = JsonText('{"handlers":[]}')
         process = WorkerRegistration(principal="key of shop")
         remote = await store.register_worker(
@@ -120,7 +116,7 @@ class TestLeases(StoreTests):
         assert not expired.alive
 
     async def test_a_drained_worker_claims_nothing_and_keeps_what_runs(self, store: Store) -> None:
-        """Neither due steps nor those that it frees, nor from queues that it finds later."""
+        """It claims neither due steps nor steps that it frees, not even from queues added later."""
         await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -141,7 +137,7 @@ class TestLeases(StoreTests):
     async def test_a_step_that_its_worker_claims_again_is_held_only_once(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """While another step of the first claim is still in progress."""
+        """Another step of the worker's first claim is still in progress."""
         template = await register_template(store, one_step_template())
         for _ in range(2):
             await create_task(store, template)
@@ -186,9 +182,7 @@ class TestLeases(StoreTests):
     async def test_steps_of_live_workers_are_not_listed_as_expired(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        The end of one worker does not affect the others.
-        """
+        """The expiry of one worker does not affect the others."""
         await register_and_create_task(store, make_template("pair", a="", b=""))
         sleeper = await ManualWorker.register(store, "sleeper", handlers={"a"})
         awake = await ManualWorker.register(store, "awake", handlers={"b"}, lease=SECOND * 300)
@@ -200,9 +194,7 @@ class TestLeases(StoreTests):
     async def test_no_more_expired_attempts_are_listed_than_requested(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A janitor works in portions.
-        """
+        """Janitors work in batches."""
         template = await register_template(store, one_step_template())
         await store.create_tasks([make_new_task(template) for _ in range(7)])
         await (await ManualWorker.register(store)).claim()
@@ -223,7 +215,7 @@ class TestLeases(StoreTests):
         ]
 
     async def test_a_lost_lease_cannot_settle(self, store: Store, subject: StoreUnderTest) -> None:
-        """Once another worker has the step, a late outcome is rejected."""
+        """Once another worker has claimed the step, a late outcome is rejected."""
         await register_and_create_task(store, one_step_template())
         slow = await ManualWorker.register(store, "slow")
         late = await slow.claim_one()
@@ -241,9 +233,7 @@ class TestLeases(StoreTests):
     async def test_concurrent_janitors_settle_a_lost_attempt_once(
         self, stores: list[Store], subject: StoreUnderTest
     ) -> None:
-        """
-        Every worker is a janitor; the fence sorts them out.
-        """
+        """Every worker has a janitor; the fence accepts the outcome of one of them."""
         template = await register_template(stores[0], one_step_template())
         await stores[0].create_tasks([make_new_task(template) for _ in range(20)])
         await (await ManualWorker.register(stores[0])).claim()
@@ -261,9 +251,7 @@ class TestLeases(StoreTests):
         assert {2} == {claim.attempt for claim in await workers[0].claim()}
 
     async def test_claims_of_a_retired_worker_expire_at_once(self, store: Store) -> None:
-        """
-        At once, not when its lease would have expired.
-        """
+        """They expire before the lease would have expired."""
         await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store, "leaver")
         claim = await worker.claim_one()
@@ -275,7 +263,7 @@ class TestLeases(StoreTests):
             await store.renew_lease(worker.id, [claim], lease=LEASE)
 
     async def test_the_store_lists_the_claims_of_a_worker(self, store: Store) -> None:
-        """The list is compared after a lost reply."""
+        """A worker compares the list with its own after a lost reply."""
         template = await register_template(store, one_step_template())
         await store.create_tasks([make_new_task(template) for _ in range(3)])
         worker, other = await ManualWorker.register(store), await ManualWorker.register(store)
@@ -316,9 +304,7 @@ class TestRevokedClaims(StoreTests):
     async def test_renewal_returns_claims_that_are_settled_or_held_by_others(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A claim is the worker's only as this attempt.
-        """
+        """A worker holds the attempt that it claimed, not later attempts of the step."""
         await register_and_create_task(store, chain_template())
         worker, other = await ManualWorker.register(store), await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -336,9 +322,7 @@ class TestRevokedClaims(StoreTests):
 
 class TestWorkerList(StoreTests):
     async def test_workers_are_listed_with_their_running_attempts(self, store: Store) -> None:
-        """
-        Newest first.
-        """
+        """They are listed newest first."""
         await register_and_create_task(store, make_template("pair", a="", b=""))
         await ManualWorker.register(store, "first")
         worker = await store.register_worker("second", lease=LEASE, slots=7, handlers=["a", "b's"])
@@ -381,7 +365,7 @@ class TestWorkerList(StoreTests):
     async def test_the_attempts_of_a_worker_are_listed_newest_first(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Those that ended, successful first ones included, of the requested namespaces."""
+        """Ended attempts of the requested namespaces are listed, successful first ones included."""
         pair = await register_and_create_task(store, make_template("pair", a="", b=""))
         worker, other = (
             await ManualWorker.register(store, "first"),
@@ -471,9 +455,7 @@ class TestWorkerList(StoreTests):
         assert [] == await store.list_workers()
 
     async def test_two_workers_may_have_the_same_name(self, store: Store) -> None:
-        """
-        Names are for people; ids are not reused.
-        """
+        """Names are for people, and ids are not reused."""
         first = await store.register_worker("twin", lease=LEASE, slots=1, handlers=[])
         await store.retire_worker(first)
         second = await store.register_worker("twin", lease=LEASE, slots=1, handlers=[])
@@ -503,9 +485,7 @@ class TestWorkerList(StoreTests):
         assert [(True, 1), (False, 0), (True, 1)] == [nobody, served, dead]
 
     async def test_the_reason_names_what_live_workers_lack(self, store: Store) -> None:
-        """
-        The handler, a label, its version, or the binding to the namespace.
-        """
+        """It is the handler, a label, the handler's version, or the binding to the namespace."""
         spec = StepSpec(name="only", requires={"gpu": "true", "zone": "eu"}, handler_version="^2")
         demanding = replace(one_step_template("demanding"), steps=(spec,))
         task_id = await register_and_create_task(store, demanding)
@@ -573,7 +553,7 @@ class TestWorkerList(StoreTests):
         assert (0, False) == ((await store.get_task(later)).counts.no_worker, step.no_worker)
 
     async def test_open_tasks_are_counted_by_template(self, store: Store) -> None:
-        """Without ended tasks, up to the limit."""
+        """Ended tasks are not counted, and counting stops at the limit."""
         first, second = (
             await register_template(store, one_step_template()),
             await register_template(store, chain_template()),

@@ -42,7 +42,7 @@ def suite_limit_key(name: str) -> LimitKey:
 
 
 def with_limits(template: Template, *names: str) -> Template:
-    """Put steps of a template under limits; no names: all steps."""
+    """Return a copy of a template with limits on the named steps, or on all without names."""
     return replace(
         template,
         steps=tuple(
@@ -61,20 +61,20 @@ async def create_limited_tasks(
     count: int = 1,
     no: int = 1,
 ) -> list[TaskId]:
-    """Create tasks whose step `no` is under limits."""
+    """Create tasks whose step `no` has the given limits."""
     given = {no: tuple((suite_limit_key(name), values) for name, values in limits)}
     new = [make_new_task(template, limits=given) for _ in range(count)]
     return [task_id for task_id, _ in (await store.create_tasks(new)).tasks]
 
 
 def concurrency_limit(concurrency: int) -> LimitValues:
-    """Bound the steps in progress."""
+    """Make a limit on the number of steps in progress."""
     return LimitValues(concurrency=concurrency)
 
 
 class TestConcurrency(StoreTests):
     async def test_no_more_steps_run_than_the_limit_allows(self, store: Store) -> None:
-        """Those due longest first; each end makes room for one."""
+        """The longest-due steps start first, and each step that ends makes room for one."""
         tasks = await create_limited_tasks(
             store,
             await register_template(store, with_limits(one_step_template())),
@@ -204,7 +204,7 @@ class TestConcurrency(StoreTests):
         assert {(task_id, 2), (new.id, 1)} == {claim.attempt_key[:2] for claim in claims}
 
     async def test_keys_take_turns(self, store: Store) -> None:
-        """A key with many steps gets no more than one with few."""
+        """A key with many steps gets no more claims than a key with few."""
         template = await register_template(store, with_limits(one_step_template()))
         noisy = await create_limited_tasks(
             store, template, ("noisy", concurrency_limit(3)), count=50
@@ -224,7 +224,7 @@ class TestConcurrency(StoreTests):
         assert 12 == len(claimed)
 
     async def test_every_key_is_served_within_one_round(self, store: Store) -> None:
-        """However small the claims are, and whatever ends meanwhile."""
+        """This holds for small claims, and while steps end."""
         template = await register_template(store, with_limits(one_step_template()))
         names = [f"k{number:02}" for number in range(20)]
         owner: dict[TaskId, str] = {}
@@ -245,7 +245,7 @@ class TestConcurrency(StoreTests):
         assert max(served.values()) <= 4
 
     async def test_a_limit_holds_for_all_handlers_and_priorities(self, store: Store) -> None:
-        """The urgent first; a handler that a worker does not serve does not stop the others."""
+        """Urgent steps come first; steps that a worker does not serve do not block others."""
         template = await register_template(store, with_limits(one_step_template("one")))
         other = await register_template(
             store,
@@ -373,7 +373,7 @@ class TestRates(StoreTests):
     async def test_steps_start_at_the_rate_after_a_burst(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """The time until the next may start is part of the reply."""
+        """The reply contains the time until the next step may start."""
         values = LimitValues(rate=Rate(2, "m"), burst=3)
         await create_limited_tasks(
             store,
@@ -428,7 +428,7 @@ class TestLimitSettings(StoreTests):
         ]
 
     async def test_a_setting_can_be_changed_and_removed(self, store: Store) -> None:
-        """It applies to keys in use at once; lowering it stops nothing that runs."""
+        """Changes apply immediately to keys in use; lowering a limit stops no running step."""
         template = await register_template(store, with_limits(one_step_template()))
         await create_limited_tasks(store, template, ("a", concurrency_limit(1)), count=9)
         worker = await ManualWorker.register(store)
@@ -480,7 +480,7 @@ class TestLimitSettings(StoreTests):
         assert [] == await worker.claim_limited()
 
     async def test_a_step_names_the_limit_that_blocks_it(self, store: Store) -> None:
-        """It also has the number of steps before it."""
+        """It also states the number of steps ahead of it."""
         template = await register_template(store, with_limits(one_step_template()))
         tasks = await create_limited_tasks(
             store, template, ("customer:acme", concurrency_limit(2)), count=5

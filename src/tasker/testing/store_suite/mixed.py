@@ -38,9 +38,7 @@ class TestMixedEffects(StoreTests):
     async def test_a_worker_that_claimed_less_than_requested_can_be_woken(
         self, stores: list[Store]
     ) -> None:
-        """
-        It has slots left.
-        """
+        """It still has free slots."""
         template = await register_template(stores[0], one_step_template())
         await create_task(stores[0], template)
         worker = await ManualWorker.register(stores[1])
@@ -55,9 +53,7 @@ class TestMixedEffects(StoreTests):
     async def test_a_park_on_an_ended_task_wakes_a_waiting_worker(
         self, stores: list[Store]
     ) -> None:
-        """
-        Its step is enqueued at once.
-        """
+        """The parked step is enqueued immediately."""
         ended = (await create_and_run_task(stores[0], make_template("child", x=""))).id
         await register_and_create_task(stores[0], one_step_template())
         busy = await ManualWorker.register(stores[0])
@@ -83,7 +79,7 @@ class TestMixedEffects(StoreTests):
     async def test_a_creation_that_claims_some_roots_wakes_workers_for_the_others(
         self, stores: list[Store]
     ) -> None:
-        """For roots beyond the limit and for roots of other queues."""
+        """The others are beyond the limit, or in queues that the creator does not serve."""
         template = await register_template(stores[0], PAIR)
         creator = await ManualWorker.register(stores[0], handlers={"a"})
         both = await ManualWorker.register(stores[0])
@@ -152,9 +148,7 @@ class TestMixedEffects(StoreTests):
     async def test_a_step_that_fails_beside_one_that_completes_ends_the_task(
         self, store: Store
     ) -> None:
-        """
-        In one settlement; the other step's children never run.
-        """
+        """The step that completed before keeps its status."""
         task_id = await register_and_create_task(store, replace(PAIR, name="both"))
         worker = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await worker.claim()}
@@ -168,9 +162,7 @@ class TestMixedEffects(StoreTests):
     async def test_an_earlier_attempt_cannot_park_a_step_that_runs_again(
         self, store: Store
     ) -> None:
-        """
-        The present attempt keeps the step, and history has no attempt that parked.
-        """
+        """The current attempt keeps the step, and the history has no parked attempt."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         late = await worker.claim_one()

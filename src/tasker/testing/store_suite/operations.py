@@ -1,4 +1,4 @@
-"""What holds for all acts of operators: their audit log, and what goes on at the same time."""
+"""Rules for all actions of operators: auditing and concurrency."""
 
 import asyncio
 from datetime import datetime
@@ -37,9 +37,7 @@ from tasker.testing.store_suite.operators import DEEDS, DONE
 class TestOperatorActions(StoreTests):
     @pytest.mark.parametrize("action", DEEDS)
     async def test_an_action_needs_an_existing_task(self, store: Store, action: str) -> None:
-        """
-        For an unknown id and for a malformed one.
-        """
+        """Unknown and malformed ids are rejected."""
         for task_id in (NOBODY, TaskId("no such task"), TaskId("")):
             with pytest.raises(NotFound):
                 await DEEDS[action](store, task_id)
@@ -57,7 +55,7 @@ class TestOperatorActions(StoreTests):
         assert [] == await store.list_audit_entries(task.id)
 
     async def test_every_action_is_audited(self, store: Store) -> None:
-        """With actor, action, time, reason and change; oldest first."""
+        """Entries contain actor, action, time, reason and change, and are listed oldest first."""
         task = await create_and_run_task(
             store, make_template("pair", a="", b=""), failing=("a", "b")
         )
@@ -97,9 +95,7 @@ class TestOperatorActions(StoreTests):
         )
 
     async def test_concurrent_equal_actions_take_effect_once(self, stores: list[Store]) -> None:
-        """
-        The others are rejected.
-        """
+        """The other actions are rejected."""
         for action in ("cancel", "resolve_task", "resolve_step"):
             if action == "cancel":
                 task_id = await register_and_create_task(stores[0], one_step_template())
@@ -119,10 +115,7 @@ class TestOperatorActions(StoreTests):
     async def test_actions_concurrent_with_settlements_all_take_effect(
         self, stores: list[Store]
     ) -> None:
-        """
-        Cancelling during the last settlements: either comes first, and only the task's status
-        causes errors.
-        """
+        """The cancellation is rejected only if the task is already complete."""
         steps = {f"s{number}": "" for number in range(8)}
         template = await register_template(stores[0], make_template("sinks", **steps))
         workers = [await ManualWorker.register(store) for store in stores]
@@ -148,9 +141,7 @@ class TestOperatorActions(StoreTests):
     async def test_an_operator_and_a_worker_that_end_a_step_concurrently_end_it_once(
         self, stores: list[Store]
     ) -> None:
-        """
-        Either the result or the resolution counts, and the other is rejected.
-        """
+        """Either the result or the resolution counts, and the other is rejected."""
         template = await register_template(stores[0], chain_template())
         worker = await ManualWorker.register(stores[0])
         for _ in range(15):

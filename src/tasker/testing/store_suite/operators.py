@@ -1,4 +1,4 @@
-"""Operators: cancel, retry, resolve, complete; and the audit log of it all."""
+"""Actions of operators: cancelling, retrying, resolving and completing, and their audit entries."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -97,9 +97,7 @@ class TestCancelling(StoreTests):
                 await deed(store, task_id)
 
     async def test_an_ended_task_cannot_be_cancelled(self, store: Store) -> None:
-        """
-        Whether it is complete or failed.
-        """
+        """This holds for complete and for failed tasks."""
         for failing in ((), ("only",)):
             task = await create_and_run_task(store, one_step_template(), failing=failing)
             with pytest.raises(WrongStatus) as rejection:
@@ -110,9 +108,7 @@ class TestCancelling(StoreTests):
 
 class TestRetrying(StoreTests):
     async def test_a_failed_task_can_be_retried(self, store: Store) -> None:
-        """
-        Its failed steps are enqueued with all their attempts, and it can complete.
-        """
+        """Its failed steps are enqueued with all their attempts, and it can complete."""
         task = await create_and_run_task(store, diamond_template(), failing=("b", "c"))
         worker = await ManualWorker.register(store)
 
@@ -130,9 +126,7 @@ class TestRetrying(StoreTests):
         assert [(task.id, TaskStatus.COMPLETE)] == list(ended)
 
     async def test_one_of_several_failed_steps_can_be_retried(self, store: Store) -> None:
-        """
-        The task stays failing because of the others, and ends in error when that step is done.
-        """
+        """Because of the other failures, the task ends in error when the retried step is done."""
         task = await create_and_run_task(
             store, make_template("pair", a="", b=""), failing=("a", "b")
         )
@@ -147,9 +141,7 @@ class TestRetrying(StoreTests):
         assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == error
 
     async def test_a_retry_may_keep_the_count_of_tries(self, store: Store) -> None:
-        """
-        Then the next attempt counts from there: one more, say, where the last was the third.
-        """
+        """The next attempt then follows the given number of counted attempts."""
         task = await create_and_run_task(store, one_step_template(), failing=("only",))
         worker = await ManualWorker.register(store)
 
@@ -158,9 +150,7 @@ class TestRetrying(StoreTests):
         assert (2, 3) == (await worker.claim_one())[2:4]
 
     async def test_a_step_of_an_open_task_can_be_retried(self, store: Store) -> None:
-        """
-        An operator need not wait until the task has failed altogether.
-        """
+        """The operator need not wait until the task has ended."""
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
         worker = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await worker.claim()}
@@ -198,9 +188,7 @@ class TestRetrying(StoreTests):
             await store.retry_steps(task.id, ACT)
 
     async def test_a_task_without_failed_steps_cannot_be_retried(self, store: Store) -> None:
-        """
-        An operator who mistook the task gets an error.
-        """
+        """The request is rejected, and no audit entry is stored."""
         task_id = await register_and_create_task(store, one_step_template())
 
         with pytest.raises(WrongStatus):
@@ -276,9 +264,7 @@ class TestResolving(StoreTests):
         assert (await steps_by_name(store, task.id))["a"].result is None
 
     async def test_a_skipped_step_frees_its_children_without_a_result(self, store: Store) -> None:
-        """
-        It counts as resolved by hand; the audit log says that it was skipped.
-        """
+        """The step counts as resolved manually; the audit log records that it was skipped."""
         task = await create_and_run_task(store, chain_template(), failing=("a",))
         worker = await ManualWorker.register(store)
 
@@ -292,13 +278,13 @@ class TestResolving(StoreTests):
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_resolving_the_last_failed_step_completes_the_task(self, store: Store) -> None:
-        """At once, if it was the only sink."""
+        """It does so immediately if the step is the only sink."""
         task = await create_and_run_task(store, one_step_template(), failing=("only",))
 
         assert TaskStatus.COMPLETE == (await store.resolve_step(task.id, 1, DONE, ACT)).status
 
     async def test_a_task_with_another_failure_stays_failed(self, store: Store) -> None:
-        """The task ends in error again when no step can run any more."""
+        """The error of the task then names only the other step."""
         task = await create_and_run_task(
             store, make_template("pair", a="", b=""), failing=("a", "b")
         )
@@ -309,7 +295,7 @@ class TestResolving(StoreTests):
         assert {"message": "step 'b' failed: it broke", "steps": ["b"]} == resolved.error
 
     async def test_resolving_a_running_step_revokes_its_claim(self, store: Store) -> None:
-        """Its attempt can no longer settle, and is in the history as cancelled."""
+        """The attempt can no longer settle, and the history shows it as cancelled."""
         task_id = await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store, "bob")
         claim = await worker.claim_one()
@@ -326,9 +312,7 @@ class TestResolving(StoreTests):
         ] == [(row.attempt, row.outcome, row.worker) for row in await store.list_attempts(task_id)]
 
     async def test_a_step_that_waits_for_its_retry_can_be_resolved(self, store: Store) -> None:
-        """
-        Its children are freed; the same step of another task is not affected.
-        """
+        """Its children are freed; the same step of another task is not affected."""
         template = await register_template(store, chain_template())
         fresh, failed = await create_task(store, template), await create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -346,9 +330,7 @@ class TestResolving(StoreTests):
         assert "in_progress" == (await statuses_by_name(store, fresh))["a"]
 
     async def test_completed_and_pending_steps_cannot_be_resolved(self, store: Store) -> None:
-        """
-        A done step keeps its result; a pending one has parents that come first.
-        """
+        """A completed step keeps its result, and a pending step waits for its parents."""
         task = await create_and_run_task(
             store, make_template("some", a="", b="", c="a b"), failing=("a",)
         )
@@ -376,9 +358,7 @@ class TestResolving(StoreTests):
             await store.resolve_task(task.id, ACT)
 
     async def test_only_a_failed_task_can_be_resolved(self, store: Store) -> None:
-        """
-        An open one is cancelled, or its steps are resolved.
-        """
+        """An open task can be cancelled instead, or its steps resolved."""
         task_id = await register_and_create_task(store, one_step_template())
 
         with pytest.raises(WrongStatus, match="pending, not error"):
@@ -395,9 +375,7 @@ class TestEtags(StoreTests):
     async def test_every_change_gives_a_task_a_new_etag(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Of the task or of a step; reading changes nothing. `updated_at` never goes back.
-        """
+        """This includes changes of steps, but not reads; `updated_at` never decreases."""
         task_id = await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store)
         seen = [await store.get_task(task_id)]
@@ -431,9 +409,7 @@ class TestEtags(StoreTests):
     async def test_a_retry_that_becomes_due_changes_the_etag(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        What is shown of the task has changed, although nothing was written.
-        """
+        """The counts of the task change, although nothing is written."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         await worker.fail_with_retry(await worker.claim_one(), delay=SECOND * 60)
@@ -464,9 +440,7 @@ class TestEtags(StoreTests):
     async def test_an_action_is_rejected_once_the_task_has_changed(
         self, store: Store, action: str
     ) -> None:
-        """
-        And changes nothing; with the ETag of the task as it is, it is done.
-        """
+        """The rejected action changes nothing; with the current ETag, the action succeeds."""
         task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
         worker = await ManualWorker.register(store)
         first, second = await worker.claim()
@@ -498,9 +472,7 @@ class TestEtags(StoreTests):
     async def test_one_of_two_actions_on_the_same_state_takes_effect(
         self, stores: list[Store]
     ) -> None:
-        """
-        Both operators saw the same task; the second action is rejected.
-        """
+        """All operators have read the same ETag, and the other actions are rejected."""
         task_id = await register_and_create_task(stores[0], one_step_template())
         worker = await ManualWorker.register(stores[0])
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""Steps that wait for other tasks, and hold no worker meanwhile."""
+"""Steps that wait for other tasks without occupying a worker."""
 
 import asyncio
 from itertools import pairwise
@@ -32,7 +32,7 @@ SLACK = 60  #: seconds that a busy machine may add to a time
 
 class TestParking(StoreTests):
     async def test_a_parked_step_holds_no_worker(self, store: Store) -> None:
-        """Its attempt is over, it is not claimable, and its task is open."""
+        """Its attempt has ended, the step cannot be claimed, and its task is open."""
         parent, child = (
             await register_and_create_task(store, one_step_template()),
             await register_and_create_task(store, chain_template()),
@@ -52,7 +52,7 @@ class TestParking(StoreTests):
         assert attempt.enqueued_at is not None
 
     async def test_a_parked_step_continues_when_the_awaited_task_ends(self, store: Store) -> None:
-        """After any outcome; the parked attempt does not count."""
+        """The awaited task may have any outcome; the parked attempt does not count."""
         for end in ("complete", "error", "cancelled"):
             parent = await register_and_create_task(store, one_step_template())
             worker = await ManualWorker.register(store)
@@ -91,10 +91,7 @@ class TestParking(StoreTests):
     async def test_the_next_claim_states_how_long_the_step_was_parked_and_queued(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Steps state it too when they are read; a claim that does not follow a wait states
-        neither.
-        """
+        """Reading the step shows the same times; other claims have no parked time."""
         parent = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         await worker.fail_with_retry(await worker.claim_one())
@@ -138,7 +135,7 @@ class TestParking(StoreTests):
         assert parent == (await worker.claim_one()).task_id
 
     async def test_a_cycle_of_waits_is_rejected(self, store: Store) -> None:
-        """Between two or more tasks; the other waits are not affected."""
+        """The cycle may contain two or more tasks; their other waits are not affected."""
         for length in (2, 4):
             tasks = [
                 await register_and_create_task(store, one_step_template()) for _ in range(length)
@@ -162,7 +159,7 @@ class TestParking(StoreTests):
                 await store.cancel_task(task, ACT)
 
     async def test_a_cycle_of_concurrent_waits_is_rejected(self, stores: list[Store]) -> None:
-        """At least one of them is rejected, on any number of connections."""
+        """At least one of the waits is rejected, whatever their order."""
         for length in (2, 3, 4) * 4:
             tasks = [
                 await register_and_create_task(stores[0], one_step_template())
@@ -204,9 +201,7 @@ class TestParking(StoreTests):
     async def test_queued_time_of_a_resumed_step_starts_when_it_is_resumed(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        The time for which it was parked is no time in the queue.
-        """
+        """The parked time does not count as queued time."""
         parent = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -225,9 +220,7 @@ class TestParking(StoreTests):
             assert SECOND * 60 <= enqueued_at - parked.settled_at
 
     async def test_many_tasks_may_wait_for_one_task(self, store: Store) -> None:
-        """
-        Waits that share an end, or a middle, close no circle.
-        """
+        """Waits for the same task do not form a cycle."""
         tasks = [await register_and_create_task(store, one_step_template()) for _ in range(5)]
         worker = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await worker.claim()}
@@ -239,9 +232,7 @@ class TestParking(StoreTests):
         assert (StepStatus.WAITING, tasks[0]) == (step.status, step.waits_for)
 
     async def test_a_lost_claim_cannot_park(self, store: Store) -> None:
-        """
-        The fence holds here as well.
-        """
+        """The fence rejects the earlier attempt."""
         parent = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         late = await worker.claim_one()
@@ -254,7 +245,7 @@ class TestParking(StoreTests):
         assert 1 == len(await store.list_attempts(parent))
 
     async def test_a_parked_step_is_cancelled_with_its_task(self, store: Store) -> None:
-        """After the cancellation of its own task, the end of the other has no effect."""
+        """The end of the awaited task then has no effect."""
         parent = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -269,9 +260,7 @@ class TestParking(StoreTests):
         assert [] == await worker.claim()
 
     async def test_a_parked_step_can_be_resolved(self, store: Store) -> None:
-        """
-        An operator need not wait for the other task.
-        """
+        """The operator need not wait for the awaited task."""
         parent = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -285,9 +274,7 @@ class TestParking(StoreTests):
         assert "resolved_manually" == (await statuses_by_name(store, parent))["only"]
 
     async def test_a_failed_task_waits_for_its_parked_steps(self, store: Store) -> None:
-        """
-        They can still run.
-        """
+        """Parked steps can still run."""
         parent = await register_and_create_task(store, make_template("pair", a="", b=""))
         worker = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await worker.claim()}
@@ -302,7 +289,7 @@ class TestParking(StoreTests):
         assert [(parent, TaskStatus.ERROR)] == list(ended)
 
     async def test_a_wait_never_misses_a_concurrent_end(self, stores: list[Store]) -> None:
-        """The step continues in either order."""
+        """The step continues, whichever comes first."""
         parents = await register_template(stores[0], one_step_template())
         children = await register_template(stores[0], make_template("child", x=""))
         left, right = await ManualWorker.register(stores[0]), await ManualWorker.register(stores[1])

@@ -96,7 +96,7 @@ class TestPausing(StoreTests):
     async def test_pausing_and_resuming_twice_change_nothing(
         self, store: Store, kind: PauseKind
     ) -> None:
-        """The first pause stays, with its reason; the second resumption says so."""
+        """The first pause keeps its reason, and the second resumption returns False."""
         task_id = await register_and_create_task(store, chain_template())
         target = TARGETS[kind](task_id)
         first = await store.pause(target, ACT)
@@ -166,7 +166,7 @@ class TestPausing(StoreTests):
                 await store.resume(target, ACT)
 
     async def test_other_steps_continue_during_a_pause(self, store: Store) -> None:
-        """A queue's pause holds up one handler in one namespace."""
+        """A pause of a queue affects one handler in one namespace."""
         await register_and_create_task(store, make_template("pair", a="", b=""))
         other = await register_template(
             store, replace(make_template("pair", a="", b=""), namespace="other")
@@ -202,7 +202,7 @@ class TestPausedTasks(StoreTests):
             await store.pause(PauseTarget.of_task(task_id), ACT)
 
     async def test_a_pause_changes_the_etag(self, store: Store) -> None:
-        """A pause with an outdated ETag is rejected."""
+        """An action with an outdated ETag is rejected."""
         task_id = await register_and_create_task(store, one_step_template())
         target = PauseTarget.of_task(task_id)
         before = (await store.get_task(task_id)).etag
@@ -215,7 +215,7 @@ class TestPausedTasks(StoreTests):
 
     @pytest.mark.parametrize("way", ["retry", "released", "lost", "parked", "failed"])
     async def test_whatever_enqueues_a_step_leaves_it_paused(self, store: Store, way: str) -> None:
-        """Retries, lost and released attempts, ended waits, and retries by operators."""
+        """This holds for retries, lost and released attempts, ended waits and manual retries."""
         task_id = await register_and_create_task(store, one_step_template())
         awaited = await register_and_create_task(store, make_template("awaited", x=""))
         worker = await ManualWorker.register(store, handlers={"only"})
@@ -273,7 +273,7 @@ class TestPausedTasks(StoreTests):
         assert [(task_id, "only")] == list(late.steps)
 
     async def test_paused_queues_are_found_among_those_given(self, store: Store) -> None:
-        """A pause of their namespace counts."""
+        """A queue also counts as paused if its namespace is."""
         await register_and_create_task(store, chain_template())
         await register_and_create_task(store, replace(chain_template(), namespace="other"))
         queues = [PauseTarget.of_queue(space, "a") for space in ("suite", "other")]
@@ -293,7 +293,7 @@ class TestPausedTemplates(StoreTests):
     async def test_new_tasks_and_versions_of_a_paused_template_are_paused(
         self, store: Store
     ) -> None:
-        """They run when it is resumed."""
+        """They run when the template is resumed."""
         await register_template(store, one_step_template())
         target = PauseTarget.of_template("suite", "one")
         await store.pause(target, ACT)
@@ -308,10 +308,7 @@ class TestPausedTemplates(StoreTests):
         assert [created.tasks[0][0]] == [claim.task_id for claim in await worker.claim()]
 
     async def test_a_task_that_was_paused_itself_stays_paused(self, store: Store) -> None:
-        """
-        Resuming its template does not resume it, and resuming it does not resume the
-        template.
-        """
+        """Nor does resuming the task resume the template."""
         template = await register_template(store, one_step_template())
         tasks = [await create_task(store, template) for _ in range(2)]
         worker = await ManualWorker.register(store)
@@ -330,7 +327,7 @@ class TestPausedTemplates(StoreTests):
     async def test_a_pause_reaches_more_tasks_than_one_transaction_takes(
         self, store: Store
     ) -> None:
-        """All of them are resumed too."""
+        """All of the tasks are resumed, too."""
         template = await register_template(store, one_step_template())
         await store.create_tasks([make_new_task(template) for _ in range(250)])
         worker = await ManualWorker.register(store)

@@ -46,7 +46,7 @@ def make_task_with_place(
     tasks: int = 2,
     key: LimitKey = ACME,
 ) -> NewTask:
-    """Describe a task under a bound."""
+    """Make a task with a bound on the open tasks that have its key."""
     return make_new_task(template, place=OpenTaskBound(key, tasks, when_full))
 
 
@@ -57,7 +57,7 @@ async def create_tasks_in_order(store: Store, *tasks: NewTask) -> list[TaskId]:
 
 class TestOpenTaskBounds(StoreTests):
     async def test_no_more_tasks_start_than_concurrency_allows(self, store: Store) -> None:
-        """The others start when those have ended, the oldest first, and say what they wait for."""
+        """The others start when places are freed, oldest first, and show what they wait for."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         tasks = await create_tasks_in_order(
@@ -82,7 +82,7 @@ class TestOpenTaskBounds(StoreTests):
         assert tasks[3] == (await worker.claim_one()).task_id
 
     async def test_the_end_of_a_task_admits_those_that_wait_for_it(self, store: Store) -> None:
-        """An operator's cancellation does so itself; other keys stay as they are."""
+        """A cancellation by an operator admits them immediately; other keys are not affected."""
         template = await register_template(store, one_step_template())
         other = ACME._replace(key="customer:b")
         worker = await ManualWorker.register(store)
@@ -105,7 +105,7 @@ class TestOpenTaskBounds(StoreTests):
     async def test_a_task_that_ends_with_its_parent_admits_those_that_wait_for_it(
         self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch, way: str
     ) -> None:
-        """Also if it is attached to a task that is attached to it."""
+        """The task is attached to a task that is itself attached to the parent."""
         monkeypatch.setattr(operators, "CHILDREN", 0 if way == "orphaned" else 100)
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
@@ -151,7 +151,7 @@ class TestOpenTaskBounds(StoreTests):
     async def test_a_task_ended_by_a_bulk_or_a_replacement_admits_those_that_wait_for_it(
         self, store: Store, way: str
     ) -> None:
-        """By an operation on many tasks, or by its successor."""
+        """The replacing task itself has no bound."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         first = replace(make_task_with_place(template, tasks=1), idempotency_key="key")
@@ -173,7 +173,7 @@ class TestOpenTaskBounds(StoreTests):
     async def test_many_attached_tasks_admit_those_that_wait_for_them(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Those that ended before are not in the way of the others."""
+        """Attached tasks that ended earlier do not hide the others."""
         monkeypatch.setattr(operators, "CHILDREN", 2)
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
@@ -199,7 +199,7 @@ class TestOpenTaskBounds(StoreTests):
     async def test_a_task_that_is_compensated_admits_those_that_wait_for_it(
         self, store: Store
     ) -> None:
-        """As soon as the plan of its compensation is made."""
+        """It does so as soon as its compensation is planned."""
         template = await register_template(store, trip_template())
         worker = await ManualWorker.register(store)
         _, waiting = await create_tasks_in_order(
@@ -215,7 +215,7 @@ class TestOpenTaskBounds(StoreTests):
     async def test_each_search_for_waiting_tasks_continues_after_the_previous_one(
         self, store: Store
     ) -> None:
-        """Keys whose tasks still run keep no others from their turn."""
+        """Keys whose tasks still run do not block other keys."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         keys = [ACME._replace(key=f"customer:{number}") for number in range(3)]
@@ -232,7 +232,7 @@ class TestOpenTaskBounds(StoreTests):
     async def test_many_waiting_tasks_start_in_order(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Also behind those that were cancelled meanwhile, and if several may start at once."""
+        """Cancelled tasks are left out, and several tasks may start at once."""
         monkeypatch.setattr(places, "_PAGE", 2)
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
@@ -261,7 +261,7 @@ class TestOpenTaskBounds(StoreTests):
         assert 3 == len(await worker.claim())
 
     async def test_a_task_beyond_the_bound_may_be_rejected(self, store: Store) -> None:
-        """It is not stored; once a task has ended there is room again."""
+        """It is not stored; it can be created when another task has ended."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         await create_tasks_in_order(
@@ -298,7 +298,7 @@ class TestOpenTaskBounds(StoreTests):
         assert 2 == len(await worker.claim())
 
     async def test_concurrent_creations_respect_the_bound(self, stores: Sequence[Store]) -> None:
-        """Each counts those that were stored before it."""
+        """Each creation counts the tasks that were stored before it."""
         template = await register_template(stores[0], one_step_template())
         worker = await ManualWorker.register(stores[0])
 
@@ -333,7 +333,7 @@ class TestOpenTaskBounds(StoreTests):
         assert [] == await worker.claim()  # it is paused by an operator now
 
     async def test_a_retried_task_takes_its_place_again(self, store: Store) -> None:
-        """It may exceed the bound, because others may wait for it."""
+        """The bound may then be exceeded, because another task may have taken the place."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         first, second = await create_tasks_in_order(

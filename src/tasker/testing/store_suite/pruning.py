@@ -1,4 +1,4 @@
-"""Deleting what ended long ago."""
+"""Pruning: deleting tasks that ended long ago."""
 
 import asyncio
 from dataclasses import replace
@@ -31,14 +31,14 @@ FAR = timedelta(days=365)
 
 
 def make_old_task_id() -> TaskId:
-    """Make the id of a task that was created long ago: time passes for a store, not for ids."""
+    """Make the id of a task created a year ago; advancing a store's time does not change ids."""
     made = int(codec.new_task_id().replace("-", ""), 16)
     return TaskId(str(UUID(int=made - (int(FAR.total_seconds() * 1000) << 80))))
 
 
 class TestPruning(StoreTests):
     async def test_pruning_deletes_all_rows_of_a_task(self, store: Store) -> None:
-        """Steps, history, audit log and key."""
+        """This includes steps, history, audit log and idempotency key."""
         template = await register_template(store, one_step_template())
         task_id = await create_task(store, template, idempotency_key="k")
         worker = await ManualWorker.register(store)
@@ -151,7 +151,7 @@ class TestPruning(StoreTests):
     async def test_tasks_are_kept_as_long_as_their_template_says(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Per version; the given time applies to versions without a retention."""
+        """Each version has its own retention; the given time applies to versions without one."""
         short = replace(one_step_template("short"), retention=timedelta(days=1))
         long = replace(one_step_template("short"), version="2.0.0", retention=timedelta(days=30))
         tasks = {
@@ -207,9 +207,7 @@ class TestPruning(StoreTests):
         ]
 
     async def test_pruning_keeps_templates_and_other_tasks(self, store: Store) -> None:
-        """
-        A child outlives its parent.
-        """
+        """A child task outlives its parent."""
         parent = await create_and_run_task(store, one_step_template())
         child = await register_and_create_task(
             store, make_template("child", x=""), parent_id=parent.id
@@ -221,9 +219,7 @@ class TestPruning(StoreTests):
         assert one_step_template() == (await store.get_template(one_step_template().key)).template
 
     async def test_concurrent_pruning_deletes_each_task_once(self, stores: list[Store]) -> None:
-        """
-        Every process may prune.
-        """
+        """Several processes prune at the same time."""
         template = await register_template(stores[0], chain_template())
         await stores[0].create_tasks([make_new_task(template) for _ in range(40)])
         await (await ManualWorker.register(stores[0])).complete_all_due()

@@ -1,4 +1,4 @@
-"""Steps that are due, and that no worker claims within their `queue_timeout`."""
+"""Due steps that no worker claims within their `queue_timeout`."""
 
 import asyncio
 from dataclasses import replace
@@ -28,7 +28,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def with_queue_timeout(template: Template, *steps: str) -> Template:
-    """Give steps of a template a `queue_timeout` of a minute."""
+    """Return a copy of a template whose named steps have a `queue_timeout` of a minute."""
     return replace(
         template,
         steps=tuple(
@@ -42,7 +42,7 @@ class TestQueueTimeouts(StoreTests):
     async def test_an_unclaimed_step_fails_at_its_queue_timeout(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """It fails permanently with an attempt without a worker, and its task fails with it."""
+        """It fails permanently, by an attempt that has no worker, and its task fails with it."""
         task_id = await register_and_create_task(
             store, with_queue_timeout(one_step_template(), "only")
         )
@@ -91,7 +91,7 @@ class TestQueueTimeouts(StoreTests):
     async def test_a_queue_timeout_starts_when_the_step_is_due(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """Neither the parents' time nor a later start counts."""
+        """The time before its parents end or before `run_at` does not count."""
         child = await register_and_create_task(store, with_queue_timeout(chain_template(), "b"))
         now = (await store.get_task(child)).created_at
         planned = await register_and_create_task(
@@ -115,7 +115,7 @@ class TestQueueTimeouts(StoreTests):
     async def test_each_attempt_has_the_full_queue_timeout(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """The time starts at the end of its delay; the failure is not retried automatically."""
+        """The time starts at the end of the retry's delay; the failure itself is not retried."""
         task_id = await register_and_create_task(
             store, with_queue_timeout(one_step_template(), "only")
         )
@@ -137,7 +137,7 @@ class TestQueueTimeouts(StoreTests):
     async def test_a_manual_retry_has_the_full_queue_timeout(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """The step may be claimed in that time."""
+        """A worker can claim the step within that time."""
         task_id = await register_and_create_task(
             store, with_queue_timeout(one_step_template(), "only")
         )
@@ -195,7 +195,7 @@ class TestQueueTimeouts(StoreTests):
     async def test_timeouts_are_applied_in_batches_with_the_longest_due_first(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """No transaction is long."""
+        """This keeps transactions short."""
         template = await register_template(store, with_queue_timeout(one_step_template(), "only"))
         first = await create_task(store, template)
         await subject.advance(SECOND)

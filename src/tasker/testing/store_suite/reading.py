@@ -42,7 +42,7 @@ from tasker.testing.store_suite.subject import StoreUnderTest
 
 
 async def list_matching_ids(store: Store, **fields: object) -> set[TaskId]:
-    """Return the ids of the tasks that fit a filter, which are those that are counted."""
+    """Return the ids of the tasks that match a filter, and check that counting them agrees."""
     filter = TaskFilter(**fields)  # type: ignore[arg-type]
     results = await store.list_tasks(filter, limit=100)
     assert len(results) == len({task.id for task in results})
@@ -55,9 +55,7 @@ async def list_matching_ids(store: Store, **fields: object) -> set[TaskId]:
 
 class TestReadingTasks(StoreTests):
     async def test_an_unknown_task_is_not_found(self, store: Store) -> None:
-        """
-        By every method; the error names the id, also a malformed one.
-        """
+        """This holds for all methods and for malformed ids; the error names the id."""
         for task_id in (NOBODY, TaskId("no such task"), TaskId("' or 1=1 --")):
             for read in (
                 store.get_task,
@@ -72,9 +70,7 @@ class TestReadingTasks(StoreTests):
         assert [] == await store.load_step_results({NOBODY: [1]})
 
     async def test_ended_tasks_are_selected_from_ids(self, store: Store) -> None:
-        """
-        Complete, failed, cancelled and unknown ones; not those that are open or reopened.
-        """
+        """Complete, failed, cancelled and unknown tasks are selected; open ones are not."""
         complete = (await create_and_run_task(store, one_step_template())).id
         broken = (await create_and_run_task(store, one_step_template(), failing=("only",))).id
         cancelled, still_open = (
@@ -106,7 +102,7 @@ class TestReadingTasks(StoreTests):
         assert {} == await store.get_task_etags([])
 
     async def test_an_id_may_be_in_upper_or_lower_case(self, store: Store) -> None:
-        """People paste both."""
+        """Users paste ids in either case."""
         task_id = await register_and_create_task(store, one_step_template())
         pasted = TaskId(task_id.upper())
 
@@ -119,9 +115,7 @@ class TestReadingTasks(StoreTests):
     async def test_a_filter_with_values_that_no_database_accepts_is_rejected(
         self, store: Store, text: str
     ) -> None:
-        """
-        It is the caller's error, not the store's.
-        """
+        """The error is the caller's, not the store's."""
         await register_template(store, one_step_template())
         for read in (
             store.list_templates(name=text),
@@ -141,7 +135,7 @@ class TestReadingTasks(StoreTests):
     async def test_a_query_with_odd_values_does_not_affect_concurrent_ones(
         self, store: Store
     ) -> None:
-        """Concurrent operations are not affected."""
+        """The values are an unpaired surrogate, a NUL character and a very long text."""
         template = await register_template(store, one_step_template())
         news = [make_new_task(template) for _ in range(5)]
         for odd in ("\ud800", "a\0b", "x" * 1_000_000):
@@ -161,7 +155,7 @@ class TestReadingTasks(StoreTests):
     async def test_counts_show_the_progress_of_a_task(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """One number for each status, including steps waiting for a retry."""
+        """There is one count for each status, including `waiting_for_retry`."""
         task_id = await register_and_create_task(
             store, make_template("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
         )
@@ -201,9 +195,7 @@ class TestReadingTasks(StoreTests):
 
 class TestListing(StoreTests):
     async def test_tasks_are_found_by_their_attributes(self, store: Store) -> None:
-        """
-        By one, by several at once, beside other filters, and in every namespace or in one.
-        """
+        """Several attributes must all match, and can be combined with other filters."""
         template = await register_template(store, one_step_template())
         foreign = await register_template(store, replace(one_step_template(), namespace="other"))
         first = await create_task(store, template, attributes={"order": "7", "customer": "ann"})
@@ -236,9 +228,7 @@ class TestListing(StoreTests):
         assert 7 == len(await store.list_tasks(TaskFilter(), limit=7))
 
     async def test_a_listed_task_is_the_task_that_is_read(self, store: Store) -> None:
-        """
-        Field by field, except for the failure, which lists leave out.
-        """
+        """All fields are equal except `failure`, which lists omit."""
         first = await create_and_run_task(store, chain_template(), failing=("b",))
         second = await store.get_task(
             await register_and_create_task(
@@ -265,9 +255,7 @@ class TestListing(StoreTests):
         assert sorted((new.id for new in news), reverse=True) == [task.id for task in seen]
 
     async def test_tasks_are_found_by_their_template(self, store: Store) -> None:
-        """
-        By namespace, name, version, or several of them; replaced templates included.
-        """
+        """Namespace, name and version can be combined; tasks of replaced templates are included."""
         first = await register_and_create_task(store, one_step_template())
         second = await register_and_create_task(store, make_template("one", "2.0.0", only=""))
         third = await register_and_create_task(store, chain_template())
@@ -334,9 +322,7 @@ class TestListing(StoreTests):
     async def test_tasks_are_found_by_correlation_parent_tag_and_creator(
         self, store: Store
     ) -> None:
-        """
-        Correlation, parent, tag and creator; several must all fit.
-        """
+        """A task must match all of the given filters."""
         template = await register_template(store, one_step_template())
         first = await create_task(
             store, template, correlation_id="c", created_by="bob", tags=("x", "y")
@@ -357,9 +343,7 @@ class TestListing(StoreTests):
             await store.list_tasks(TaskFilter(), after=TaskId("no such task"))
 
     async def test_tasks_are_found_by_idempotency_key(self, store: Store) -> None:
-        """
-        In any namespace; the whole key, not a part of it.
-        """
+        """The whole key must match, in any namespace."""
         mine, others = (
             await register_template(store, one_step_template()),
             await register_template(store, replace(one_step_template(), namespace="other")),
@@ -414,9 +398,7 @@ class TestListing(StoreTests):
         assert set() == await list_matching_ids(store, created_after=at, created_before=at)
 
     async def test_a_filter_applies_to_every_page(self, store: Store) -> None:
-        """
-        A page has as many as fit, not as many as were looked at.
-        """
+        """Each page is filled with matching tasks."""
         template = await register_template(store, one_step_template())
         news = [make_new_task(template, tags=("odd",) if n % 2 else ()) for n in range(20)]
         await store.create_tasks(news)
@@ -430,7 +412,7 @@ class TestListing(StoreTests):
 
 class TestCurrentSteps(StoreTests):
     async def test_a_task_is_summarized_by_its_most_significant_step(self, store: Store) -> None:
-        """A failure before a retry, before what runs, before what is ready; none once it ended."""
+        """Failed steps come before retries, running and queued steps; ended tasks have none."""
         error = JsonText('{"type":"Down","code":"DOWN","message":"down"}')
         template = await register_template(store, make_template("wide", a="", b="", c=""))
         runs, waits, fails, ended = [await create_task(store, template) for _ in range(4)]
@@ -472,9 +454,7 @@ class TestReadingSteps(StoreTests):
     async def test_the_history_has_every_attempt(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        Oldest first; of one step where asked; no more than asked for.
-        """
+        """Attempts are listed oldest first, optionally those of one step, up to a limit."""
         task_id = await register_and_create_task(store, make_template("pair", a="", b="a"))
         worker = await ManualWorker.register(store)
         for _ in range(3):
@@ -508,7 +488,7 @@ class TestReadingSteps(StoreTests):
     async def test_a_step_states_when_it_became_due(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """That is when its dependencies were done; its place in the queue depends on its task."""
+        """It became due when its parent was done, but keeps the queue position of its parent."""
         task_id = await register_and_create_task(store, make_template("pair", a="", b="a"))
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -529,9 +509,7 @@ class TestReadingSteps(StoreTests):
         )
 
     async def test_a_step_that_never_ran_has_no_worker(self, store: Store) -> None:
-        """
-        None of the instants either.
-        """
+        """It has no times of claim and end and no checkpoint either."""
         task_id = await register_and_create_task(store, one_step_template())
 
         (step,) = await store.list_steps(task_id)

@@ -1,4 +1,4 @@
-"""Schedules: one task for each tick, whoever looks at them."""
+"""Schedules: one task for each tick, however many processes look for due schedules."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -398,7 +398,7 @@ class TestDeclaredSchedules(StoreTests):
         assert (NIGHTLY, SYNC) == template.template.schedules
 
     async def test_a_later_version_replaces_the_schedules(self, store: Store) -> None:
-        """It keeps pauses, and the next tick of schedules whose times are the same."""
+        """Pauses are kept, as is the next tick of a schedule whose times do not change."""
         await register_template(store, template_declaring_schedules("1.0.0", NIGHTLY, SYNC))
         paused = await store.set_schedule_paused("suite", "one.nightly", ACT, paused=True)
 
@@ -497,7 +497,7 @@ async def create_hourly_schedule(store: Store) -> StoredSchedule:
 async def create_due_schedule(
     store: Store, subject: StoreUnderTest, *, hours: int = 1
 ) -> DueSchedule:
-    """Create a schedule, and let time pass."""
+    """Create an hourly schedule, and advance the time until it is due."""
     await create_hourly_schedule(store)
     await subject.advance(hours * HOUR)
     (due,) = await store.list_due_schedules(10)
@@ -512,7 +512,7 @@ def make_scheduled_task(
 
 
 async def make_advance_creating_task(store: Store, due: DueSchedule) -> ScheduleAdvance:
-    """Return the advance that creates the task of the next tick."""
+    """Make the advance that creates the task of the next tick."""
     tick = due.stored.next_at
     return ScheduleAdvance(
         tasks=[
@@ -531,7 +531,7 @@ async def make_advance_creating_task(store: Store, due: DueSchedule) -> Schedule
 async def record_ticks_without_task(
     store: Store, due: DueSchedule, ticks: TicksWithoutTask
 ) -> DueSchedule:
-    """Record ticks of a schedule that is due, and let it be due again."""
+    """Record ticks of a due schedule, and return the schedule, which stays due."""
     advance = ScheduleAdvance(
         tasks=(),
         cancel=False,

@@ -1,4 +1,4 @@
-"""Making the schema, and working without one."""
+"""Creating the schema, and calls without one."""
 
 import asyncio
 
@@ -44,9 +44,7 @@ class TestSchema(StoreTests):
         assert task_id == (await store.get_task(task_id)).id
 
     async def test_processes_may_upgrade_concurrently(self, subject: StoreUnderTest) -> None:
-        """
-        They wait for each other, and all find the schema ready.
-        """
+        """They wait for each other, and all find the schema ready."""
         if not subject.shared:
             pytest.skip("only one store object can open the database")
 
@@ -61,9 +59,7 @@ class TestSchema(StoreTests):
     async def test_calls_without_a_schema_raise_schema_mismatch(
         self, subject: StoreUnderTest
     ) -> None:
-        """
-        A store that was not upgraded raises SchemaMismatch, whether it reads or writes.
-        """
+        """This holds for reads and for writes."""
         async with subject.connect() as store:
             with pytest.raises(SchemaMismatch):
                 await store.list_queues()
@@ -75,9 +71,7 @@ class TestSchema(StoreTests):
     async def test_a_store_object_reads_the_writes_of_another(
         self, subject: StoreUnderTest
     ) -> None:
-        """
-        The database outlives the store object.
-        """
+        """The database outlives the store object."""
         if not subject.shared:
             pytest.skip("the database exists only while its store object is open")
         async with subject.connect() as store:

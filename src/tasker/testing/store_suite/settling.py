@@ -82,9 +82,7 @@ class TestFence(StoreTests):
         assert "in time" == (await steps_by_name(store, task_id))["only"].result
 
     async def test_a_step_that_was_never_claimed_cannot_settle(self, store: Store) -> None:
-        """
-        Unknown tasks, unknown steps, pending and enqueued steps, attempts of the future.
-        """
+        """The claims name unknown, pending and enqueued steps, and future attempts."""
         task_id = await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store)
         made_up = [
@@ -105,9 +103,7 @@ class TestFence(StoreTests):
         assert [] == await store.list_attempts(task_id)
 
     async def test_the_valid_outcomes_of_a_mixed_batch_are_settled(self, store: Store) -> None:
-        """
-        A late outcome does not hold up its neighbours.
-        """
+        """A late outcome does not affect the others in its batch."""
         template = await register_template(store, one_step_template())
         ids = [await create_task(store, template) for _ in range(3)]
         worker = await ManualWorker.register(store)
@@ -122,7 +118,7 @@ class TestFence(StoreTests):
         assert {(ids[0], TaskStatus.COMPLETE), (ids[2], TaskStatus.COMPLETE)} == set(settled.ended)
 
     async def test_a_batch_may_contain_an_outcome_twice(self, store: Store) -> None:
-        """One outcome of an attempt is accepted."""
+        """Only one outcome of an attempt is accepted."""
         task_id = await register_and_create_task(store, diamond_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -134,9 +130,7 @@ class TestFence(StoreTests):
         assert {2, 3} == {claim.no for claim in await worker.claim()}
 
     async def test_nothing_settles_after_the_task_was_cancelled(self, store: Store) -> None:
-        """
-        The fence falls with the cancellation.
-        """
+        """The cancellation ends the attempt, so that its outcome is rejected."""
         task_id = await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -148,9 +142,7 @@ class TestFence(StoreTests):
         assert {"cancelled"} == set((await statuses_by_name(store, task_id)).values())
 
     async def test_settling_nothing_does_nothing(self, store: Store) -> None:
-        """
-        An empty batch is no error.
-        """
+        """An empty batch is not an error."""
         worker = await ManualWorker.register(store)
 
         settled = await worker.settle()
@@ -158,7 +150,7 @@ class TestFence(StoreTests):
         assert ([], [], []) == tuple(map(list, settled))
 
     async def test_a_relaxed_settlement_has_the_effects_of_any_other(self, store: Store) -> None:
-        """Only a crash of the database shows a difference."""
+        """The two differ only if the database crashes."""
         seen = []
         for relaxed in (False, True):
             task_id = await register_and_create_task(store, diamond_template())
@@ -251,9 +243,7 @@ class TestSettling(StoreTests):
             assert (task_id, 4) == (await worker.claim_one())[:2]
 
     async def test_parents_may_complete_in_one_batch(self, store: Store) -> None:
-        """
-        Their child is freed once, and the batch may hold several tasks.
-        """
+        """Their child is freed once, and the batch may contain several tasks."""
         template = await register_template(
             store, make_template("join", a="", b="", c="", d="a b c", e="a")
         )
@@ -286,9 +276,7 @@ class TestSettling(StoreTests):
         assert StepCounts(complete=4) == task.counts
 
     async def test_a_single_step_can_be_the_whole_task(self, store: Store) -> None:
-        """
-        Root and sink at once.
-        """
+        """Its step is both root and sink."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
 
@@ -315,9 +303,7 @@ class TestSettling(StoreTests):
         assert [] == await store.load_step_results({})
 
     async def test_inputs_of_tasks_are_read_in_bulk(self, store: Store) -> None:
-        """
-        Tasks that are not there are left out.
-        """
+        """Unknown tasks are left out."""
         template = await register_template(store, one_step_template())
         ids = [await create_task(store, template, {"n": number}) for number in range(3)]
 
@@ -361,9 +347,7 @@ class TestStickyClaims(StoreTests):
         assert 1 == len(await worker.claim())
 
     async def test_only_freed_steps_of_served_queues_are_claimed(self, store: Store) -> None:
-        """
-        Freed steps that the worker cannot run wait for others.
-        """
+        """Freed steps that the worker cannot run wait for other workers."""
         task_id = await register_and_create_task(
             store, make_template("wide", a="", b="a", c="a", d="a")
         )
@@ -403,7 +387,7 @@ class TestStickyClaims(StoreTests):
         assert ([0], []) == (list(settled.rejected), list(settled.claims))
 
     async def test_a_chain_of_four_steps_takes_five_store_calls(self, store: Store) -> None:
-        """One creates it and claims its root, then one for each step."""
+        """The first creates the task and claims its root, and each of the others settles a step."""
         template = await register_template(store, make_template("four", a="", b="a", c="b", d="c"))
         worker = await ManualWorker.register(store)
         created = await store.create_tasks(
@@ -425,7 +409,7 @@ class TestGroupSettlement(StoreTests):
         return [await ManualWorker.register(store, worker) for worker in workers]
 
     async def test_each_worker_gets_what_its_outcomes_freed(self, store: Store) -> None:
-        """Up to its room, and only from queues that it serves; the rest is for anybody."""
+        """It claims up to its limit, from queues that it serves; the others stay enqueued."""
         wide = await register_template(store, make_template("wide", a="", b="a", c="a", d="a"))
         for _ in range(3):
             await create_task(store, wide)
@@ -466,7 +450,7 @@ class TestGroupSettlement(StoreTests):
         assert [Claim(task_id, 3, 1, 1)] == [claim for each in settled for claim in each.claims]
 
     async def test_late_outcomes_of_one_worker_do_not_affect_the_others(self, store: Store) -> None:
-        """Rejected outcomes and ended tasks are reported to the worker whose they are."""
+        """Rejected outcomes and ended tasks are reported to the worker that they belong to."""
         template = await register_template(store, one_step_template())
         first, second = [await create_task(store, template) for _ in range(2)]
         bob, eve = await self.register_workers(store, "bob", "eve")
@@ -518,7 +502,7 @@ class TestGroupSettlement(StoreTests):
         assert ["enqueued", "pending", "pending"] == await list_step_statuses(claims[2].task_id)
 
     async def test_an_outcome_that_cannot_be_stored_undoes_the_group(self, store: Store) -> None:
-        """The caller then settles them one by one."""
+        """The caller then settles the outcomes one by one."""
         template = await register_template(store, one_step_template())
         for _ in range(2):
             await create_task(store, template)

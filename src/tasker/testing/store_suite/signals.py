@@ -51,7 +51,7 @@ DAY = timedelta(days=1)
 def make_signal_wait(
     *awaited: AwaitedArrival | str, call: str = "wait", timeout: float | None = None
 ) -> NewWait:
-    """Describe a wait for signals, given by name, or for what else is awaited."""
+    """Make a wait for signals, given by name, or for other arrivals."""
     all_awaited = [
         AwaitedArrival(WaitKind.SIGNAL, each) if isinstance(each, str) else each for each in awaited
     ]
@@ -59,26 +59,26 @@ def make_signal_wait(
 
 
 def awaited_broadcast(name: str, key: str, *, after: int = 0) -> AwaitedArrival:
-    """Describe a broadcast to wait for."""
+    """Make an awaited arrival of a broadcast."""
     return AwaitedArrival(WaitKind.BROADCAST, name, key, "suite", after)
 
 
 def make_signal(
     task_id: TaskId, name: str, payload: Json = None, id: str | None = None
 ) -> NewSignal:
-    """Describe a signal."""
+    """Make a signal."""
     return NewSignal(task_id, name, codec.dumps(payload), id)
 
 
 def make_broadcast(
     name: str, key: str, payload: Json = None, id: str | None = None
 ) -> NewBroadcast:
-    """Describe a broadcast in the namespace of the suite."""
+    """Make a broadcast in the namespace of the suite."""
     return NewBroadcast("suite", name, key, codec.dumps(payload), id)
 
 
 async def read_arrivals(store: Store, claim: Claim) -> dict[str, Arrival]:
-    """Read what waits of a step received, by the name of the durable call."""
+    """Read the arrivals that a step has received, by the name of the durable call."""
     calls = await store.load_durable_calls(claim)
     return {call.name: decode_arrival(call.value) for call in calls if call.value is not None}
 
@@ -86,7 +86,7 @@ async def read_arrivals(store: Store, claim: Claim) -> dict[str, Arrival]:
 async def create_waiting_task(
     store: Store, *awaited: AwaitedArrival | str, **options: object
 ) -> TaskId:
-    """Let the step of a new task wait, and return the task."""
+    """Create a task whose step waits, and return its id."""
     task_id = await register_and_create_task(store, one_step_template())
     worker = await ManualWorker.register(store)
     claim = next(claim for claim in await worker.claim() if claim.task_id == task_id)
@@ -122,7 +122,7 @@ class TestSignals(StoreTests):
         assert "work[1]" == sent.step
 
     async def test_a_signal_may_arrive_before_its_wait(self, store: Store) -> None:
-        """The wait receives it without parking; or parks, and is due at once."""
+        """The wait receives it without parking, or parks and is due immediately."""
         task_id = await register_and_create_task(store, make_template("two", a="", b=""))
         worker = await ManualWorker.register(store)
         first, second = sorted(await worker.claim(), key=lambda claim: claim.no)
@@ -141,7 +141,7 @@ class TestSignals(StoreTests):
         assert 2 == (await read_arrivals(store, again))["wait"].payload
 
     async def test_a_signal_is_received_once_and_in_order(self, store: Store) -> None:
-        """By the waits of one step, one after the other."""
+        """The waits of one step receive the signals one after the other."""
         task_id = await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
         for number in range(3):
@@ -214,7 +214,7 @@ class TestSignals(StoreTests):
         assert [True, False, True, True, False] == [each.created for each in sent]
 
     async def test_an_attempt_that_lost_its_claim_receives_nothing(self, store: Store) -> None:
-        """It parks nothing either; the signal is kept for the next attempt."""
+        """Nor can it park the step; the signal is kept for the next attempt."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         lost = await worker.claim_one()
@@ -230,7 +230,7 @@ class TestSignals(StoreTests):
     async def test_a_signal_that_an_attempt_received_is_kept_for_the_next(
         self, store: Store
     ) -> None:
-        """Though the attempt was lost with its worker."""
+        """This holds although the first attempt was released."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
@@ -269,7 +269,7 @@ class TestSignals(StoreTests):
     async def test_signals_beyond_the_limit_are_rejected(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Those that a step has taken do not count."""
+        """Signals that a step has received do not count."""
         monkeypatch.setattr("tasker.store.operations.waits.UNTAKEN_SIGNALS", 3)
         task_id = await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store)).claim_one()
@@ -296,7 +296,7 @@ class TestSignals(StoreTests):
         )
 
     async def test_a_wait_never_misses_a_concurrent_signal(self, stores: list[Store]) -> None:
-        """On several connections: each signal is received, by exactly one wait."""
+        """Each signal is received by exactly one wait, whatever the order."""
         template = await register_template(stores[0], make_template("two", a="", b=""))
         worker = await ManualWorker.register(stores[0])
         for _ in range(10):
@@ -527,7 +527,7 @@ class TestBroadcasts(StoreTests):
     async def test_broadcasts_beyond_the_limit_are_rejected(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The limit applies to a name and key."""
+        """The limit applies to each name and key."""
         monkeypatch.setattr("tasker.store.operations.waits.BROADCASTS", 3)
         for _ in range(3):
             await store.send_broadcast(make_broadcast("rate", "eur"), "bank")

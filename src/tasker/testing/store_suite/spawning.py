@@ -1,4 +1,4 @@
-"""Steps that are made at run time."""
+"""Steps that are created at run time."""
 
 import asyncio
 from collections import Counter
@@ -38,7 +38,7 @@ SPAWNER, JOIN, BODY = 2, 3, 5
 
 
 def map_template(*body: StepSpec) -> Template:
-    """list > work (for each element) > end."""
+    """Make the template list > work > end, in which `work` maps the body over a list."""
     over = Map(over="results.list")
     return Template(
         namespace="suite",
@@ -53,7 +53,7 @@ def map_template(*body: StepSpec) -> Template:
 
 
 def nested_map_template() -> Template:
-    """A map of `fetch` and a map within it."""
+    """Make a template with a map whose body has the step `fetch` and another map."""
     inner = StepSpec(
         name="line", dependencies=("fetch",), spawning=Map(over="results.fetch", item="line")
     )
@@ -61,13 +61,13 @@ def nested_map_template() -> Template:
 
 
 def make_instances(items: Sequence[str | None], *, begin: int = 0, total: int = 0) -> NewInstances:
-    """Describe instances of `work`."""
+    """Make instances of `work`."""
     texts = [None if item is None else JsonText(item) for item in items]
     return NewInstances("", JOIN, SPAWNER, SPAWNER, total or len(items), begin, texts)
 
 
 async def claim_spawner(store: Store, template: Template) -> tuple[ManualWorker, Claim]:
-    """Begin a task of `map_template`, and claim its spawner."""
+    """Create a task, complete its first step, and claim the spawner of its map."""
     await register_and_create_task(store, template)
     worker = await ManualWorker.register(store)
     await worker.complete(await worker.claim_one())
@@ -106,7 +106,7 @@ class TestSpawning(StoreTests):
         assert JOIN == (await worker.claim_one()).no
 
     async def test_a_join_waits_for_its_spawner(self, store: Store) -> None:
-        """Although all instances so far are done: more may come."""
+        """All instances so far are done, but the spawner may add more."""
         worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1"], total=2))
         await worker.complete(await worker.claim_one())
@@ -138,7 +138,7 @@ class TestSpawning(StoreTests):
         assert 1 == len(await store.list_spawns(spawner.task_id, JOIN))
 
     async def test_an_attempt_that_lost_its_claim_spawns_nothing(self, store: Store) -> None:
-        """The next one has it, or its task was cancelled."""
+        """Another attempt holds the step, or the task was cancelled."""
         worker, spawner = await claim_spawner(store, map_template())
         await worker.fail_with_retry(spawner)
 
@@ -196,7 +196,7 @@ class TestSpawning(StoreTests):
         assert JOIN == (await worker.claim_one()).no
 
     async def test_the_name_of_a_step_contains_its_instance(self, store: Store) -> None:
-        """In lists, in the history, in failures and in the audit log."""
+        """This holds for lists, the history, failures and the audit log."""
         worker, spawner = await claim_spawner(store, nested_map_template())
         await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
         await worker.complete(*await worker.claim())
@@ -243,7 +243,7 @@ class TestSpawning(StoreTests):
         assert "step 'work[0].fetch' and 2 more failed: it broke" == error["message"]
 
     async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
-        """Its steps are numbered after all others, and lead back to the instances around them."""
+        """Its steps are numbered after all others, and refer to the enclosing instances."""
         worker, spawner = await claim_spawner(store, nested_map_template())
         layout = NodeLayout(nested_map_template().steps)
         (outer, inner) = layout.bodies.values()
@@ -295,7 +295,7 @@ class TestSpawning(StoreTests):
         assert 6 == (await worker.claim_one()).no
 
     async def test_too_many_instances_are_rejected(self, store: Store) -> None:
-        """Before any is inserted."""
+        """None of them is inserted."""
         _, spawner = await claim_spawner(store, map_template())
 
         with pytest.raises(TooManyInstances, match="at most 100,000 instances, not 100,001"):
@@ -304,7 +304,7 @@ class TestSpawning(StoreTests):
         assert [1, 2, 3, 4] == await list_step_numbers(store, spawner.task_id)
 
     async def test_instances_are_cancelled_with_their_task(self, store: Store) -> None:
-        """After a deadline, a retry revives them with their spawner."""
+        """A running instance can no longer settle."""
         worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
         running = (await worker.claim(1))[0]
@@ -316,7 +316,7 @@ class TestSpawning(StoreTests):
         assert [0] == list((await worker.complete(running)).rejected)
 
     async def test_retried_instances_run_once(self, store: Store, subject: StoreUnderTest) -> None:
-        """The spawner that is revived with them adds none."""
+        """The spawner, which is retried with them, does not add them again."""
         await register_and_create_task(store, map_template(), deadline=SECOND)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -337,7 +337,7 @@ class TestSpawning(StoreTests):
         assert JOIN == (await worker.claim_one()).no
 
     async def test_failed_instances_are_counted_once(self, store: Store) -> None:
-        """However many of their steps failed."""
+        """The number of failed steps in an instance does not matter."""
         body = (StepSpec(name="fetch"), StepSpec(name="note"))
         worker, spawner = await claim_spawner(store, map_template(*body))
         await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
@@ -349,7 +349,7 @@ class TestSpawning(StoreTests):
         assert 2 == await store.count_failed_instances(spawn)
 
     async def test_instances_that_have_not_started_can_be_cancelled(self, store: Store) -> None:
-        """Those that run are left alone, as are those that have ended."""
+        """Instances that run or have ended are not affected."""
         worker, spawner = await claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2", "3", "4"]))
         done, running = await worker.claim(2)
@@ -380,7 +380,7 @@ class TestSpawning(StoreTests):
     async def test_a_join_starts_once_after_all_its_instances(
         self, stores: Sequence[Store]
     ) -> None:
-        """However many workers spawn, settle and repeat calls at once."""
+        """This holds while several workers spawn, settle and repeat calls concurrently."""
         worker, spawner = await claim_spawner(stores[0], map_template())
         workers = [await ManualWorker.register(store) for store in stores]
         items = [str(n) for n in range(120)]

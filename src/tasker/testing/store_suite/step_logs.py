@@ -1,4 +1,4 @@
-"""What handlers log and print, kept with their attempts."""
+"""Log records and printed text of handlers, stored with their attempts."""
 
 import logging
 from datetime import timedelta
@@ -23,7 +23,7 @@ BEGAN = 1_700_000_000.25
 
 
 def make_log_record(task_id: TaskId, number: int, message: str = "", **fields: Any) -> NewLogRecord:
-    """Make a record of the first attempt of the first step, one second after the one before."""
+    """Make a record of the first attempt of the first step, `number` seconds after `BEGAN`."""
     kept = {"no": 1, "attempt": 1, "level": logging.INFO, "source": "shop", **fields}
     return NewLogRecord(
         task_id=task_id,
@@ -115,7 +115,7 @@ class TestStepLogs(StoreTests):
         assert ["late"] == await find_log_messages(since=late.at)
 
     async def test_an_attempt_keeps_a_bounded_number_of_bounded_records(self, store: Store) -> None:
-        """One beyond the bound has room, to say how many were left out."""
+        """One more record is stored, which reports how many were left out."""
         task_id = await register_and_create_task(store, chain_template())
         await store.append_logs(
             [

@@ -22,29 +22,30 @@ class StoreUnderTest(ABC):
 
     @abstractmethod
     def connect(self) -> Store:
-        """Make a store object on this database; the suite opens and closes it."""
+        """Return a new store object on this database; the suite opens and closes it."""
 
     @abstractmethod
     async def advance(self, by: timedelta) -> None:
         """Let time pass for the store."""
 
     async def wait_until_listening(self, store: Store) -> None:  # noqa: B027
-        """Return once a store that was just opened hears the wake-ups of others."""
+        """Wait until a store that was just opened receives the wake-ups of others."""
 
     async def find_contradictions(self) -> Sequence[Any]:
         """Return rows of different tables that contradict each other."""
         return ()
 
     def transaction(self) -> AbstractAsyncContextManager[Any] | None:
-        """Begin a caller's own transaction, whose connection `Store.create_tasks` takes.
+        """Return a context manager that runs a transaction of the caller of `Store.create_tasks`.
 
-        It is rolled back where the block ends with an exception. None: the store takes none.
+        It yields the connection, and rolls back if the block ends with an exception. None means
+        that the store cannot take part in such a transaction.
         """
         return None
 
 
 class SqliteUnderTest(StoreUnderTest):
-    """A SQLite database, whose clock stands still until it is advanced."""
+    """A SQLite database whose clock stands still until it is advanced."""
 
     def __init__(self, url: str = "sqlite::memory:") -> None:
         self.url = url
@@ -63,7 +64,7 @@ class PostgresUnderTest(StoreUnderTest):
 
     Args:
         url: The schema's URL.
-        shared: A connection to use beside the stores; None: a new one each time.
+        shared: The connection for calls outside the stores; None means a new one for each call.
     """
 
     def __init__(self, url: str, shared: SharedSchemaConnection | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Namespaces and their policies, API keys, and the audit log of teams."""
+"""Sessions, policies of namespaces, API keys, and the audit log of teams."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ class TestSessions(StoreTests):
         assert await store.find_session("a" * 64, idle=self.LONG) is None
 
     async def test_a_session_ends_after_its_lifetime_or_when_idle(self, store: Store) -> None:
-        """Whichever comes first."""
+        """The earlier of the two ends it."""
         await store.add_session("a" * 64, "0f3a", lifetime=timedelta(0))
         await store.add_session("b" * 64, "0f3a", lifetime=self.LONG)
 
@@ -55,7 +55,7 @@ class TestSessions(StoreTests):
     async def test_a_session_in_use_is_not_idle(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """A use counts from a minute after the one before."""
+        """A use is recorded at most once a minute."""
         await store.add_session("a" * 64, "0f3a", lifetime=self.LONG)
         await subject.advance(timedelta(minutes=10))
         await store.touch_session("a" * 64)
@@ -67,7 +67,7 @@ class TestSessions(StoreTests):
 
 class TestPolicies(StoreTests):
     async def test_a_policy_is_read_as_it_was_declared(self, store: Store) -> None:
-        """With the actor and the time."""
+        """It is stored with the actor and the time."""
         stored = await store.put_policy(POLICY, make_audit_note("root"))
 
         assert POLICY == replace(stored, updated_by="", updated_at=None)
@@ -89,9 +89,7 @@ class TestPolicies(StoreTests):
     async def test_the_same_policy_again_changes_nothing(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """
-        A file that is applied at each start fills no audit.
-        """
+        """A policy file that is applied at each start adds no audit entries."""
         await declare_policy(store)
         first = await store.get_policy("suite")
         again = await store.put_policy(POLICY, make_audit_note("eve"))
@@ -132,7 +130,7 @@ class TestPolicies(StoreTests):
     async def test_a_template_may_call_only_hosts_of_the_policy(
         self, store: Store, host: str, step: str
     ) -> None:
-        """Nothing is stored of one that names another host, not even beside valid templates."""
+        """If one template names another host, no template of the call is stored."""
         await declare_policy(store)
         call = StepSpec(name=step, http=HttpCall(url=host))
         other = replace(one_step_template(), name="other")
@@ -194,9 +192,7 @@ def _version_counts(space: NamespaceInfo) -> tuple[int, ...]:
 
 class TestTeamAudit(StoreTests):
     async def test_every_action_is_reported_with_its_changes(self, store: Store) -> None:
-        """
-        Newest first, with who, why, before and after.
-        """
+        """Entries are listed newest first, with actor, reason, and the values before and after."""
         await declare_policy(store, FREE)
         await store.put_policy(POLICY, make_audit_note("root", "it is shared"))
         await propose_template(store, one_step_template())
@@ -271,7 +267,7 @@ class TestTeamAudit(StoreTests):
 
 class TestApiKeys(StoreTests):
     async def test_a_key_is_found_by_its_prefix(self, store: Store) -> None:
-        """With the digest of its secret and its permissions."""
+        """It is returned with its permissions and the digest of its secret."""
         key = generate_key()
         expires_at = datetime(2040, 1, 1, tzinfo=UTC)
 
@@ -333,7 +329,7 @@ class TestApiKeys(StoreTests):
     async def test_the_use_of_a_key_is_recorded_once_a_minute(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        """A busy key causes few writes."""
+        """This limits the writes that a busy key causes."""
         key = generate_key()
         await store.add_api_key(_make_api_key(key.prefix, key.digest), make_audit_note("root"))
 
@@ -350,7 +346,7 @@ class TestApiKeys(StoreTests):
         await store.touch_api_key("0" * 12)
 
     async def test_the_audit_contains_no_secrets_of_keys(self, store: Store) -> None:
-        """Keys belong to no namespace."""
+        """The entries belong to no namespace."""
         key = generate_key()
         await store.add_api_key(_make_api_key(key.prefix, key.digest), make_audit_note("root"))
         await store.revoke_api_key(key.prefix, make_audit_note("eve", "it leaked"))

@@ -1,4 +1,4 @@
-"""Registering templates, and finding them."""
+"""Registering and finding templates."""
 
 import asyncio
 from datetime import timedelta
@@ -61,7 +61,7 @@ CHANGED = make_template("one", only="", extra="")
 
 class TestTemplates(StoreTests):
     async def test_a_template_is_read_as_it_was_registered(self, store: Store) -> None:
-        """By name and by id."""
+        """It is found by its name and by its id."""
         registered = await store.register_template(FULL, registered_by="bob")
 
         assert FULL == registered.stored.template
@@ -78,9 +78,7 @@ class TestTemplates(StoreTests):
         assert RegisterTemplateResult(first.stored, created=False) == second
 
     async def test_different_content_under_a_version_is_rejected(self, store: Store) -> None:
-        """
-        The error names namespace, name, version and who registered it.
-        """
+        """The error names the template version and who registered it."""
         await store.register_template(one_step_template(), registered_by="bob")
 
         with pytest.raises(TaskRegistrationError) as rejection:
@@ -124,9 +122,7 @@ class TestTemplates(StoreTests):
         assert 3 == await worker.complete_all_due()
 
     async def test_replacing_with_the_same_content_changes_nothing(self, store: Store) -> None:
-        """
-        A development server that replaces at each start makes no new templates.
-        """
+        """A development server that replaces templates at each start creates no new ones."""
         first = await store.register_template(one_step_template(), registered_by="bob")
         again = await store.register_template(
             one_step_template(), registered_by="bob", replace=True
@@ -135,9 +131,7 @@ class TestTemplates(StoreTests):
         assert RegisterTemplateResult(first.stored, created=False) == again
 
     async def test_replaced_templates_are_not_listed(self, store: Store) -> None:
-        """
-        Lists and versions show what new tasks can be made of.
-        """
+        """Lists contain only templates from which new tasks can be created."""
         await register_template(store, one_step_template())
         await store.register_template(CHANGED, registered_by="eve", replace=True)
 
@@ -145,9 +139,7 @@ class TestTemplates(StoreTests):
         assert ["1.0.0"] == await store.list_approved_versions("suite", "one")
 
     async def test_replacing_back_and_forth_works(self, store: Store) -> None:
-        """
-        Content that was replaced may take its version over again.
-        """
+        """It replaces the content that had replaced it."""
         await register_template(store, one_step_template())
         await store.register_template(CHANGED, registered_by="eve", replace=True)
         back = await store.register_template(one_step_template(), registered_by="bob", replace=True)
@@ -156,9 +148,7 @@ class TestTemplates(StoreTests):
         assert one_step_template() == (await store.get_template(one_step_template().key)).template
 
     async def test_lists_are_sorted_by_name(self, store: Store) -> None:
-        """
-        By namespace and name; then as they were registered.
-        """
+        """They are sorted by namespace and name, then by registration."""
         other = Template(
             namespace="another", name="z", version="1.0.0", steps=one_step_template().steps
         )
@@ -186,18 +176,14 @@ class TestTemplates(StoreTests):
         assert ["1.0.0", "0.9.0"] == named
 
     async def test_an_unknown_template_is_not_found(self, store: Store) -> None:
-        """
-        By name or by id; the error says which.
-        """
+        """The error contains the name or the id."""
         with pytest.raises(NotFound, match=r"suite\.none@3\.0\.0"):
             await store.get_template(TemplateName("suite", "none", "3.0.0"))
         with pytest.raises(NotFound, match="4711"):
             await store.template_by_id(TemplateId(4711))
 
     async def test_each_handler_of_a_namespace_has_a_queue(self, store: Store) -> None:
-        """
-        Templates that name one handler share its queue; replaced ones keep theirs.
-        """
+        """Templates with the same handler share its queue; replaced templates keep theirs."""
         await register_template(store, chain_template())
         await register_template(store, make_template("more", "1.0.0", c="", d="c"))
         await store.register_template(
@@ -211,9 +197,7 @@ class TestTemplates(StoreTests):
         assert 5 * len(queues) == len({no for queue in queues for no in queue.ids})
 
     async def test_a_queue_has_an_id_for_each_priority(self, store: Store) -> None:
-        """
-        Consecutive ones, that no other queue has.
-        """
+        """The ids are consecutive, and no other queue has them."""
         await register_template(store, make_template("pair", a="", b=""))
         await register_template(store, make_template("more", b="", c=""))
 
@@ -228,9 +212,7 @@ class TestTemplates(StoreTests):
     async def test_concurrent_registrations_of_the_same_content_create_one_version(
         self, stores: list[Store]
     ) -> None:
-        """
-        Processes that start together agree on one template.
-        """
+        """Processes that start together agree on one template."""
         results = await asyncio.gather(
             *(
                 store.register_template(chain_template(), registered_by=f"process {number}")
@@ -242,9 +224,7 @@ class TestTemplates(StoreTests):
         assert 1 == len({registered.stored.id for registered in results})
 
     async def test_one_of_several_concurrent_contents_wins(self, stores: list[Store]) -> None:
-        """
-        The others are rejected, and the winner is stored whole.
-        """
+        """The others are rejected, and the complete content of the winner is stored."""
         contents = [make_template("race", **{f"step_{n}": ""}) for n in range(9)]
 
         results = await asyncio.gather(

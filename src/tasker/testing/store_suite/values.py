@@ -1,4 +1,4 @@
-"""What is stored comes back as it was: JSON of every kind, names of every kind."""
+"""Values and names of every kind, which are read as they were stored."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -43,9 +43,7 @@ VALUES: dict[str, Json] = {
 class TestValues(StoreTests):
     @pytest.mark.parametrize("kind", VALUES)
     async def test_json_of_every_kind_is_read_as_written(self, store: Store, kind: str) -> None:
-        """
-        As context, as result, as checkpoint and as detail of an error.
-        """
+        """This holds for contexts, results and checkpoints."""
         value = VALUES[kind]
         text = codec.dumps(value)
         template = await register_template(store, one_step_template())
@@ -82,9 +80,7 @@ class TestValues(StoreTests):
         assert (text, text) == (given.context, loaded.result)
 
     async def test_errors_are_stored_as_given(self, store: Store) -> None:
-        """
-        In the step and in the history.
-        """
+        """The step and the history have the same error."""
         error = {"type": "Täst", "message": "a 'b' \"c\"", "details": {"n": [1, None]}}
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
@@ -94,9 +90,7 @@ class TestValues(StoreTests):
         assert [error] == [row.error for row in await store.list_attempts(task_id)]
 
     async def test_names_may_contain_any_text(self, store: Store) -> None:
-        """
-        Of workers, actors, reasons, tags and correlations.
-        """
+        """This holds for workers, actors, reasons, tags and correlation ids."""
         name = """it's "a" name: $1 {x} ünï😀"""
         fields = {"correlation_id": name, "created_by": name, "reason": name, "tags": (name, "{}")}
         task_id = await register_and_create_task(store, one_step_template(), **fields)
@@ -118,7 +112,7 @@ class TestValues(StoreTests):
         assert [name] == [each.name for each in await store.list_workers()]
 
     async def test_instants_are_aware_and_precise(self, store: Store) -> None:
-        """In UTC, to the microsecond."""
+        """They are in UTC, and precise to the microsecond."""
         template = await register_template(store, one_step_template())
         now = (await store.get_task(await create_task(store, template))).created_at
         run_at = now.replace(microsecond=123_457)

@@ -26,13 +26,13 @@ SOON = 60.0
 
 
 async def wait_without_work(store: Store, worker: ManualWorker) -> None:
-    """Let a worker listen, and look in vain."""
+    """Let a worker wait for work, and check that no step is due."""
     await store.wait_for_work(0.05)
     assert [] == await worker.claim()
 
 
 async def require_wake_up(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) -> None:
-    """Wait while something is done; fail where the wait goes on."""
+    """Act while a worker waits, and fail unless the wait then ends."""
     waiting = asyncio.ensure_future(wait(LONG))
     await deed
     async with asyncio.timeout(SOON):
@@ -57,7 +57,7 @@ class TestWaking(StoreTests):
             await worker.complete(await worker.claim_one())
 
     async def test_a_freed_step_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
-        """If the settling worker does not claim it."""
+        """The settling worker does not claim the step itself."""
         await register_and_create_task(stores[0], chain_template())
         busy, idle = await ManualWorker.register(stores[0]), await ManualWorker.register(stores[1])
         claim = await busy.claim_one()
@@ -83,9 +83,7 @@ class TestWaking(StoreTests):
         assert 2 == (await idle.claim_one()).no
 
     async def test_a_released_attempt_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
-        """
-        A worker that shuts down does not leave its steps to the next poll.
-        """
+        """Steps of a worker that shuts down do not wait for another worker's next poll."""
         await register_and_create_task(stores[0], one_step_template())
         leaving, idle = (
             await ManualWorker.register(stores[0]),
@@ -101,9 +99,7 @@ class TestWaking(StoreTests):
     async def test_the_end_of_a_task_wakes_the_worker_of_the_step_that_awaits_it(
         self, stores: list[Store]
     ) -> None:
-        """
-        A parked step does not wait for a poll.
-        """
+        """The parked step does not wait for a poll."""
         await register_and_create_task(stores[0], one_step_template())
         worker = await ManualWorker.register(stores[0])
         claim = await worker.claim_one()
@@ -122,9 +118,7 @@ class TestWaking(StoreTests):
     async def test_a_worker_that_loses_steps_is_notified(
         self, stores: list[Store], how: str
     ) -> None:
-        """
-        It learns of it long before it would have renewed.
-        """
+        """It learns of the loss long before it renews its lease."""
         task_id = await register_and_create_task(stores[0], one_step_template())
         await (await ManualWorker.register(stores[1])).claim_one()
         await stores[1].wait_for_revocation(0.05)

@@ -24,7 +24,7 @@ from tasker.testing.store_suite.factories import (
     one_step_template,
     register_and_create_task,
 )
-from tasker.testing.store_suite.signals import awaited_broadcast, create_waiting_task
+from tasker.testing.store_suite.signals import create_waiting_task, make_awaited_broadcast
 from tasker.waits import decode_arrival
 
 pytestmark = pytest.mark.anyio
@@ -73,7 +73,7 @@ async def send(store: Store, content: bytes, headers: dict[str, str], name: str 
 async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
     """Once for each id; the payload is the body."""
     await store.put_hook(hook(), SECRET, NOTE)
-    await create_waiting_task(store, awaited_broadcast("paid", "o-1"))
+    await create_waiting_task(store, make_awaited_broadcast("paid", "o-1"))
     content = json.dumps(PAID).encode()
 
     answers = [await send(store, content, stripe(content)) for _ in range(2)]

@@ -8,7 +8,11 @@ from tests.api.api_client import NOBODY, ApiClient
 from tasker import Template
 from tasker.model import StepSpec, TaskId
 from tasker.testing.store_suite.factories import ACT
-from tasker.testing.store_suite.spawning import claim_spawner, make_instances, map_template
+from tasker.testing.store_suite.spawning import (
+    create_task_and_claim_spawner,
+    make_instances,
+    map_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +149,7 @@ async def test_instances_are_between_the_step_that_made_them_and_the_one_that_wa
     one: ApiClient,
 ) -> None:
     """And within an instance, steps are in the order of its body."""
-    hand, spawner = await claim_spawner(one.store, map_template(*FETCH_AND_PACK))
+    hand, spawner = await create_task_and_claim_spawner(one.store, map_template(*FETCH_AND_PACK))
     await one.store.spawn_instances(spawner, make_instances(["1", "2"]))
     await hand.complete(spawner)
 
@@ -165,7 +169,7 @@ async def test_instances_are_between_the_step_that_made_them_and_the_one_that_wa
 
 async def test_the_same_step_of_many_instances_is_a_group(one: ApiClient) -> None:
     """Also where the instances have several steps; the groups name each other's first step."""
-    hand, spawner = await claim_spawner(one.store, map_template(*FETCH_AND_PACK))
+    hand, spawner = await create_task_and_claim_spawner(one.store, map_template(*FETCH_AND_PACK))
     await one.store.spawn_instances(spawner, make_instances(["1"] * 20))
     await hand.complete(spawner)
 

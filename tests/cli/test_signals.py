@@ -16,7 +16,7 @@ from tasker.testing.store_suite.factories import (
     one_step_template,
     register_and_create_task,
 )
-from tasker.testing.store_suite.signals import make_signal_wait
+from tasker.testing.store_suite.signals import make_arrival_wait
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 WAITING = Step(
@@ -58,7 +58,7 @@ def test_a_signal_that_no_step_receives_names_what_the_steps_wait_for(tasker: He
         async with open_store(url, upgrade=True) as store:
             task_id = await register_and_create_task(store, one_step_template())
             (claim,) = await (await ManualWorker.register(store)).claim()
-            assert await store.park_for_arrival(claim, make_signal_wait("paid"))
+            assert await store.park_for_arrival(claim, make_arrival_wait("paid"))
             return task_id
 
     store = ("--store", "sqlite:parked.db")

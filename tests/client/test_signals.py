@@ -13,7 +13,11 @@ from tasker.testing.store_suite.factories import (
     one_step_template,
     register_template,
 )
-from tasker.testing.store_suite.signals import awaited_broadcast, make_signal_wait, read_arrivals
+from tasker.testing.store_suite.signals import (
+    make_arrival_wait,
+    make_awaited_broadcast,
+    read_arrivals,
+)
 from tasker.waits import AwaitedArrival, TooManySignals
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +28,7 @@ async def wait(scene: Scene, *awaited: AwaitedArrival | str) -> TaskId:
     await register_template(scene.store, one_step_template())
     task = await scene.client.create_task("suite.one")
     claim = await (await ManualWorker.register(scene.store)).claim_one()
-    await scene.store.park_for_arrival(claim, make_signal_wait(*awaited))
+    await scene.store.park_for_arrival(claim, make_arrival_wait(*awaited))
     return task.id
 
 
@@ -60,7 +64,7 @@ async def test_two_signals_with_the_same_id_are_one_signal(scene: Scene) -> None
 
 async def test_a_broadcast_reaches_all_steps_that_wait(scene: Scene) -> None:
     for _ in range(2):
-        await wait(scene, awaited_broadcast("rate", "eur"))
+        await wait(scene, make_awaited_broadcast("rate", "eur"))
 
     sent = await scene.client.broadcast("rate", "eur", 1.1, id="e-1", namespace="suite")
     again = await scene.client.broadcast("rate", "eur", 1.1, id="e-1", namespace="suite")
@@ -106,7 +110,7 @@ async def test_a_step_shows_what_it_waits_for(scene: Scene) -> None:
     await register_template(scene.store, one_step_template())
     task = await scene.client.create_task("suite.one")
     claim = await (await ManualWorker.register(scene.store)).claim_one()
-    wait = make_signal_wait("cancelled", awaited_broadcast("paid", "o-1"), timeout=3600.0)
+    wait = make_arrival_wait("cancelled", make_awaited_broadcast("paid", "o-1"), timeout=3600.0)
     await scene.store.park_for_arrival(claim, wait)
 
     [step] = await scene.client.steps(task.id)

@@ -76,8 +76,8 @@ async def test_deliveries_are_listed_and_repeated(scene: Scene) -> None:
     publisher = await PublishingWorker.register(scene.store)
     await hooks.create("suite.crm", URL)
     (endpoint,) = await scene.store.list_webhook_endpoints()
-    ids = [await publisher.complete_task_with_events("payment.charged") for _ in range(3)]
-    assert 3 == len(await EventReceiver(scene.store, endpoint.id).claim_and_deliver_names())
+    ids = [await publisher.run_task_with_events("payment.charged") for _ in range(3)]
+    assert 3 == len(await EventReceiver(scene.store, endpoint.id).deliver_all_and_list_names())
 
     rows = await hooks.deliveries("suite.crm", status=DeliveryStatus.DELIVERED)
     page = await hooks.deliveries("suite.crm", after=rows[0].id, limit=1)
@@ -94,8 +94,8 @@ async def test_deliveries_are_listed_and_repeated(scene: Scene) -> None:
 
 async def test_events_are_listed(scene: Scene) -> None:
     publisher = await PublishingWorker.register(scene.store)
-    first = await publisher.complete_task_with_events("payment.charged", context={"order": 7})
-    await publisher.complete_task_with_events("order.shipped")
+    first = await publisher.run_task_with_events("payment.charged", context={"order": 7})
+    await publisher.run_task_with_events("order.shipped")
 
     everything = await scene.client.events()
     (charged,) = await scene.client.events("payment.*", namespace="suite", task_id=first)

@@ -11,6 +11,7 @@ from tasker.testing.postgres import SharedSchemaConnection
 from tasker.testing.store_suite import (
     PostgresUnderTest,
     StoreUnderTest,
+    TestClaimingFreedSteps,
     TestClaims,
     TestCreation,
     TestCreationWithClaims,
@@ -25,11 +26,11 @@ from tasker.testing.store_suite import (
     TestReadingTasks,
     TestRetries,
     TestSettling,
-    TestStickyClaims,
     TestWaking,
 )
 
 __all__ = [
+    "TestClaimingFreedSteps",
     "TestClaims",
     "TestCreation",
     "TestCreationWithClaims",
@@ -44,7 +45,6 @@ __all__ = [
     "TestReadingTasks",
     "TestRetries",
     "TestSettling",
-    "TestStickyClaims",
     "TestWaking",
 ]
 

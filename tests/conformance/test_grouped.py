@@ -12,23 +12,23 @@ from tasker.testing.postgres import SharedSchemaConnection
 from tasker.testing.store_suite import (
     PostgresUnderTest,
     StoreUnderTest,
+    TestClaimingFreedSteps,
     TestClaims,
     TestFairShares,
     TestFence,
     TestJoins,
     TestOutbox,
     TestParentArrivals,
-    TestStickyClaims,
 )
 
 __all__ = [
+    "TestClaimingFreedSteps",
     "TestClaims",
     "TestFairShares",
     "TestFence",
     "TestJoins",
     "TestOutbox",
     "TestParentArrivals",
-    "TestStickyClaims",
 ]
 
 

@@ -34,7 +34,7 @@ from tasker.store.protocol import Store
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
 from tasker.testing.postgres import temporary_schema
-from tasker.testing.store_suite.compensating import add_planned_compensation, trip_template
+from tasker.testing.store_suite.compensating import plan_and_add_compensating_steps, trip_template
 from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
@@ -46,7 +46,11 @@ from tasker.testing.store_suite.factories import (
     register_template,
 )
 from tasker.testing.store_suite.limits import concurrency_limit, create_limited_tasks, with_limits
-from tasker.testing.store_suite.spawning import claim_spawner, make_instances, map_template
+from tasker.testing.store_suite.spawning import (
+    create_task_and_claim_spawner,
+    make_instances,
+    map_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -1007,7 +1011,7 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
     await connection.execute("set plan_cache_mode = force_generic_plan")
     async with make_store(postgres_schema_url) as store:
         await connection.execute("analyze")
-        _, claim = await claim_spawner(store, map_template())
+        _, claim = await create_task_and_claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
             await store.spawn_instances(
                 claim, make_instances(["1"] * 1000, begin=begin, total=3000)
@@ -1064,7 +1068,7 @@ async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
     """At most a hundred of 3,000 instances, which all wait: it looks each of them up."""
     async with make_store(postgres_schema_url) as store:
         await connection.execute("analyze")
-        _, claim = await claim_spawner(store, map_template())
+        _, claim = await create_task_and_claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
             await store.spawn_instances(
                 claim, make_instances(["1"] * 1000, begin=begin, total=3000)
@@ -1254,7 +1258,7 @@ async def pages_of_compensation(
     )
     values = {"task_id": task_id, "first_no": 100, "keep_going": True, "steps": json.dumps(steps)}
     pages += await buffers(connection, "add_compensating_steps", values)
-    await add_planned_compensation(store, planner, trip_template())
+    await plan_and_add_compensating_steps(store, planner, trip_template())
     pages += await read(completed_outcome(planner, JsonText("1")))
     while claims := await hand.claim():
         for claim in claims:
@@ -1272,7 +1276,7 @@ async def test_spawning_scans_no_table_that_grows(
     await connection.execute("analyze")
     before = await scans(connection)
     async with make_store(postgres_schema_url) as store:
-        _, claim = await claim_spawner(store, map_template())
+        _, claim = await create_task_and_claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
             for _ in range(2):
                 await store.spawn_instances(

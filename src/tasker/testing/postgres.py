@@ -79,7 +79,7 @@ def temporary_postgres(
     bindir = bindir or find_postgres_binaries()
     user = _choose_unprivileged_user()
     with _stop_and_remove_at_exit(_make_server_directory(user, directory)) as home:
-        server = _PostgresServer(home, _make_binaries_reachable(bindir, home, user), user)
+        server = _PostgresServer(home, _find_or_copy_binaries(bindir, home, user), user)
         server.initialise_data_directory()
         with server.run_until_block_ends({**DEFAULTS, **(settings or {})}):
             query = urlencode({"host": str(home), "port": "5432"}, safe="/")
@@ -154,9 +154,9 @@ class SharedSchemaConnection:
         self._submit(lambda connection: connection.execute(statement)).result()
 
     def _submit(self, use: Callable[[Any], Awaitable[T]]) -> "Future[T]":
-        return asyncio.run_coroutine_threadsafe(self._use_connection(use), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._connect_and_call(use), self._loop)
 
-    async def _use_connection(self, use: Callable[[Any], Awaitable[T]]) -> T:
+    async def _connect_and_call(self, use: Callable[[Any], Awaitable[T]]) -> T:
         if self._connection is None or self._connection.is_closed():
             from tasker.store.postgres.address import Address
 
@@ -270,7 +270,7 @@ def _make_server_directory(user: _ServerUser | None, directory: Path | None) -> 
     )
 
 
-def _make_binaries_reachable(bindir: Path, home: Path, user: _ServerUser | None) -> Path:
+def _find_or_copy_binaries(bindir: Path, home: Path, user: _ServerUser | None) -> Path:
     """Return `bindir`, or a copy of it in `home` if `user` cannot run its binaries."""
     if _can_run_as(user, [bindir / "postgres", "--version"]):
         return bindir

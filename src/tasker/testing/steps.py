@@ -148,9 +148,9 @@ def run_step(handler: Any, **given: Unpack[AttemptInputs]) -> StepRun:  # anythi
     plan = compile_call_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
     try:
         value = _call_outside_loop(lambda: _call_handler(plan, scene.attempt))
-        return scene.make_completed_result(serialize_result(value, limit=codec.DEFAULT_LIMIT))
+        return scene.make_run_from_result(serialize_result(value, limit=codec.DEFAULT_LIMIT))
     except (Exception, SystemExit, StepParked) as error:  # it belongs to the attempt
-        return scene.make_failed_result(error)
+        return scene.make_run_from_error(error)
 
 
 @overload
@@ -292,14 +292,14 @@ class _AttemptSetup:
             self.services,
         )
 
-    def make_completed_result(self, text: JsonText) -> StepRun:
+    def make_run_from_result(self, text: JsonText) -> StepRun:
         value = codec.loads(text)
         problems = tuple(find_result_violations(str(self.template), self.spec, text))
         return self._add_recordings(
             StepRun(outcome=AttemptOutcome.COMPLETE, value=value, problems=problems)
         )
 
-    def make_failed_result(self, error: BaseException) -> StepRun:
+    def make_run_from_error(self, error: BaseException) -> StepRun:
         if isinstance(error, StepParked):
             delay = timedelta(seconds=error.seconds if isinstance(error, ParkedForTime) else 0)
             run = StepRun(outcome=AttemptOutcome.PARKED, error=error, delay=delay)
@@ -337,10 +337,10 @@ def _call_handler(plan: CallPlan, attempt: LiveAttempt) -> Any:
     if not plan.is_async:
         return plan.call(attempt)
 
-    async def call() -> Any:
+    async def await_handler() -> Any:
         return await plan.call(attempt)
 
-    return asyncio.run(call())
+    return asyncio.run(await_handler())
 
 
 def _call_outside_loop(call: Callable[[], T]) -> T:

@@ -44,7 +44,7 @@ class StubbedHandlers(Handlers):
         known = {spec.name for spec in steps_with_handlers(template.steps)}
         for name in (*stubs, *failures):
             if name not in known:
-                raise _no_stub_error(template, name)
+                raise _make_unusable_stub_error(template, name)
         self._key = template.key
         self._stubs = {name: _make_stub(name, given) for name, given in stubs.items()}
         self._failures = {name: tuple(errors) for name, errors in failures.items()}
@@ -89,11 +89,11 @@ class StubbedHandlers(Handlers):
             return plan
         plan.in_process = False  # a thread does for a test, and starts sooner
         if errors := self._failures.get(spec.name):
-            plan.call = _raise_errors_first(plan.call, errors)
+            plan.call = _wrap_call_with_errors(plan.call, errors)
         return plan
 
 
-def _no_stub_error(template: Template, name: str) -> Misuse:
+def _make_unusable_stub_error(template: Template, name: str) -> Misuse:
     """Return the error for a stub of an unknown step or of a step that has no handler."""
     specs = {spec.name: spec for spec in NodeLayout(template.steps).specs}
     if name not in specs:
@@ -123,7 +123,7 @@ def _make_stub(step: str, given: Any) -> Handler:
     return Handler(step, lambda: given)
 
 
-def _raise_errors_first(
+def _wrap_call_with_errors(
     call: Callable[[LiveAttempt], Any], errors: Sequence[BaseException]
 ) -> Callable[[LiveAttempt], Any]:
     def raise_next_or_call(attempt: LiveAttempt) -> Any:

@@ -220,7 +220,7 @@ async def run_workflow(
             started = workflow if isinstance(workflow, Workflow) else str(template.key)
             task = await worker.client.create_task(started, context, **options)
             store.still.clear()
-            await _wait_until_idle(store, task.id, timeout)
+            await _wait_until_task_ended(store, task.id, timeout)
             await _require_all_inputs_used(store, task.id)
         return WorkflowRun(
             task=await worker.client.get(task.id),
@@ -281,7 +281,9 @@ def _to_handler_list(handlers: object) -> Sequence[object]:
     return handlers if isinstance(handlers, list | tuple) else [handlers]
 
 
-async def _wait_until_idle(store: VirtualTimeStore, task_id: TaskId, timeout: Duration) -> None:
+async def _wait_until_task_ended(
+    store: VirtualTimeStore, task_id: TaskId, timeout: Duration
+) -> None:
     """Wait until nothing is left to do; raise WaitTimeout if the task has not ended."""
     seconds = parse_duration(timeout).total_seconds()
     try:

@@ -59,7 +59,7 @@ async def test_a_secret_is_only_in_the_response_to_its_creation(store: Store) ->
 
 async def test_only_events_of_visible_namespaces_are_listed(store: Store) -> None:
     publisher = await PublishingWorker.register(store)
-    await publisher.complete_task_with_events("payment.charged")
+    await publisher.run_task_with_events("payment.charged")
     async with calling(store, await key(store, "viewer", namespaces=["suite"])) as caller:
         seen = (await caller.get("/v1/events")).json()
     async with calling(store, await key(store, "viewer")) as caller:

@@ -24,7 +24,7 @@ from tasker.testing.store_suite.arrivals import (
     TestParentArrivalsWithdrawn,
 )
 from tasker.testing.store_suite.attached import TestAttachedTasks
-from tasker.testing.store_suite.bulk import TestBulk
+from tasker.testing.store_suite.bulk import TestBulkOperations
 from tasker.testing.store_suite.claims import TestClaims, TestFairShares
 from tasker.testing.store_suite.compensating import (
     TestCompensation,
@@ -36,7 +36,7 @@ from tasker.testing.store_suite.creation import (
     TestCreation,
     TestCreationWithClaims,
 )
-from tasker.testing.store_suite.decisions import TestDecisions, TestExternalCompletions
+from tasker.testing.store_suite.decisions import TestApprovalDecisions, TestExternalCompletions
 from tasker.testing.store_suite.durable_calls import TestDurableCalls, TestSleeping
 from tasker.testing.store_suite.events import (
     TestDeliveries,
@@ -50,7 +50,7 @@ from tasker.testing.store_suite.failing import (
     TestFailedTasks,
     TestRetries,
 )
-from tasker.testing.store_suite.hooks import TestHooks
+from tasker.testing.store_suite.hooks import TestProviderHooks
 from tasker.testing.store_suite.joins import TestJoins
 from tasker.testing.store_suite.keys import (
     TestIdempotencyKeys,
@@ -95,10 +95,10 @@ from tasker.testing.store_suite.reading import (
 from tasker.testing.store_suite.schedules import TestDeclaredSchedules, TestSchedules, TestTicks
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import (
+    TestClaimingFreedSteps,
     TestFence,
     TestGroupSettlement,
     TestSettling,
-    TestStickyClaims,
 )
 from tasker.testing.store_suite.signals import TestBroadcasts, TestSignals, TestWaiting
 from tasker.testing.store_suite.spawning import TestSpawning
@@ -115,13 +115,15 @@ __all__ = [
     "StoreUnderTest",
     "TestActionsInPages",
     "TestApiKeys",
+    "TestApprovalDecisions",
     "TestAttachedTasks",
     "TestBottlenecks",
     "TestBroadcasts",
-    "TestBulk",
+    "TestBulkOperations",
     "TestCallersTransaction",
     "TestCancelling",
     "TestCheckpoints",
+    "TestClaimingFreedSteps",
     "TestClaims",
     "TestCompensation",
     "TestCompensationOfCancelledTasks",
@@ -130,7 +132,6 @@ __all__ = [
     "TestCreationWithClaims",
     "TestCurrentSteps",
     "TestDeadlines",
-    "TestDecisions",
     "TestDeclaredSchedules",
     "TestDeliveries",
     "TestDurableCalls",
@@ -145,7 +146,6 @@ __all__ = [
     "TestFairShares",
     "TestFence",
     "TestGroupSettlement",
-    "TestHooks",
     "TestIdempotencyKeys",
     "TestJoins",
     "TestKeysOfOpenTasks",
@@ -164,6 +164,7 @@ __all__ = [
     "TestPausing",
     "TestPerformance",
     "TestPolicies",
+    "TestProviderHooks",
     "TestPruning",
     "TestQueueTimeouts",
     "TestRates",
@@ -184,7 +185,6 @@ __all__ = [
     "TestSleeping",
     "TestSpawning",
     "TestStepLogs",
-    "TestStickyClaims",
     "TestTaskEvents",
     "TestTeamAudit",
     "TestTemplates",

@@ -60,7 +60,7 @@ async def run_task_lasting(
     await (worker.fail(claim) if fail else worker.complete(claim))
 
 
-def round_durations(performance: Performance) -> tuple[list[int], list[int]]:
+def durations_in_minutes(performance: Performance) -> tuple[list[int], list[int]]:
     """Return durations of tasks and steps in whole minutes: average, p50, p95, p99."""
     tasks, steps = (
         [round(value / 60) for value in (each.average, each.p50, each.p95, each.p99)]
@@ -93,7 +93,7 @@ class TestPerformance(StoreTests):
             figures.steps_per_hour,
             figures.system_health_score,
         )
-        assert ([0] * 4, [0] * 4) == round_durations(figures)
+        assert ([0] * 4, [0] * 4) == durations_in_minutes(figures)
         assert timedelta(hours=24) == figures.calculated_at - figures.analysis_period_start
 
     async def test_tasks_are_counted_by_status(self, store: Store) -> None:
@@ -137,7 +137,7 @@ class TestPerformance(StoreTests):
         figures = await store.performance(DAY)
 
         assert (1, 0) == (figures.completed_tasks, figures.failed_tasks)
-        assert ([0] * 4, [0] * 4) == round_durations(figures)
+        assert ([0] * 4, [0] * 4) == durations_in_minutes(figures)
 
     async def test_durations_include_only_completed_steps(
         self, store: Store, subject: StoreUnderTest
@@ -149,7 +149,7 @@ class TestPerformance(StoreTests):
 
         figures = await store.performance(DAY)
 
-        assert ([9, 2, 30, 30], [9, 2, 30, 30]) == round_durations(figures)
+        assert ([9, 2, 30, 30], [9, 2, 30, 30]) == durations_in_minutes(figures)
 
     async def test_a_window_selects_tasks_created_in_its_hours(self, store: Store) -> None:
         """A task belongs to the window in which it was created."""
@@ -201,13 +201,15 @@ class TestPerformance(StoreTests):
 
 
 class TestUsualDurations(StoreTests):
-    async def test_a_version_without_complete_tasks_has_none(self, store: Store) -> None:
+    async def test_a_version_without_complete_tasks_has_no_usual_durations(
+        self, store: Store
+    ) -> None:
         stored = (await store.register_template(chain_template(), registered_by="suite")).stored
         await create_task(store, stored.id)
 
         assert UsualDurations(task=None, steps={}) == await store.usual_durations(stored)
 
-    async def test_the_newest_complete_tasks_of_a_version_are_measured(
+    async def test_usual_durations_cover_complete_tasks_of_a_version(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Steps are measured from claim to end, tasks from creation to end."""
@@ -395,7 +397,7 @@ class TestBottlenecks(StoreTests):
         assert 100 <= done.average_parked_seconds < 160
         assert 10 <= still.average_parked_seconds < 70
 
-    async def test_errors_are_grouped_by_kind(self, store: Store) -> None:
+    async def test_errors_are_grouped_by_type_and_code(self, store: Store) -> None:
         """The most frequent errors come first; an error without a type is `unknown`."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
@@ -471,7 +473,7 @@ class TestBottlenecks(StoreTests):
             figures.utilization.running_steps,
         )
 
-    async def test_advice_depends_on_the_figures(
+    async def test_recommendations_name_the_failing_and_the_slow_step(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Each recommendation names its step and the template."""

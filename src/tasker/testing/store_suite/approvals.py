@@ -399,7 +399,9 @@ class TestRetirement(StoreTests):
             )
         assert await store.find_task_by_key("suite", "free") is None
 
-    async def test_a_bulk_with_a_retired_template_stores_nothing(self, store: Store) -> None:
+    async def test_a_bulk_creation_with_a_retired_template_stores_nothing(
+        self, store: Store
+    ) -> None:
         good = (await propose_template(store, make_template("good", a=""))).stored
         bad = (await propose_template(store, one_step_template())).stored
         await store.retire_template(one_step_template().key, make_audit_note("root"))

@@ -13,7 +13,6 @@ from tasker.model import (
     Claim,
     JsonText,
     PauseTarget,
-    SettleResult,
     StepSpec,
     StepStatus,
     StepType,
@@ -84,7 +83,7 @@ async def register_worker_except_engine(store: Store) -> ManualWorker:
     return await ManualWorker.register(store, "others", handlers=handlers)
 
 
-async def claim_by_step_name(
+async def claim_due_steps_by_name(
     store: Store, worker: ManualWorker, task_id: TaskId
 ) -> dict[str, Claim]:
     """Claim all due steps, and return the claims by the names of their steps."""
@@ -105,8 +104,8 @@ class TestParentArrivals(StoreTests):
 
         await others.settle(completed_outcome(route, JsonText("{}"))._replace(choice=(3,)))
 
-        assert {"b"} == set(await claim_by_step_name(store, others, task_id))
-        assert {"a"} == set(await claim_by_step_name(store, engine, task_id))
+        assert {"b"} == set(await claim_due_steps_by_name(store, others, task_id))
+        assert {"a"} == set(await claim_due_steps_by_name(store, engine, task_id))
 
     async def test_choosing_all_children_equals_making_no_decision(self, store: Store) -> None:
         task_id = await register_and_create_task(store, decision_template())
@@ -115,9 +114,9 @@ class TestParentArrivals(StoreTests):
 
         await others.settle(completed_outcome(route, JsonText("{}"))._replace(choice=(2, 3)))
 
-        assert {"a", "b"} == set(await claim_by_step_name(store, others, task_id))
+        assert {"a", "b"} == set(await claim_due_steps_by_name(store, others, task_id))
 
-    async def test_choosing_no_child_skips_to_the_end_of_the_task(self, store: Store) -> None:
+    async def test_choosing_no_child_skips_all_following_steps(self, store: Store) -> None:
         """The task is complete, because skipped sinks count as done."""
         task_id = await register_and_create_task(store, decision_template())
         others, engine = (
@@ -156,7 +155,7 @@ class TestParentArrivals(StoreTests):
         )
 
         assert () == tuple((await others.fail(await others.claim_one())).ended)
-        claims = await claim_by_step_name(store, engine, task_id)
+        claims = await claim_due_steps_by_name(store, engine, task_id)
         settled = await engine.complete(claims["c"])
 
         assert {"c"} == set(claims)
@@ -180,7 +179,9 @@ class TestParentArrivals(StoreTests):
         task = await store.get_task(task_id)
         assert (None, None, 1) == (task.error, task.failure, task.counts.error)
 
-    async def test_an_allowed_failure_of_the_last_step_ends_the_task(self, store: Store) -> None:
+    async def test_an_allowed_failure_of_the_last_step_completes_the_task(
+        self, store: Store
+    ) -> None:
         task_id = await register_and_create_task(
             store, with_allowed_failures(make_template("graph", a="", b="a"), "b")
         )
@@ -216,15 +217,15 @@ class TestParentArrivals(StoreTests):
             await register_worker_except_engine(store),
             await register_engine_worker(store),
         )
-        claims = await claim_by_step_name(store, others, task_id)
+        claims = await claim_due_steps_by_name(store, others, task_id)
 
         await others.settle(
             failed_outcome(claims["a"], ERROR), completed_outcome(claims["b"], JsonText("1"))
         )
 
-        assert {"c"} == set(await claim_by_step_name(store, engine, task_id))
+        assert {"c"} == set(await claim_due_steps_by_name(store, engine, task_id))
 
-    async def test_a_freed_engine_step_is_claimed_for_the_caller(self, store: Store) -> None:
+    async def test_a_settlement_claims_the_engine_step_that_it_frees(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b="a"), "a")
         await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
@@ -238,15 +239,6 @@ class TestParentArrivals(StoreTests):
 class TestEagerRules(StoreTests):
     """A step may be freed before all of its parents have ended."""
 
-    async def _settle_one_by_one(
-        self, store: Store, worker: ManualWorker, *claims: Claim
-    ) -> SettleResult:
-        """Complete steps, each in a settlement of its own."""
-        settled = SettleResult((), (), ())
-        for claim in claims:
-            settled = await worker.complete(claim)
-        return settled
-
     async def test_one_success_frees_a_step_with_the_rule_any_success(self, store: Store) -> None:
         """The failure of the first parent and the success of the third have no effect."""
         template = with_trigger_rules(
@@ -254,7 +246,7 @@ class TestEagerRules(StoreTests):
         )
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
 
         await worker.fail(claims["a"])
         assert [] == await worker.claim()
@@ -272,7 +264,7 @@ class TestEagerRules(StoreTests):
         )
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
 
         await worker.complete(claims["a"])
         early = await worker.complete(await worker.claim_one())
@@ -289,13 +281,13 @@ class TestEagerRules(StoreTests):
             await register_worker_except_engine(store),
             await register_engine_worker(store),
         )
-        claims = await claim_by_step_name(store, others, task_id)
+        claims = await claim_due_steps_by_name(store, others, task_id)
 
         await others.complete(claims["a"])
         assert [] == await engine.claim()
         await others.fail(claims["b"])
 
-        assert {"c"} == set(await claim_by_step_name(store, engine, task_id))
+        assert {"c"} == set(await claim_due_steps_by_name(store, engine, task_id))
 
     async def test_a_skipped_parent_does_not_free_a_step_that_requires_a_success(
         self, store: Store
@@ -305,13 +297,13 @@ class TestEagerRules(StoreTests):
         )
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
 
         await worker.settle(skipped_outcome(claims["a"], REASON))
         assert [] == await worker.claim()
         await worker.complete(claims["b"])
 
-        assert {"c"} == set(await claim_by_step_name(store, worker, task_id))
+        assert {"c"} == set(await claim_due_steps_by_name(store, worker, task_id))
 
     async def test_a_step_that_always_runs_does_not_wait_for_its_parents(
         self, store: Store
@@ -319,7 +311,7 @@ class TestEagerRules(StoreTests):
         template = with_trigger_rules(make_template("graph", a="", b="a"), b=TriggerRule.ALWAYS)
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
 
         assert {"a", "b"} == set(claims)
         first = await worker.complete(claims["b"])
@@ -340,7 +332,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
         )
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
         await worker.fail(claims["a"])
         assert 1 == (await steps_by_name(store, task_id))["c"].pending_parents
         return task_id, worker, claims["b"]
@@ -354,7 +346,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
         a = await worker.claim_one()
         await worker.complete(a)
 
-        assert {"c"} == set(await claim_by_step_name(store, worker, task_id))
+        assert {"c"} == set(await claim_due_steps_by_name(store, worker, task_id))
 
     async def test_resolving_a_parent_withdraws_its_failure(self, store: Store) -> None:
         task_id, worker, b = await self._create_task_with_failed_step(store)
@@ -363,7 +355,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
         assert 1 == (await steps_by_name(store, task_id))["c"].pending_parents
         await worker.complete(b)
 
-        assert {"c"} == set(await claim_by_step_name(store, worker, task_id))
+        assert {"c"} == set(await claim_due_steps_by_name(store, worker, task_id))
 
     async def test_retrying_all_steps_leaves_handled_failures_alone(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b=""), "a")
@@ -383,7 +375,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
         template = with_allowed_failures(make_template("graph", a="", b=""), "a")
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
         await worker.fail(claims["a"])
 
         await store.retry_steps(task_id, ACT, steps=[1])
@@ -399,7 +391,7 @@ class TestParentArrivalsWithdrawn(StoreTests):
         )
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
         await worker.fail(claims["a"])
         await worker.claim_one()
 
@@ -529,7 +521,7 @@ class TestEngineQueue(StoreTests):
         template = with_allowed_failures(make_template("graph", a="", b="", c="", d="a b c"), "a")
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)
-        claims = await claim_by_step_name(store, worker, task_id)
+        claims = await claim_due_steps_by_name(store, worker, task_id)
         await worker.fail(claims["a"])
         await worker.settle(skipped_outcome(claims["b"], REASON))
 

@@ -39,7 +39,7 @@ def make_bulk_request(action: BulkAction = BulkAction.CANCEL, **fields: Any) -> 
     return BulkRequest(action=action, **{"filter": EVERYTHING, **fields})
 
 
-async def start_bulk(
+async def start_bulk_operation(
     store: Store, wanted: BulkRequest | None = None, **fields: Any
 ) -> BulkOperation:
     """Store an operation on the tasks of the suite's namespace."""
@@ -65,7 +65,7 @@ async def create_open_tasks(store: Store, count: int) -> list[TaskId]:
     return [await create_task(store, template) for _ in range(count)][::-1]
 
 
-async def claim_bulk(store: Store) -> StoredBulkOperation:
+async def claim_bulk_operation(store: Store) -> StoredBulkOperation:
     stored = await store.claim_bulk_operation()
     assert stored is not None
     return stored
@@ -75,7 +75,7 @@ async def task_statuses(store: Store, ids: Sequence[TaskId]) -> list[TaskStatus]
     return [(await store.get_task(task_id)).status for task_id in ids]
 
 
-class TestBulk(StoreTests):
+class TestBulkOperations(StoreTests):
     async def test_an_operation_is_stored_as_it_was_given(self, store: Store) -> None:
         """Storing an operation with the same id again returns the first one."""
         wanted = make_bulk_request(
@@ -92,8 +92,10 @@ class TestBulk(StoreTests):
             templates=frozenset({TemplateName("suite", "one", "1.0.0")}),
         )
         bulk_id = codec.new_task_id()
-        operation = await start_bulk(store, wanted, id=bulk_id, exact=False, namespaces=None)
-        again = await start_bulk(store, wanted, id=bulk_id, per_second=1.0)
+        operation = await start_bulk_operation(
+            store, wanted, id=bulk_id, exact=False, namespaces=None
+        )
+        again = await start_bulk_operation(store, wanted, id=bulk_id, per_second=1.0)
 
         stored = await store.get_bulk_operation(bulk_id)
         assert (operation, operation) == (again, stored.operation)
@@ -106,7 +108,7 @@ class TestBulk(StoreTests):
             *(operation.created_by, operation.reason, operation.via),
         )
 
-    async def test_a_missing_operation_is_reported(self, store: Store) -> None:
+    async def test_an_unknown_operation_is_not_found(self, store: Store) -> None:
         with pytest.raises(NotFound, match=r"bulk operation .* not found"):
             await store.get_bulk_operation(NOBODY)
         with pytest.raises(NotFound):
@@ -115,7 +117,7 @@ class TestBulk(StoreTests):
             await store.stop_bulk_operation(NOBODY, ACT)
 
     async def test_operations_are_listed_newest_first(self, store: Store) -> None:
-        first, second, third = [(await start_bulk(store)).id for _ in range(3)]
+        first, second, third = [(await start_bulk_operation(store)).id for _ in range(3)]
 
         listed = await store.list_bulk_operations(limit=2)
         rest = await store.list_bulk_operations(after=listed[-1].operation.id)
@@ -126,9 +128,9 @@ class TestBulk(StoreTests):
     async def test_tasks_are_changed_one_by_one_and_audited(self, store: Store) -> None:
         """The audit has the operation's id, actor and reason."""
         newest, older = await create_open_tasks(store, 2)
-        operation = await start_bulk(store)
+        operation = await start_bulk_operation(store)
 
-        stored = await store.apply_bulk_action(await claim_bulk(store), newest)
+        stored = await store.apply_bulk_action(await claim_bulk_operation(store), newest)
 
         assert stored is not None
         assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await task_statuses(
@@ -143,15 +145,17 @@ class TestBulk(StoreTests):
             *(entry.action, entry.actor, entry.reason, entry.via, entry.bulk_id),
         )
 
-    async def test_a_task_is_changed_once(self, stores: Sequence[Store]) -> None:
+    async def test_a_task_is_changed_once_by_several_processes(
+        self, stores: Sequence[Store]
+    ) -> None:
         """A slow process cannot repeat a change that another process has made."""
         slow, quick, _ = stores
         template = await register_template(slow, one_step_template())
         task_id = await create_task(slow, template)
         worker = await ManualWorker.register(slow)
         await worker.fail(await worker.claim_one())
-        operation = await start_bulk(slow, make_bulk_request(BulkAction.RETRY))
-        before = await claim_bulk(slow)
+        operation = await start_bulk_operation(slow, make_bulk_request(BulkAction.RETRY))
+        before = await claim_bulk_operation(slow)
 
         assert await quick.apply_bulk_action(before, task_id) is not None
         await worker.fail(await worker.claim_one())
@@ -163,8 +167,8 @@ class TestBulk(StoreTests):
 
     async def test_a_stopped_operation_changes_nothing(self, store: Store) -> None:
         tasks = await create_open_tasks(store, 2)
-        operation = await start_bulk(store)
-        moved = await store.apply_bulk_action(await claim_bulk(store), tasks[0])
+        operation = await start_bulk_operation(store)
+        moved = await store.apply_bulk_action(await claim_bulk_operation(store), tasks[0])
         assert moved is not None
 
         stopped = await store.stop_bulk_operation(operation.id, AuditNote(actor="bob"))
@@ -186,8 +190,8 @@ class TestBulk(StoreTests):
 
     async def test_rejected_tasks_are_counted_by_code(self, store: Store) -> None:
         """The messages of the first 100 rejections are kept."""
-        operation = await start_bulk(store)
-        stored: StoredBulkOperation | None = await claim_bulk(store)
+        operation = await start_bulk_operation(store)
+        stored: StoredBulkOperation | None = await claim_bulk_operation(store)
         ids = sorted((codec.new_task_id() for _ in range(BULK_REJECTIONS + 2)), reverse=True)
         codes = ["compensating", *["wrong_status"] * (BULK_REJECTIONS + 1)]
 
@@ -203,8 +207,8 @@ class TestBulk(StoreTests):
     async def test_a_rejected_change_stores_nothing(self, store: Store) -> None:
         (task_id,) = await create_open_tasks(store, 1)
         await store.cancel_task(task_id, ACT)
-        await start_bulk(store)
-        stored = await claim_bulk(store)
+        await start_bulk_operation(store)
+        stored = await claim_bulk_operation(store)
 
         with pytest.raises(WrongStatus):
             await store.apply_bulk_action(stored, task_id)
@@ -215,9 +219,9 @@ class TestBulk(StoreTests):
     async def test_a_batch_begins_when_the_pace_allows_it(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        await start_bulk(store)
+        await start_bulk_operation(store)
 
-        await store.schedule_bulk_batch(await claim_bulk(store), 120)
+        await store.schedule_bulk_batch(await claim_bulk_operation(store), 120)
         early = await store.claim_bulk_operation()
         await subject.advance(60 * SECOND)
         delay = await store.seconds_until_bulk_batch()
@@ -226,31 +230,31 @@ class TestBulk(StoreTests):
         assert early is None
         assert delay is not None
         assert 0 < delay <= 60
-        assert (await claim_bulk(store)).operation.status is BulkStatus.RUNNING
+        assert (await claim_bulk_operation(store)).operation.status is BulkStatus.RUNNING
 
-    async def test_another_process_carries_on_after_five_seconds(
+    async def test_another_process_takes_over_a_stalled_operation(
         self, stores: Sequence[Store], subject: StoreUnderTest
     ) -> None:
         """After five seconds without progress, it continues after the last handled task."""
         dead, alive, _ = stores
         newest, older = await create_open_tasks(dead, 2)
-        await start_bulk(dead)
-        moved = await dead.apply_bulk_action(await claim_bulk(dead), newest)
+        await start_bulk_operation(dead)
+        moved = await dead.apply_bulk_action(await claim_bulk_operation(dead), newest)
         assert moved is not None
 
         early = await alive.claim_bulk_operation()
         await subject.advance(6 * SECOND)
-        stored = await claim_bulk(alive)
+        stored = await claim_bulk_operation(alive)
 
         assert (None, newest) == (early, stored.last_task)
         assert await alive.apply_bulk_action(stored, older) is not None
         assert await dead.apply_bulk_action(moved, older) is None
 
     async def test_an_ended_operation_is_deleted_after_its_retention(self, store: Store) -> None:
-        ended, running = await start_bulk(store), await start_bulk(store)
-        stored = await claim_bulk(store)
+        ended, running = await start_bulk_operation(store), await start_bulk_operation(store)
+        stored = await claim_bulk_operation(store)
         while stored.operation.id != ended.id:
-            stored = await claim_bulk(store)
+            stored = await claim_bulk_operation(store)
         await store.schedule_bulk_batch(stored, 0, ended=True)
         assert BulkStatus.COMPLETE is (await store.get_bulk_operation(ended.id)).operation.status
         ended_at = (await store.get_bulk_operation(ended.id)).operation.ended_at
@@ -265,7 +269,7 @@ class TestBulk(StoreTests):
             stored.operation.id for stored in await store.list_bulk_operations()
         ]
 
-    async def test_matches_are_counted_by_template(self, store: Store) -> None:
+    async def test_matching_tasks_are_counted_by_template(self, store: Store) -> None:
         first, second = (
             await register_template(store, one_step_template()),
             await register_template(store, one_step_template("two")),

@@ -70,7 +70,7 @@ class TestClaims(StoreTests):
             claim for claim in await store.list_held_claims(worker.id) if claim.no == later.no
         ]
 
-    async def test_a_claim_from_several_queues_is_limited_in_all(self, store: Store) -> None:
+    async def test_a_claim_from_many_queues_respects_its_limit(self, store: Store) -> None:
         await register_and_create_task(
             store, make_template("wide", **{f"s{no}": "" for no in range(60)})
         )
@@ -219,7 +219,7 @@ class TestClaims(StoreTests):
         assert due.next_due is not None
         assert 480 < due.next_due <= 540
 
-    async def test_the_next_due_step_is_in_a_served_queue(
+    async def test_next_due_considers_only_served_queues(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         template = await register_template(store, make_template("pair", a="", b=""))
@@ -342,7 +342,7 @@ class TestClaims(StoreTests):
             assert [] == list((await worker.complete(*held[worker.id])).rejected)
             assert [] == await store.list_held_claims(worker.id)
 
-    async def test_workers_that_claim_together_share_what_there_is(self, store: Store) -> None:
+    async def test_workers_that_claim_together_share_the_due_steps(self, store: Store) -> None:
         """This also holds for steps in several queues."""
         template = await register_template(store, make_template("pair", a="", b=""))
         for _ in range(2):
@@ -385,7 +385,7 @@ class TestClaims(StoreTests):
         ]
         assert sorted(seen) == sorted(held)
 
-    async def test_workers_together_claim_every_step(self, stores: list[Store]) -> None:
+    async def test_concurrent_workers_complete_every_step_once(self, stores: list[Store]) -> None:
         """They claim, settle and free steps concurrently, and each step takes one attempt."""
         template = await register_template(stores[0], chain_template())
         news = [make_new_task(template) for _ in range(100)]
@@ -473,7 +473,7 @@ class TestFairShares(StoreTests):
             row.handler: row.weight for row in await store.count_backlog_by_queue()
         }
 
-    async def test_claims_of_single_steps_rotate_through_all_queues(
+    async def test_claims_of_single_steps_reach_all_queues(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Queues are drawn at random: each of the ten queues gets 20 of the 200 claims on
@@ -534,7 +534,7 @@ class TestFairShares(StoreTests):
 
         assert {"urgent": 5, "normal": 5} == await self.claim_and_count_by_step(store, worker, 10)
 
-    async def test_a_weight_must_be_positive_and_its_queue_known(self, store: Store) -> None:
+    async def test_an_invalid_weight_or_unknown_queue_is_rejected(self, store: Store) -> None:
         await create_backlog(store, "known", 1)
 
         for weight in (0.0, -1.0, 101.0, float("nan"), float("inf")):

@@ -57,7 +57,7 @@ def trip_template(compensation: Compensation | None = None) -> Template:
     )
 
 
-async def add_planned_compensation(store: Store, claim: Claim, template: Template) -> int:
+async def plan_and_add_compensating_steps(store: Store, claim: Claim, template: Template) -> int:
     """Plan and add the compensating steps, as the planning step does, and return their number."""
     graph = Graph(template)
     nodes = graph.layout.undone_node_by_compensating_node.values()
@@ -72,7 +72,7 @@ async def add_planned_compensation(store: Store, claim: Claim, template: Templat
 async def run_planning_step(store: Store, worker: ManualWorker, template: Template) -> int:
     """Claim and complete the planning step, and return the number of steps that it adds."""
     claim = await worker.claim_one()
-    count = await add_planned_compensation(store, claim, template)
+    count = await plan_and_add_compensating_steps(store, claim, template)
     await worker.complete(claim)
     return count
 
@@ -89,14 +89,16 @@ async def run_trip_until_failure(
     return worker, task_id
 
 
-async def task_and_compensation_status(
+async def read_task_and_compensation_status(
     store: Store, task_id: TaskId
 ) -> tuple[TaskStatus, CompensationStatus | None]:
     task = await store.get_task(task_id)
     return task.status, task.compensation
 
 
-async def compensation_filters_matching(store: Store, task_id: TaskId) -> list[CompensationStatus]:
+async def list_matching_compensation_filters(
+    store: Store, task_id: TaskId
+) -> list[CompensationStatus]:
     """List the compensation statuses by which a task is found."""
     return [
         state
@@ -116,17 +118,17 @@ class TestCompensation(StoreTests):
         """The task then ends with its original error."""
         worker, task_id = await run_trip_until_failure(store, trip_template())
 
-        assert await task_and_compensation_status(store, task_id) == RUNNING
+        assert await read_task_and_compensation_status(store, task_id) == RUNNING
         assert 2 == await run_planning_step(store, worker, trip_template())
         names = []
         while claims := await worker.claim():
             steps = {step.no: step for step in await store.list_steps(task_id)}
             names += [(steps[claim.no].name, steps[claim.no].undoes) for claim in claims]
-            assert await task_and_compensation_status(store, task_id) == RUNNING
+            assert await read_task_and_compensation_status(store, task_id) == RUNNING
             await worker.complete(*claims)
 
         assert [("hotel.compensation", 2), ("flight.compensation", 1)] == names
-        assert await task_and_compensation_status(store, task_id) == UNDONE
+        assert await read_task_and_compensation_status(store, task_id) == UNDONE
         error = (await store.get_task(task_id)).error
         assert error == {"message": "step 'pay' failed: it broke", "steps": ["pay"]}
 
@@ -146,7 +148,7 @@ class TestCompensation(StoreTests):
         template = trip_template(Compensation(on=on))
         _, task_id = await run_trip_until_failure(store, template, completed=2 * (len(on) == 1))
 
-        assert await task_and_compensation_status(store, task_id) == (TaskStatus.ERROR, None)
+        assert await read_task_and_compensation_status(store, task_id) == (TaskStatus.ERROR, None)
 
     async def test_remaining_steps_run_before_compensation_starts(self, store: Store) -> None:
         """The remaining steps run as in any task with a failed step."""
@@ -160,7 +162,10 @@ class TestCompensation(StoreTests):
         await worker.complete(first)
         await worker.fail(await worker.claim_one())
 
-        assert await task_and_compensation_status(store, task_id) == (TaskStatus.IN_PROGRESS, None)
+        assert await read_task_and_compensation_status(store, task_id) == (
+            TaskStatus.IN_PROGRESS,
+            None,
+        )
         await worker.complete(other)
         assert 2 == await run_planning_step(store, worker, apart)
 
@@ -188,16 +193,16 @@ class TestCompensation(StoreTests):
         ] == await store.load_runtime_steps({task_id: [undo.no]})
         assert "work[1].fetch.compensation" not in steps
         await worker.complete_all_due()
-        assert await task_and_compensation_status(store, task_id) == UNDONE
+        assert await read_task_and_compensation_status(store, task_id) == UNDONE
 
     async def test_adding_compensating_steps_again_changes_nothing(self, store: Store) -> None:
         """An attempt that lost its claim adds none either."""
         worker, task_id = await run_trip_until_failure(store, trip_template())
         claim = await worker.claim_one()
-        await add_planned_compensation(store, claim, trip_template())
+        await plan_and_add_compensating_steps(store, claim, trip_template())
         before = await statuses_by_name(store, task_id)
 
-        await add_planned_compensation(store, claim, trip_template())
+        await plan_and_add_compensating_steps(store, claim, trip_template())
         lost = claim._replace(attempt=claim.attempt + 1)
         assert not await store.add_compensating_steps(lost, [], 0, keep_going=True)
 
@@ -224,7 +229,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
 
         await store.cancel_task(task_id, ACT)
 
-        assert await task_and_compensation_status(store, task_id) == RUNNING
+        assert await read_task_and_compensation_status(store, task_id) == RUNNING
         states = await statuses_by_name(store, task_id)
         assert ("cancelled", "cancelled") == (states["hotel"], states["pay"])
         assert 1 == await run_planning_step(store, worker, trip_template())
@@ -250,7 +255,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
 
         assert [] == await worker.claim()
         await worker.complete(last)
-        assert await task_and_compensation_status(store, task_id) == RUNNING
+        assert await read_task_and_compensation_status(store, task_id) == RUNNING
         assert 2 == await run_planning_step(store, worker, template)
 
     async def test_a_step_of_a_cancelled_task_gets_no_further_attempt(self, store: Store) -> None:
@@ -288,7 +293,10 @@ class TestCompensationOfCancelledTasks(StoreTests):
             "pay": "pending",
         } == await statuses_by_name(store, task_id)
         assert 2 == await worker.complete_all_due()
-        assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
+        assert await read_task_and_compensation_status(store, task_id) == (
+            TaskStatus.COMPLETE,
+            None,
+        )
 
     async def test_retrying_a_step_withdraws_its_failure_from_cancelled_children(
         self, store: Store
@@ -313,7 +321,10 @@ class TestCompensationOfCancelledTasks(StoreTests):
         assert "pending" == (await statuses_by_name(store, task_id))["report"]
         await worker.complete(hotel)
         await worker.complete_all_due()
-        assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
+        assert await read_task_and_compensation_status(store, task_id) == (
+            TaskStatus.COMPLETE,
+            None,
+        )
 
     async def test_a_task_whose_compensation_has_started_cannot_be_cancelled(
         self, store: Store
@@ -362,22 +373,26 @@ class TestFailedCompensation(StoreTests):
         await worker.fail(await worker.claim_one())
         assert int(keep_going) == await worker.complete_all_due()
 
-        assert await task_and_compensation_status(store, task_id) == INCOMPLETE
-        assert [CompensationStatus.INCOMPLETE] == await compensation_filters_matching(
+        assert await read_task_and_compensation_status(store, task_id) == INCOMPLETE
+        assert [CompensationStatus.INCOMPLETE] == await list_matching_compensation_filters(
             store, task_id
         )
         message = "step 'hotel.compensation' failed: it broke"
         error = (await store.get_task(task_id)).error
         assert error == {"message": message, "steps": ["hotel.compensation"]}
         await store.retry_steps(task_id, ACT)
-        assert await task_and_compensation_status(store, task_id) == RUNNING
-        assert [CompensationStatus.RUNNING] == await compensation_filters_matching(store, task_id)
+        assert await read_task_and_compensation_status(store, task_id) == RUNNING
+        assert [CompensationStatus.RUNNING] == await list_matching_compensation_filters(
+            store, task_id
+        )
         assert 2 - keep_going == await worker.complete_all_due()
-        assert await task_and_compensation_status(store, task_id) == (
+        assert await read_task_and_compensation_status(store, task_id) == (
             TaskStatus.CANCELLED,
             CompensationStatus.COMPLETE,
         )
-        assert [CompensationStatus.COMPLETE] == await compensation_filters_matching(store, task_id)
+        assert [CompensationStatus.COMPLETE] == await list_matching_compensation_filters(
+            store, task_id
+        )
 
     async def test_resolving_a_failed_compensating_step_completes_the_compensation(
         self, store: Store
@@ -386,11 +401,11 @@ class TestFailedCompensation(StoreTests):
         await run_planning_step(store, worker, trip_template())
         claim = await worker.claim_one()
         await worker.fail(claim)
-        assert await task_and_compensation_status(store, task_id) == INCOMPLETE
+        assert await read_task_and_compensation_status(store, task_id) == INCOMPLETE
 
         await store.resolve_step(task_id, claim.no, None, ACT)
 
-        assert await task_and_compensation_status(store, task_id) == UNDONE
+        assert await read_task_and_compensation_status(store, task_id) == UNDONE
 
     async def test_resolving_the_planning_step_ends_the_compensation(self, store: Store) -> None:
         """The operator who resolves it has undone the steps manually."""
@@ -401,7 +416,7 @@ class TestFailedCompensation(StoreTests):
 
         await store.resolve_step(task_id, planner, None, ACT)
 
-        assert await task_and_compensation_status(store, task_id) == UNDONE
+        assert await read_task_and_compensation_status(store, task_id) == UNDONE
         assert [] == await worker.claim()
 
     async def test_only_compensating_steps_can_be_retried_and_resolved(self, store: Store) -> None:
@@ -438,5 +453,8 @@ class TestFailedCompensation(StoreTests):
             await store.retry_steps(task_id, ACT, steps=[3])
             await worker.complete(await worker.claim_one())
 
-        assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
+        assert await read_task_and_compensation_status(store, task_id) == (
+            TaskStatus.COMPLETE,
+            None,
+        )
         assert {"flight", "hotel", "pay"} == set(await statuses_by_name(store, task_id))

@@ -89,12 +89,14 @@ async def decide_approval(
     )
 
 
-async def read_call_value(store: Store, claim: Claim, call: str = "approval") -> JsonText | None:
+async def read_durable_call_value(
+    store: Store, claim: Claim, call: str = "approval"
+) -> JsonText | None:
     """Read the value of a durable call."""
     return {each.name: each.value for each in await store.load_durable_calls(claim)}.get(call)
 
 
-class TestDecisions(StoreTests):
+class TestApprovalDecisions(StoreTests):
     async def test_a_decision_wakes_the_waiting_step(self, store: Store) -> None:
         """The decision becomes the value of the durable call, and stays readable."""
         task_id, approval = await create_open_approval(store, "user:ana", timeout=3600.0)
@@ -128,7 +130,7 @@ class TestDecisions(StoreTests):
         )
         claim = await (await ManualWorker.register(store)).claim_one()
         assert (2, 1) == claim[2:4]
-        text = await read_call_value(store, claim)
+        text = await read_durable_call_value(store, claim)
         assert text is not None
         read = decode_decision(text)
         assert read is not None
@@ -180,7 +182,7 @@ class TestDecisions(StoreTests):
         assert {"decided"} == {each.status for each in lost}
         assert won == await stores[0].get_approval(approval.id)
         claim = await (await ManualWorker.register(stores[0])).claim_one()
-        text = await read_call_value(stores[0], claim)
+        text = await read_durable_call_value(stores[0], claim)
         assert text is not None
         assert won.decision == codec.loads(text)["form"]
 
@@ -201,7 +203,7 @@ class TestDecisions(StoreTests):
         assert [] == await store.list_open_approvals()
         assert [] == await store.list_decided_approvals()
         claim = await (await ManualWorker.register(store)).claim_one()
-        assert TIMED_OUT == await read_call_value(store, claim)
+        assert TIMED_OUT == await read_durable_call_value(store, claim)
 
     async def test_a_concurrent_timeout_and_decision_end_a_wait_once(
         self, stores: list[Store], subject: StoreUnderTest
@@ -218,7 +220,7 @@ class TestDecisions(StoreTests):
 
             await stores[0].end_timed_out_waits(10)
             claim = await (await ManualWorker.register(stores[0])).claim_one()
-            text = await read_call_value(stores[0], claim)
+            text = await read_durable_call_value(stores[0], claim)
             if isinstance(decided, Approval):
                 assert text != TIMED_OUT
             else:
@@ -292,7 +294,8 @@ class TestDecisions(StoreTests):
         assert [None, "bob", "ana"] == [
             text and codec.loads(text)["decided_by"]
             for text in [
-                await read_call_value(store, claim, call) for call in ("x", "second", "first")
+                await read_durable_call_value(store, claim, call)
+                for call in ("x", "second", "first")
             ]
         ]
         error = codec.dumps({"type": "E", "message": "m"})

@@ -59,7 +59,7 @@ class TestDurableCalls(StoreTests):
             DurableCall("b", DurableCallKind.ONCE, None, 0),
         ] == sorted(await store.load_durable_calls(again))
 
-    async def test_a_record_belongs_to_one_step(self, store: Store) -> None:
+    async def test_a_recorded_call_belongs_to_one_step(self, store: Store) -> None:
         await register_and_create_task(store, make_template("two", a="", b=""))
         worker = await ManualWorker.register(store)
         first, second = sorted(await worker.claim(), key=lambda claim: claim.no)
@@ -149,7 +149,7 @@ class TestDurableCalls(StoreTests):
             entry.action for entry in await store.list_audit_entries(task_id)
         }
 
-    async def test_records_of_an_attempt_that_ends_at_the_same_time_are_complete_or_absent(
+    async def test_a_call_recorded_while_its_attempt_ends_is_stored_or_rejected(
         self, stores: list[Store]
     ) -> None:
         """Later attempts read the call if and only if it was accepted."""

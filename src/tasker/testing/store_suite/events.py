@@ -85,7 +85,7 @@ class PublishingWorker:
     ) -> NewEvent:
         return make_new_event(index, name, payload)._replace(template_id=self.template)
 
-    async def complete_task_with_events(self, *names: str, context: object = None) -> TaskId:
+    async def run_task_with_events(self, *names: str, context: object = None) -> TaskId:
         """Create a task, and complete its only step with events of these names."""
         task_id = await create_task(self.store, self.template, context)
         (claim,) = [claim for claim in await self.worker.claim() if claim.task_id == task_id]
@@ -107,7 +107,7 @@ class TestOutbox(StoreTests):
     async def test_an_event_names_its_task_step_and_attempt(self, store: Store) -> None:
         publisher = await PublishingWorker.register(store)
 
-        task_id = await publisher.complete_task_with_events("payment.charged", context={"order": 7})
+        task_id = await publisher.run_task_with_events("payment.charged", context={"order": 7})
         (event,) = await list_events(store)
 
         assert event == Event(
@@ -176,12 +176,12 @@ class TestOutbox(StoreTests):
             for event in await list_events(store)
         ]
 
-    async def test_events_are_listed_by_their_fields(self, store: Store) -> None:
+    async def test_events_are_filtered_by_their_fields(self, store: Store) -> None:
         publisher = await PublishingWorker.register(store)
-        first = await publisher.complete_task_with_events(
+        first = await publisher.run_task_with_events(
             "payment.charged", "payment_other", "order.paid"
         )
-        second = await publisher.complete_task_with_events("payment.refused")
+        second = await publisher.run_task_with_events("payment.refused")
 
         everything = await store.list_events(EventFilter())
         assert [
@@ -247,10 +247,10 @@ class TestOutbox(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         publisher = await PublishingWorker.register(store)
-        await publisher.complete_task_with_events("payment.charged")
+        await publisher.run_task_with_events("payment.charged")
         await subject.advance(MINUTE * 10)
-        await publisher.complete_task_with_events("payment.refused")
-        now = await time_of_newest_event(store)
+        await publisher.run_task_with_events("payment.refused")
+        now = await read_newest_event_time(store)
         await store.prune_tasks(ended_before=now + MINUTE)
 
         assert 1 == await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
@@ -263,7 +263,7 @@ def template_declaring_events(*events: EventSpec) -> Template:
     return replace(template, steps=(replace(template.steps[0], events=events),))
 
 
-async def time_of_newest_event(store: Store) -> datetime:
+async def read_newest_event_time(store: Store) -> datetime:
     """Return the time at which the newest event was published: the store's own time."""
     return (await store.list_events(EventFilter(), limit=1))[0].at
 
@@ -279,22 +279,24 @@ class EventReceiver:
         (subscription,) = await store.subscribe([new], "suite")
         return cls(store, subscription)
 
-    async def claim(self, limit: int = 100, lease: timedelta = MINUTE) -> list[ClaimedDelivery]:
+    async def distribute_and_claim(
+        self, limit: int = 100, lease: timedelta = MINUTE
+    ) -> list[ClaimedDelivery]:
         await self.store.distribute_events()
         return await self.store.claim_deliveries([self.subscription], limit, lease=lease)
 
-    async def claim_and_deliver(self, limit: int = 100) -> list[Event]:
+    async def deliver_all_due(self, limit: int = 100) -> list[Event]:
         """Claim and deliver all due events, and return them; none is delivered twice."""
         events: list[Event] = []
-        while claimed := await self.claim(limit):
+        while claimed := await self.distribute_and_claim(limit):
             events += [pending.event for pending in claimed]
             assert len({event.no for event in events}) == len(events)  # or this would never end
             await self.store.settle_deliveries([delivered_outcome(pending) for pending in claimed])
         return events
 
-    async def claim_and_deliver_names(self) -> list[str]:
+    async def deliver_all_and_list_names(self) -> list[str]:
         """Claim and deliver all due events, and return their names."""
-        return [event.name for event in await self.claim_and_deliver()]
+        return [event.name for event in await self.deliver_all_due()]
 
 
 def delivered_outcome(pending: ClaimedDelivery) -> DeliveryOutcome:
@@ -356,12 +358,14 @@ class TestTaskEvents(StoreTests):
 
         assert [] == await list_event_names(store)
 
-    async def test_the_end_comes_after_the_events_of_its_last_step(self, store: Store) -> None:
+    async def test_the_end_event_of_a_task_follows_the_events_of_its_last_step(
+        self, store: Store
+    ) -> None:
         publisher = await PublishingWorker.register(
             store, replace(one_step_template(), events=(TaskEndEvent.COMPLETED,))
         )
 
-        await publisher.complete_task_with_events("payment.charged")
+        await publisher.run_task_with_events("payment.charged")
 
         assert ["payment.charged", "tasker.task.completed"] == await list_event_names(store)
 
@@ -392,21 +396,21 @@ class TestDeliveries(StoreTests):
         everything = await EventReceiver.subscribe(store, everywhere)
         elsewhere = NewSubscription(namespace="other", name="audit", events=("*",))
         other = await EventReceiver.subscribe(store, elsewhere)
-        await publisher.complete_task_with_events("payment.charged", "payments", "order.paid")
+        await publisher.run_task_with_events("payment.charged", "payments", "order.paid")
 
-        assert ["payment.charged"] == await audit.claim_and_deliver_names()
+        assert ["payment.charged"] == await audit.deliver_all_and_list_names()
         assert {"payment.charged", "payments", "order.paid"} == set(
-            await everything.claim_and_deliver_names()
+            await everything.deliver_all_and_list_names()
         )
-        assert [] == await other.claim_and_deliver_names()
-        assert [] == await audit.claim_and_deliver_names()
+        assert [] == await other.deliver_all_and_list_names()
+        assert [] == await audit.deliver_all_and_list_names()
 
     async def test_a_delivery_contains_the_context_and_the_result(self, store: Store) -> None:
         publisher = await PublishingWorker.register(store)
         audit = await EventReceiver.subscribe(store)
-        await publisher.complete_task_with_events("payment.charged", context={"order": 7})
+        await publisher.run_task_with_events("payment.charged", context={"order": 7})
 
-        (pending,) = await audit.claim()
+        (pending,) = await audit.distribute_and_claim()
 
         assert ({"order": 7}, {"cents": 4200}) == (
             pending.event.context,
@@ -417,43 +421,43 @@ class TestDeliveries(StoreTests):
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         publisher = await PublishingWorker.register(store)
-        await publisher.complete_task_with_events("payment.before")
+        await publisher.run_task_with_events("payment.before")
         await subject.advance(SECOND)
         audit = await EventReceiver.subscribe(store)
-        await publisher.complete_task_with_events("payment.after")
+        await publisher.run_task_with_events("payment.after")
 
-        assert ["payment.after"] == await audit.claim_and_deliver_names()
+        assert ["payment.after"] == await audit.deliver_all_and_list_names()
 
     async def test_events_of_one_task_are_delivered_in_order(self, store: Store) -> None:
         """The second event waits for the delivery of the first; events of other tasks do not."""
         publisher = await PublishingWorker.register(store)
         audit = await EventReceiver.subscribe(store)
-        await publisher.complete_task_with_events("payment.a", "payment.b")
-        await publisher.complete_task_with_events("payment.c")
+        await publisher.run_task_with_events("payment.a", "payment.b")
+        await publisher.run_task_with_events("payment.c")
 
-        claimed = await audit.claim()
+        claimed = await audit.distribute_and_claim()
 
         assert ["payment.a", "payment.c"] == [pending.event.name for pending in claimed]
-        assert [] == await audit.claim()
+        assert [] == await audit.distribute_and_claim()
         await store.settle_deliveries([delivered_outcome(pending) for pending in claimed])
-        assert ["payment.b"] == await audit.claim_and_deliver_names()
+        assert ["payment.b"] == await audit.deliver_all_and_list_names()
 
     async def test_a_failed_delivery_is_repeated_after_its_delay(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         publisher = await PublishingWorker.register(store)
         audit = await EventReceiver.subscribe(store)
-        await publisher.complete_task_with_events("payment.a", "payment.b")
-        (pending,) = await audit.claim()
+        await publisher.run_task_with_events("payment.a", "payment.b")
+        (pending,) = await audit.distribute_and_claim()
         await store.settle_deliveries([failed_delivery_outcome(pending, 10.0)])
 
-        assert [] == await audit.claim()
+        assert [] == await audit.distribute_and_claim()
         await subject.advance(SECOND * 11)
-        (again,) = await audit.claim()
+        (again,) = await audit.distribute_and_claim()
 
         assert (pending.id, 2) == (again.id, again.attempt)
         await store.settle_deliveries([failed_delivery_outcome(again, dead=True)])
-        assert ["payment.b"] == await audit.claim_and_deliver_names()
+        assert ["payment.b"] == await audit.deliver_all_and_list_names()
         (row,) = await store.list_deliveries("suite", "audit")
         assert (DeliveryStatus.DEAD, 2) == (row.status, len(row.log))
         assert "no answer" == row.log[0].error
@@ -465,10 +469,10 @@ class TestDeliveries(StoreTests):
         publisher = await PublishingWorker.register(stores[0])
         first = await EventReceiver.subscribe(stores[0])
         second = await EventReceiver.subscribe(stores[1])
-        await publisher.complete_task_with_events("payment.charged")
-        (late,) = await first.claim(lease=SECOND)
+        await publisher.run_task_with_events("payment.charged")
+        (late,) = await first.distribute_and_claim(lease=SECOND)
         await subject.advance(SECOND * 2)
-        (again,) = await second.claim()
+        (again,) = await second.distribute_and_claim()
 
         await stores[0].settle_deliveries([failed_delivery_outcome(late, dead=True)])
         await stores[1].settle_deliveries([delivered_outcome(again)])
@@ -480,10 +484,10 @@ class TestDeliveries(StoreTests):
         """Each event is delivered once, whatever the processes do concurrently."""
         publisher = await PublishingWorker.register(stores[0])
         receivers = [await EventReceiver.subscribe(store) for store in stores]
-        ids = [await publisher.complete_task_with_events("payment.charged") for _ in range(20)]
+        ids = [await publisher.run_task_with_events("payment.charged") for _ in range(20)]
 
-        got = await asyncio.gather(*(receiver.claim_and_deliver(limit=3) for receiver in receivers))
-        got.append(await receivers[0].claim_and_deliver())  # what another process distributed last
+        got = await asyncio.gather(*(receiver.deliver_all_due(limit=3) for receiver in receivers))
+        got.append(await receivers[0].deliver_all_due())  # what another process distributed last
 
         assert sorted(ids) == sorted(event.task_id for part in got for event in part)
 
@@ -494,15 +498,15 @@ class TestDeliveries(StoreTests):
         await store.add_webhook(HOOK, ACT)
         (endpoint,) = await store.list_webhook_endpoints()
         hook = EventReceiver(store, endpoint.id)
-        await publisher.complete_task_with_events("payment.a")
-        (failing,) = await hook.claim()
-        await publisher.complete_task_with_events("payment.b")
+        await publisher.run_task_with_events("payment.a")
+        (failing,) = await hook.distribute_and_claim()
+        await publisher.run_task_with_events("payment.b")
         await store.settle_deliveries([failed_delivery_outcome(failing, 3600.0)])
 
-        assert [] == await hook.claim()
+        assert [] == await hook.distribute_and_claim()
         await subject.advance(SECOND * 301)
 
-        assert ["payment.b"] == await hook.claim_and_deliver_names()
+        assert ["payment.b"] == await hook.deliver_all_and_list_names()
         (webhook,) = await store.list_webhooks()
         assert (1, 0) == (webhook.pending, webhook.dead)
 
@@ -513,9 +517,9 @@ class TestDeliveries(StoreTests):
         await EventReceiver.subscribe(store)
         await store.add_webhook(HOOK, ACT)
         await subject.advance(MINUTE * 10)
-        await publisher.complete_task_with_events("payment.charged")
+        await publisher.run_task_with_events("payment.charged")
         await store.distribute_events()
-        now = await time_of_newest_event(store)
+        now = await read_newest_event_time(store)
 
         await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
 
@@ -528,29 +532,29 @@ class TestDeliveries(StoreTests):
         publisher = await PublishingWorker.register(store)
         audit = await EventReceiver.subscribe(store)
         for name in ("payment.dead", "payment.pending", "payment.delivered"):
-            await publisher.complete_task_with_events(name)
-        for pending in await audit.claim():
+            await publisher.run_task_with_events(name)
+        for pending in await audit.distribute_and_claim():
             if pending.event.name == "payment.dead":
                 await store.settle_deliveries([failed_delivery_outcome(pending, dead=True)])
             if pending.event.name == "payment.delivered":
                 await store.settle_deliveries([delivered_outcome(pending)])
-        await publisher.complete_task_with_events("payment.fresh")
+        await publisher.run_task_with_events("payment.fresh")
         await subject.advance(MINUTE * 2)
         await EventReceiver.subscribe(store)
-        before = await time_of_newest_event(store) + MINUTE
+        before = await read_newest_event_time(store) + MINUTE
 
         assert 1 == await store.prune_events(before, dead_before=before - MINUTE * 5)
         assert {"payment.dead", "payment.pending", "payment.fresh"} == set(
             await list_event_names(store)
         )
 
-    async def test_recent_events_follow_a_number_or_a_time(
+    async def test_recent_events_are_listed_after_a_number_or_a_time(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         publisher = await PublishingWorker.register(store)
-        await publisher.complete_task_with_events("payment.a")
+        await publisher.run_task_with_events("payment.a")
         await subject.advance(MINUTE)
-        await publisher.complete_task_with_events("payment.b", context={"order": 1})
+        await publisher.run_task_with_events("payment.b", context={"order": 1})
         newest = (await list_events(store))[-1]
 
         window = await store.list_recent_events(newest.no, newest.at - SECOND, 10)
@@ -626,19 +630,19 @@ class TestWebhooks(StoreTests):
             with pytest.raises(NotFound):
                 await call
 
-    async def test_delivered_and_dead_deliveries_can_be_repeated(self, store: Store) -> None:
+    async def test_a_delivered_event_can_be_resent(self, store: Store) -> None:
         publisher = await PublishingWorker.register(store)
         await store.add_webhook(HOOK, ACT)
         (endpoint,) = await store.list_webhook_endpoints()
         hook = EventReceiver(store, endpoint.id)
-        await publisher.complete_task_with_events("payment.charged")
-        assert ["payment.charged"] == await hook.claim_and_deliver_names()
+        await publisher.run_task_with_events("payment.charged")
+        assert ["payment.charged"] == await hook.deliver_all_and_list_names()
         (row,) = await store.list_deliveries("suite", "crm", status=DeliveryStatus.DELIVERED)
         assert (204, "") == (row.log[0].response, row.log[0].error)
 
         await store.resend_delivery("suite", "crm", row.id, ACT)
 
-        assert ["payment.charged"] == await hook.claim_and_deliver_names()
+        assert ["payment.charged"] == await hook.deliver_all_and_list_names()
         (again,) = await store.list_deliveries("suite", "crm")
         assert (row.id, 2) == (again.id, again.attempts)
         with pytest.raises(NotFound):

@@ -263,7 +263,9 @@ class TestFailedTasks(StoreTests):
 
         assert [(task_id, TaskStatus.ERROR)] == list(ended)
 
-    async def test_all_failed_steps_are_named(self, store: Store, subject: StoreUnderTest) -> None:
+    async def test_the_error_of_a_task_names_all_failed_steps(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """They are in the order of the template; the message is that of the first failure."""
         task_id = await register_and_create_task(store, make_template("three", z="", m="", a=""))
         worker = await ManualWorker.register(store)
@@ -298,7 +300,7 @@ class TestFailedTasks(StoreTests):
         assert {(task_id, TaskStatus.ERROR) for task_id in ids} == set(settled.ended)
         assert [] == await store.end_overdue_and_failed_tasks()
 
-    async def test_the_last_steps_of_a_failed_task_may_settle_together(
+    async def test_concurrent_settlements_of_its_last_steps_end_a_failed_task_once(
         self, stores: list[Store]
     ) -> None:
         """One of the settlements or the next sweep ends the task, which is reported once."""

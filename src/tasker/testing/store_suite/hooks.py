@@ -23,7 +23,7 @@ HOOK = ProviderHook(
 )
 
 
-class TestHooks(StoreTests):
+class TestProviderHooks(StoreTests):
     async def test_a_hook_is_read_as_it_was_declared(self, store: Store) -> None:
         """The secret is read separately; a later declaration replaces the hook."""
         stored = await store.put_hook(HOOK, SECRET, ACT)

@@ -77,7 +77,9 @@ class TestJoins(StoreTests):
             assert (task_id, 52, 1) == (await workers[0].claim_one())[:3]
             await workers[0].complete(Claim(task_id, 52, 1, 1))
 
-    async def test_one_of_the_settlements_claims_the_child(self, stores: list[Store]) -> None:
+    async def test_only_one_of_concurrent_settlements_claims_the_child(
+        self, stores: list[Store]
+    ) -> None:
         """Each settlement asks to claim the steps that it frees."""
         template = await register_template(stores[0], fan_template(24))
         workers = [await ManualWorker.register(store) for store in stores]

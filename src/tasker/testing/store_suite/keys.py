@@ -185,14 +185,14 @@ class TestIdempotencyKeys(StoreTests):
         template = await register_template(stores[0], one_step_template())
         keys = [f"k{number}" for number in range(40)]
 
-        async def create_with_keys(store: Store, order: list[str]) -> CreateTasksResult:
+        async def create_tasks_with_keys(store: Store, order: list[str]) -> CreateTasksResult:
             return await store.create_tasks(
                 [make_new_task(template, {"of": key}, idempotency_key=key) for key in order]
             )
 
         created = await asyncio.gather(
             *(
-                create_with_keys(store, keys if number % 2 else keys[::-1])
+                create_tasks_with_keys(store, keys if number % 2 else keys[::-1])
                 for number, store in enumerate(stores * 4)
             )
         )
@@ -297,7 +297,7 @@ class TestKeysOfOpenTasks(StoreTests):
         assert [(kept, False), (asked.tasks[1][0], True)] == list(asked.tasks)
         assert [(asked.tasks[1][0], False)] == list(again.tasks)
 
-    async def test_a_bulk_takes_a_freed_key_once(self, store: Store) -> None:
+    async def test_a_bulk_creation_takes_a_freed_key_once(self, store: Store) -> None:
         """The first of the equal submissions creates the task, and the others return it."""
         template = await register_template(store, one_step_template())
         await create_task(
@@ -510,7 +510,7 @@ class TestReplacing(StoreTests):
         ]
         assert 1 == len(open_ones)
 
-    async def test_a_replacement_and_a_concurrent_completion_agree(
+    async def test_a_task_that_is_replaced_while_it_completes_ends_once(
         self, stores: list[Store]
     ) -> None:
         """The old task is either cancelled or complete, and the new task has the key."""

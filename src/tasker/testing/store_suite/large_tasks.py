@@ -38,7 +38,11 @@ from tasker.testing.store_suite.factories import (
     register_and_create_task,
     register_template,
 )
-from tasker.testing.store_suite.spawning import claim_spawner, make_instances, map_template
+from tasker.testing.store_suite.spawning import (
+    create_task_and_claim_spawner,
+    make_instances,
+    map_template,
+)
 from tasker.testing.store_suite.subject import StoreUnderTest
 
 WIDE = fan_template(7)
@@ -109,7 +113,7 @@ class TestEndingInPages(StoreTests):
         with pytest.raises(WrongStatus):
             await store.cancel_task(task_id, ACT)
 
-    async def test_resolving_skips_all_steps(self, store: Store) -> None:
+    async def test_resolving_skips_all_pending_steps(self, store: Store) -> None:
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -135,7 +139,9 @@ class TestEndingInPages(StoreTests):
         assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, child)
         assert [] == await worker.claim()
 
-    async def test_a_step_that_is_claimed_before_its_page_ends_with_it(self, store: Store) -> None:
+    async def test_a_step_of_an_ended_task_may_settle_until_its_page_is_ended(
+        self, store: Store
+    ) -> None:
         worker, child = await create_child_of_cancelled_task(store, WIDE)
         settled, lost = await worker.claim(2)
 
@@ -322,7 +328,7 @@ class TestActionsInPages(StoreTests):
         assert 4 == len(await store.list_audit_entries(task_id))
 
     @pytest.mark.parametrize("last", [8, 9, 10])
-    async def test_steps_are_rejected_before_any_of_their_pages(
+    async def test_a_retry_that_names_an_invalid_step_changes_nothing(
         self, store: Store, last: int
     ) -> None:
         """The invalid step, which has not failed or does not exist, is in a later page."""
@@ -339,9 +345,7 @@ class TestActionsInPages(StoreTests):
         assert (6, 0) == await count_failed_and_enqueued(store, task_id)
         assert [] == await store.list_audit_entries(task_id)
 
-    async def test_a_failure_that_was_handled_is_rejected_before_any_page(
-        self, store: Store
-    ) -> None:
+    async def test_a_retry_of_a_handled_failure_changes_nothing(self, store: Store) -> None:
         """The step that handles it has started; the other failed steps can still be retried."""
         task_id = await register_and_create_task(store, HANDLED)
         worker = await ManualWorker.register(store)
@@ -355,7 +359,7 @@ class TestActionsInPages(StoreTests):
         await store.retry_steps(task_id, ACT)
         assert (1, 3) == await count_failed_and_enqueued(store, task_id)
 
-    async def test_the_steps_of_an_overdue_task_run_on_after_one_is_resolved(
+    async def test_resolving_a_step_revives_all_steps_of_an_overdue_task(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         """None runs before all are revived, so that no step ends before its child waits for it."""
@@ -377,7 +381,7 @@ class TestActionsInPages(StoreTests):
         await worker.complete(*await worker.claim(6))
         assert 9 == (await worker.claim_one()).no
 
-    async def test_a_step_is_resolved_between_the_pages_of_a_retry(self, store: Store) -> None:
+    async def test_a_step_can_be_resolved_between_the_pages_of_a_retry(self, store: Store) -> None:
         task_id = await register_and_create_task(store, WIDE)
         worker = await ManualWorker.register(store)
         await worker.complete(await worker.claim_one())
@@ -457,7 +461,7 @@ class TestReadingManySteps(StoreTests):
         assert [1, 2, 3, 4] == sorted(one.no for one in await store.list_attempts(task_id))
         assert [8] == [one.no for one in await store.list_attempts(task_id, no=8)]
 
-    async def test_a_task_is_started_by_any_step(self, store: Store) -> None:
+    async def test_a_claim_of_any_step_puts_its_task_in_progress(self, store: Store) -> None:
         await register_and_create_task(store, make_template(a="", b="", c="", d="", e="", late=""))
         worker = await ManualWorker.register(store, handlers=["late"])
         await worker.claim_one()
@@ -467,7 +471,7 @@ class TestReadingManySteps(StoreTests):
 
     async def test_the_end_of_an_instance_changes_the_etag(self, store: Store) -> None:
         """This includes an instance that the join does not count."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
         claims = await worker.claim()
         before = await store.get_task(spawner.task_id)

@@ -262,7 +262,7 @@ class TestLeases(StoreTests):
         with pytest.raises(LeaseLost):
             await store.renew_lease(worker.id, [claim], lease=LEASE)
 
-    async def test_the_store_lists_the_claims_of_a_worker(self, store: Store) -> None:
+    async def test_the_held_claims_of_a_worker_are_listed(self, store: Store) -> None:
         """A worker compares the list with its own after a lost reply."""
         template = await register_template(store, one_step_template())
         await store.create_tasks([make_new_task(template) for _ in range(3)])
@@ -470,21 +470,21 @@ class TestWorkerList(StoreTests):
         task_id = await create_task(store, template)
         await register_template(store, make_template("other", solo=""))
 
-        async def read_no_worker() -> tuple[bool, int]:
+        async def read_no_worker_flag_and_count() -> tuple[bool, int]:
             (step,) = await store.list_steps(task_id)
             return step.no_worker, (await store.get_task(task_id)).counts.no_worker
 
         worker = await ManualWorker.register(store, serves=False)
         await ManualWorker.register(store, handlers={"solo"})
-        nobody = await read_no_worker()
+        nobody = await read_no_worker_flag_and_count()
         await store.add_served_queues(worker.id, worker.queues)
-        served = await read_no_worker()
+        served = await read_no_worker_flag_and_count()
         await subject.advance(LEASE * 2)
-        dead = await read_no_worker()
+        dead = await read_no_worker_flag_and_count()
 
         assert [(True, 1), (False, 0), (True, 1)] == [nobody, served, dead]
 
-    async def test_the_reason_names_what_live_workers_lack(self, store: Store) -> None:
+    async def test_the_no_worker_reason_names_what_live_workers_lack(self, store: Store) -> None:
         """It is the handler, a label, the handler's version, or the binding to the namespace."""
         spec = StepSpec(name="only", requires={"gpu": "true", "zone": "eu"}, handler_version="^2")
         demanding = replace(one_step_template("demanding"), steps=(spec,))

@@ -203,7 +203,7 @@ class TestConcurrency(StoreTests):
         assert [] == list(settled.claims) == list(created.claims)
         assert {(task_id, 2), (new.id, 1)} == {claim.attempt_key[:2] for claim in claims}
 
-    async def test_keys_take_turns(self, store: Store) -> None:
+    async def test_limit_keys_take_turns(self, store: Store) -> None:
         """A key with many steps gets no more claims than a key with few."""
         template = await register_template(store, with_limits(one_step_template()))
         noisy = await create_limited_tasks(

@@ -29,7 +29,7 @@ from tasker.testing.store_suite.factories import (
     steps_by_name,
 )
 from tasker.testing.store_suite.subject import StoreUnderTest
-from tasker.testing.store_suite.waking import require_wake_up, wait_without_work
+from tasker.testing.store_suite.waking import require_wake_up, wait_and_claim_nothing
 
 PAIR = make_template("pair", a="", b="")
 
@@ -50,7 +50,7 @@ class TestMixedEffects(StoreTests):
 
         await worker.claim_one()
 
-    async def test_a_park_on_an_ended_task_wakes_a_waiting_worker(
+    async def test_parking_for_an_ended_task_wakes_a_waiting_worker(
         self, stores: list[Store]
     ) -> None:
         """The parked step is enqueued immediately."""
@@ -59,7 +59,7 @@ class TestMixedEffects(StoreTests):
         busy = await ManualWorker.register(stores[0])
         claim = await busy.claim_one()
         idle = await ManualWorker.register(stores[1])
-        await wait_without_work(stores[1], idle)
+        await wait_and_claim_nothing(stores[1], idle)
 
         await require_wake_up(stores[1].wait_for_work, stores[0].park_until_task_ends(claim, ended))
 
@@ -85,7 +85,7 @@ class TestMixedEffects(StoreTests):
         both = await ManualWorker.register(stores[0])
         idle = await ManualWorker.register(stores[1])
         for claims, most in ((creator, 2), (both, 1)):
-            await wait_without_work(stores[1], idle)
+            await wait_and_claim_nothing(stores[1], idle)
 
             await require_wake_up(
                 stores[1].wait_for_work,
@@ -145,9 +145,7 @@ class TestMixedEffects(StoreTests):
         assert ["enqueued", "pending", "pending"] == [step.status for step in steps.values()]
         assert {None} == {step.settled_at for step in steps.values()}
 
-    async def test_a_step_that_fails_beside_one_that_completes_ends_the_task(
-        self, store: Store
-    ) -> None:
+    async def test_a_task_ends_in_error_if_its_last_step_fails(self, store: Store) -> None:
         """The step that completed before keeps its status."""
         task_id = await register_and_create_task(store, replace(PAIR, name="both"))
         worker = await ManualWorker.register(store)

@@ -31,16 +31,16 @@ from tasker.testing.store_suite.factories import (
     statuses_by_name,
     steps_by_name,
 )
-from tasker.testing.store_suite.operators import DEEDS, DONE
+from tasker.testing.store_suite.operators import DONE, OPERATOR_ACTIONS
 
 
 class TestOperatorActions(StoreTests):
-    @pytest.mark.parametrize("action", DEEDS)
+    @pytest.mark.parametrize("action", OPERATOR_ACTIONS)
     async def test_an_action_needs_an_existing_task(self, store: Store, action: str) -> None:
         """Unknown and malformed ids are rejected."""
         for task_id in (NOBODY, TaskId("no such task"), TaskId("")):
             with pytest.raises(NotFound):
-                await DEEDS[action](store, task_id)
+                await OPERATOR_ACTIONS[action](store, task_id)
 
     async def test_an_action_needs_existing_steps(self, store: Store) -> None:
         """The error names the missing ones, and nothing is changed."""
@@ -105,14 +105,15 @@ class TestOperatorActions(StoreTests):
                 ).id
 
             results = await asyncio.gather(
-                *(DEEDS[action](store, task_id) for store in stores * 2), return_exceptions=True
+                *(OPERATOR_ACTIONS[action](store, task_id) for store in stores * 2),
+                return_exceptions=True,
             )
 
             assert 1 == sum(isinstance(each, Task) for each in results)
             assert 5 == sum(isinstance(each, WrongStatus) for each in results)
             assert 1 == len(await stores[0].list_audit_entries(task_id))
 
-    async def test_actions_concurrent_with_settlements_all_take_effect(
+    async def test_a_cancellation_concurrent_with_settlements_succeeds_or_is_rejected(
         self, stores: list[Store]
     ) -> None:
         """The cancellation is rejected only if the task is already complete."""

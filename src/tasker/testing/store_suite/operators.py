@@ -40,7 +40,7 @@ from tasker.testing.store_suite.subject import StoreUnderTest
 
 DONE = JsonText('{"by":"hand"}')
 Operation = Callable[[Store, TaskId], Awaitable[Task]]
-DEEDS: dict[str, Operation] = {
+OPERATOR_ACTIONS: dict[str, Operation] = {
     "cancel": lambda store, task_id: store.cancel_task(task_id, ACT),
     "retry": lambda store, task_id: store.retry_steps(task_id, ACT),
     "resolve_step": lambda store, task_id: store.resolve_step(task_id, 1, DONE, ACT),
@@ -92,9 +92,9 @@ class TestCancelling(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         await store.cancel_task(task_id, ACT)
 
-        for deed in DEEDS.values():
+        for action in OPERATOR_ACTIONS.values():
             with pytest.raises(WrongStatus, match="cancelled"):
-                await deed(store, task_id)
+                await action(store, task_id)
 
     async def test_an_ended_task_cannot_be_cancelled(self, store: Store) -> None:
         """This holds for complete and for failed tasks."""
@@ -317,11 +317,8 @@ class TestResolving(StoreTests):
         fresh, failed = await create_task(store, template), await create_task(store, template)
         worker = await ManualWorker.register(store)
         for claim in await worker.claim():
-            await (
-                worker.fail_with_retry(claim, SECOND * 60)
-                if claim.task_id == failed
-                else _do_nothing()
-            )
+            if claim.task_id == failed:
+                await worker.fail_with_retry(claim, SECOND * 60)
 
         await store.resolve_step(failed, 1, DONE, ACT)
 
@@ -365,10 +362,6 @@ class TestResolving(StoreTests):
             await store.resolve_task(task_id, ACT)
 
 
-async def _do_nothing() -> None:
-    """Leave it as it is."""
-
-
 class TestEtags(StoreTests):
     """ETags, and actions that depend on them."""
 
@@ -380,24 +373,24 @@ class TestEtags(StoreTests):
         worker = await ManualWorker.register(store)
         seen = [await store.get_task(task_id)]
 
-        async def record_task() -> None:
+        async def read_and_record_task() -> None:
             seen.append(await store.get_task(task_id))
             assert seen[-1].etag == (await store.get_task(task_id)).etag
 
         claim = await worker.claim_one()
-        await record_task()
+        await read_and_record_task()
         await worker.fail_with_retry(claim)
-        await record_task()
+        await read_and_record_task()
         claim = await worker.claim_one()
-        await record_task()
+        await read_and_record_task()
         await worker.complete(claim)
-        await record_task()
+        await read_and_record_task()
         await worker.fail(await worker.claim_one())
-        await record_task()
+        await read_and_record_task()
         await store.retry_steps(task_id, ACT)
-        await record_task()
+        await read_and_record_task()
         await store.cancel_task(task_id, ACT)
-        await record_task()
+        await read_and_record_task()
 
         assert 8 == len({task.etag for task in seen})
         times = [task.updated_at for task in seen]
@@ -469,7 +462,7 @@ class TestEtags(StoreTests):
         assert current == await store.get_task(task_id)
         assert current.etag != (await perform_action(current.etag)).etag
 
-    async def test_one_of_two_actions_on_the_same_state_takes_effect(
+    async def test_one_of_several_actions_on_the_same_state_takes_effect(
         self, stores: list[Store]
     ) -> None:
         """All operators have read the same ETag, and the other actions are rejected."""

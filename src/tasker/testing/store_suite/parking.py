@@ -288,7 +288,9 @@ class TestParking(StoreTests):
 
         assert [(parent, TaskStatus.ERROR)] == list(ended)
 
-    async def test_a_wait_never_misses_a_concurrent_end(self, stores: list[Store]) -> None:
+    async def test_a_wait_never_misses_the_concurrent_end_of_its_task(
+        self, stores: list[Store]
+    ) -> None:
         """The step continues, whichever comes first."""
         parents = await register_template(stores[0], one_step_template())
         children = await register_template(stores[0], make_template("child", x=""))

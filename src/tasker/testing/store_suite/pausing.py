@@ -74,7 +74,9 @@ class TestPausing(StoreTests):
         assert [(task_id, 1)] == [claim[:2] for claim in after]
 
     @KINDS
-    async def test_a_running_attempt_ends_normally(self, store: Store, kind: PauseKind) -> None:
+    async def test_a_running_attempt_ends_normally_during_a_pause(
+        self, store: Store, kind: PauseKind
+    ) -> None:
         """The steps that it frees wait, and the settling worker does not claim them."""
         task_id = await register_and_create_task(store, make_template("chain", a="", b="a"))
         worker = await ManualWorker.register(store)
@@ -93,7 +95,7 @@ class TestPausing(StoreTests):
         assert [(task_id, 2)] == [claim[:2] for claim in await worker.claim()]
 
     @KINDS
-    async def test_pausing_and_resuming_twice_change_nothing(
+    async def test_pausing_or_resuming_again_changes_nothing(
         self, store: Store, kind: PauseKind
     ) -> None:
         """The first pause keeps its reason, and the second resumption returns False."""
@@ -214,7 +216,9 @@ class TestPausedTasks(StoreTests):
             await store.resume(target, ACT, if_match=before)
 
     @pytest.mark.parametrize("way", ["retry", "released", "lost", "parked", "failed"])
-    async def test_whatever_enqueues_a_step_leaves_it_paused(self, store: Store, way: str) -> None:
+    async def test_a_step_enqueued_during_a_pause_stays_paused(
+        self, store: Store, way: str
+    ) -> None:
         """This holds for retries, lost and released attempts, ended waits and manual retries."""
         task_id = await register_and_create_task(store, one_step_template())
         awaited = await register_and_create_task(store, make_template("awaited", x=""))
@@ -307,7 +311,9 @@ class TestPausedTemplates(StoreTests):
         await store.resume(target, ACT)
         assert [created.tasks[0][0]] == [claim.task_id for claim in await worker.claim()]
 
-    async def test_a_task_that_was_paused_itself_stays_paused(self, store: Store) -> None:
+    async def test_a_paused_task_stays_paused_when_its_template_is_resumed(
+        self, store: Store
+    ) -> None:
         """Nor does resuming the task resume the template."""
         template = await register_template(store, one_step_template())
         tasks = [await create_task(store, template) for _ in range(2)]

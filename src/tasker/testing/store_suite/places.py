@@ -22,8 +22,8 @@ from tasker.model import (
 )
 from tasker.store.operations import operators, places
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.bulk import claim_bulk, start_bulk
-from tasker.testing.store_suite.compensating import add_planned_compensation, trip_template
+from tasker.testing.store_suite.bulk import claim_bulk_operation, start_bulk_operation
+from tasker.testing.store_suite.compensating import plan_and_add_compensating_steps, trip_template
 from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
@@ -39,7 +39,7 @@ from tasker.testing.store_suite.subject import StoreUnderTest
 ACME = LimitKey("suite", "customer:acme")
 
 
-def make_task_with_place(
+def make_task_under_bound(
     template: TemplateId,
     when_full: AtCapacityAction = AtCapacityAction.WAIT,
     *,
@@ -61,7 +61,7 @@ class TestOpenTaskBounds(StoreTests):
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         tasks = await create_tasks_in_order(
-            store, *(make_task_with_place(template) for _ in range(4))
+            store, *(make_task_under_bound(template) for _ in range(4))
         )
 
         first, second = sorted(await worker.claim())
@@ -81,15 +81,15 @@ class TestOpenTaskBounds(StoreTests):
         assert 1 == await store.admit_waiting_tasks(10)
         assert tasks[3] == (await worker.claim_one()).task_id
 
-    async def test_the_end_of_a_task_admits_those_that_wait_for_it(self, store: Store) -> None:
+    async def test_the_end_of_a_task_admits_waiting_tasks(self, store: Store) -> None:
         """A cancellation by an operator admits them immediately; other keys are not affected."""
         template = await register_template(store, one_step_template())
         other = ACME._replace(key="customer:b")
         worker = await ManualWorker.register(store)
         tasks = await create_tasks_in_order(
             store,
-            *(make_task_with_place(template, tasks=1) for _ in range(3)),
-            *(make_task_with_place(template, tasks=1, key=other) for _ in range(2)),
+            *(make_task_under_bound(template, tasks=1) for _ in range(3)),
+            *(make_task_under_bound(template, tasks=1, key=other) for _ in range(2)),
         )
         first, of_other = sorted(await worker.claim())
 
@@ -102,7 +102,7 @@ class TestOpenTaskBounds(StoreTests):
         assert tasks[2] == (await worker.claim_one()).task_id
 
     @pytest.mark.parametrize("way", ["cancelled", "overdue", "resolved", "orphaned"])
-    async def test_a_task_that_ends_with_its_parent_admits_those_that_wait_for_it(
+    async def test_a_task_that_ends_with_its_parent_admits_waiting_tasks(
         self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch, way: str
     ) -> None:
         """The task is attached to a task that is itself attached to the parent."""
@@ -113,9 +113,9 @@ class TestOpenTaskBounds(StoreTests):
         if way == "resolved":
             await worker.fail(await worker.claim_one())
         between = await create_task(store, template, parent_id=parent, attached=True)
-        child = replace(make_task_with_place(template, tasks=1), parent_id=between, attached=True)
+        child = replace(make_task_under_bound(template, tasks=1), parent_id=between, attached=True)
         _, waiting = await create_tasks_in_order(
-            store, child, make_task_with_place(template, tasks=1)
+            store, child, make_task_under_bound(template, tasks=1)
         )
 
         if way == "overdue":
@@ -131,13 +131,13 @@ class TestOpenTaskBounds(StoreTests):
         assert waiting in {claim.task_id for claim in await worker.claim()}
 
     @pytest.mark.parametrize("way", ["overdue", "resolved"])
-    async def test_a_task_that_no_worker_ends_admits_those_that_wait_for_it(
+    async def test_a_task_ended_by_a_sweep_or_an_operator_admits_waiting_tasks(
         self, store: Store, subject: StoreUnderTest, way: str
     ) -> None:
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
-        first = replace(make_task_with_place(template, tasks=1), deadline=timedelta(hours=1))
-        tasks = await create_tasks_in_order(store, first, make_task_with_place(template, tasks=1))
+        first = replace(make_task_under_bound(template, tasks=1), deadline=timedelta(hours=1))
+        tasks = await create_tasks_in_order(store, first, make_task_under_bound(template, tasks=1))
 
         if way == "overdue":
             await subject.advance(timedelta(hours=2))
@@ -148,20 +148,23 @@ class TestOpenTaskBounds(StoreTests):
         assert tasks[1] == (await worker.claim_one()).task_id
 
     @pytest.mark.parametrize("way", ["bulk", "replaced"])
-    async def test_a_task_ended_by_a_bulk_or_a_replacement_admits_those_that_wait_for_it(
+    async def test_a_task_ended_by_a_bulk_operation_or_replaced_admits_waiting_tasks(
         self, store: Store, way: str
     ) -> None:
         """The replacing task itself has no bound."""
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
-        first = replace(make_task_with_place(template, tasks=1), idempotency_key="key")
+        first = replace(make_task_under_bound(template, tasks=1), idempotency_key="key")
         first_id, waiting = await create_tasks_in_order(
-            store, first, make_task_with_place(template, tasks=1)
+            store, first, make_task_under_bound(template, tasks=1)
         )
 
         if way == "bulk":
-            await start_bulk(store)
-            assert await store.apply_bulk_action(await claim_bulk(store), first_id) is not None
+            await start_bulk_operation(store)
+            assert (
+                await store.apply_bulk_action(await claim_bulk_operation(store), first_id)
+                is not None
+            )
         else:
             fresh = make_new_task(
                 template, idempotency_key="key", if_exists=ExistingTaskAction.REPLACE
@@ -170,7 +173,7 @@ class TestOpenTaskBounds(StoreTests):
 
         assert waiting in {claim.task_id for claim in await worker.claim()}
 
-    async def test_many_attached_tasks_admit_those_that_wait_for_them(
+    async def test_many_attached_tasks_that_end_admit_waiting_tasks(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Attached tasks that ended earlier do not hide the others."""
@@ -186,29 +189,27 @@ class TestOpenTaskBounds(StoreTests):
         await own.complete(*await own.claim())
         keys = [ACME._replace(key=f"customer:{number}") for number in range(2)]
         for key in keys:
-            child = make_task_with_place(template, tasks=1, key=key)
+            child = make_task_under_bound(template, tasks=1, key=key)
             await create_tasks_in_order(store, replace(child, parent_id=parent, attached=True))
         waiting = await create_tasks_in_order(
-            store, *(make_task_with_place(template, tasks=1, key=key) for key in keys)
+            store, *(make_task_under_bound(template, tasks=1, key=key) for key in keys)
         )
 
         await store.cancel_task(parent, ACT)
 
         assert set(waiting) == {claim.task_id for claim in await worker.claim()}
 
-    async def test_a_task_that_is_compensated_admits_those_that_wait_for_it(
-        self, store: Store
-    ) -> None:
+    async def test_a_compensated_task_admits_waiting_tasks(self, store: Store) -> None:
         """It does so as soon as its compensation is planned."""
         template = await register_template(store, trip_template())
         worker = await ManualWorker.register(store)
         _, waiting = await create_tasks_in_order(
-            store, *(make_task_with_place(template, tasks=1) for _ in range(2))
+            store, *(make_task_under_bound(template, tasks=1) for _ in range(2))
         )
         await worker.complete(await worker.claim_one())
         await worker.fail(await worker.claim_one())
 
-        await add_planned_compensation(store, await worker.claim_one(), trip_template())
+        await plan_and_add_compensating_steps(store, await worker.claim_one(), trip_template())
 
         assert waiting in {claim.task_id for claim in await worker.claim()}
 
@@ -221,7 +222,7 @@ class TestOpenTaskBounds(StoreTests):
         keys = [ACME._replace(key=f"customer:{number}") for number in range(3)]
         tasks = await create_tasks_in_order(
             store,
-            *(make_task_with_place(template, tasks=1, key=key) for key in keys for _ in range(2)),
+            *(make_task_under_bound(template, tasks=1, key=key) for key in keys for _ in range(2)),
         )
         last = next(claim for claim in await worker.claim() if claim.task_id == tasks[4])
         await worker.complete(last)
@@ -237,7 +238,7 @@ class TestOpenTaskBounds(StoreTests):
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         tasks = await create_tasks_in_order(
-            store, *(make_task_with_place(template, tasks=3) for _ in range(10))
+            store, *(make_task_under_bound(template, tasks=3) for _ in range(10))
         )
         for each in tasks[3:6]:
             await store.cancel_task(each, ACT)
@@ -252,9 +253,9 @@ class TestOpenTaskBounds(StoreTests):
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
 
-        await create_tasks_in_order(store, make_task_with_place(template, tasks=1))
+        await create_tasks_in_order(store, make_task_under_bound(template, tasks=1))
         await create_tasks_in_order(
-            store, make_task_with_place(template, tasks=1, key=ACME._replace(key="customer:b"))
+            store, make_task_under_bound(template, tasks=1, key=ACME._replace(key="customer:b"))
         )
         await create_task(store, template)
 
@@ -265,10 +266,10 @@ class TestOpenTaskBounds(StoreTests):
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         await create_tasks_in_order(
-            store, make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
+            store, make_task_under_bound(template, AtCapacityAction.REJECT, tasks=1)
         )
 
-        rejected = make_task_with_place(template, AtCapacityAction.REJECT, tasks=1)
+        rejected = make_task_under_bound(template, AtCapacityAction.REJECT, tasks=1)
         with pytest.raises(TooManyOpenTasks, match="1 task with the key 'customer:acme'"):
             await store.create_tasks([rejected])
 
@@ -280,7 +281,7 @@ class TestOpenTaskBounds(StoreTests):
         template = await register_template(store, one_step_template())
         oldest, other, newest = await create_tasks_in_order(
             store,
-            *(make_task_with_place(template, AtCapacityAction.CANCEL_OLDEST) for _ in range(3)),
+            *(make_task_under_bound(template, AtCapacityAction.CANCEL_OLDEST) for _ in range(3)),
         )
 
         statuses = [(await store.get_task(each)).status for each in (oldest, other, newest)]
@@ -292,7 +293,7 @@ class TestOpenTaskBounds(StoreTests):
         worker = await ManualWorker.register(store)
 
         await store.create_tasks(
-            [make_task_with_place(template) for _ in range(5)], worker=worker.id, claim_up_to=5
+            [make_task_under_bound(template) for _ in range(5)], worker=worker.id, claim_up_to=5
         )
 
         assert 2 == len(await worker.claim())
@@ -304,7 +305,7 @@ class TestOpenTaskBounds(StoreTests):
 
         await asyncio.gather(
             *(
-                store.create_tasks([make_task_with_place(template)])
+                store.create_tasks([make_task_under_bound(template)])
                 for store in stores
                 for _ in range(4)
             )
@@ -317,7 +318,7 @@ class TestOpenTaskBounds(StoreTests):
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         _, second, third = await create_tasks_in_order(
-            store, *(make_task_with_place(template, tasks=1) for _ in range(3))
+            store, *(make_task_under_bound(template, tasks=1) for _ in range(3))
         )
         assert 1 == len(await worker.claim())
 
@@ -337,14 +338,14 @@ class TestOpenTaskBounds(StoreTests):
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         first, second = await create_tasks_in_order(
-            store, *(make_task_with_place(template, tasks=1) for _ in range(2))
+            store, *(make_task_under_bound(template, tasks=1) for _ in range(2))
         )
         await worker.fail(await worker.claim_one())
         await store.admit_waiting_tasks(10)
         await worker.complete(await worker.claim_one())
 
         await store.retry_steps(first, ACT)
-        (third,) = await create_tasks_in_order(store, make_task_with_place(template, tasks=1))
+        (third,) = await create_tasks_in_order(store, make_task_under_bound(template, tasks=1))
 
         assert first == (await worker.claim_one()).task_id
         assert TaskStatus.COMPLETE == (await store.get_task(second)).status

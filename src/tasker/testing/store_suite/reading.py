@@ -227,7 +227,7 @@ class TestListing(StoreTests):
         assert [new.id for new in reversed(news)][:25] == [task.id for task in listed]
         assert 7 == len(await store.list_tasks(TaskFilter(), limit=7))
 
-    async def test_a_listed_task_is_the_task_that_is_read(self, store: Store) -> None:
+    async def test_a_listed_task_equals_the_task_read_by_id(self, store: Store) -> None:
         """All fields are equal except `failure`, which lists omit."""
         first = await create_and_run_task(store, chain_template(), failing=("b",))
         second = await store.get_task(

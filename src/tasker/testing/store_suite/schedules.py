@@ -46,7 +46,7 @@ def make_new_schedule(name: str = "hourly", **fields: Any) -> NewSchedule:
     return NewSchedule(namespace="suite", template="one", version="^1", schedule=schedule)
 
 
-def skipped_ticks_record(
+def make_ticks_without_task(
     first: datetime, last: datetime, outcome: NoTaskReason
 ) -> TicksWithoutTask:
     return TicksWithoutTask(first=first, last=last, outcome=outcome)
@@ -82,13 +82,13 @@ class TestSchedules(StoreTests):
         assert stored.created_at < stored.next_at <= stored.created_at + HOUR
         assert stored == await store.get_schedule("suite", "hourly")
 
-    async def test_names_are_unique_in_a_namespace(self, store: Store) -> None:
+    async def test_schedule_names_are_unique_in_a_namespace(self, store: Store) -> None:
         await store.create_schedule(make_new_schedule(), ACT)
 
         with pytest.raises(ScheduleExists, match=r"suite\.hourly already exists"):
             await store.create_schedule(make_new_schedule(), ACT)
 
-    async def test_an_unknown_schedule_is_rejected(self, store: Store) -> None:
+    async def test_an_unknown_schedule_is_not_found(self, store: Store) -> None:
         with pytest.raises(NotFound, match=r"schedule suite\.hourly not found"):
             await store.get_schedule("suite", "hourly")
         with pytest.raises(NotFound):
@@ -96,7 +96,7 @@ class TestSchedules(StoreTests):
         with pytest.raises(NotFound):
             await store.delete_schedule("suite", "hourly", ACT)
 
-    async def test_lists_are_filtered_and_paged(self, store: Store) -> None:
+    async def test_schedules_are_listed_by_filter_and_in_pages(self, store: Store) -> None:
         for name in ("a", "b", "c"):
             await store.create_schedule(make_new_schedule(name), ACT)
 
@@ -112,7 +112,7 @@ class TestSchedules(StoreTests):
             await store.list_schedules(namespace="suite", template="one", visible=["suite"])
         )
 
-    async def test_a_change_of_other_fields_keeps_the_next_tick(self, store: Store) -> None:
+    async def test_a_change_that_leaves_the_times_keeps_the_next_tick(self, store: Store) -> None:
         before = await store.create_schedule(make_new_schedule(), ACT)
 
         after = await store.change_schedule(make_new_schedule(overlap=OverlapPolicy.ALLOW), ACT)
@@ -254,7 +254,7 @@ class TestTicks(StoreTests):
         assert [(first.created[0][0], False)] == list(second.created)
         assert 1 == len(await store.list_tasks(TaskFilter(schedule_id=due.stored.id)))
 
-    async def test_a_concurrent_change_stops_an_advance(
+    async def test_a_schedule_that_changed_concurrently_is_not_advanced(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         due = await create_due_schedule(store, subject)
@@ -267,7 +267,7 @@ class TestTicks(StoreTests):
         assert advanced is None
         assert [] == await store.list_tasks(TaskFilter())
 
-    async def test_a_change_of_other_fields_keeps_due_ticks(
+    async def test_a_change_that_leaves_the_times_keeps_due_ticks(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         due = await create_due_schedule(store, subject)
@@ -303,7 +303,7 @@ class TestTicks(StoreTests):
             tasks=(),
             cancel=False,
             taken=(),
-            records=[skipped_ticks_record(tick, tick, NoTaskReason.BUFFERED)],
+            records=[make_ticks_without_task(tick, tick, NoTaskReason.BUFFERED)],
             next_at=tick + HOUR,
             look_at=due.now + timedelta(seconds=5),
         )
@@ -325,7 +325,7 @@ class TestTicks(StoreTests):
         assert 0 == (await store.get_schedule("suite", "hourly")).buffered
         assert [] == await store.list_ticks_without_task("suite", "hourly")
 
-    async def test_successive_ticks_share_a_record(
+    async def test_successive_ticks_without_tasks_share_a_record(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
         due = await create_due_schedule(store, subject, hours=2)
@@ -333,11 +333,13 @@ class TestTicks(StoreTests):
         for number in range(3):
             at = tick + number * HOUR
             outcome = NoTaskReason.SKIPPED if number < 2 else NoTaskReason.MISSED
-            due = await record_ticks_without_task(store, due, skipped_ticks_record(at, at, outcome))
+            due = await record_ticks_without_task(
+                store, due, make_ticks_without_task(at, at, outcome)
+            )
 
         assert [
-            skipped_ticks_record(tick + 2 * HOUR, tick + 2 * HOUR, NoTaskReason.MISSED),
-            skipped_ticks_record(tick, tick + HOUR, NoTaskReason.SKIPPED),
+            make_ticks_without_task(tick + 2 * HOUR, tick + 2 * HOUR, NoTaskReason.MISSED),
+            make_ticks_without_task(tick, tick + HOUR, NoTaskReason.SKIPPED),
         ] == await store.list_ticks_without_task("suite", "hourly")
 
     async def test_the_oldest_tick_records_are_deleted(
@@ -348,7 +350,7 @@ class TestTicks(StoreTests):
         ticks = [due.stored.next_at + number * 2 * HOUR for number in range(4)]
         for tick in ticks:
             due = await record_ticks_without_task(
-                store, due, skipped_ticks_record(tick, tick, NoTaskReason.SKIPPED)
+                store, due, make_ticks_without_task(tick, tick, NoTaskReason.SKIPPED)
             )
 
         kept = await store.list_ticks_without_task("suite", "hourly")

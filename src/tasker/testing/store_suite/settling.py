@@ -169,7 +169,7 @@ class TestFence(StoreTests):
         assert seen[0] == seen[1]
         assert [[2, 3], [4], []] == [freed for freed, _ in seen[0][0]]
 
-    async def test_any_worker_may_settle_an_attempt_that_it_knows(self, store: Store) -> None:
+    async def test_any_worker_may_settle_an_attempt(self, store: Store) -> None:
         """The fence is the attempt, not the worker, so that janitors can settle lost attempts."""
         await register_and_create_task(store, one_step_template())
         claim = await (await ManualWorker.register(store, "first")).claim_one()
@@ -275,7 +275,7 @@ class TestSettling(StoreTests):
         assert task.ended_at >= task.created_at
         assert StepCounts(complete=4) == task.counts
 
-    async def test_a_single_step_can_be_the_whole_task(self, store: Store) -> None:
+    async def test_a_task_may_have_a_single_step(self, store: Store) -> None:
         """Its step is both root and sink."""
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
@@ -315,7 +315,7 @@ class TestSettling(StoreTests):
         assert [] == await store.load_task_inputs([])
 
 
-class TestStickyClaims(StoreTests):
+class TestClaimingFreedSteps(StoreTests):
     async def test_the_settling_worker_may_claim_freed_steps(self, store: Store) -> None:
         """They are returned as claims of first attempts; no other worker gets them."""
         task_id = await register_and_create_task(store, chain_template())
@@ -408,7 +408,7 @@ class TestGroupSettlement(StoreTests):
     async def register_workers(self, store: Store, *workers: str) -> list[ManualWorker]:
         return [await ManualWorker.register(store, worker) for worker in workers]
 
-    async def test_each_worker_gets_what_its_outcomes_freed(self, store: Store) -> None:
+    async def test_each_worker_claims_the_steps_that_its_outcomes_freed(self, store: Store) -> None:
         """It claims up to its limit, from queues that it serves; the others stay enqueued."""
         wide = await register_template(store, make_template("wide", a="", b="a", c="a", d="a"))
         for _ in range(3):

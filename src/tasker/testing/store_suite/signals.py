@@ -32,7 +32,11 @@ from tasker.testing.store_suite.factories import (
     register_and_create_task,
     register_template,
 )
-from tasker.testing.store_suite.spawning import claim_spawner, make_instances, map_template
+from tasker.testing.store_suite.spawning import (
+    create_task_and_claim_spawner,
+    make_instances,
+    map_template,
+)
 from tasker.testing.store_suite.subject import StoreUnderTest
 from tasker.waits import (
     Arrival,
@@ -48,7 +52,7 @@ from tasker.waits import (
 DAY = timedelta(days=1)
 
 
-def make_signal_wait(
+def make_arrival_wait(
     *awaited: AwaitedArrival | str, call: str = "wait", timeout: float | None = None
 ) -> NewWait:
     """Make a wait for signals, given by name, or for other arrivals."""
@@ -58,7 +62,7 @@ def make_signal_wait(
     return NewWait(call, DurableCallKind.WAIT_ANY, all_awaited, timeout)
 
 
-def awaited_broadcast(name: str, key: str, *, after: int = 0) -> AwaitedArrival:
+def make_awaited_broadcast(name: str, key: str, *, after: int = 0) -> AwaitedArrival:
     """Make an awaited arrival of a broadcast."""
     return AwaitedArrival(WaitKind.BROADCAST, name, key, "suite", after)
 
@@ -90,7 +94,7 @@ async def create_waiting_task(
     task_id = await register_and_create_task(store, one_step_template())
     worker = await ManualWorker.register(store)
     claim = next(claim for claim in await worker.claim() if claim.task_id == task_id)
-    assert await store.park_for_arrival(claim, make_signal_wait(*awaited, **options))  # type: ignore[arg-type]
+    assert await store.park_for_arrival(claim, make_arrival_wait(*awaited, **options))  # type: ignore[arg-type]
     return task_id
 
 
@@ -112,10 +116,10 @@ class TestSignals(StoreTests):
         assert arrival.sent_at is not None
 
     async def test_a_signal_names_the_instance_that_receives_it(self, store: Store) -> None:
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
         _, second = sorted(await worker.claim(), key=lambda claim: claim.no)
-        assert await store.park_for_arrival(second, make_signal_wait("paid"))
+        assert await store.park_for_arrival(second, make_arrival_wait("paid"))
 
         sent = await store.send_signal(make_signal(second.task_id, "paid"), ACT)
 
@@ -126,13 +130,13 @@ class TestSignals(StoreTests):
         task_id = await register_and_create_task(store, make_template("two", a="", b=""))
         worker = await ManualWorker.register(store)
         first, second = sorted(await worker.claim(), key=lambda claim: claim.no)
-        assert await store.receive_arrival(first, make_signal_wait("paid")) is None
+        assert await store.receive_arrival(first, make_arrival_wait("paid")) is None
         for number in (1, 2):
             sent = await store.send_signal(make_signal(task_id, "paid", number), ACT)
             assert sent.step is None
 
-        received = await store.receive_arrival(first, make_signal_wait("paid"))
-        parked = await store.park_for_arrival(second, make_signal_wait("paid"))
+        received = await store.receive_arrival(first, make_arrival_wait("paid"))
+        parked = await store.park_for_arrival(second, make_arrival_wait("paid"))
 
         assert received is not None
         assert (1, True) == (decode_arrival(received.value).payload, parked)  # type: ignore[arg-type]
@@ -148,7 +152,7 @@ class TestSignals(StoreTests):
             await store.send_signal(make_signal(task_id, "n", number), ACT)
 
         for number in range(4):
-            await store.receive_arrival(claim, make_signal_wait("n", call=f"wait-{number}"))
+            await store.receive_arrival(claim, make_arrival_wait("n", call=f"wait-{number}"))
 
         received = await read_arrivals(store, claim)
         assert {f"wait-{number}": number for number in range(3)} == {
@@ -159,7 +163,7 @@ class TestSignals(StoreTests):
         task_id = await register_and_create_task(store, make_template("two", a="", b=""))
         worker = await ManualWorker.register(store)
         for claim in await worker.claim():
-            await store.park_for_arrival(claim, make_signal_wait("paid"))
+            await store.park_for_arrival(claim, make_arrival_wait("paid"))
 
         steps = [
             (await store.send_signal(make_signal(task_id, "paid"), ACT)).step for _ in range(3)
@@ -178,7 +182,7 @@ class TestSignals(StoreTests):
         claim = await (await ManualWorker.register(store)).claim_one()
         assert "cancelled" == (await read_arrivals(store, claim))["wait"].name
         received = await store.receive_arrival(
-            claim, make_signal_wait("cancelled", "paid", call="next")
+            claim, make_arrival_wait("cancelled", "paid", call="next")
         )
         assert received is not None
         assert "paid" == decode_arrival(received.value).name  # type: ignore[arg-type]
@@ -192,7 +196,7 @@ class TestSignals(StoreTests):
         await subject.advance(timedelta(seconds=1))
         await store.send_signal(make_signal(task_id, "a"), ACT)
 
-        await store.receive_arrival(claim, make_signal_wait("a", "b"))
+        await store.receive_arrival(claim, make_arrival_wait("a", "b"))
 
         assert "b" == (await read_arrivals(store, claim))["wait"].name
 
@@ -222,10 +226,10 @@ class TestSignals(StoreTests):
         held = await worker.claim_one()
         await store.send_signal(make_signal(task_id, "paid"), ACT)
 
-        assert await store.receive_arrival(lost, make_signal_wait("paid")) is None
-        assert not await store.park_for_arrival(lost, make_signal_wait("other"))
+        assert await store.receive_arrival(lost, make_arrival_wait("paid")) is None
+        assert not await store.park_for_arrival(lost, make_arrival_wait("other"))
 
-        assert await store.receive_arrival(held, make_signal_wait("paid")) is not None
+        assert await store.receive_arrival(held, make_arrival_wait("paid")) is not None
 
     async def test_a_signal_that_an_attempt_received_is_kept_for_the_next(
         self, store: Store
@@ -235,7 +239,7 @@ class TestSignals(StoreTests):
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
         await store.send_signal(make_signal(task_id, "paid", 7), ACT)
-        await store.receive_arrival(claim, make_signal_wait("paid"))
+        await store.receive_arrival(claim, make_arrival_wait("paid"))
 
         await worker.settle(released_outcome(claim))
 
@@ -247,14 +251,14 @@ class TestSignals(StoreTests):
         worker = await ManualWorker.register(store)
         claim = await worker.claim_one()
         await store.send_signal(make_signal(task_id, "paid", 7), ACT)
-        await store.receive_arrival(claim, make_signal_wait("paid"))
+        await store.receive_arrival(claim, make_arrival_wait("paid"))
         await worker.fail(claim)
 
         await store.retry_steps(task_id, ACT, fresh=True)
 
         again = await worker.claim_one()
         assert {} == await read_arrivals(store, again)
-        await store.receive_arrival(again, make_signal_wait("paid"))
+        await store.receive_arrival(again, make_arrival_wait("paid"))
         assert 7 == (await read_arrivals(store, again))["wait"].payload
 
     async def test_a_signal_to_a_task_that_ended_is_rejected(self, store: Store) -> None:
@@ -279,7 +283,7 @@ class TestSignals(StoreTests):
         with pytest.raises(TooManySignals, match="1,000 signals"):
             await store.send_signal(make_signal(task_id, "n"), ACT)
 
-        await store.receive_arrival(claim, make_signal_wait("n"))
+        await store.receive_arrival(claim, make_arrival_wait("n"))
         await store.send_signal(make_signal(task_id, "n"), ACT)
 
     async def test_a_signal_is_audited(self, store: Store) -> None:
@@ -305,7 +309,7 @@ class TestSignals(StoreTests):
 
             await asyncio.gather(
                 *(
-                    stores[number % 3].park_for_arrival(claim, make_signal_wait("n"))
+                    stores[number % 3].park_for_arrival(claim, make_arrival_wait("n"))
                     for number, claim in enumerate(claims)
                 ),
                 *(
@@ -332,7 +336,7 @@ class TestWaiting(StoreTests):
     async def test_a_wait_ends_at_its_timeout(self, store: Store, subject: StoreUnderTest) -> None:
         """It ends once; a later signal is kept for later waits."""
         task_id = await create_waiting_task(
-            store, "paid", awaited_broadcast("paid", "k"), timeout=100.0
+            store, "paid", make_awaited_broadcast("paid", "k"), timeout=100.0
         )
         assert 0 == await store.end_timed_out_waits(10)
         await subject.advance(timedelta(seconds=101))
@@ -394,7 +398,7 @@ class TestWaiting(StoreTests):
     ) -> None:
         await register_and_create_task(store, one_step_template(), deadline=timedelta(seconds=10))
         claim = await (await ManualWorker.register(store)).claim_one()
-        await store.park_for_arrival(claim, make_signal_wait("paid", timeout=100.0))
+        await store.park_for_arrival(claim, make_arrival_wait("paid", timeout=100.0))
         await subject.advance(timedelta(seconds=11))
 
         ended = await store.end_overdue_and_failed_tasks()
@@ -426,10 +430,11 @@ class TestBroadcasts(StoreTests):
         """Name, key and namespace must match."""
         monkeypatch.setattr("tasker.store.operations.waits.PAGE", 4)
         same = [
-            await create_waiting_task(store, awaited_broadcast("rate", "eur")) for _ in range(10)
+            await create_waiting_task(store, make_awaited_broadcast("rate", "eur"))
+            for _ in range(10)
         ]
         other = [
-            await create_waiting_task(store, awaited_broadcast("rate", "usd")),
+            await create_waiting_task(store, make_awaited_broadcast("rate", "usd")),
             await create_waiting_task(
                 store, AwaitedArrival(WaitKind.BROADCAST, "rate", "eur", "elsewhere")
             ),
@@ -464,8 +469,8 @@ class TestBroadcasts(StoreTests):
         received: list[object] = []
         after = 0
         while True:
-            wait = make_signal_wait(
-                awaited_broadcast("rate", "eur", after=after), call=f"wait-{len(received)}"
+            wait = make_arrival_wait(
+                make_awaited_broadcast("rate", "eur", after=after), call=f"wait-{len(received)}"
             )
             call = await store.receive_arrival(claim, wait)
             if call is None:
@@ -494,7 +499,9 @@ class TestBroadcasts(StoreTests):
             raise ConnectionError("killed")
 
         for repeated in (True, False):
-            task_id = await create_waiting_task(store, awaited_broadcast("rate", str(repeated)))
+            task_id = await create_waiting_task(
+                store, make_awaited_broadcast("rate", str(repeated))
+            )
             with monkeypatch.context() as patch:
                 patch.setattr(Waits, "_deliver_broadcast", raise_connection_error)
                 with pytest.raises(ConnectionError):
@@ -544,11 +551,11 @@ class TestBroadcasts(StoreTests):
             for _ in range(3):
                 await create_task(stores[0], template)
             claims = await worker.claim()
-            awaited = awaited_broadcast("rate", str(number))
+            awaited = make_awaited_broadcast("rate", str(number))
 
             await asyncio.gather(
                 *(
-                    store.park_for_arrival(claim, make_signal_wait(awaited))
+                    store.park_for_arrival(claim, make_arrival_wait(awaited))
                     for store, claim in zip(stores, claims, strict=True)
                 ),
                 stores[1].send_broadcast(make_broadcast("rate", str(number)), "bank"),

@@ -66,7 +66,9 @@ def make_instances(items: Sequence[str | None], *, begin: int = 0, total: int = 
     return NewInstances("", JOIN, SPAWNER, SPAWNER, total or len(items), begin, texts)
 
 
-async def claim_spawner(store: Store, template: Template) -> tuple[ManualWorker, Claim]:
+async def create_task_and_claim_spawner(
+    store: Store, template: Template
+) -> tuple[ManualWorker, Claim]:
     """Create a task, complete its first step, and claim the spawner of its map."""
     await register_and_create_task(store, template)
     worker = await ManualWorker.register(store)
@@ -92,7 +94,7 @@ class TestSpawning(StoreTests):
 
     async def test_instances_run_before_their_join(self, store: Store) -> None:
         """After all instances the join runs, and then its children."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
 
         spawned = await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
 
@@ -107,7 +109,7 @@ class TestSpawning(StoreTests):
 
     async def test_a_join_waits_for_its_spawner(self, store: Store) -> None:
         """All instances so far are done, but the spawner may add more."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1"], total=2))
         await worker.complete(await worker.claim_one())
 
@@ -121,7 +123,7 @@ class TestSpawning(StoreTests):
 
     async def test_a_repeated_spawn_changes_nothing(self, store: Store) -> None:
         """The same or a later attempt may repeat it, even after instances have ended."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         first = await store.spawn_instances(spawner, make_instances(["1", "2"], total=3))
         await worker.complete(*await worker.claim())
 
@@ -139,7 +141,7 @@ class TestSpawning(StoreTests):
 
     async def test_an_attempt_that_lost_its_claim_spawns_nothing(self, store: Store) -> None:
         """Another attempt holds the step, or the task was cancelled."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await worker.fail_with_retry(spawner)
 
         assert await store.spawn_instances(spawner, make_instances(["1"])) is None
@@ -153,7 +155,7 @@ class TestSpawning(StoreTests):
 
     async def test_an_instance_adds_instances_to_its_join(self, store: Store) -> None:
         """Numbers continue, and the join waits for the new instances."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
         await worker.complete(spawner)
         one, two = sorted(await worker.claim())
@@ -182,7 +184,9 @@ class TestSpawning(StoreTests):
     async def test_the_steps_of_a_body_run_in_order(self, store: Store) -> None:
         """The order holds within each instance; the join waits for the last steps."""
         body = (StepSpec(name="fetch"), StepSpec(name="bill", dependencies=("fetch",)))
-        worker, spawner = await claim_spawner(store, map_template(*body, StepSpec(name="note")))
+        worker, spawner = await create_task_and_claim_spawner(
+            store, map_template(*body, StepSpec(name="note"))
+        )
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
         await worker.complete(spawner)
         claims = {claim.no: claim for claim in await worker.claim()}
@@ -197,7 +201,7 @@ class TestSpawning(StoreTests):
 
     async def test_the_name_of_a_step_contains_its_instance(self, store: Store) -> None:
         """This holds for lists, the history, failures and the audit log."""
-        worker, spawner = await claim_spawner(store, nested_map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, nested_map_template())
         await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
         await worker.complete(*await worker.claim())
         _, second = sorted(await worker.claim())
@@ -224,7 +228,7 @@ class TestSpawning(StoreTests):
         ]
 
     async def test_the_error_of_a_task_names_the_instances_that_failed(self, store: Store) -> None:
-        worker, spawner = await claim_spawner(store, nested_map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, nested_map_template())
         await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
         await worker.complete(spawner)
         first, *others = sorted(await worker.claim())
@@ -244,7 +248,7 @@ class TestSpawning(StoreTests):
 
     async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
         """Its steps are numbered after all others, and refer to the enclosing instances."""
-        worker, spawner = await claim_spawner(store, nested_map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, nested_map_template())
         layout = NodeLayout(nested_map_template().steps)
         (outer, inner) = layout.bodies.values()
         await store.spawn_instances(spawner, make_instances(['"a"', '"b"']))
@@ -276,7 +280,7 @@ class TestSpawning(StoreTests):
     async def test_steps_of_a_loop_start_after_their_delay(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances([None])._replace(delay=60))
         await worker.complete(spawner)
 
@@ -284,8 +288,8 @@ class TestSpawning(StoreTests):
         await subject.advance(SECOND * 61)
         assert 6 == (await worker.claim_one()).no
 
-    async def test_instances_inherit_priority_and_pause(self, store: Store) -> None:
-        worker, spawner = await claim_spawner(store, map_template())
+    async def test_instances_of_a_paused_task_are_paused(self, store: Store) -> None:
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.pause(PauseTarget.of_task(spawner.task_id), ACT)
 
         await store.spawn_instances(spawner, make_instances(["1"]))
@@ -296,7 +300,7 @@ class TestSpawning(StoreTests):
 
     async def test_too_many_instances_are_rejected(self, store: Store) -> None:
         """None of them is inserted."""
-        _, spawner = await claim_spawner(store, map_template())
+        _, spawner = await create_task_and_claim_spawner(store, map_template())
 
         with pytest.raises(TooManyInstances, match="at most 100,000 instances, not 100,001"):
             await store.spawn_instances(spawner, make_instances(["1"], total=limits.INSTANCES + 1))
@@ -305,7 +309,7 @@ class TestSpawning(StoreTests):
 
     async def test_instances_are_cancelled_with_their_task(self, store: Store) -> None:
         """A running instance can no longer settle."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
         running = (await worker.claim(1))[0]
 
@@ -339,7 +343,7 @@ class TestSpawning(StoreTests):
     async def test_failed_instances_are_counted_once(self, store: Store) -> None:
         """The number of failed steps in an instance does not matter."""
         body = (StepSpec(name="fetch"), StepSpec(name="note"))
-        worker, spawner = await claim_spawner(store, map_template(*body))
+        worker, spawner = await create_task_and_claim_spawner(store, map_template(*body))
         await store.spawn_instances(spawner, make_instances(["1", "2", "3"]))
         claims = {claim.no: claim for claim in await worker.claim()}
         (spawn,) = await store.list_spawns(spawner.task_id, JOIN)
@@ -350,7 +354,7 @@ class TestSpawning(StoreTests):
 
     async def test_instances_that_have_not_started_can_be_cancelled(self, store: Store) -> None:
         """Instances that run or have ended are not affected."""
-        worker, spawner = await claim_spawner(store, map_template())
+        worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2", "3", "4"]))
         done, running = await worker.claim(2)
         await worker.complete(done)
@@ -368,7 +372,7 @@ class TestSpawning(StoreTests):
     async def test_a_pruned_task_leaves_no_spawn(
         self, store: Store, subject: StoreUnderTest
     ) -> None:
-        _, spawner = await claim_spawner(store, map_template())
+        _, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1"]))
         await store.cancel_task(spawner.task_id, ACT)
         await subject.advance(SECOND * 10)
@@ -381,13 +385,13 @@ class TestSpawning(StoreTests):
         self, stores: Sequence[Store]
     ) -> None:
         """This holds while several workers spawn, settle and repeat calls concurrently."""
-        worker, spawner = await claim_spawner(stores[0], map_template())
+        worker, spawner = await create_task_and_claim_spawner(stores[0], map_template())
         workers = [await ManualWorker.register(store) for store in stores]
         items = [str(n) for n in range(120)]
         done: list[int] = []
         joins: list[Claim] = []
 
-        async def spawn_all() -> None:
+        async def spawn_all_instances() -> None:
             for begin_at in range(0, 120, 20):
                 new = make_instances(items[begin_at : begin_at + 20], begin=begin_at, total=120)
                 await asyncio.gather(*(store.spawn_instances(spawner, new) for store in stores))
@@ -404,7 +408,7 @@ class TestSpawning(StoreTests):
                     done.extend(claim.no for claim in instances)
                 await asyncio.sleep(0)
 
-        await asyncio.gather(spawn_all(), *map(claim_and_complete_instances, workers))
+        await asyncio.gather(spawn_all_instances(), *map(claim_and_complete_instances, workers))
 
         assert list(range(6, 126)) == sorted(done)
         assert [JOIN] == [claim.no for claim in joins]

@@ -34,7 +34,7 @@ def make_log_record(task_id: TaskId, number: int, message: str = "", **fields: A
     )
 
 
-def log_messages(records: list[LogRecord]) -> list[str]:
+def extract_messages(records: list[LogRecord]) -> list[str]:
     return [one.message for one in records]
 
 
@@ -52,7 +52,7 @@ class TestStepLogs(StoreTests):
 
         first, second, third = await store.list_logs(task_id)
 
-        assert ["record 0", "record 0", "record 1"] == log_messages([first, second, third])
+        assert ["record 0", "record 0", "record 1"] == extract_messages([first, second, third])
         assert (2, 3, "stdout", "info", {}) == (
             *(second.no, second.attempt, second.source, second.level, second.fields),
         )
@@ -67,7 +67,9 @@ class TestStepLogs(StoreTests):
         await store.append_logs([make_log_record(task_id, 0), make_log_record(task_id, 1)])
         await store.append_logs([make_log_record(task_id, 1, "other"), make_log_record(task_id, 2)])
 
-        assert ["record 0", "record 1", "record 2"] == log_messages(await store.list_logs(task_id))
+        assert ["record 0", "record 1", "record 2"] == extract_messages(
+            await store.list_logs(task_id)
+        )
 
     async def test_pages_follow_each_other_in_both_orders(self, store: Store) -> None:
         """Records may have the same time."""
@@ -103,7 +105,7 @@ class TestStepLogs(StoreTests):
         )
 
         async def find_log_messages(**filters: Any) -> list[str]:
-            return log_messages(await store.list_logs(task_id, LogFilter(**filters)))
+            return extract_messages(await store.list_logs(task_id, LogFilter(**filters)))
 
         assert ["other step"] == await find_log_messages(no=2)
         assert ["late"] == await find_log_messages(no=1, attempt=2)
@@ -139,12 +141,12 @@ class TestStepLogs(StoreTests):
         second = (await store.list_logs(task_id))[1]
 
         assert 1 == await store.prune_logs(second.at)
-        assert ["record 1", "record 2"] == log_messages(await store.list_logs(task_id))
+        assert ["record 1", "record 2"] == extract_messages(await store.list_logs(task_id))
         assert 1 == await store.prune_logs(second.at + SECOND * 9, limit=1)
 
         cancelled = await store.get_task(task_id)
         await store.prune_tasks(ended_before=cancelled.created_at + timedelta(days=1))
-        assert ["record 2"] == log_messages(await store.list_logs(task_id))
+        assert ["record 2"] == extract_messages(await store.list_logs(task_id))
 
     async def test_logs_of_an_unknown_task_are_not_found(self, store: Store) -> None:
         with pytest.raises(NotFound):

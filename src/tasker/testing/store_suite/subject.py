@@ -78,7 +78,9 @@ class PostgresUnderTest(StoreUnderTest):
         await store.wait_for_work(60)  # the first wait ends when it listens
 
     async def advance(self, by: timedelta) -> None:
-        await self._run_with_connection(lambda connection: _move_into_past(connection, by))
+        await self._run_with_connection(
+            lambda connection: _move_timestamps_into_past(connection, by)
+        )
 
     async def find_contradictions(self) -> Sequence[Any]:
         from tasker.testing.store_suite.contradictions import find_contradictions
@@ -107,7 +109,7 @@ class PostgresUnderTest(StoreUnderTest):
             await connection.close()
 
 
-async def _move_into_past(connection: Any, by: timedelta) -> None:
+async def _move_timestamps_into_past(connection: Any, by: timedelta) -> None:
     async with connection.transaction():
         for table, columns in await connection.fetch(_INSTANTS):
             moved = ", ".join(f'"{column}" = "{column}" - $1::interval' for column in columns)

@@ -178,14 +178,14 @@ class TestPolicies(StoreTests):
         apples, default, suite = await store.list_namespaces()
 
         assert ["apples", "default", "suite"] == [apples.name, default.name, suite.name]
-        assert (1, 2, 0, 0, 1) == _version_counts(apples)
-        assert (0, 0, 0, 0, 0) == _version_counts(default)
-        assert (0, 0, 1, 0, 0) == _version_counts(suite)
+        assert (1, 2, 0, 0, 1) == _count_versions_by_status(apples)
+        assert (0, 0, 0, 0, 0) == _count_versions_by_status(default)
+        assert (0, 0, 1, 0, 0) == _count_versions_by_status(suite)
         assert (None, None) == (apples.policy, default.policy)
         assert suite.policy == await store.get_policy("suite")
 
 
-def _version_counts(space: NamespaceInfo) -> tuple[int, ...]:
+def _count_versions_by_status(space: NamespaceInfo) -> tuple[int, ...]:
     names = ("templates", "approved", "pending_review", "rejected", "retired")
     return tuple(getattr(space, name) for name in names)
 

@@ -138,7 +138,7 @@ class TestTemplates(StoreTests):
         assert [CHANGED] == [stored.template for stored in await store.list_templates()]
         assert ["1.0.0"] == await store.list_approved_versions("suite", "one")
 
-    async def test_replacing_back_and_forth_works(self, store: Store) -> None:
+    async def test_replaced_content_can_become_current_again(self, store: Store) -> None:
         """It replaces the content that had replaced it."""
         await register_template(store, one_step_template())
         await store.register_template(CHANGED, registered_by="eve", replace=True)
@@ -223,7 +223,7 @@ class TestTemplates(StoreTests):
         assert 1 == sum(registered.created for registered in results)
         assert 1 == len({registered.stored.id for registered in results})
 
-    async def test_one_of_several_concurrent_contents_wins(self, stores: list[Store]) -> None:
+    async def test_one_of_several_concurrent_registrations_wins(self, stores: list[Store]) -> None:
         """The others are rejected, and the complete content of the winner is stored."""
         contents = [make_template("race", **{f"step_{n}": ""}) for n in range(9)]
 

@@ -25,16 +25,16 @@ LONG = 60.0  #: seconds, far beyond what a test may take
 SOON = 60.0
 
 
-async def wait_without_work(store: Store, worker: ManualWorker) -> None:
+async def wait_and_claim_nothing(store: Store, worker: ManualWorker) -> None:
     """Let a worker wait for work, and check that no step is due."""
     await store.wait_for_work(0.05)
     assert [] == await worker.claim()
 
 
-async def require_wake_up(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) -> None:
+async def require_wake_up(wait: Callable[[float], Awaitable[None]], action: Awaitable[Any]) -> None:
     """Act while a worker waits, and fail unless the wait then ends."""
     waiting = asyncio.ensure_future(wait(LONG))
-    await deed
+    await action
     async with asyncio.timeout(SOON):
         await waiting
 
@@ -50,7 +50,7 @@ class TestWaking(StoreTests):
         template = await register_template(stores[0], one_step_template())
         for store in stores[:2]:
             worker = await ManualWorker.register(store)
-            await wait_without_work(store, worker)
+            await wait_and_claim_nothing(store, worker)
 
             await require_wake_up(store.wait_for_work, create_task(stores[0], template))
 
@@ -61,7 +61,7 @@ class TestWaking(StoreTests):
         await register_and_create_task(stores[0], chain_template())
         busy, idle = await ManualWorker.register(stores[0]), await ManualWorker.register(stores[1])
         claim = await busy.claim_one()
-        await wait_without_work(stores[1], idle)
+        await wait_and_claim_nothing(stores[1], idle)
 
         await require_wake_up(stores[1].wait_for_work, busy.complete(claim))
 
@@ -71,10 +71,10 @@ class TestWaking(StoreTests):
         """Both a retry and a resolution wake it."""
         failed = await create_and_run_task(stores[0], chain_template(), failing=("a",))
         idle = await ManualWorker.register(stores[1])
-        await wait_without_work(stores[1], idle)
+        await wait_and_claim_nothing(stores[1], idle)
         await require_wake_up(stores[1].wait_for_work, stores[0].retry_steps(failed.id, ACT))
         await idle.fail(await idle.claim_one())
-        await wait_without_work(stores[1], idle)
+        await wait_and_claim_nothing(stores[1], idle)
 
         await require_wake_up(
             stores[1].wait_for_work, stores[0].resolve_step(failed.id, 1, JsonText("1"), ACT)
@@ -90,7 +90,7 @@ class TestWaking(StoreTests):
             await ManualWorker.register(stores[1]),
         )
         claim = await leaving.claim_one()
-        await wait_without_work(stores[1], idle)
+        await wait_and_claim_nothing(stores[1], idle)
 
         await require_wake_up(stores[1].wait_for_work, leaving.settle(released_outcome(claim)))
 
@@ -106,7 +106,7 @@ class TestWaking(StoreTests):
         child = await register_and_create_task(stores[0], make_template("child", x=""))
         await stores[0].park_until_task_ends(claim, child)
         running = await (await ManualWorker.register(stores[0], handlers={"x"})).claim_one()
-        await wait_without_work(stores[0], worker)
+        await wait_and_claim_nothing(stores[0], worker)
 
         await require_wake_up(
             stores[0].wait_for_work, worker.settle(completed_outcome(running, JsonText("1")))

@@ -126,7 +126,7 @@ class ClaimedDelivery(NamedTuple):
 
 
 class DeliveryAttemptResult(NamedTuple):
-    """The outcome of a delivery."""
+    """What the endpoint or the subscriber responded to an attempt to deliver an event."""
 
     status: int | None  #: HTTP status; None: no response, or a subscriber
     error: str  #: "" after a success
@@ -134,7 +134,7 @@ class DeliveryAttemptResult(NamedTuple):
 
 
 class DeliveryOutcome(NamedTuple):
-    """The outcome of an attempt to deliver an event."""
+    """The record of an attempt to deliver an event, to settle its delivery with."""
 
     id: DeliveryId
     attempt: int

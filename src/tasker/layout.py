@@ -188,7 +188,7 @@ class NodeLayout:
         return no
 
 
-def fill_name_pattern(label: str, instances: Iterable[int]) -> str:
+def fill_step_name_pattern(label: str, instances: Iterable[int]) -> str:
     """Return the name of a step: a node's label with the numbers of its instances."""
     for instance in instances:
         label = label.replace("[]", f"[{instance}]", 1)

@@ -123,7 +123,7 @@ def make_action_preview(
         discards=tuple(discarded[:MOST_NAMES]),
         children=ending[:MOST_NAMES],
         attempts_left={
-            step.name: _attempts_left(step, reset_attempts)
+            step.name: _attempts_after_retry(step, reset_attempts)
             for step in (chosen[:MOST_NAMES] if runs else [])
         },
         effects=tuple(
@@ -200,7 +200,7 @@ def _unfinished_dependents(chosen: Sequence[Step], steps: Sequence[Step]) -> lis
     return [name for name, step in followers.items() if name not in own and step.status not in done]
 
 
-def _attempts_left(step: Step, reset: bool) -> int:
+def _attempts_after_retry(step: Step, reset: bool) -> int:
     return step.max_attempts if reset else 1  # an operator's retry gives one more
 
 

@@ -113,7 +113,7 @@ class SettingsSection(BaseModel):
 
 
 class JsonSchemaMismatchAction(StrEnum):
-    """Action for a value that does not match its schema."""
+    """What happens to an input or a result that does not match its JSON Schema."""
 
     ENFORCE = "enforce"  #: an error
     WARN = "warn"  #: a warning in the log
@@ -121,7 +121,7 @@ class JsonSchemaMismatchAction(StrEnum):
 
 
 class StepLogMode(StrEnum):
-    """What of the logs of steps is kept."""
+    """Which log records of steps are stored."""
 
     ALL = "all"
     ERRORS = "errors"  #: of attempts that fail
@@ -129,7 +129,7 @@ class StepLogMode(StrEnum):
 
 
 class AccessLogMode(StrEnum):
-    """Requests that a server logs."""
+    """Which requests a server logs."""
 
     ALL = "all"
     ERRORS = "errors"  #: those answered with a status of 400 or more
@@ -526,7 +526,7 @@ class AuthSettings(SettingsSection):
 
     @property
     def accepts_tokens(self) -> bool:
-        """Whether tokens are credentials."""
+        """Whether callers can authenticate with JSON Web Tokens."""
         if self.oidc.client_id is not None and not self.audience:
             return False
         return self._has_configured_jwt_key or bool(self.jwks_url or self.issuer or self.audience)

@@ -104,7 +104,7 @@ def matches(version: str, spec: str) -> bool:
 
 
 def highest_matching_version(versions: Iterable[str], *, spec: str | None = None) -> str | None:
-    """Pick the highest version.
+    """Return the highest of the versions that match a range.
 
     Args:
         versions: The available versions, in any order.

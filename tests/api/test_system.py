@@ -100,11 +100,11 @@ async def test_the_number_of_labels_is_bounded() -> None:
     """Registering many templates does not create unbounded metrics."""
     metrics = Metrics()
 
-    values = {metrics._bound_label_value("template", f"t{no}") for no in range(MOST_VALUES + 10)}
+    values = {metrics._label_value_or_other("template", f"t{no}") for no in range(MOST_VALUES + 10)}
 
     assert MOST_VALUES + 1 == len(values)
-    assert "other" == metrics._bound_label_value("template", "one more")
-    assert "t0" == metrics._bound_label_value("template", "t0")
+    assert "other" == metrics._label_value_or_other("template", "one more")
+    assert "t0" == metrics._label_value_or_other("template", "t0")
 
 
 async def test_unknown_paths_and_methods_share_one_label(one: ApiClient) -> None:

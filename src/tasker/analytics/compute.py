@@ -56,7 +56,8 @@ class ResolvedWindow(NamedTuple):
 
 
 class WindowCounts(NamedTuple):
-    """Rows of `task_figures` and `attempt_figures`, and the start of the period that they cover."""
+    """The rows of `task_statistics` and `attempt_statistics`, and the start of the period that each
+    covers."""
 
     tasks: Row
     task_start: datetime
@@ -65,6 +66,7 @@ class WindowCounts(NamedTuple):
 
 
 def compute_performance(period: ResolvedWindow, counted: WindowCounts) -> Performance:
+    """Return counts, rates and durations of a window's tasks, from the rows of a store."""
     tasks, attempts = counted.tasks, counted.attempts
     total, failed = tasks["total"], tasks["failed"]
     completed = tasks["complete"] + tasks["resolved"]
@@ -103,6 +105,7 @@ class BottleneckInputs(NamedTuple):
 def compute_bottlenecks(
     period: ResolvedWindow, counted: WindowCounts, findings: BottleneckInputs, limit: int
 ) -> Bottlenecks:
+    """Return what slows the tasks of a window down; lists of steps have at most `limit` entries."""
     tasks, attempts = counted.tasks, counted.attempts
     return Bottlenecks(
         total_tasks=tasks["total"],

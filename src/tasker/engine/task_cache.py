@@ -16,7 +16,7 @@ from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph, numbers_in_mask
 from tasker.handlers import CallPlan, Handlers
 from tasker.handlers.instances import InstanceInput
-from tasker.layout import fill_name_pattern, instance_input_names
+from tasker.layout import fill_step_name_pattern, instance_input_names
 from tasker.model import (
     ENGINE,
     STEP_STATUSES,
@@ -469,7 +469,7 @@ def _build_instance_input(
         numbers.insert(0, here.instance)
         here = rows.get((claim.task_id, here.spawned_by))
     return InstanceInput(
-        fill_name_pattern(layout.step_name_pattern(own.template_node), numbers),
+        fill_step_name_pattern(layout.step_name_pattern(own.template_node), numbers),
         own.template_node,
         own.no,
         own.spawned_by or 0,

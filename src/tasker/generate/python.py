@@ -37,7 +37,7 @@ _TAKEN = frozenset(name for name in dir(BaseModel) if not name.startswith("_"))
 
 
 def render_types(types: TemplateTypes) -> str:
-    """Return the types of a template."""
+    """Return a Python module that defines the types of a template."""
     blocks = [_format_definition(definition) for definition in types.definitions]
     body = "\n\n\n".join(blocks)
     typing = [name for name in ("Any", "Literal") if re.search(rf"\b{name}\b", body)]
@@ -50,7 +50,7 @@ def render_types(types: TemplateTypes) -> str:
 
 
 def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
-    """Return a handler for each of some steps."""
+    """Return Python code with a handler stub for each of some steps."""
     used: set[str] = set()
     blocks = [_format_handler(types, spec, used) for spec in steps]
     body = "".join(f"\n\n{block}" for block in blocks)

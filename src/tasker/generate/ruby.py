@@ -29,7 +29,10 @@ _SCALARS = {
 
 
 def render_types(types: TemplateTypes) -> str:
-    """Return a signature file. Handlers receive JSON objects as hashes with string keys."""
+    """Return an RBS file that defines the types of a template.
+
+    Handlers receive JSON objects as hashes with string keys.
+    """
     module = pascal_case(types.template.name)
     blocks = [_format_definition(definition) for definition in types.definitions]
     lines = [f"  {line}" if line else "" for line in "\n\n".join(blocks).split("\n")]
@@ -37,7 +40,7 @@ def render_types(types: TemplateTypes) -> str:
 
 
 def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
-    """Return a handler for each of some steps; `module` names the signature file."""
+    """Return Ruby code with a handler stub for each of some steps; `module` names the RBS file."""
     blocks = [f'require "tasker"\n\n# Types: {module}.rbs\n']
     for spec in steps:
         documented = f"# {spec.description}\n" if spec.description else ""

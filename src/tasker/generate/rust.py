@@ -45,7 +45,7 @@ _OPTIONAL = '#[serde(default, skip_serializing_if = "Option::is_none")]'
 
 
 def render_types(types: TemplateTypes) -> str:
-    """Return the types of a template."""
+    """Return a Rust module that defines the types of a template."""
     body = "\n\n".join(_format_definition(definition) for definition in types.definitions)
     imports = ["use serde::{Deserialize, Serialize};"] if "Serialize" in body else []
     if re.search(r"\bValue\b", body):
@@ -56,7 +56,8 @@ def render_types(types: TemplateTypes) -> str:
 
 
 def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
-    """Return a handler for each of some steps, and a function that adds them to a worker."""
+    """Return Rust code with a handler stub for each of some steps, and a function that adds the
+    handlers to a worker."""
     shapes = [types.results.get(name, ANY) for spec in steps for name in spec.dependencies]
     shapes += [types.returned.get(spec.name, ANY) for spec in steps]
     shapes += [item.shape for spec in steps if (item := types.innermost_map_item(spec))]

@@ -32,7 +32,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
 
 
 def render_types(types: TemplateTypes) -> str:
-    """Return the types of a template."""
+    """Return a TypeScript module that defines the types of a template."""
     blocks = [_format_definition(definition) for definition in types.definitions]
     name = pascal_case(types.template.name)
     results = [
@@ -52,7 +52,7 @@ def render_types(types: TemplateTypes) -> str:
 
 
 def render_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
-    """Return a handler for each of some steps."""
+    """Return TypeScript code with a handler stub for each of some steps."""
     name = pascal_case(types.template.name)
     used = {f"{name}Results"} if types.results else set()
     if types.input is not None and steps:

@@ -331,8 +331,8 @@ class Metrics:
             self.blocked.inc(notice.blocked_for.total_seconds())
         elif isinstance(notice, TickHandled):
             schedule = (
-                self._bound_label_value("namespace", notice.namespace),
-                self._bound_label_value("schedule", notice.schedule),
+                self._label_value_or_other("namespace", notice.namespace),
+                self._label_value_or_other("schedule", notice.schedule),
             )
             self.ticks.labels(*schedule, notice.outcome).inc()
             if notice.outcome == "created":
@@ -354,14 +354,14 @@ class Metrics:
         if series is None:
             labels: tuple[str, ...] = self._template_label_values(template)
             if step is not None:
-                labels += (self._bound_label_value("step", step),)
+                labels += (self._label_value_or_other("step", step),)
             series = metric.labels(*labels, last) if last else metric.labels(*labels)
             if len(self._series) < _MOST_SERIES:
                 self._series[key] = series
         return series
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a completed request."""
+        """Count a completed request of the HTTP API, and observe its duration."""
         key = (method, route, status)
         series = self._requests.get(key)
         if series is None:
@@ -371,19 +371,19 @@ class Metrics:
         series[1].observe(seconds)
 
     def set_backlog_gauges(self, backlog: Iterable["HandlerBacklog"]) -> None:
-        """Set the gauges of the store's steps."""
+        """Set the numbers of steps that are due, scheduled, running and paused, by handler."""
         steps: Counts[tuple[str, ...]] = Counts()
         for one in backlog:
             labels = (
-                self._bound_label_value("namespace", one.namespace),
-                self._bound_label_value("handler", one.handler),
+                self._label_value_or_other("namespace", one.namespace),
+                self._label_value_or_other("handler", one.handler),
             )
             for state in ("due", "scheduled", "running", "paused"):
                 steps[*labels, state] += getattr(one, state)  # `other` is a sum
         self.steps.set_labelled_values(steps)
 
     def set_worker_gauges(self, workers: Iterable["WorkerInfo"]) -> None:
-        """Set the gauges of the store's workers."""
+        """Set the numbers of live workers, and of their busy and free slots."""
         alive = [worker for worker in workers if worker.alive]
         running = sum(worker.running for worker in alive)
         free = max(sum(worker.slots for worker in alive) - running, 0)
@@ -391,13 +391,13 @@ class Metrics:
         self.slots.set_labelled_values({("busy",): running, ("free",): free})
 
     def set_delivery_gauges(self, subscriptions: Iterable["Subscription"], now: datetime) -> None:
-        """Set the gauges of events that are still to be delivered."""
+        """Set the numbers of pending and dead deliveries, and the age of the oldest pending one."""
         counts: Counts[tuple[str, ...]] = Counts()
         oldest: dict[tuple[str, ...], float] = {}
         for one in subscriptions:
             labels = (
-                self._bound_label_value("namespace", one.namespace),
-                self._bound_label_value("subscription", one.name),
+                self._label_value_or_other("namespace", one.namespace),
+                self._label_value_or_other("subscription", one.name),
             )
             counts[*labels, "pending"] += one.pending
             counts[*labels, "dead"] += one.dead
@@ -408,7 +408,7 @@ class Metrics:
         self.delivery_seconds.set_labelled_values(oldest)
 
     def set_oldest_snapshot_gauges(self, oldest: "OldestSnapshot | None") -> None:
-        """Set the gauges of the store's oldest snapshot."""
+        """Set the age of the store's oldest snapshot, in seconds and in transactions."""
         seconds: dict[tuple[str, ...], float] = {}
         transactions: dict[tuple[str, ...], float] = {}
         if oldest is not None:
@@ -425,9 +425,9 @@ class Metrics:
         If `PROMETHEUS_MULTIPROC_DIR` is set, the metrics of all processes that share this directory
         are added up.
         """
-        return generate_latest(self._merge_processes()) + generate_latest(self._store)
+        return generate_latest(self._merge_process_metrics()) + generate_latest(self._store)
 
-    def _merge_processes(self) -> CollectorRegistry:
+    def _merge_process_metrics(self) -> CollectorRegistry:
         directory = os.environ.get(SHARED)
         if directory is None:
             return self.registry
@@ -439,11 +439,11 @@ class Metrics:
         if template is None:
             return _UNKNOWN, _UNKNOWN
         return (
-            self._bound_label_value("namespace", template.namespace),
-            self._bound_label_value("template", template.name),
+            self._label_value_or_other("namespace", template.namespace),
+            self._label_value_or_other("template", template.name),
         )
 
-    def _bound_label_value(self, label: str, value: str) -> str:
+    def _label_value_or_other(self, label: str, value: str) -> str:
         known = self._values.setdefault(label, set())
         if value in known:
             return value

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from tasker import codec
 from tasker.analytics.failures import FailedStep, FailureTriage
 from tasker.approvals import Approval, ApprovalStatus
-from tasker.layout import fill_name_pattern
+from tasker.layout import fill_step_name_pattern
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     STEP_STATUSES,
@@ -434,7 +434,7 @@ def stored_state_of_status(state: TaskStatus | None) -> tuple[int | None, bool |
 
 def step_name(row: Row, column: str = "name") -> str:
     """Return the name of a step, with the numbers of the instances that it is part of."""
-    return fill_name_pattern(row[column], _parse_json_or_none(row["instances"]) or ())
+    return fill_step_name_pattern(row[column], _parse_json_or_none(row["instances"]) or ())
 
 
 def compute_etag(row: Row) -> str:

@@ -107,7 +107,7 @@ def _check_results_used(known: dict[str, ParsedStep], before: frozenset[str]) ->
                 )
 
 
-def _name_kind_of_work(spec: StepSpec) -> str:
+def _describe_kind_of_work(spec: StepSpec) -> str:
     if spec.http is not None:
         return "http call"
     if spec.approval is not None:

@@ -134,7 +134,9 @@ def results_used_by_call(call: HttpCall) -> Iterator[str]:
 
 
 def render_url(url: str, names: Names) -> str:
-    """Fill in a URL; values are percent-encoded unless they are at its start.
+    """Return a URL with its placeholders filled in.
+
+    Values are percent-encoded unless they are at its start.
 
     Raises:
         InvalidExpression: A value is null, empty, an object or a list, or would remove parts of the
@@ -160,7 +162,7 @@ def _placeholder_to_text(value: Json, *, encode: bool) -> str:
 
 
 def render_header(text: str, names: Names) -> str:
-    """Fill in a header.
+    """Return the value of a header with its placeholders filled in.
 
     Raises:
         InvalidExpression: A value is null, empty, an object or a list, or not printable ASCII.
@@ -172,7 +174,8 @@ def render_header(text: str, names: Names) -> str:
 
 
 def render_body(body: Json, names: Names) -> Json:
-    """Fill in a body; a string that is only one placeholder becomes the value itself."""
+    """Return a body with its placeholders filled in; a string that is only one placeholder becomes
+    the value itself."""
     if isinstance(body, str):
         if not may_have_placeholders(body):
             return body

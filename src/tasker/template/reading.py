@@ -271,7 +271,7 @@ def join_path(path: str, key: str) -> str:
 
 
 def follow_path(value: LocatedValue, path: Iterator[str | int]) -> LocatedValue:
-    """Follow a path of keys and indexes, as far as it exists."""
+    """Return the value at a path of keys and indexes, or the last value on the path that exists."""
     for step in path:
         if isinstance(step, int):
             items = value.list_items()

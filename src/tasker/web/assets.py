@@ -29,7 +29,7 @@ def find_asset(name: str) -> Asset | None:
 
 @cache
 def _asset_names() -> frozenset[str]:
-    """Return the names of all files: only for these may anything be kept, or a path be made."""
+    """Return the names of all built files; no path is made of any other name of a request."""
     folder = files("tasker.web").joinpath("static", "assets")
     return frozenset(
         file.name for file in folder.iterdir() if file.name.rpartition(".")[2] in _MEDIA_TYPES

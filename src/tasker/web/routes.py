@@ -34,7 +34,7 @@ _FOREVER = "public, max-age=31536000, immutable"
 
 
 def add_web_ui(app: FastAPI, settings: ServerSettings) -> None:
-    """Add the web UI to an application, at `/ui/`, if the settings want it.
+    """Add the web UI to an application, at `/ui/`, unless the setting `ui` is off.
 
     Args:
         app: The application from `tasker.api.create_app`.

@@ -141,7 +141,7 @@ if TYPE_CHECKING:
     from tasker.step_logs import LogPage, LogRecord
     from tasker.store.open import open_store
     from tasker.store.protocol import RegisterTemplateResult, Store
-    from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+    from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamAuditEntry
     from tasker.template.load import load_template, load_templates, parse_template
     from tasker.times import TaskTimes
     from tasker.typed_template import TypedTemplate
@@ -276,7 +276,7 @@ __all__ = [
     "TaskStatus",
     "TaskTimes",
     "TaskerError",
-    "TeamEvent",
+    "TeamAuditEntry",
     "Template",
     "TemplateName",
     "TemplateNotApproved",
@@ -474,7 +474,7 @@ _HOMES = {
     "teams.model": (
         "NamespaceInfo",
         "NamespacePolicy",
-        "TeamEvent",
+        "TeamAuditEntry",
     ),
     "bulk": (
         "BulkAction",

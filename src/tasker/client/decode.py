@@ -61,7 +61,7 @@ from tasker.model import (
     WorkerAttempt,
 )
 from tasker.step_logs import LogPage
-from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamAuditEntry
 from tasker.template.load import template_from_document
 from tasker.times import TaskTimes
 from tasker.waits import BroadcastSent, SignalSent, TooManyBroadcasts, TooManySignals
@@ -85,7 +85,7 @@ namespace = TypeAdapter(NamespaceInfo).validate_python
 policy = TypeAdapter(NamespacePolicy).validate_python
 pause = TypeAdapter(Pause).validate_python
 pauses = TypeAdapter(list[Pause]).validate_python
-team_events = TypeAdapter(list[TeamEvent]).validate_python
+parse_team_audit_entries = TypeAdapter(list[TeamAuditEntry]).validate_python
 worker_attempts = TypeAdapter(list[WorkerAttempt]).validate_python
 performance = TypeAdapter(Performance).validate_python
 usual_durations = TypeAdapter(UsualDurations).validate_python

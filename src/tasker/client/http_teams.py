@@ -20,7 +20,7 @@ from tasker.model import (
     TemplateVersion,
     WorkerAttempt,
 )
-from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamAuditEntry
 from tasker.template.step_limits import make_limit_values
 
 _PAGE = 1000
@@ -170,7 +170,7 @@ class HttpTeams(TeamClient):
 
     async def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
-    ) -> list[TeamEvent]:
+    ) -> list[TeamAuditEntry]:
         events: list[Any] = []
         while len(events) < limit:
             page = min(limit - len(events), _PAGE)
@@ -181,4 +181,4 @@ class HttpTeams(TeamClient):
             after = read["next_cursor"]
             if after is None:
                 break
-        return decode.team_events(events)
+        return decode.parse_team_audit_entries(events)

@@ -60,7 +60,7 @@ from tasker.model import (
 from tasker.schedules.model import BackfillResult, StoredSchedule, TicksWithoutTask
 from tasker.step_logs import LogPage
 from tasker.store.protocol import RegisterTemplateResult
-from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamAuditEntry
 from tasker.times import TaskTimes
 from tasker.typed_template import In, Out, TypedTemplate
 from tasker.waits import BroadcastSent, SignalSent
@@ -565,7 +565,7 @@ class SyncClient:
 
     def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
-    ) -> list[TeamEvent]:
+    ) -> list[TeamAuditEntry]:
         """List changes of policies, template versions and API keys, newest first: see
         `Client.namespace_audit`.
         """

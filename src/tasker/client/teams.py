@@ -18,7 +18,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store.protocol import AuditNote, Store
-from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamAuditEntry
 from tasker.template.step_limits import make_limit_key, make_limit_values
 
 
@@ -183,7 +183,7 @@ class TeamClient(Protocol):
 
     async def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
-    ) -> list[TeamEvent]:
+    ) -> list[TeamAuditEntry]:
         """List changes of policies, template versions and API keys that are older than the entry
         `after`, newest first.
         """
@@ -301,7 +301,7 @@ class LocalTeams(TeamClient):
 
     async def namespace_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
-    ) -> list[TeamEvent]:
+    ) -> list[TeamAuditEntry]:
         return await self.store.list_team_audit(namespace=namespace, after=after, limit=limit)
 
 

@@ -123,7 +123,7 @@ from tasker.teams.model import (
     NamespaceInfo,
     NamespacePolicy,
     NewApiKey,
-    TeamEvent,
+    TeamAuditEntry,
     UserSession,
 )
 from tasker.waits import BroadcastSent, NewBroadcast, NewSignal, NewWait, SignalSent
@@ -1351,7 +1351,7 @@ class TeamStore(Protocol):
         visible: Collection[str] | None = None,
         after: int | None = None,
         limit: int = 100,
-    ) -> list[TeamEvent]:
+    ) -> list[TeamAuditEntry]:
         """List changes of policies, template versions and API keys.
 
         Args:

@@ -50,7 +50,7 @@ from tasker.teams.model import (
     ApiKeyId,
     NamespaceInfo,
     NamespacePolicy,
-    TeamEvent,
+    TeamAuditEntry,
     UserSession,
 )
 from tasker.template.stored import template_from_stored_document
@@ -334,8 +334,8 @@ class RowReader(NamedTuple):
             policy=None if row["updated_at"] is None else self.parse_policy(row),
         )
 
-    def parse_team_event(self, row: Row) -> TeamEvent:
-        return TeamEvent(
+    def parse_team_audit_entry(self, row: Row) -> TeamAuditEntry:
+        return TeamAuditEntry(
             id=row["id"],
             at=self.instant(row["at"]),
             namespace=row["namespace"],

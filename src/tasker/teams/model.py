@@ -67,7 +67,7 @@ class NamespaceInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TeamEvent:
+class TeamAuditEntry:
     """One entry of the audit log of namespaces, template versions and API keys."""
 
     id: int  #: grows with time

@@ -430,7 +430,7 @@ export interface TemplateVersionList {
   versions: TemplateVersion[]
 }
 
-export interface TeamEvent {
+export interface TeamAuditEntry {
   id: number
   at: string
   namespace: string | null
@@ -444,7 +444,7 @@ export interface TeamEvent {
 }
 
 export interface AuditEntryList {
-  events: TeamEvent[]
+  events: TeamAuditEntry[]
   next_cursor: number | null
 }
 
@@ -509,7 +509,7 @@ export interface TicksWithoutTask {
   detail: string
 }
 
-export interface TickList {
+export interface TicksWithoutTaskList {
   ticks: TicksWithoutTask[]
 }
 
@@ -628,7 +628,7 @@ export interface ApiKey {
   last_used_at: string | null
 }
 
-export interface KeyList {
+export interface ApiKeyList {
   keys: ApiKey[]
 }
 

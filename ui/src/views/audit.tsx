@@ -1,7 +1,7 @@
 // The audit of namespaces, template versions, limits, schedules and keys: who did what, when and why.
 import { useEffect, useState } from "preact/hooks"
 import { get, queryOf } from "../api/client.ts"
-import type { AuditEntryList, TeamEvent } from "../api/types.ts"
+import type { AuditEntryList, TeamAuditEntry } from "../api/types.ts"
 import { Button, Empty, Failed, Loading, Stale, Time } from "../parts/bits.tsx"
 import { Json } from "../parts/json.tsx"
 import { Top } from "../parts/shell.tsx"
@@ -39,7 +39,7 @@ export function Audit() {
   )
 }
 
-export function AuditTable(props: { events: TeamEvent[]; more: (() => void) | null }) {
+export function AuditTable(props: { events: TeamAuditEntry[]; more: (() => void) | null }) {
   const [open, setOpen] = useState<number | null>(null)
   const via = props.events.some((event) => event.via)
   const reason = props.events.some((event) => event.reason)

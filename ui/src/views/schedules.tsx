@@ -1,7 +1,7 @@
 // Schedules: when they create tasks, what became of their ticks, and what can be done to them.
 import { useState } from "preact/hooks"
 import { call, get, may, now, post, queryOf } from "../api/client.ts"
-import type { BackfillResult, SchedulePreview, ScheduleList, ScheduleView, TickList, TriggerResponse } from "../api/types.ts"
+import type { BackfillResult, SchedulePreview, ScheduleList, ScheduleView, TicksWithoutTaskList, TriggerResponse } from "../api/types.ts"
 import { ActionDialog, withReason, type Action } from "../parts/action.tsx"
 import { Button, Empty, Failed, Loading, plural, shortId, Stale, Time } from "../parts/bits.tsx"
 import { Json } from "../parts/json.tsx"
@@ -162,14 +162,14 @@ function backfillAction(schedule: ScheduleView): Action {
 interface Loaded {
   schedule: ScheduleView
   next: string[]
-  ticks: TickList
+  ticks: TicksWithoutTaskList
 }
 
 export function SchedulePage(props: { namespace: string; name: string }) {
   const { namespace, name } = props
   const loaded = useResource<Loaded>(`schedule ${namespace}.${name}`, async (signal) => {
     const path = `/v1/schedules/${namespace}/${encodeURIComponent(name)}`
-    const [schedule, ticks] = await Promise.all([get<ScheduleView>(path, signal), get<TickList>(`${path}/ticks?limit=50`, signal)])
+    const [schedule, ticks] = await Promise.all([get<ScheduleView>(path, signal), get<TicksWithoutTaskList>(`${path}/ticks?limit=50`, signal)])
     const { cron, every, anchor, timezone } = schedule
     const { ticks: next } = await post<SchedulePreview>("/v1/schedules/preview", { cron: cron ?? "", every, anchor, timezone, count: TICKS })
     return { schedule, ticks, next }

@@ -1,7 +1,7 @@
 // Settings: who the viewer is, what it may do, how pages look, and the keys of the store.
 import { useState } from "preact/hooks"
 import { get, may, session } from "../api/client.ts"
-import type { ApiKey, KeyList } from "../api/types.ts"
+import type { ApiKey, ApiKeyList } from "../api/types.ts"
 import { Button, Empty, Failed, Loading, Time } from "../parts/bits.tsx"
 import { logOut, Top } from "../parts/shell.tsx"
 import { useResource } from "../state/resource.ts"
@@ -76,7 +76,7 @@ function Appearance() {
 }
 
 function Keys() {
-  const list = useResource("keys", (signal) => get<KeyList>("/v1/keys", signal))
+  const list = useResource("keys", (signal) => get<ApiKeyList>("/v1/keys", signal))
   const keys = list.data?.keys ?? []
   const state = (key: ApiKey) => (key.revoked_at ? "revoked" : key.expires_at && Date.parse(key.expires_at) < Date.now() ? "expired" : "active")
   return (

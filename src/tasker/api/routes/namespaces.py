@@ -18,8 +18,8 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import PauseReason, caller_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.teams import (
+    ApiKeyList,
     AuditEntryList,
-    KeyList,
     NamespaceList,
     WorkerAttemptList,
     WorkerList,
@@ -28,7 +28,7 @@ from tasker.errors import NotFound
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import MOST_WORKER_ATTEMPTS, WorkerDetail, WorkerId, WorkerInfo
 from tasker.remote.errors import UnknownWorker
-from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamAuditEntry
 from tasker.teams.permissions import (
     KEYS_READ,
     NAMESPACES_READ,
@@ -150,7 +150,7 @@ async def list_audit(
     return _audit_page_response(events, limit)
 
 
-def _audit_page_response(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
+def _audit_page_response(events: Sequence[TeamAuditEntry], limit: int) -> JsonResponse:
     """Return a page of at most `limit` events from a list of up to `limit + 1`."""
     shown = events[:limit]
     answer: AuditEntryList = {
@@ -160,7 +160,7 @@ def _audit_page_response(events: Sequence[TeamEvent], limit: int) -> JsonRespons
     return JsonResponse(answer)
 
 
-@keys.add("GET", "", KEYS_READ, response=KeyList)
+@keys.add("GET", "", KEYS_READ, response=ApiKeyList)
 async def list_api_keys(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List API keys without their secrets, with the time of their last use.
 
@@ -173,7 +173,7 @@ async def list_api_keys(request: Request, api: ApiServicesOf) -> JsonResponse:
         for key in await api.store.list_api_keys()
         if visible is None or (key.namespaces and visible.issuperset(key.namespaces))
     ]
-    return JsonResponse(KeyList(keys=listed))
+    return JsonResponse(ApiKeyList(keys=listed))
 
 
 @workers.add("GET", "", WORKERS_READ, response=WorkerList)

@@ -21,7 +21,7 @@ from tasker.api.views.schedules import (
     ScheduleList,
     SchedulePreview,
     ScheduleView,
-    TickList,
+    TicksWithoutTaskList,
     TriggerResponse,
     schedule_view,
 )
@@ -342,7 +342,11 @@ async def delete_schedule(
 
 
 @routes.add(
-    "GET", _SCHEDULE + "/ticks", SCHEDULES_READ, response=TickList, error_codes=("not_found",)
+    "GET",
+    _SCHEDULE + "/ticks",
+    SCHEDULES_READ,
+    response=TicksWithoutTaskList,
+    error_codes=("not_found",),
 )
 async def list_ticks_without_task(
     request: Request,
@@ -354,7 +358,7 @@ async def list_ticks_without_task(
     """List the ticks that have no task, latest first."""
     await _authorize_schedule(request, SCHEDULES_READ, namespace, name)
     ticks = await api.store.list_ticks_without_task(namespace, name, limit=limit)
-    return JsonResponse(TickList(ticks=ticks))
+    return JsonResponse(TicksWithoutTaskList(ticks=ticks))
 
 
 @routes.add(

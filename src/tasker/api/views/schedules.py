@@ -76,7 +76,7 @@ class TriggerResponse(TypedDict):
 
 
 @documented
-class TickList(TypedDict):
+class TicksWithoutTaskList(TypedDict):
     """Ticks that have no task, latest first."""
 
     ticks: list[TicksWithoutTask]

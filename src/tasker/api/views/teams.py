@@ -4,7 +4,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import documented
 from tasker.model import WorkerAttempt, WorkerInfo
-from tasker.teams.model import ApiKey, NamespaceInfo, TeamEvent
+from tasker.teams.model import ApiKey, NamespaceInfo, TeamAuditEntry
 
 
 class NamespaceList(TypedDict):
@@ -17,12 +17,12 @@ class NamespaceList(TypedDict):
 class AuditEntryList(TypedDict):
     """Audit entries, newest first."""
 
-    events: list[TeamEvent]
+    events: list[TeamAuditEntry]
     next_cursor: int | None
     """The `cursor` of the next page of older entries; null on the last page."""
 
 
-class KeyList(TypedDict):
+class ApiKeyList(TypedDict):
     """API keys without their secrets, in the order of their creation."""
 
     keys: list[ApiKey]

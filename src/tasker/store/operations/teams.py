@@ -19,7 +19,7 @@ from tasker.teams.model import (
     NamespaceInfo,
     NamespacePolicy,
     NewApiKey,
-    TeamEvent,
+    TeamAuditEntry,
     UserSession,
 )
 from tasker.teams.rules import VersionWithDigest
@@ -114,8 +114,8 @@ class Teams(TransactionalStore):
         visible: Collection[str] | None = None,
         after: int | None = None,
         limit: int = 100,
-    ) -> list[TeamEvent]:
-        async def read_team_audit(tx: Session) -> list[TeamEvent]:
+    ) -> list[TeamAuditEntry]:
+        async def read_team_audit(tx: Session) -> list[TeamAuditEntry]:
             rows = await tx.fetch_all(
                 "list_team_audit",
                 namespace=namespace,
@@ -123,7 +123,7 @@ class Teams(TransactionalStore):
                 after=after,
                 limit=limit,
             )
-            return [tx.read.parse_team_event(row) for row in rows]
+            return [tx.read.parse_team_audit_entry(row) for row in rows]
 
         return await self._in_read_transaction(read_team_audit)
 

@@ -180,7 +180,8 @@ class Events(TransactionalStore):
         limit: int = 100,
     ) -> list[Delivery]:
         async def read_deliveries(tx: Session) -> list[Delivery]:
-            await _read_subscription_row(tx, namespace, name)
+            if await tx.fetch_one("get_subscription", namespace=namespace, name=name) is None:
+                raise NotFound(f"subscription {name!r} of namespace {namespace!r}")
             rows = await tx.fetch_all(
                 "list_deliveries",
                 namespace=namespace,
@@ -197,7 +198,7 @@ class Events(TransactionalStore):
         self, namespace: str, name: str, delivery: DeliveryId, act: AuditNote
     ) -> None:
         async def make_delivery_due(tx: Session) -> None:
-            subscription = await _read_subscription_row(tx, namespace, name)
+            subscription = await _lock_subscription(tx, namespace, name)
             if (
                 await tx.fetch_one("resend_delivery", subscription=subscription["id"], id=delivery)
                 is None
@@ -276,7 +277,7 @@ class Events(TransactionalStore):
         self, namespace: str, name: str, change: WebhookChange, act: AuditNote
     ) -> Webhook:
         async def update_and_audit_webhook(tx: Session) -> Webhook:
-            row = await _read_subscription_row(tx, namespace, name, webhook=True)
+            row = await _lock_subscription(tx, namespace, name, webhook=True)
             before = _webhook_audit_document(await _read_webhook(tx, namespace, name))
             await tx.fetch_all(
                 "update_webhook",
@@ -297,7 +298,7 @@ class Events(TransactionalStore):
 
     async def delete_webhook(self, namespace: str, name: str, act: AuditNote) -> None:
         async def delete_and_audit_webhook(tx: Session) -> None:
-            row = await _read_subscription_row(tx, namespace, name, webhook=True)
+            row = await _lock_subscription(tx, namespace, name, webhook=True)
             before = _webhook_audit_document(await _read_webhook(tx, namespace, name))
             await tx.fetch_all("delete_deliveries_of_subscription", id=row["id"])
             await tx.fetch_all("delete_subscription", id=row["id"])
@@ -337,11 +338,12 @@ async def _fetch_subscriptions(
     )
 
 
-async def _read_subscription_row(
+async def _lock_subscription(
     tx: Session, namespace: str, name: str, *, webhook: bool = False
 ) -> Row:
-    """Return a subscription. Raises NotFound."""
-    row = await tx.fetch_one("get_subscription", namespace=namespace, name=name)
+    """Lock a subscription, so that concurrent changes are audited one after the other, and return
+    its id and URL. Raises NotFound."""
+    row = await tx.fetch_one("lock_subscription", namespace=namespace, name=name)
     if row is None or (webhook and row["url"] is None):
         what = "webhook" if webhook else "subscription"
         raise NotFound(f"{what} {name!r} of namespace {namespace!r}")

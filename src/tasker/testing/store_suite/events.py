@@ -618,6 +618,17 @@ class TestWebhooks(StoreTests):
         assert "s3cret" not in codec.dumps([[entry.before, entry.after] for entry in audit])
         assert [] == await store.list_webhooks()
 
+    async def test_concurrent_changes_are_audited_one_after_the_other(self, store: Store) -> None:
+        """Each entry begins with the state in which the previous change left the webhook."""
+        await store.add_webhook(HOOK, ACT)
+        changes = [WebhookChange(url=f"https://{n}.example") for n in range(10)]
+
+        await asyncio.gather(*(store.update_webhook("suite", "crm", one, ACT) for one in changes))
+
+        audit = await store.list_team_audit(namespace="suite")
+        assert 11 == len(audit)
+        assert [entry.before for entry in audit[:-1]] == [entry.after for entry in audit[1:]]
+
     async def test_a_webhook_that_does_not_exist_is_not_found(self, store: Store) -> None:
         """A subscriber with that name is not a webhook."""
         await EventReceiver.subscribe(store)

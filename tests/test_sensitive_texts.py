@@ -33,7 +33,7 @@ def hiding(*values: str) -> SensitiveTexts:
 )
 @pytest.mark.parametrize("others", [(), MANY])
 def test_a_value_is_hidden_however_it_is_written(text: str, others: list[str]) -> None:
-    shown = hiding(KEY, *others).replace_in(f"failed: {text}!")
+    shown = hiding(KEY, *others).mask_in(f"failed: {text}!")
 
     assert shown.startswith("failed: ")
     assert shown.endswith("!")
@@ -50,14 +50,14 @@ def test_the_begin_of_a_value_is_hidden_at_the_end_of_a_text_that_was_cut_off(
     secret = "4711-0815-4711-0815-4711-0815-4711-0815-4711"
     text = f"{'. ' * 150}the card {secret[:length]}{end}"
 
-    shown = hiding(secret, *others).replace_in(text)
+    shown = hiding(secret, *others).mask_in(text)
 
     assert "4711" not in shown
     assert shown.endswith(MASKED)
 
 
 def test_a_short_text_is_not_taken_for_one_that_was_cut_off() -> None:
-    assert "Mr. John" == hiding("John Smith").replace_in("Mr. John")
+    assert "Mr. John" == hiding("John Smith").mask_in("Mr. John")
 
 
 @pytest.mark.parametrize("others", [(), MANY])
@@ -76,7 +76,7 @@ def test_a_short_text_is_not_taken_for_one_that_was_cut_off() -> None:
 def test_values_that_overlap_are_hidden_together(
     others: list[str], values: list[str], text: str, shown: str
 ) -> None:
-    assert shown == hiding(*values, *others).replace_in(text)
+    assert shown == hiding(*values, *others).mask_in(text)
 
 
 def test_many_values_with_the_same_begin_hide_the_rest_of_a_text() -> None:
@@ -84,14 +84,14 @@ def test_many_values_with_the_same_begin_hide_the_rest_of_a_text() -> None:
     head = "https://example.com/"
     values = [head + "x" * number for number in range(1, 40)]
 
-    assert f"see {MASKED}" == hiding(*values).replace_in(f"see {head}xyz and more")
+    assert f"see {MASKED}" == hiding(*values).mask_in(f"see {head}xyz and more")
 
 
 def test_each_of_many_values_is_hidden() -> None:
     texts = hiding(*MANY)
 
-    assert {MASKED} == {texts.replace_in(value) for value in MANY}
-    assert "value-x" == texts.replace_in("value-x")
+    assert {MASKED} == {texts.mask_in(value) for value in MANY}
+    assert "value-x" == texts.mask_in("value-x")
 
 
 def test_values_of_a_json_value_are_replaced_wherever_they_are() -> None:

@@ -79,7 +79,7 @@ class HookWithSecret:
     secret: str = field(repr=False)
 
 
-def check_hook(hook: ProviderHook, secret: str) -> None:
+def check_hook_and_secret(hook: ProviderHook, secret: str) -> None:
     """Raise InvalidInput unless a hook can be stored."""
     if not 16 <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
         raise InvalidInput(

@@ -144,7 +144,7 @@ def hide_sensitive_values(value: Any, secrets: SensitiveTexts) -> Any:
     if not secrets:
         return value
     if isinstance(value, str):
-        return secrets.replace_in(value)
+        return secrets.mask_in(value)
     if isinstance(value, Mapping):
         if value in _PLACEHOLDERS:
             return value
@@ -266,7 +266,7 @@ def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: Maskin
         for keys in rule.inputs:
             part = mask_path(part, keys)
     elif name != "attributes":
-        step = _find_described_step_name(members)
+        step = _find_step_name_in_members(members)
         for named, *rest in rule.results:
             if step is None:
                 part = mask_path(part, (named, *rest))
@@ -300,7 +300,7 @@ def _mask_form(schema: Any, *, names: bool = False) -> Any:
     }
 
 
-def _find_described_step_name(members: Mapping[str, Any]) -> str | None:
+def _find_step_name_in_members(members: Mapping[str, Any]) -> str | None:
     """Return the template's name of the step that a part of a response describes."""
     name = members.get("step") or (members.get("name") if "no" in members else None)
     if not isinstance(name, str):

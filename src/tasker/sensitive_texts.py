@@ -67,7 +67,7 @@ class SensitiveTexts:
     def __bool__(self) -> bool:
         return bool(self.values)
 
-    def replace_in(self, text: str) -> str:
+    def mask_in(self, text: str) -> str:
         """Return a text with the values in it replaced."""
         shown: list[str] = []
         begin = end = 0  # the end of what is in `shown`, and of the values found so far

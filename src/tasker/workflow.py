@@ -132,7 +132,7 @@ class StepBuilder(ABC):
 
     @property
     @abstractmethod
-    def _empty_template(self) -> Template:
+    def _template_without_steps(self) -> Template:
         """The template, without its steps."""
 
     @abstractmethod
@@ -203,8 +203,8 @@ class StepBuilder(ABC):
             step = options.get("name") or str(getattr(function, "__name__", ""))
             spec = StepSpec(
                 name=step,
-                callable=f"{self._empty_template.namespace}.{self._empty_template.name}.{step}",
-                handler_version=self._empty_template.version,
+                callable=f"{self._template_without_steps.namespace}.{self._template_without_steps.name}.{step}",
+                handler_version=self._template_without_steps.version,
                 result_schema=_make_result_schema(read_return_annotation(function)),
                 **self._common_spec_fields(options, self._steps_read_by_parameters(function, step)),
                 **_handler_spec_fields(options, function),
@@ -272,7 +272,7 @@ class StepBuilder(ABC):
         if name not in self._steps:
             known = suggest_allowed(name, self._steps)
             raise Misuse(
-                f"compensate: {self._empty_template.name!r} has no step {name!r} yet{known}"
+                f"compensate: {self._template_without_steps.name!r} has no step {name!r} yet{known}"
             )
 
         def decorate(function: Function) -> Function:
@@ -281,8 +281,8 @@ class StepBuilder(ABC):
                 problem = DocumentProblem(f"step {name!r} already has a compensation", path=name)
                 raise InvalidTemplate(declared.locate_problem(problem))
             undo = CompensateSpec(
-                callable=f"{self._empty_template.namespace}.{self._empty_template.name}.{name}.compensation",
-                version=self._empty_template.version,
+                callable=f"{self._template_without_steps.namespace}.{self._template_without_steps.name}.{name}.compensation",
+                version=self._template_without_steps.version,
                 retry=_parse_retry(retry, function),
                 timeout=_parse_duration(timeout, "timeout", function),
             )
@@ -798,10 +798,8 @@ class StepBuilder(ABC):
                 return name
         if self._enclosing_builder is not None:
             return self._enclosing_builder._resolve_step_name(given)
-        shown = getattr(given, "__name__", given)
-        raise Misuse(
-            f"after={shown}: this function is not a step of {self._empty_template.name!r} yet"
-        )
+        shown, flow = getattr(given, "__name__", given), self._template_without_steps.name
+        raise Misuse(f"after={shown}: this function is not a step of {flow!r} yet")
 
     def _add_spec(
         self, spec: StepSpec, function: Callable[..., Any] | None, body: "BodyBuilder | None" = None
@@ -855,13 +853,13 @@ class StepBuilder(ABC):
         """
         match = _STEP.match(path)
         if match is None:
-            return replace(problem, file=problem.file or self._empty_template.full_name)
+            return replace(problem, file=problem.file or self._template_without_steps.full_name)
         step = list(self._steps.values())[int(match[1])]
         rest = path[match.end() :].removeprefix(".")
         if step.body is not None and _STEP.match(rest):
             return step.body._locate_problem(problem, rest)
         located = step.locate_problem(problem)
-        return replace(located, file=located.file or self._empty_template.full_name)
+        return replace(located, file=located.file or self._template_without_steps.full_name)
 
 
 class BodyBuilder(StepBuilder):
@@ -880,8 +878,8 @@ class BodyBuilder(StepBuilder):
         return BuiltExpression.from_keys(*instance_input_names(spawning)[:1])
 
     @property
-    def _empty_template(self) -> Template:
-        return self._around._empty_template
+    def _template_without_steps(self) -> Template:
+        return self._around._template_without_steps
 
     @property
     def _enclosing_builder(self) -> StepBuilder:
@@ -1003,7 +1001,7 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
         self._template: Template | None = None
 
     @property
-    def _empty_template(self) -> Template:
+    def _template_without_steps(self) -> Template:
         return self._declared
 
     def _on_change(self) -> None:
@@ -1018,7 +1016,7 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
                 functions concerned.
         """
         if self._template is None:
-            made = replace(self._empty_template, steps=self._build_complete_specs())
+            made = replace(self._template_without_steps, steps=self._build_complete_specs())
             try:
                 template = validate_and_normalize_template(made)
             except InvalidTemplate as error:
@@ -1056,7 +1054,7 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
         """
         if isinstance(input, Mapping):
             return input
-        name, kind = self._empty_template.full_name, type(input).__name__
+        name, kind = self._template_without_steps.full_name, type(input).__name__
         if self._input is None:
             raise InvalidInput(f"the context of {name} must be a JSON object, not {kind}")
         try:
@@ -1086,7 +1084,7 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
     @property
     def version(self) -> str:
         """Its version, which is also the version of its steps' code."""
-        return self._empty_template.version
+        return self._template_without_steps.version
 
     @property
     def serves(self) -> str:

@@ -286,7 +286,7 @@ def read_expression(value: LocatedValue, names: Collection[str]) -> str | None:
     node = value.node
     if isinstance(node, ScalarNode) and isinstance(node.value, bool | int | float):
         return node.text
-    return _read_compilable(value, names, compile_expression)
+    return _read_text_that_compiles(value, names, compile_expression)
 
 
 def read_trigger_rule(value: LocatedValue) -> TriggerRule | None:
@@ -297,15 +297,15 @@ def read_trigger_rule(value: LocatedValue) -> TriggerRule | None:
 
 def read_path(value: LocatedValue, names: Collection[str]) -> str | None:
     """Read an expression that is only a path below one of `names`."""
-    return _read_compilable(value, names, compile_path)
+    return _read_text_that_compiles(value, names, compile_path)
 
 
 def read_text_template(value: LocatedValue, names: Collection[str]) -> str | None:
     """Read a string with placeholders `{path}`, each a path below one of `names`."""
-    return _read_compilable(value, names, compile_text)
+    return _read_text_that_compiles(value, names, compile_text)
 
 
-def _read_compilable(
+def _read_text_that_compiles(
     value: LocatedValue,
     names: Collection[str],
     compiled_by: Callable[[str], Expression | TextTemplate | Path],

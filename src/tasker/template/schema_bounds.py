@@ -107,7 +107,7 @@ class _SchemaCostMeter:
     def measure(self) -> SchemaCost:
         self._collect_anchors_and_count_nodes(self._root, ())
         self._collect_subschemas()
-        self._limit_schemas_per_value()
+        self._reject_too_many_schemas_per_value()
         expansion, recursive = self._measure_expansion()
         return SchemaCost(
             not recursive
@@ -206,12 +206,12 @@ class _SchemaCostMeter:
                 return []
         return [(node, tuple(path))] if isinstance(node, dict) else []
 
-    def _limit_schemas_per_value(self) -> None:
+    def _reject_too_many_schemas_per_value(self) -> None:
         """Bound the schemas that apply to one value, and the references among them."""
         sizes: dict[int, int] = {}
         depths: dict[int, int] = {}
 
-        def limit_schemas_at_node(node: int, edges: list[_SchemaEdge]) -> None:
+        def reject_too_many_schemas_at_node(node: int, edges: list[_SchemaEdge]) -> None:
             path = self._paths[node]
             size = 1 + self._extra.get(node, 0) + sum(sizes[edge.target] for edge in edges)
             if size > MAX_AT_ONE_VALUE:
@@ -225,7 +225,9 @@ class _SchemaCostMeter:
                 raise _LimitExceeded(path, f"a chain of references is longer than {MAX_REFERENCES}")
             sizes[node], depths[node] = size, depth
 
-        back = self._visit_targets_first(lambda edge: edge.same_value, limit_schemas_at_node)
+        back = self._visit_targets_first_until_cycle(
+            lambda edge: edge.same_value, reject_too_many_schemas_at_node
+        )
         if back is not None:
             raise _LimitExceeded(
                 self._paths[back],
@@ -241,13 +243,20 @@ class _SchemaCostMeter:
             size += sum(sizes.get(edge.target, 0) for edge in edges)
             sizes[node] = min(size, MAX_SCHEMAS)
 
-        recursive = self._visit_targets_first(lambda edge: True, measure_node_expansion) is not None
+        recursive = (
+            self._visit_targets_first_until_cycle(lambda edge: True, measure_node_expansion)
+            is not None
+        )
         return sizes.get(id(self._root), 0), recursive
 
-    def _visit_targets_first(
+    def _visit_targets_first_until_cycle(
         self, wanted: Callable[[_SchemaEdge], bool], weigh: Callable[[int, list[_SchemaEdge]], None]
     ) -> int | None:
-        """Finish each schema after those that it references; stop at a cycle."""
+        """Call `weigh` for each schema, after all schemas that its wanted edges lead to.
+
+        Returns:
+            The id of a schema in a cycle, at which the visit stopped; None if there is no cycle.
+        """
         done: set[int] = set()
         for start in self._edges:
             if start in done:

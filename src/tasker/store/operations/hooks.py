@@ -5,7 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 from tasker.errors import NotFound
-from tasker.hooks import HookMessageKind, HookWithSecret, ProviderHook, SignatureScheme, check_hook
+from tasker.hooks import (
+    HookMessageKind,
+    HookWithSecret,
+    ProviderHook,
+    SignatureScheme,
+    check_hook_and_secret,
+)
 from tasker.store.operations.teams import add_team_audit_entry
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, RowReader
@@ -16,7 +22,7 @@ class Hooks(TransactionalStore):
     """Provider hooks of namespaces."""
 
     async def put_hook(self, hook: ProviderHook, secret: str, act: AuditNote) -> ProviderHook:
-        check_hook(hook, secret)
+        check_hook_and_secret(hook, secret)
 
         async def put_and_audit_hook(tx: Session) -> ProviderHook:
             place = {"namespace": hook.namespace, "name": hook.name}

@@ -55,7 +55,7 @@ from tasker.testing.store_suite.joins import TestJoins
 from tasker.testing.store_suite.keys import (
     TestIdempotencyKeys,
     TestKeysOfOpenTasks,
-    TestReplacing,
+    TestReplacingKeyHolders,
 )
 from tasker.testing.store_suite.large_tasks import (
     TestActionsInPages,
@@ -171,7 +171,7 @@ __all__ = [
     "TestReadingManySteps",
     "TestReadingSteps",
     "TestReadingTasks",
-    "TestReplacing",
+    "TestReplacingKeyHolders",
     "TestResolving",
     "TestRetirement",
     "TestRetries",

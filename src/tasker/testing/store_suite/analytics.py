@@ -33,8 +33,8 @@ DAY = AnalysisWindow()
 GATEWAY = JsonText('{"type":"GatewayError","code":"GATEWAY_DOWN","message":"down"}')
 
 
-async def read_store_time(store: Store) -> datetime:
-    """Return the time by the store's clock."""
+async def put_policy_and_read_time(store: Store) -> datetime:
+    """Store a policy, and return the time that the store's clock gave it."""
     stamp = await store.put_policy(NamespacePolicy(namespace="clock"), ACT)
     assert stamp.updated_at is not None
     return stamp.updated_at
@@ -44,7 +44,7 @@ async def create_task_in_the_past(
     store: Store, template: TemplateId, ago: timedelta = SECOND
 ) -> TaskId:
     """Create a task whose id says that it was created some time ago."""
-    at = await read_store_time(store) - ago
+    at = await put_policy_and_read_time(store) - ago
     random = codec.new_task_id()[14:]
     return await create_task(store, template, id=TaskId(codec.lowest_task_id_at(at)[:14] + random))
 
@@ -505,7 +505,7 @@ class TestBottlenecks(StoreTests):
         await worker.claim_one()
         await create_task(store, template)
         await create_task(store, template)
-        await create_task(store, template, run_at=await read_store_time(store) + HOUR)
+        await create_task(store, template, run_at=await put_policy_and_read_time(store) + HOUR)
 
         backlog = await store.count_backlog()
 
@@ -525,7 +525,7 @@ class TestBottlenecks(StoreTests):
         await worker.claim_one()
         await create_task(store, template)
         await create_task(store, template)
-        await create_task(store, template, run_at=await read_store_time(store) + HOUR)
+        await create_task(store, template, run_at=await put_policy_and_read_time(store) + HOUR)
         await create_task(
             store, await register_template(store, replace(one_step_template(), namespace="other"))
         )
@@ -561,7 +561,7 @@ class TestBottlenecks(StoreTests):
     async def test_minute_figures_are_summed_by_time_and_template(self, store: Store) -> None:
         """Figures of several workers are added up; each created task is counted once."""
         template = await register_template(store, one_step_template("figured"))
-        minute = int((await read_store_time(store)).timestamp()) // 60
+        minute = int((await put_policy_and_read_time(store)).timestamp()) // 60
         for _ in range(3):
             await create_task_in_the_past(store, template, timedelta(minutes=5))
         await store.insert_minute_figures(

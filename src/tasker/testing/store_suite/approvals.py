@@ -55,7 +55,7 @@ async def declare_policy(store: Store, policy: NamespacePolicy = POLICY) -> None
 async def propose_template(
     store: Store, template: Template, by: str = JAKE
 ) -> RegisterTemplateResult:
-    """Register a template."""
+    """Register a template, which is then pending if the policy requires a review."""
     return await store.register_template(template, registered_by=by)
 
 
@@ -187,7 +187,7 @@ class TestVersionReview(StoreTests):
         assert [PENDING] == await list_version_statuses(store)
 
     async def test_a_version_that_is_not_pending_cannot_be_reviewed(self, store: Store) -> None:
-        """The same holds for a missing version."""
+        """Neither can an unknown version."""
         await propose_template(store, one_step_template())
         await declare_policy(store)
 
@@ -278,7 +278,7 @@ class TestVersionReview(StoreTests):
     async def test_anybody_may_review_once_the_policy_requires_no_review(
         self, store: Store
     ) -> None:
-        """Pending versions stay pending until then."""
+        """Pending versions stay pending until somebody reviews them."""
         await declare_policy(store)
         await propose_template(store, one_step_template())
         await declare_policy(store, FREE)

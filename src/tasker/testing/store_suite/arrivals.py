@@ -431,7 +431,7 @@ class TestEngineQueue(StoreTests):
         a, b = template.steps
         return replace(template, steps=(a, replace(b, when="input.x == 1")))
 
-    async def _claim_conditional_step(
+    async def _create_task_and_claim_conditional_step(
         self, store: Store, **fields: object
     ) -> tuple[TaskId, Sequence[ManualWorker], Claim]:
         task_id = await register_and_create_task(store, self._template_with_condition(), **fields)
@@ -445,7 +445,7 @@ class TestEngineQueue(StoreTests):
 
     async def test_a_step_with_a_condition_starts_in_the_engine_queue(self, store: Store) -> None:
         """The engine then moves it to its handler's queue; the engine's attempt does not count."""
-        task_id, (others, engine), claim = await self._claim_conditional_step(store)
+        task_id, (others, engine), claim = await self._create_task_and_claim_conditional_step(store)
 
         await engine.settle(requeued_for_handler_outcome(claim))
 
@@ -456,7 +456,7 @@ class TestEngineQueue(StoreTests):
     async def test_a_release_at_shutdown_leaves_a_step_in_the_engine_queue(
         self, store: Store
     ) -> None:
-        _, (others, engine), claim = await self._claim_conditional_step(store)
+        _, (others, engine), claim = await self._create_task_and_claim_conditional_step(store)
 
         await engine.settle(released_outcome(claim))
 
@@ -481,7 +481,7 @@ class TestEngineQueue(StoreTests):
 
     async def test_a_paused_task_stays_paused_in_the_engine_queue(self, store: Store) -> None:
         """A step that the engine moves to its handler's queue is not claimed either."""
-        task_id, (others, engine), claim = await self._claim_conditional_step(store)
+        task_id, (others, engine), claim = await self._create_task_and_claim_conditional_step(store)
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
         await engine.settle(requeued_for_handler_outcome(claim))
@@ -517,7 +517,7 @@ class TestEngineQueue(StoreTests):
 
         assert ENGINE not in {queue.handler for queue in await store.list_queues()}
 
-    async def test_outcomes_of_parents_are_read_with_their_results(self, store: Store) -> None:
+    async def test_outcomes_of_parents_are_loaded_with_step_results(self, store: Store) -> None:
         template = with_allowed_failures(make_template("graph", a="", b="", c="", d="a b c"), "a")
         task_id = await register_and_create_task(store, template)
         worker = await ManualWorker.register(store)

@@ -142,7 +142,7 @@ class TestCreation(StoreTests):
         assert [(good.id, True)] == list((await store.create_tasks([good])).tasks)
 
     async def test_a_duplicate_id_stores_nothing(self, store: Store) -> None:
-        """The conflict may be detected by the database."""
+        """The database detects the conflict, and the transaction is rolled back."""
         template = await register_template(store, chain_template())
         first = make_new_task(template)
         await store.create_tasks([first])

@@ -192,7 +192,7 @@ class TestSleeping(StoreTests):
         assert (2, 1) == again[2:4]
         assert again.parked == pytest.approx(100, abs=1)
 
-    async def test_a_claim_says_when_the_next_sleep_ends(self, store: Store) -> None:
+    async def test_a_claim_returns_the_time_until_the_next_sleep_ends(self, store: Store) -> None:
         template = await register_template(store, one_step_template())
         worker = await ManualWorker.register(store)
         for seconds in (300.0, 200.0):

@@ -147,7 +147,7 @@ class TestOutbox(StoreTests):
     async def test_a_settlement_with_events_has_all_effects_of_one_without(
         self, store: Store
     ) -> None:
-        """Children are freed and claimed, failures retried, tasks ended."""
+        """Children are freed and claimed, failures are retried, and tasks end."""
         publisher = await PublishingWorker.register(store, chain_template())
         task_id = await create_task(store, publisher.template)
         claim = await publisher.worker.claim_one()
@@ -264,7 +264,7 @@ def template_declaring_events(*events: EventSpec) -> Template:
 
 
 async def read_newest_event_time(store: Store) -> datetime:
-    """Return the time at which the newest event was published: the store's own time."""
+    """Return the time of the newest event, by the store's clock."""
     return (await store.list_events(EventFilter(), limit=1))[0].at
 
 
@@ -480,7 +480,9 @@ class TestDeliveries(StoreTests):
         assert (late.id, late.attempt + 1) == (again.id, again.attempt)
         assert [] == await stores[0].list_deliveries("suite", "audit")
 
-    async def test_processes_share_a_subscription(self, stores: Sequence[Store]) -> None:
+    async def test_processes_that_share_a_subscription_deliver_each_event_once(
+        self, stores: Sequence[Store]
+    ) -> None:
         """Each event is delivered once, whatever the processes do concurrently."""
         publisher = await PublishingWorker.register(stores[0])
         receivers = [await EventReceiver.subscribe(store) for store in stores]

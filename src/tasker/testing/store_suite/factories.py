@@ -186,11 +186,11 @@ class ManualWorker:
         return cls(store, worker, queues)
 
     async def claim(self, limit: int = 1000) -> list[Claim]:
-        """Claim what is due."""
+        """Claim due steps."""
         return list((await self.store.claim(self.id, limit)).claims)
 
     async def claim_limited(self, limit: int = 1000) -> list[Claim]:
-        """Claim what limits let through."""
+        """Claim the steps that their limits allow to start."""
         return list((await self.store.claim_limited_steps(self.id, limit)).claims)
 
     async def claim_one(self) -> Claim:

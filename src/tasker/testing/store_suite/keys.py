@@ -364,7 +364,7 @@ class TestKeysOfOpenTasks(StoreTests):
         assert [(first, False)] == list(again.tasks)
 
 
-class TestReplacing(StoreTests):
+class TestReplacingKeyHolders(StoreTests):
     """Creating a task that replaces the holder of its key."""
 
     async def test_replacing_cancels_the_open_holder(self, store: Store) -> None:

@@ -59,7 +59,7 @@ def fan_template_with_compensation() -> Template:
     return replace(WIDE, compensation=Compensation(on=("cancelled",)), steps=(undo, *others))
 
 
-async def step_statuses(store: Store, task_id: TaskId) -> set[StepStatus]:
+async def read_distinct_step_statuses(store: Store, task_id: TaskId) -> set[StepStatus]:
     return {step.status for step in await store.list_steps(task_id)}
 
 
@@ -91,7 +91,7 @@ async def create_child_of_cancelled_task(
 class TestEndingInPages(StoreTests):
     @pytest.fixture(autouse=True)
     def two_steps_per_transaction(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let a transaction end two steps."""
+        """Let a transaction end at most two steps."""
         monkeypatch.setattr(stopping, "PAGE", 2)
 
     async def test_cancelling_ends_all_steps(self, store: Store) -> None:
@@ -104,7 +104,9 @@ class TestEndingInPages(StoreTests):
         task = await store.cancel_task(task_id, ACT)
 
         assert TaskStatus.CANCELLED is task.status
-        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, task_id)
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await read_distinct_step_statuses(
+            store, task_id
+        )
         assert claims == await store.renew_lease(worker.id, claims, lease=timedelta(seconds=30))
         assert [] == await worker.claim()
         assert 4 == len(
@@ -121,8 +123,8 @@ class TestEndingInPages(StoreTests):
 
         await store.resolve_task(task_id, ACT)
 
-        assert StepStatus.SKIPPED in await step_statuses(store, task_id)
-        assert StepStatus.PENDING not in await step_statuses(store, task_id)
+        assert StepStatus.SKIPPED in await read_distinct_step_statuses(store, task_id)
+        assert StepStatus.PENDING not in await read_distinct_step_statuses(store, task_id)
 
     async def test_a_sweep_ends_the_remaining_steps_of_an_ended_task(self, store: Store) -> None:
         worker, child = await create_child_of_cancelled_task(store, WIDE)
@@ -136,7 +138,9 @@ class TestEndingInPages(StoreTests):
         }
         assert [] == list(await store.end_overdue_and_failed_tasks())
 
-        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, child)
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await read_distinct_step_statuses(
+            store, child
+        )
         assert [] == await worker.claim()
 
     async def test_a_step_of_an_ended_task_may_settle_until_its_page_is_ended(
@@ -229,7 +233,7 @@ def fail_after_first_page() -> Iterator[None]:
 class TestActionsInPages(StoreTests):
     @pytest.fixture(autouse=True)
     def two_steps_per_transaction(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let a transaction change two steps."""
+        """Let a transaction change at most two steps."""
         for module in (pausing, retrying, stopping):
             monkeypatch.setattr(module, "PAGE", 2)
 
@@ -433,9 +437,11 @@ class TestActionsInPages(StoreTests):
         await store.cancel_task(task_id, ACT)
         await store.end_overdue_and_failed_tasks()
 
-        assert {StepStatus.COMPLETE, StepStatus.CANCELLED, StepStatus.ERROR} == await step_statuses(
-            store, task_id
-        )
+        assert {
+            StepStatus.COMPLETE,
+            StepStatus.CANCELLED,
+            StepStatus.ERROR,
+        } == await read_distinct_step_statuses(store, task_id)
         assert [] == await worker.claim()
 
 
@@ -470,7 +476,7 @@ class TestReadingManySteps(StoreTests):
         assert TaskStatus.IN_PROGRESS is listed.status
 
     async def test_the_end_of_an_instance_changes_the_etag(self, store: Store) -> None:
-        """This includes an instance that the join does not count."""
+        """This includes instances beyond the counted steps."""
         worker, spawner = await create_task_and_claim_spawner(store, map_template())
         await store.spawn_instances(spawner, make_instances(["1", "2"]))
         claims = await worker.claim()

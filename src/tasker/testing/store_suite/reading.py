@@ -85,7 +85,7 @@ class TestReadingTasks(StoreTests):
         await store.retry_steps(broken, ACT)
         assert {complete, cancelled, NOBODY} == await store.find_ended_tasks(ids)
 
-    async def test_etags_of_several_tasks_equal_those_of_each(self, store: Store) -> None:
+    async def test_etags_read_together_equal_those_read_one_by_one(self, store: Store) -> None:
         """Unknown ids are left out."""
         complete = (await create_and_run_task(store, one_step_template())).id
         broken = (await create_and_run_task(store, chain_template(), failing=("b",))).id
@@ -217,7 +217,7 @@ class TestListing(StoreTests):
         assert {"order": "7", "customer": "ann"} == (await store.get_task(first)).attributes
 
     async def test_the_newest_tasks_come_first(self, store: Store) -> None:
-        """Ids sort by creation; no more tasks are listed than requested."""
+        """Ids sort by time of creation; no more tasks are listed than requested."""
         template = await register_template(store, one_step_template())
         news = sorted((make_new_task(template) for _ in range(30)), key=lambda new: new.id)
         await store.create_tasks(news)

@@ -395,7 +395,9 @@ class TestDeclaredSchedules(StoreTests):
             ("one.nightly", "one", "1.0.0", "suite.one@1.0.0", "suite"),
             ("one.sync", "one", "1.0.0", "suite.one@1.0.0", "suite"),
         ] == [(s.name, s.template, s.version, s.declared_by, s.created_by) for s in stored]
-        assert [rename_schedule(NIGHTLY), rename_schedule(SYNC)] == [s.schedule for s in stored]
+        assert [copy_schedule_with_name(NIGHTLY), copy_schedule_with_name(SYNC)] == [
+            s.schedule for s in stored
+        ]
         template = await store.get_template(TemplateName("suite", "one", "1.0.0"))
         assert (NIGHTLY, SYNC) == template.template.schedules
 
@@ -406,7 +408,7 @@ class TestDeclaredSchedules(StoreTests):
 
         await register_template(
             store,
-            template_declaring_schedules("1.1.0", replace_schedule_fields(NIGHTLY, priority=4)),
+            template_declaring_schedules("1.1.0", copy_schedule_with_fields(NIGHTLY, priority=4)),
         )
 
         (stored,) = await store.list_schedules()
@@ -467,7 +469,7 @@ class TestDeclaredSchedules(StoreTests):
         self, store: Store
     ) -> None:
         await register_template(store, template_declaring_schedules("1.0.0", SYNC))
-        new = replace(make_new_schedule(), schedule=rename_schedule(NIGHTLY, "one.sync"))
+        new = replace(make_new_schedule(), schedule=copy_schedule_with_name(NIGHTLY, "one.sync"))
 
         with pytest.raises(Rejected, match="is declared by template suite"):
             await store.change_schedule(new, ACT)
@@ -483,12 +485,12 @@ class TestDeclaredSchedules(StoreTests):
         assert ["hourly"] == [stored.name for stored in await store.list_schedules()]
 
 
-def replace_schedule_fields(schedule: Schedule, **fields: Any) -> Schedule:
+def copy_schedule_with_fields(schedule: Schedule, **fields: Any) -> Schedule:
     return Schedule(**{**asdict(schedule), **fields})
 
 
-def rename_schedule(schedule: Schedule, name: str | None = None) -> Schedule:
-    return replace_schedule_fields(schedule, name=name or f"one.{schedule.name}")
+def copy_schedule_with_name(schedule: Schedule, name: str | None = None) -> Schedule:
+    return copy_schedule_with_fields(schedule, name=name or f"one.{schedule.name}")
 
 
 async def create_hourly_schedule(store: Store) -> StoredSchedule:

@@ -48,11 +48,11 @@ class TestSchema(StoreTests):
         if not subject.shared:
             pytest.skip("only one store object can open the database")
 
-        async def upgrade() -> SchemaStatus:
+        async def connect_and_upgrade() -> SchemaStatus:
             async with subject.connect() as store:
                 return await store.upgrade_schema()
 
-        statuses = await asyncio.gather(*(upgrade() for _ in range(5)))
+        statuses = await asyncio.gather(*(connect_and_upgrade() for _ in range(5)))
 
         assert all(status.is_ready for status in statuses)
 

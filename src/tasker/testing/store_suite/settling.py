@@ -48,7 +48,7 @@ RESULT = JsonText('{"of":"a"}')
 
 
 class TestFence(StoreTests):
-    async def test_an_attempt_settles_once(self, store: Store) -> None:
+    async def test_an_attempt_settles_only_once(self, store: Store) -> None:
         """The same outcome again is rejected and changes nothing."""
         task_id = await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store)

@@ -71,7 +71,7 @@ class TestStepLogs(StoreTests):
             await store.list_logs(task_id)
         )
 
-    async def test_pages_follow_each_other_in_both_orders(self, store: Store) -> None:
+    async def test_log_pages_follow_each_other_in_both_orders(self, store: Store) -> None:
         """Records may have the same time."""
         task_id = await register_and_create_task(store, chain_template())
         at = BEGAN + 1 / 3

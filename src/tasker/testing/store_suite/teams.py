@@ -108,7 +108,7 @@ class TestPolicies(StoreTests):
             ("$.http_hosts[0]", {"http_hosts": ("https://api.example.com",)}),
         ],
     )
-    async def test_an_impossible_policy_is_rejected(
+    async def test_an_invalid_policy_is_rejected(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
         """The error names the invalid part, and nothing is stored."""
@@ -379,7 +379,7 @@ class TestApiKeys(StoreTests):
             ("$.expires_at", {"expires_at": datetime(2040, 1, 1)}),
         ],
     )
-    async def test_an_impossible_key_is_rejected(
+    async def test_an_invalid_key_is_rejected(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
         """The error names the invalid part."""

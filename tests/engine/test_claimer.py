@@ -337,7 +337,7 @@ async def test_a_reply_lost_while_claims_are_recovered_causes_another_recovery(
         with pytest.raises(StoreUnavailable):
             await creation
         store.gate.set()
-        task = await memory.find_task_by_key("n", "key")
+        task = await memory.find_task_by_idempotency_key("n", "key")
         assert task is not None
         await worker.client.wait(task.id, timeout=SOON)
 

@@ -116,7 +116,7 @@ async def test_a_cancelled_creation_harms_nothing(memory: Store) -> None:
         creation.cancel()
         await asyncio.wait({creation})
         gate.set()
-        held = await memory.find_task_by_key("n", "k")
+        held = await memory.find_task_by_idempotency_key("n", "k")
         assert held is not None
         await worker.client.wait(held.id, timeout=SOON)
         await assert_each_step_ran_once(memory, [held], events)

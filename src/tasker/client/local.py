@@ -467,7 +467,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             ExistingTaskAction.RETURN,
         ):
             return request
-        task = await self.store.find_task_by_key(namespace, request.idempotency_key)
+        task = await self.store.find_task_by_idempotency_key(namespace, request.idempotency_key)
         if task is None or task.name != name:
             return request
         before = task.version

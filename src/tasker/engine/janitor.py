@@ -280,7 +280,9 @@ class Janitor:
         many = 1
         while many:
             began = time.monotonic()
-            many = await self._store.prune_events(kept, dead_before=min(kept, now - DEAD_KEPT))
+            many = await self._store.prune_events_and_deliveries(
+                kept, dead_before=min(kept, now - DEAD_KEPT)
+            )
             await asyncio.sleep(time.monotonic() - began)
 
     async def prune_step_logs(self) -> None:

@@ -126,7 +126,9 @@ async def find_or_create_child_task(
         answer = {"status": "error", "error": error}
     else:
         answer = {"status": "complete", "result": result}
-    child = await store.find_task_by_key(namespace, child_idempotency_key(step.claim, call))
+    child = await store.find_task_by_idempotency_key(
+        namespace, child_idempotency_key(step.claim, call)
+    )
     return {"task_id": None if child is None else child.id, **answer}
 
 

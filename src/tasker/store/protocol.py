@@ -701,7 +701,9 @@ class TaskStore(Protocol):
         """Return the tasks among `ids` that have ended or do not exist."""
         ...
 
-    async def find_task_by_key(self, namespace: str, idempotency_key: str) -> Task | None:
+    async def find_task_by_idempotency_key(
+        self, namespace: str, idempotency_key: str
+    ) -> Task | None:
         """Return the task that holds a key, or None if the key is free."""
         ...
 
@@ -1625,7 +1627,7 @@ class EventStore(Protocol):
         """Delete a webhook with its deliveries. Raises NotFound."""
         ...
 
-    async def prune_events(self, before: datetime, *, dead_before: datetime) -> int:
+    async def prune_events_and_deliveries(self, before: datetime, *, dead_before: datetime) -> int:
         """Delete old events with their deliveries; return the number of events.
 
         Args:

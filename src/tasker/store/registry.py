@@ -175,7 +175,7 @@ def _normalize_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def key_conflict_error(key: str, task_id: str) -> IdempotencyConflict:
+def idempotency_conflict_error(key: str, task_id: str) -> IdempotencyConflict:
     return IdempotencyConflict(
         f"the idempotency key {key!r} was already used with a different template or context, by"
         f" task {task_id}: use another key, or submit the same template and context"

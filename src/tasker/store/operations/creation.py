@@ -9,11 +9,11 @@ from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 
 
-async def free_keys_and_cancel_holders(tx: Session, tasks: Sequence[NewTask]) -> None:
+async def free_idempotency_keys_and_cancel_holders(tx: Session, tasks: Sequence[NewTask]) -> None:
     """Free the keys of tasks that replace others, and cancel open holders of these keys."""
     replacing = [task for task in tasks if task.if_exists is ExistingTaskAction.REPLACE]
     held = await tx.fetch_all(
-        "lock_key_holders",
+        "lock_idempotency_key_holders",
         templates=[task.template_id for task in replacing],
         keys=[task.idempotency_key for task in replacing],
     )

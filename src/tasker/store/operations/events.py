@@ -32,7 +32,7 @@ from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session, TransactionalStore
 
-_PRUNED = 5_000  #: oldest rows that one call of `prune_events` examines
+_PRUNED = 5_000  #: oldest rows that one call of `prune_events_and_deliveries` examines
 _LONGEST_ERROR = 1_000  #: characters of an error in the log of a delivery
 
 
@@ -308,7 +308,7 @@ class Events(TransactionalStore):
 
     # ----------------------------------------------------------------- pruning
 
-    async def prune_events(self, before: datetime, *, dead_before: datetime) -> int:
+    async def prune_events_and_deliveries(self, before: datetime, *, dead_before: datetime) -> int:
         async def delete_old_events(tx: Session) -> int:
             for row in await tx.fetch_all("abandoned_subscriptions", before=before):
                 await tx.fetch_all("delete_deliveries_of_subscription", id=row["id"])

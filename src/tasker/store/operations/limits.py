@@ -112,7 +112,7 @@ async def _update_declared_limit(
 async def _read_effective_limit(tx: Session, key: LimitKey, declared: LimitValues) -> LimitValues:
     """Return the bounds that apply to a key."""
     settings = await tx.fetch_all("list_limit_settings", namespace=key.namespace)
-    return _apply_override(key.key, declared, [_parse_setting(tx, row) for row in settings])
+    return _apply_override(key.key, declared, [_parse_limit_setting(tx, row) for row in settings])
 
 
 def _apply_override(
@@ -181,7 +181,7 @@ class Limits(TransactionalStore):
 
     async def set_limit(self, key: LimitKey, values: LimitValues, act: AuditNote) -> None:
         async def set_and_audit_limit(tx: Session) -> None:
-            before = await _find_setting(tx, key)
+            before = await _read_limit_set_for_key(tx, key)
             await tx.fetch_all(
                 "set_limit",
                 namespace=key.namespace,
@@ -200,7 +200,7 @@ class Limits(TransactionalStore):
 
     async def unset_limit(self, key: LimitKey, act: AuditNote) -> None:
         async def unset_and_audit_limit(tx: Session) -> None:
-            before = await _find_setting(tx, key)
+            before = await _read_limit_set_for_key(tx, key)
             if before is None:
                 raise NotFound(f"no limit is set for {key.key!r} in namespace {key.namespace!r}")
             await tx.fetch_all("unset_limit", namespace=key.namespace, pattern=key.key)
@@ -212,7 +212,7 @@ class Limits(TransactionalStore):
     async def _update_matching_gates(self, tx: Session, key: LimitKey) -> None:
         """Change the gates whose keys match."""
         rows = await tx.fetch_all("list_limit_settings", namespace=key.namespace)
-        settings = [_parse_setting(tx, row) for row in rows]
+        settings = [_parse_limit_setting(tx, row) for row in rows]
         like = re.sub(r"([\\%_])", r"\\\1", key.key).replace("*", "%")
         for row in await tx.fetch_all(
             "lock_limit_gates_matching_pattern", namespace=key.namespace, pattern=like
@@ -225,7 +225,7 @@ class Limits(TransactionalStore):
     async def list_limit_settings(self, namespace: str) -> list[LimitSetting]:
         async def read_limit_settings(tx: Session) -> list[LimitSetting]:
             rows = await tx.fetch_all("list_limit_settings", namespace=namespace)
-            return [_parse_setting(tx, row) for row in rows]
+            return [_parse_limit_setting(tx, row) for row in rows]
 
         return await self._in_read_transaction(read_limit_settings)
 
@@ -234,7 +234,7 @@ class Limits(TransactionalStore):
     ) -> list[LimitInfo]:
         async def read_limits(tx: Session) -> list[LimitInfo]:
             rows = await tx.fetch_all("list_limit_settings", namespace=namespace)
-            settings = [_parse_setting(tx, row) for row in rows]
+            settings = [_parse_limit_setting(tx, row) for row in rows]
             gates = await tx.fetch_all("list_limits", namespace=namespace, after=after, limit=limit)
             return [_parse_limit_info(row, settings) for row in gates]
 
@@ -276,10 +276,10 @@ def _explain_gate(row: Row) -> str | None:
     return None
 
 
-async def _find_setting(tx: Session, key: LimitKey) -> LimitValues | None:
+async def _read_limit_set_for_key(tx: Session, key: LimitKey) -> LimitValues | None:
     for row in await tx.fetch_all("list_limit_settings", namespace=key.namespace):
         if row["pattern"] == key.key:
-            return _parse_setting(tx, row).values
+            return _parse_limit_setting(tx, row).values
     return None
 
 
@@ -296,7 +296,7 @@ async def _audit_limit_change(
     await add_team_audit_entry(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
 
 
-def _parse_setting(tx: Session, row: Row) -> LimitSetting:
+def _parse_limit_setting(tx: Session, row: Row) -> LimitSetting:
     return LimitSetting(
         pattern=row["pattern"],
         values=LimitValues(

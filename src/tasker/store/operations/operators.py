@@ -323,7 +323,7 @@ async def _regain_idempotency_key(tx: Session, task_id: TaskId) -> None:
     await tx.fetch_all(
         "regain_idempotency_key", task_id=task_id, namespace=namespace, key=key, digest=digest
     )
-    holder = await tx.fetch_one("other_task_with_key", task_id=task_id)
+    holder = await tx.fetch_one("other_task_with_idempotency_key", task_id=task_id)
     if holder is not None:
         raise TaskExists(holder["key"], holder["task_id"])
 

@@ -120,7 +120,7 @@ class TaskRetry(NamedTuple):
         if self.fresh:
             for statement in (
                 "delete_durable_calls_of_steps",
-                "free_keys_of_child_tasks",
+                "free_idempotency_keys_of_child_tasks",
                 "reset_received_signals",
             ):
                 await tx.fetch_all(statement, task_id=self.task_id, nos=nos)

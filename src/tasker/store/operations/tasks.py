@@ -55,9 +55,13 @@ class Tasks(TransactionalStore):
         row = await self._fetch_one("count_unserved_root_steps", **name._asdict())
         return int(row["roots"]) if row else 0
 
-    async def find_task_by_key(self, namespace: str, idempotency_key: str) -> Task | None:
+    async def find_task_by_idempotency_key(
+        self, namespace: str, idempotency_key: str
+    ) -> Task | None:
         async def read_task_by_key(tx: Session) -> Task | None:
-            row = await tx.fetch_one("find_task_by_key", namespace=namespace, key=idempotency_key)
+            row = await tx.fetch_one(
+                "find_task_by_idempotency_key", namespace=namespace, key=idempotency_key
+            )
             return None if row is None else await read_task(tx, row["task_id"])
 
         return await self._in_read_transaction(read_task_by_key)
@@ -89,7 +93,7 @@ class Tasks(TransactionalStore):
                 "started": None,
                 "most": most,
             }
-            (row,) = await tx.fetch_all("count_started_tasks", **open_tasks)
+            (row,) = await tx.fetch_all("count_tasks_and_started_tasks", **open_tasks)
             counts = {
                 TaskStatus.PENDING: row["tasks"] - row["started"],
                 TaskStatus.IN_PROGRESS: row["started"],

@@ -27,7 +27,10 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, registry
 from tasker.store.creations import CreationBatcher, CreationBlocked, CreationRequest
-from tasker.store.operations.creation import free_keys_and_cancel_holders, has_lost_idempotency_keys
+from tasker.store.operations.creation import (
+    free_idempotency_keys_and_cancel_holders,
+    has_lost_idempotency_keys,
+)
 from tasker.store.operations.limits import Limits
 from tasker.store.operations.places import take_concurrency_places
 from tasker.store.operations.templates import creation_rejected_error
@@ -118,7 +121,7 @@ class Tasks(Limits, Driver):
         """Create tasks in one transaction if some of them replace others or wait for their end."""
 
         async def free_keys_and_create(tx: Session) -> CreateTasksResult:
-            await free_keys_and_cancel_holders(tx, tasks)
+            await free_idempotency_keys_and_cancel_holders(tx, tasks)
             created = _parse_creation_result(tasks, await tx.fetch_all("create_tasks", **arguments))
             if has_lost_idempotency_keys(tasks, created):
                 raise _LostIdempotencyKeys
@@ -150,7 +153,7 @@ class Tasks(Limits, Driver):
         except asyncpg.PostgresError as error:
             if error.sqlstate == "TK001":
                 holder, _, key = str(error).partition(" ")
-                raise registry.key_conflict_error(key, holder) from None
+                raise registry.idempotency_conflict_error(key, holder) from None
             if error.sqlstate in ("TK002", "TK003"):
                 raise Rejected("one of the templates accepts no new tasks") from None
             raise
@@ -164,7 +167,7 @@ class Tasks(Limits, Driver):
         if error.sqlstate in ("TK001", "TK005"):
             holder, _, key = str(error).partition(" ")
             return (
-                registry.key_conflict_error(key, holder)
+                registry.idempotency_conflict_error(key, holder)
                 if error.sqlstate == "TK001"
                 else TaskExists(key, holder)
             )

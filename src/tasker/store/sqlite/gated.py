@@ -62,7 +62,11 @@ class _LimitedClaim:
         current: tuple[int, int] | None = None
         queues: list[int] = []
         while row := fetch_one(
-            self._on, "next_queue_of_limit_gate", outer_gate=outer, gate=gate, queue=queue
+            self._on,
+            "next_gate_queue_with_enqueued_steps",
+            outer_gate=outer,
+            gate=gate,
+            queue=queue,
         ):
             outer, gate, queue, run_at = row
             if (outer, gate) != current:
@@ -104,7 +108,9 @@ class _LimitedClaim:
         rows = [
             row
             for queue in queues
-            for row in fetch(self._on, "due_steps_of_gate", **place, queue=queue, limit=room + 1)
+            for row in fetch(
+                self._on, "first_enqueued_steps_of_gate_queue", **place, queue=queue, limit=room + 1
+            )
         ]
         due = [row for row in rows if row[2] <= self._now]
         due.sort(key=lambda row: (row[2] - 60 * (row[3] % 5), row))

@@ -146,7 +146,7 @@ def _free_children_and_end_tasks(
     if greatest:
         freed = fetch(on, "free_children", worker=worker, claim_up_to=claim_up_to, now=now)
     if least == TASK_NODE:
-        for task_id, state in fetch(on, "complete_tasks", now=now):
+        for task_id, state in fetch(on, "count_down_sinks_and_complete_tasks", now=now):
             if state == StatusCode.COMPLETE:
                 ended.append(TaskEnd(task_id, TaskStatus.COMPLETE))
     return freed, ended

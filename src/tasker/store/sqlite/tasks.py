@@ -17,7 +17,10 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, registry
 from tasker.store.creations import CreationBatcher, CreationRequest
-from tasker.store.operations.creation import free_keys_and_cancel_holders, has_lost_idempotency_keys
+from tasker.store.operations.creation import (
+    free_idempotency_keys_and_cancel_holders,
+    has_lost_idempotency_keys,
+)
 from tasker.store.operations.limits import Limits
 from tasker.store.operations.places import take_concurrency_places
 from tasker.store.operations.templates import creation_rejected_error
@@ -63,14 +66,14 @@ class Tasks(Limits, Driver):
         notifications = {"wake_workers"}  # there may be roots that were not claimed
         ended: list[TaskId] = []  # those that the new ones replace
 
-        def create_and_notify(on: sqlite3.Connection) -> CreateTasksResult:
+        def store_and_collect_notifications(on: sqlite3.Connection) -> CreateTasksResult:
             session = SqliteSession(on, self._clock.now())
             created = _store_tasks(session, creation, rows)
             notifications.update(session.notifications)
             ended.extend(session.ended)
             return created
 
-        created = await self._in_shared_transaction(create_and_notify)
+        created = await self._in_shared_transaction(store_and_collect_notifications)
         self._notify_waiters(notifications)
         await self._try_admit_tasks_to_freed_places(ended)
         return created
@@ -108,7 +111,7 @@ def _store_tasks(
     on, now = session.connection, session.now.timestamp()
     replacing = any(task.if_exists is ExistingTaskAction.REPLACE for task in tasks)
     if replacing:
-        run_synchronously(free_keys_and_cancel_holders(session, tasks))
+        run_synchronously(free_idempotency_keys_and_cancel_holders(session, tasks))
     taken = _take_idempotency_keys(on, rows) if any(task.idempotency_key for task in tasks) else {}
     new = json_text([row for row in rows if row[0] not in taken])
     made = execute(on, "create_tasks", now=now, tasks=new).rowcount
@@ -152,11 +155,13 @@ def _take_idempotency_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) 
     tasks = json_text(rows)
     execute(on, "take_idempotency_keys", tasks=tasks)
     taken = {}
-    for task_id, holder, key, same, if_exists in fetch(on, "holders_of_taken_keys", tasks=tasks):
+    for task_id, holder, key, same, if_exists in fetch(
+        on, "holders_of_taken_idempotency_keys", tasks=tasks
+    ):
         if if_exists == ExistingTaskAction.REJECT:
             raise TaskExists(key, holder)
         if not same and if_exists == ExistingTaskAction.RETURN:
-            raise registry.key_conflict_error(key, holder)
+            raise registry.idempotency_conflict_error(key, holder)
         taken[task_id] = holder
     return taken
 

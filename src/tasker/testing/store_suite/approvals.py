@@ -397,7 +397,7 @@ class TestRetirement(StoreTests):
             await store.create_tasks(
                 [make_new_task(registered.id, {"n": 1}, idempotency_key="free")]
             )
-        assert await store.find_task_by_key("suite", "free") is None
+        assert await store.find_task_by_idempotency_key("suite", "free") is None
 
     async def test_a_bulk_creation_with_a_retired_template_stores_nothing(
         self, store: Store

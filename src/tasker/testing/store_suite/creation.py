@@ -138,7 +138,7 @@ class TestCreation(StoreTests):
             await store.create_tasks([good, make_new_task(TemplateId(4711))])
 
         assert [] == await store.list_tasks(TaskFilter())
-        assert await store.find_task_by_key("suite", "k") is None
+        assert await store.find_task_by_idempotency_key("suite", "k") is None
         assert [(good.id, True)] == list((await store.create_tasks([good])).tasks)
 
     async def test_a_duplicate_id_stores_nothing(self, store: Store) -> None:
@@ -153,7 +153,7 @@ class TestCreation(StoreTests):
 
         with pytest.raises(NotFound):
             await store.get_task(other.id)
-        assert await store.find_task_by_key("suite", "k") is None
+        assert await store.find_task_by_idempotency_key("suite", "k") is None
         assert 3 == len(await store.list_steps(first.id))
 
     async def test_a_value_that_the_database_rejects_stores_nothing(self, store: Store) -> None:
@@ -319,4 +319,4 @@ class TestCallersTransaction(StoreTests):
                 raise ZeroDivisionError
 
         assert [] == await store.list_tasks(TaskFilter())
-        assert await store.find_task_by_key("suite", "k") is None
+        assert await store.find_task_by_idempotency_key("suite", "k") is None

@@ -142,7 +142,9 @@ class TestDurableCalls(StoreTests):
         assert [] == await store.load_durable_calls(claims[0])
         assert ["a"] == [each.name for each in await store.load_durable_calls(claims[1])]
         names = ("1:child", "2:child", "11:child", "1:not its child")
-        holders = [await store.find_task_by_key("suite", f"{task_id}:{name}") for name in names]
+        holders = [
+            await store.find_task_by_idempotency_key("suite", f"{task_id}:{name}") for name in names
+        ]
         assert [False, True, True, True] == [holder is not None for holder in holders]
         assert 3 == len(await store.list_tasks(TaskFilter(parent_id=task_id)))
         assert {"retry_fresh", "retry"} == {

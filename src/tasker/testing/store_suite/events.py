@@ -253,7 +253,7 @@ class TestOutbox(StoreTests):
         now = await read_newest_event_time(store)
         await store.prune_tasks(ended_before=now + MINUTE)
 
-        assert 1 == await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
+        assert 1 == await store.prune_events_and_deliveries(now - MINUTE, dead_before=now - MINUTE)
         assert ["payment.refused"] == await list_event_names(store)
 
 
@@ -523,7 +523,7 @@ class TestDeliveries(StoreTests):
         await store.distribute_events()
         now = await read_newest_event_time(store)
 
-        await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
+        await store.prune_events_and_deliveries(now - MINUTE, dead_before=now - MINUTE)
 
         assert ["crm"] == [subscription.name for subscription in await store.list_subscriptions()]
 
@@ -545,7 +545,7 @@ class TestDeliveries(StoreTests):
         await EventReceiver.subscribe(store)
         before = await read_newest_event_time(store) + MINUTE
 
-        assert 1 == await store.prune_events(before, dead_before=before - MINUTE * 5)
+        assert 1 == await store.prune_events_and_deliveries(before, dead_before=before - MINUTE * 5)
         assert {"payment.dead", "payment.pending", "payment.fresh"} == set(
             await list_event_names(store)
         )

@@ -98,7 +98,7 @@ class TestIdempotencyKeys(StoreTests):
         assert [mine, theirs] == [
             task.id
             for namespace in ("suite", "other")
-            if (task := await store.find_task_by_key(namespace, "k"))
+            if (task := await store.find_task_by_idempotency_key(namespace, "k"))
         ]
 
     async def test_a_bulk_may_contain_the_same_submission_twice(self, store: Store) -> None:
@@ -130,7 +130,7 @@ class TestIdempotencyKeys(StoreTests):
             )
 
         assert [] == await store.list_tasks(TaskFilter())
-        assert await store.find_task_by_key("suite", "k") is None
+        assert await store.find_task_by_idempotency_key("suite", "k") is None
 
     async def test_an_existing_task_is_not_claimed_again(self, store: Store) -> None:
         """Only roots of new tasks are claimed."""
@@ -156,12 +156,12 @@ class TestIdempotencyKeys(StoreTests):
             idempotency_key="it's ünïque",
         )
 
-        task = await store.find_task_by_key("suite", "it's ünïque")
+        task = await store.find_task_by_idempotency_key("suite", "it's ünïque")
 
         assert task is not None
         assert (task_id, "it's ünïque") == (task.id, task.idempotency_key)
-        assert await store.find_task_by_key("other", "it's ünïque") is None
-        assert await store.find_task_by_key("suite", "free") is None
+        assert await store.find_task_by_idempotency_key("other", "it's ünïque") is None
+        assert await store.find_task_by_idempotency_key("suite", "free") is None
 
     async def test_concurrent_callers_create_one_task(self, stores: list[Store]) -> None:
         """All calls return the same task, which one of them created."""
@@ -259,7 +259,7 @@ class TestKeysOfOpenTasks(StoreTests):
             await worker.fail(await worker.claim_one())
         else:
             await store.cancel_task(first, ACT)
-        assert await store.find_task_by_key("suite", "k") is None
+        assert await store.find_task_by_idempotency_key("suite", "k") is None
 
         second = await create_task(
             store, template, {"n": 2}, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
@@ -267,7 +267,7 @@ class TestKeysOfOpenTasks(StoreTests):
 
         assert first != second
         assert [second, first] == [task.id for task in await store.list_tasks(TaskFilter())]
-        holder = await store.find_task_by_key("suite", "k")
+        holder = await store.find_task_by_idempotency_key("suite", "k")
         assert holder is not None
         assert second == holder.id
 
@@ -391,7 +391,7 @@ class TestReplacingKeyHolders(StoreTests):
             entry.action,
             entry.reason,
         )
-        holder = await store.find_task_by_key("suite", "k")
+        holder = await store.find_task_by_idempotency_key("suite", "k")
         assert holder is not None
         assert (new, TaskStatus.PENDING) == (holder.id, holder.status)
         assert [new] == [claim.task_id for claim in await worker.claim()]
@@ -479,7 +479,7 @@ class TestReplacingKeyHolders(StoreTests):
         tasks = await stores[0].list_tasks(TaskFilter())
         assert 1 + len(created) == len(tasks)
         (last,) = [task.id for task in tasks if not task.has_ended]
-        holder = await stores[0].find_task_by_key("suite", "k")
+        holder = await stores[0].find_task_by_idempotency_key("suite", "k")
         assert holder is not None
         assert last == holder.id
 
@@ -532,7 +532,7 @@ class TestReplacingKeyHolders(StoreTests):
             rejected = bool(settled.rejected)
             assert (TaskStatus.CANCELLED if rejected else TaskStatus.COMPLETE) is task.status
             assert int(rejected) == len(await stores[0].list_audit_entries(old))
-            holder = await stores[0].find_task_by_key("suite", key)
+            holder = await stores[0].find_task_by_idempotency_key("suite", key)
             assert holder is not None
             assert new == holder.id
             await worker.complete_all_due()

@@ -58,7 +58,7 @@ class TestPruning(StoreTests):
         ):
             with pytest.raises(NotFound):
                 await read(task_id)
-        assert await store.find_task_by_key("suite", "k") is None
+        assert await store.find_task_by_idempotency_key("suite", "k") is None
         assert [] == await store.load_task_inputs([task_id])
         assert [] == await store.load_step_results({task_id: [1]})
         assert [True] == [

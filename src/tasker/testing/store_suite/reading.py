@@ -122,7 +122,7 @@ class TestReadingTasks(StoreTests):
             store.list_templates(namespace=text),
             store.list_template_versions(name=text),
             store.list_approved_versions("n", text),
-            store.find_task_by_key("n", text),
+            store.find_task_by_idempotency_key("n", text),
             store.list_tasks(TaskFilter(tag=text)),
             store.list_tasks(TaskFilter(name=text)),
             store.list_tasks(TaskFilter(attributes={"order": text})),
@@ -141,7 +141,7 @@ class TestReadingTasks(StoreTests):
         for odd in ("\ud800", "a\0b", "x" * 1_000_000):
             results = await asyncio.gather(
                 store.get_task(TaskId(odd)),
-                store.find_task_by_key("suite", odd),
+                store.find_task_by_idempotency_key("suite", odd),
                 *(store.create_tasks([new]) for new in news),
                 store.list_templates(namespace=odd),
                 store.list_tasks(TaskFilter(tag=odd, correlation_id=odd)),

@@ -8,7 +8,7 @@ from tests.client.conftest import Scene
 from tasker import InvalidInput, NotFound, TooLarge, WrongStatus
 from tasker.model import TaskId
 from tasker.testing.store_suite.factories import (
-    NOBODY,
+    UNKNOWN_TASK,
     ManualWorker,
     one_step_template,
     register_template,
@@ -87,8 +87,8 @@ async def test_invalid_signals_are_refused(scene: Scene) -> None:
         await client.signal(task_id, "paid", "x" * 70_000)
     with pytest.raises(InvalidInput, match="the payload is not valid JSON at"):
         await client.broadcast("rate", "eur", {1, object()})
-    with pytest.raises(NotFound, match=f"task {NOBODY} not found"):
-        await client.signal(NOBODY, "paid")
+    with pytest.raises(NotFound, match=f"task {UNKNOWN_TASK} not found"):
+        await client.signal(UNKNOWN_TASK, "paid")
     await client.cancel(task_id)
     with pytest.raises(WrongStatus, match="it is cancelled, not in_progress or pending"):
         await client.signal(task_id, "paid")

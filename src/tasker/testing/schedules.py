@@ -65,14 +65,14 @@ async def run_schedules(
     given = (workflow, *templates)
     made: list[Template] = [_to_template(source) for source in given]
     sources = [*(each for each in given if isinstance(each, Workflow)), *_to_handler_list(handlers)]
-    rigged = StubbedHandlers(
+    stubbed = StubbedHandlers(
         Handlers.collect(*sources), made[0], stubs=dict(stubs or {}), failures={}
     )
     async with VirtualTimeStore(clock) as store:
         await store.upgrade_schema()
         worker = Worker(
             store,
-            [rigged],
+            [stubbed],
             templates=made,
             settings=(settings or WorkerSettings()).model_copy(
                 update={"lease": FOR_EVER, "grace": timedelta(0)}

@@ -143,14 +143,14 @@ def run_step(handler: Any, **given: Unpack[AttemptInputs]) -> StepRun:  # anythi
     Raises:
         Misuse: A parameter of the handler cannot be filled.
     """
-    scene = _AttemptSetup(given)
-    target = Handler(scene.spec.handler, handler)
-    plan = compile_call_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
+    setup = _AttemptSetup(given)
+    target = Handler(setup.spec.handler, handler)
+    plan = compile_call_plan(target, setup.spec, upstream=setup.upstream, template=setup.template)
     try:
-        value = _call_outside_loop(lambda: _call_handler(plan, scene.attempt))
-        return scene.make_run_from_result(serialize_result(value, limit=codec.DEFAULT_LIMIT))
+        value = _call_outside_loop(lambda: _call_handler(plan, setup.attempt))
+        return setup.make_run_from_result(serialize_result(value, limit=codec.DEFAULT_LIMIT))
     except (Exception, SystemExit, StepParked) as error:  # it belongs to the attempt
-        return scene.make_run_from_error(error)
+        return setup.make_run_from_error(error)
 
 
 @overload
@@ -173,10 +173,12 @@ def make_context(
             async.
         given: See `AttemptInputs`.
     """
-    scene = _AttemptSetup(given)
-    config = codec.dumps(scene.spec.config, what="config")
-    facts = StepProperties(scene.template, scene.spec, scene.upstream, config, __name__, blocking)
-    return (SyncContext if blocking else AsyncContext)(facts, scene.attempt)
+    setup = _AttemptSetup(given)
+    config = codec.dumps(setup.spec.config, what="config")
+    properties = StepProperties(
+        setup.template, setup.spec, setup.upstream, config, __name__, blocking
+    )
+    return (SyncContext if blocking else AsyncContext)(properties, setup.attempt)
 
 
 class _RecordingServices:

@@ -195,7 +195,7 @@ async def run_workflow(
         *(source for source in given if isinstance(source, Workflow)),
         *_to_handler_list(handlers),
     ]
-    rigged = StubbedHandlers(
+    stubbed = StubbedHandlers(
         Handlers.collect(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
     )
     notices: list[Notice] = []
@@ -208,7 +208,7 @@ async def run_workflow(
             await store.put_policy(anywhere, AuditNote(actor="test"))
         worker = Worker(
             store,
-            [rigged],
+            [stubbed],
             templates=[template, *others],
             settings=(settings or WorkerSettings()).model_copy(
                 update={"lease": FOR_EVER, "grace": timedelta(0)}

@@ -22,8 +22,8 @@ from tasker.model import AccessChannel, TaskFilter, TaskId, TaskStatus, Template
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
     ACT,
-    NOBODY,
     SECOND,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     create_task,
@@ -110,11 +110,11 @@ class TestBulkOperations(StoreTests):
 
     async def test_an_unknown_operation_is_not_found(self, store: Store) -> None:
         with pytest.raises(NotFound, match=r"bulk operation .* not found"):
-            await store.get_bulk_operation(NOBODY)
+            await store.get_bulk_operation(UNKNOWN_TASK)
         with pytest.raises(NotFound):
             await store.get_bulk_operation("nonsense")
         with pytest.raises(NotFound):
-            await store.stop_bulk_operation(NOBODY, ACT)
+            await store.stop_bulk_operation(UNKNOWN_TASK, ACT)
 
     async def test_operations_are_listed_newest_first(self, store: Store) -> None:
         first, second, third = [(await start_bulk_operation(store)).id for _ in range(3)]

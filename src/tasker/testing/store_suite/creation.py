@@ -13,8 +13,8 @@ from tasker.model import (
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
-    NOBODY,
     SECOND,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     chain_template,
@@ -103,8 +103,8 @@ class TestCreation(StoreTests):
         child = make_new_task(template, parent_id=parent.id)
 
         for others in ((), (parent, child)):
-            with pytest.raises(NotFound, match=NOBODY):
-                await store.create_tasks([*others, make_new_task(template, parent_id=NOBODY)])
+            with pytest.raises(NotFound, match=UNKNOWN_TASK):
+                await store.create_tasks([*others, make_new_task(template, parent_id=UNKNOWN_TASK)])
         assert [] == await store.list_tasks(TaskFilter())
 
         await store.create_tasks([child, parent])

@@ -33,7 +33,7 @@ from tasker.testing.store_suite.subject import StoreUnderTest
 ACT = AuditNote(actor="alice", reason="because")
 LEASE = timedelta(seconds=30)
 ERROR = JsonText('{"message":"it broke"}')
-NOBODY = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")  #: the id of no task
+UNKNOWN_TASK = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")  #: the id of no task
 SECOND = timedelta(seconds=1)
 
 

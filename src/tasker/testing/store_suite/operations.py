@@ -18,7 +18,7 @@ from tasker.model import (
 from tasker.store.protocol import AuditNote, StepResolution, Store
 from tasker.testing.store_suite.factories import (
     ACT,
-    NOBODY,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     chain_template,
@@ -38,7 +38,7 @@ class TestOperatorActions(StoreTests):
     @pytest.mark.parametrize("action", OPERATOR_ACTIONS)
     async def test_an_action_needs_an_existing_task(self, store: Store, action: str) -> None:
         """Unknown and malformed ids are rejected."""
-        for task_id in (NOBODY, TaskId("no such task"), TaskId("")):
+        for task_id in (UNKNOWN_TASK, TaskId("no such task"), TaskId("")):
             with pytest.raises(NotFound):
                 await OPERATOR_ACTIONS[action](store, task_id)
 

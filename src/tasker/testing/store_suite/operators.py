@@ -21,8 +21,8 @@ from tasker.model import (
 from tasker.store.protocol import AuditNote, StepResolution, Store
 from tasker.testing.store_suite.factories import (
     ACT,
-    NOBODY,
     SECOND,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     chain_template,
@@ -418,7 +418,7 @@ class TestEtags(StoreTests):
         await store.record_reveal(task_id, act)
         await store.record_reveal(task_id, ACT, no=1)
         with pytest.raises(NotFound):
-            await store.record_reveal(NOBODY, act)
+            await store.record_reveal(UNKNOWN_TASK, act)
 
         entries = [
             (entry.actor, entry.via, entry.action, entry.step, entry.reason)
@@ -482,4 +482,4 @@ class TestEtags(StoreTests):
 
     async def test_an_unknown_task_is_not_found_with_any_etag(self, store: Store) -> None:
         with pytest.raises(NotFound):
-            await store.cancel_task(NOBODY, ACT, if_match="x")
+            await store.cancel_task(UNKNOWN_TASK, ACT, if_match="x")

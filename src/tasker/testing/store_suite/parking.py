@@ -10,8 +10,8 @@ from tasker.model import AttemptOutcome, StepCounts, StepStatus, TaskId, TaskSta
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
-    NOBODY,
     SECOND,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     chain_template,
@@ -78,7 +78,7 @@ class TestParking(StoreTests):
     ) -> None:
         """The same holds for a task that was pruned."""
         ended = (await create_and_run_task(store, make_template("child", x=""))).id
-        for child in (ended, NOBODY):
+        for child in (ended, UNKNOWN_TASK):
             await register_and_create_task(store, one_step_template())
             worker = await ManualWorker.register(store)
 

@@ -22,8 +22,8 @@ from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
-    NOBODY,
     SECOND,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     chain_template,
@@ -156,7 +156,7 @@ class TestPausing(StoreTests):
         """It cannot be resumed either."""
         await register_template(store, chain_template())
         for target in (
-            PauseTarget.of_task(NOBODY),
+            PauseTarget.of_task(UNKNOWN_TASK),
             PauseTarget.of_task("no id"),
             PauseTarget.of_template("suite", "other"),
             PauseTarget.of_queue("suite", "other"),

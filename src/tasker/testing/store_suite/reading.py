@@ -25,8 +25,8 @@ from tasker.model import (
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
-    NOBODY,
     SECOND,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     chain_template,
@@ -56,7 +56,7 @@ async def list_matching_ids(store: Store, **fields: object) -> set[TaskId]:
 class TestReadingTasks(StoreTests):
     async def test_an_unknown_task_is_not_found(self, store: Store) -> None:
         """This holds for all methods and for malformed ids; the error names the id."""
-        for task_id in (NOBODY, TaskId("no such task"), TaskId("' or 1=1 --")):
+        for task_id in (UNKNOWN_TASK, TaskId("no such task"), TaskId("' or 1=1 --")):
             for read in (
                 store.get_task,
                 store.list_steps,
@@ -65,9 +65,9 @@ class TestReadingTasks(StoreTests):
             ):
                 with pytest.raises(NotFound, match=re.escape(task_id)):
                     await read(task_id)
-        assert {NOBODY} == await store.find_ended_tasks([NOBODY])
-        assert [] == await store.load_task_inputs([NOBODY])
-        assert [] == await store.load_step_results({NOBODY: [1]})
+        assert {UNKNOWN_TASK} == await store.find_ended_tasks([UNKNOWN_TASK])
+        assert [] == await store.load_task_inputs([UNKNOWN_TASK])
+        assert [] == await store.load_step_results({UNKNOWN_TASK: [1]})
 
     async def test_ended_tasks_are_selected_from_ids(self, store: Store) -> None:
         """Complete, failed, cancelled and unknown tasks are selected; open ones are not."""
@@ -78,19 +78,19 @@ class TestReadingTasks(StoreTests):
             await register_and_create_task(store, one_step_template()),
         )
         await store.cancel_task(cancelled, ACT)
-        ids = [complete, broken, cancelled, still_open, NOBODY]
+        ids = [complete, broken, cancelled, still_open, UNKNOWN_TASK]
 
-        assert {complete, broken, cancelled, NOBODY} == await store.find_ended_tasks(ids)
+        assert {complete, broken, cancelled, UNKNOWN_TASK} == await store.find_ended_tasks(ids)
         assert set() == await store.find_ended_tasks([])
         await store.retry_steps(broken, ACT)
-        assert {complete, cancelled, NOBODY} == await store.find_ended_tasks(ids)
+        assert {complete, cancelled, UNKNOWN_TASK} == await store.find_ended_tasks(ids)
 
     async def test_etags_read_together_equal_those_read_one_by_one(self, store: Store) -> None:
         """Unknown ids are left out."""
         complete = (await create_and_run_task(store, one_step_template())).id
         broken = (await create_and_run_task(store, chain_template(), failing=("b",))).id
         still_open = await register_and_create_task(store, chain_template())
-        ids = [complete, broken, still_open, NOBODY]
+        ids = [complete, broken, still_open, UNKNOWN_TASK]
 
         before = await store.get_task_etags(ids)
         assert before == {id: (await store.get_task(id)).etag for id in ids[:3]}
@@ -478,7 +478,7 @@ class TestReadingSteps(StoreTests):
         task_id = await register_and_create_task(store, one_step_template())
         worker = await ManualWorker.register(store)
         await worker.fail_with_retry(await worker.claim_one())
-        await store.park_until_task_ends(await worker.claim_one(), NOBODY)
+        await store.park_until_task_ends(await worker.claim_one(), UNKNOWN_TASK)
         await worker.settle(lost_outcome(await worker.claim_one(), JsonText("{}"), timedelta(0)))
 
         (step,) = await store.list_steps(task_id)

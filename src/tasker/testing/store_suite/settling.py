@@ -28,7 +28,7 @@ from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
-    NOBODY,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     chain_template,
@@ -86,7 +86,7 @@ class TestFence(StoreTests):
         task_id = await register_and_create_task(store, chain_template())
         worker = await ManualWorker.register(store)
         made_up = [
-            Claim(NOBODY, 1, 1, 1),
+            Claim(UNKNOWN_TASK, 1, 1, 1),
             Claim(task_id, 99, 1, 1),
             Claim(task_id, 1, 0, 0),
             Claim(task_id, 1, 1, 1),
@@ -293,7 +293,9 @@ class TestSettling(StoreTests):
             await worker.settle(completed_outcome(claim, JsonText(f'"{claim.task_id}"')))
         await store.resolve_step(second, 2, JsonText('"by hand"'), ACT)
 
-        results = await store.load_step_results({first: [1, 2, 3], second: [1, 2, 3], NOBODY: [1]})
+        results = await store.load_step_results(
+            {first: [1, 2, 3], second: [1, 2, 3], UNKNOWN_TASK: [1]}
+        )
 
         assert {
             StepResult(first, 1, JsonText(f'"{first}"')),
@@ -307,7 +309,7 @@ class TestSettling(StoreTests):
         template = await register_template(store, one_step_template())
         ids = [await create_task(store, template, {"n": number}) for number in range(3)]
 
-        inputs = await store.load_task_inputs([*ids, NOBODY])
+        inputs = await store.load_task_inputs([*ids, UNKNOWN_TASK])
 
         assert {(task_id, f'{{"n":{n}}}') for n, task_id in enumerate(ids)} == {
             (each.task_id, each.context) for each in inputs

@@ -22,7 +22,7 @@ from tasker.model import (
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
-    NOBODY,
+    UNKNOWN_TASK,
     ManualWorker,
     StoreTests,
     create_task,
@@ -268,7 +268,7 @@ class TestSignals(StoreTests):
         with pytest.raises(WrongStatus, match=r"cannot signal task .*: it is cancelled"):
             await store.send_signal(make_signal(task_id, "paid"), ACT)
         with pytest.raises(NotFound):
-            await store.send_signal(make_signal(NOBODY, "paid"), ACT)
+            await store.send_signal(make_signal(UNKNOWN_TASK, "paid"), ACT)
 
     async def test_signals_beyond_the_limit_are_rejected(
         self, store: Store, monkeypatch: pytest.MonkeyPatch

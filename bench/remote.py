@@ -52,19 +52,21 @@ def _remote(settings: Settings, store: str, server: Server | None, workers: int,
     async def run(database: Database, process: RunningServer) -> Row:
         await create(database.url, tasks)
         left = [tasks * CHAIN.steps]
-        hands = [await Hand.register(process.port, slots) for _ in range(workers)]
+        registered = [await PlainWorker.register(process.port, slots) for _ in range(workers)]
         start, cpu, postgres = time.perf_counter(), process.cpu, server_cpu(database)
         if slots >= _CLAIMS_AHEAD:
-            await asyncio.gather(*(hand.work_ahead(left, process.port) for hand in hands))
+            await asyncio.gather(*(worker.work_ahead(left, process.port) for worker in registered))
         else:
-            await asyncio.gather(*(hand.work(left) for hand in hands))
+            await asyncio.gather(*(worker.work(left) for worker in registered))
         took, steps = time.perf_counter() - start, tasks * CHAIN.steps
         return Row(
             store=store,
             workload=workload(workers, slots),
             processes=workers,
             steps_per_s=steps / took,
-            latency_ms=Percentiles.of([each for hand in hands for each in hand.settlements]),
+            latency_ms=Percentiles.of(
+                [each for worker in registered for each in worker.settlements]
+            ),
             python_us_per_step=(process.cpu - cpu) / steps * 1e6,
             postgres_us_per_step=postgres
             and ((server_cpu(database) or 0.0) - postgres) / steps * 1e6,
@@ -87,8 +89,8 @@ def idle(settings: Settings, store: str, server: Server | None) -> Row:
         begin = time.monotonic()
         waiting = []
         for _ in range(IDLE):
-            hand = await Hand.register(process.port, 2)
-            waiting.append(asyncio.create_task(hand.rest(process.port)))
+            worker = await PlainWorker.register(process.port, 2)
+            waiting.append(asyncio.create_task(worker.rest(process.port)))
         await asyncio.sleep(max(0.0, begin + _RENEWALS - time.monotonic()) + 1)  # all wait
         start, cpu = time.monotonic(), process.cpu
         await asyncio.sleep(seconds)
@@ -115,8 +117,8 @@ def cancel(settings: Settings, store: str, server: Server | None) -> Row:
     tasks = 30 if settings.quick else 200
 
     async def run(database: Database, process: RunningServer) -> Row:
-        hand, line = await Hand.register(process.port, 1), await connect(process.port)
-        took = [await hand.hear_cancel(database.url, process.port, line) for _ in range(tasks)]
+        worker, line = await PlainWorker.register(process.port, 1), await connect(process.port)
+        took = [await worker.hear_cancel(database.url, process.port, line) for _ in range(tasks)]
         return Row(store=store, workload="remote-cancel", latency_ms=Percentiles.of(took))
 
     rows = []
@@ -137,7 +139,7 @@ async def create(url: str, tasks: int) -> None:
             await LocalClient(store).create_tasks([request] * min(500, tasks - begin))
 
 
-class Hand:
+class PlainWorker:
     """One remote worker."""
 
     def __init__(self, line: Connection, worker: str, slots: int, most_ahead: int) -> None:
@@ -149,7 +151,7 @@ class Hand:
         self.settlements: list[float] = []  #: seconds of each
 
     @classmethod
-    async def register(cls, port: int, slots: int) -> "Hand":
+    async def register(cls, port: int, slots: int) -> "PlainWorker":
         """Register a worker for the steps of chains."""
         line = await connect(port)
         body = {

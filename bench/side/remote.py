@@ -3,7 +3,7 @@
 import asyncio
 
 from bench.http_client import serving
-from bench.remote import Hand, create
+from bench.remote import PlainWorker, create
 from bench.side.api import cpu_of_both
 from bench.side.order import WARM_UP, Order, Sample
 from bench.workloads import CHAIN
@@ -22,9 +22,9 @@ async def remote(order: Order) -> Sample:
     total = order["amount"] * CHAIN.steps
     left = [int(total * WARM_UP)]
     with serving(order["url"]) as server:
-        hands = [await Hand.register(server.port, slots) for _ in range(workers)]
-        await asyncio.gather(*(hand.work(left) for hand in hands))
+        registered = [await PlainWorker.register(server.port, slots) for _ in range(workers)]
+        await asyncio.gather(*(worker.work(left) for worker in registered))
         left[0] += total - int(total * WARM_UP)
         start, steps = cpu_of_both(server, order), left[0]
-        await asyncio.gather(*(hand.work(left) for hand in hands))
+        await asyncio.gather(*(worker.work(left) for worker in registered))
         return {"run": cpu_of_both(server, order).since(start, steps)}

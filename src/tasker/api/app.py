@@ -243,7 +243,7 @@ def _make_api_services(
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """Respond to every error with a problem."""
+    """Let the application respond to every error with a problem (RFC 9457)."""
 
     async def handle_error(request: Request, error: Exception) -> JsonResponse:
         if isinstance(error, RequestValidationError):

@@ -11,7 +11,7 @@ _CACHED = 5.0  #: seconds for which the store's values are cached
 
 
 class MetricsRenderer:
-    """Writes the metrics of a process and its store.
+    """Writes the metrics of a process and its store as Prometheus text.
 
     Args:
         store: The store whose steps and workers are counted.

@@ -239,7 +239,7 @@ def _concurrency_limits_of_request(scope: Scope, settings: ServerSettings) -> Ma
 
 
 class _LimitedBody:
-    """Counts a request's body up to its limit."""
+    """Receives a request's body, and rejects it once it exceeds the limit."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self.complete = False

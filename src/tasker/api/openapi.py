@@ -76,7 +76,7 @@ def build_openapi(
         schemas.pop(name, None)
     schemas.update(_json_schemas_of(ProblemDetails))
     bodies = list(_routes_with_json_body(routes))
-    models = {model.__name__: model for _, body in bodies for model in body.models}
+    models = {model.__name__: model for _, body in bodies for model in body.possible_models}
     _, definitions = models_json_schema(
         [(model, "validation") for model in models.values()], ref_template=_REF
     )
@@ -131,7 +131,7 @@ def _routes_with_json_body(
 
 
 def _describe_request_body(body: JsonBodyParser[BaseModel]) -> dict[str, Any]:
-    refs = [{"$ref": _REF.format(model=model.__name__)} for model in body.models]
+    refs = [{"$ref": _REF.format(model=model.__name__)} for model in body.possible_models]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     return {
         "required": not body.optional,

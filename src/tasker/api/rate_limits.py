@@ -10,7 +10,7 @@ MOST_CALLERS = 100_000  #: callers tracked; the least recently active is dropped
 
 
 class CallerRateLimits:
-    """The buckets of all callers.
+    """Limits the request rate of each caller with a token bucket.
 
     Args:
         rate: Tokens per second; None means no limit.
@@ -23,7 +23,7 @@ class CallerRateLimits:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
 
     def admit(self, caller: str) -> None:
-        """Take a token for a request of a caller.
+        """Admit a request of a caller by taking a token from its bucket.
 
         Raises:
             Problem: `rate_limited`; the caller's bucket is empty.

@@ -65,23 +65,23 @@ class JsonBodyParser(Generic[M]):
         return self.parse(text)
 
     @property
-    def models(self) -> tuple[type[BaseModel], ...]:
+    def possible_models(self) -> tuple[type[BaseModel], ...]:
         """All models that the body may match."""
         return (self.model,)
 
-    def model_for(self, keys: Collection[str]) -> type[M]:
+    def choose_model(self, keys: Collection[str]) -> type[M]:
         """Return the model for a body with these keys."""
         return self.model
 
     def parse(self, text: bytes) -> M:
-        """Read a body. Raises Problem."""
+        """Return a body as its model. Raises Problem if it is not valid."""
         model = self.model
         try:
             if len(text) > _LARGE:
                 self._require_few_keys(from_json(text))
-            if len(self.models) > 1:
+            if len(self.possible_models) > 1:
                 value = from_json(text)
-                model = self.model_for(value if isinstance(value, dict) else ())
+                model = self.choose_model(value if isinstance(value, dict) else ())
             return model.model_validate_json(text)
         except ValidationError as error:
             if (count := error.error_count()) > _MOST_ERRORS:
@@ -136,7 +136,7 @@ async def read_body(receive: Receive) -> bytes:
 
 @cache
 def body_schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Return the JSON Schema of a body."""
+    """Return the JSON Schema of a body's model."""
     return model.model_json_schema()
 
 

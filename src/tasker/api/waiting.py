@@ -68,7 +68,7 @@ FollowedTask: TypeAlias = ObservedTaskValue[str]
 
 
 class WatchedTask(ObservedTaskValue[Task]):
-    """One task that requests wait for."""
+    """One task that requests wait for, read from the store again at growing intervals."""
 
     def __init__(self, store: Store, task_id: TaskId) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class FollowedTasks:
 
     @asynccontextmanager
     async def follow(self, task_id: TaskId) -> AsyncIterator[FollowedTask]:
-        """Follow a task."""
+        """Read a task's ETag repeatedly while the block runs; yield it as an observed value."""
         followed = self._tasks.setdefault(task_id, FollowedTask())
         followed.users += 1
         if self._reading is None:
@@ -166,7 +166,7 @@ class FollowedTasks:
 
 
 class TaskWatcher:
-    """The tasks of one store that requests wait for."""
+    """Reads the tasks that requests wait for, each once for all of these requests."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -175,7 +175,7 @@ class TaskWatcher:
 
     @asynccontextmanager
     async def watch(self, task_id: TaskId) -> AsyncIterator[WatchedTask]:
-        """Watch a task."""
+        """Read a task repeatedly while the block runs; yield it as an observed value."""
         watched = self._watched.get(task_id)
         if watched is None:
             watched = self._watched[task_id] = WatchedTask(self._store, task_id)

@@ -180,7 +180,7 @@ def handle_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[
     count = 0
     pending: float | None = None  #: time of a signal that the loop has not handled yet
 
-    def call_callback(which: signal.Signals) -> None:
+    def count_signal_and_call_back(which: signal.Signals) -> None:
         nonlocal count, pending
         count += 1
         pending = None
@@ -197,7 +197,7 @@ def handle_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[
 
     for which in _SIGNALS:
         with suppress(NotImplementedError):  # on Windows, where the loop cannot
-            loop.add_signal_handler(which, call_callback, which)
+            loop.add_signal_handler(which, count_signal_and_call_back, which)
             signal.signal(which, exit_if_loop_blocked)  # always called; the loop is woken as well
     try:
         yield

@@ -45,12 +45,12 @@ def report_start_and_watch_supervisor(
     link.set_inheritable(False)
     link.setblocking(False)
 
-    def stop_without_supervisor() -> None:
+    def stop_after_supervisor() -> None:
         loop.remove_reader(link)
         log.warning("supervisor_gone")
         stop()
 
-    loop.add_reader(link, stop_without_supervisor)
+    loop.add_reader(link, stop_after_supervisor)
     with suppress(OSError):  # the supervisor is gone already: the reader notices
         link.send(b"+")
     try:

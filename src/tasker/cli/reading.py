@@ -104,7 +104,7 @@ async def _read_and_count_steps(
 
 
 async def show_task_until_ended(client: Client, task_id: TaskId, console: Console) -> None:
-    """Show a task until it has ended."""
+    """Show the progress of a task, which is read from the client repeatedly, until it has ended."""
     task = await client.get(task_id)
     template = await read_template_of_task(client, task_id)
     with TaskProgressDisplay(console) as progress:

@@ -13,7 +13,7 @@ _MOST = 1_000  #: tokens that are kept; the oldest are dropped first
 
 
 class PreviewedAction(NamedTuple):
-    """An action that was previewed."""
+    """An action that was previewed and may be performed once, until its time limit."""
 
     action: str
     arguments: Mapping[str, Any]

@@ -14,7 +14,7 @@ def to_shortened_json(value: Any) -> Any:
 
 
 def summarize_task(task: Task) -> dict[str, Any]:
-    """Return the fields of a task in a list."""
+    """Return the fields of a task that a list shows."""
     return {
         "id": task.id,
         "template": task.full_name,

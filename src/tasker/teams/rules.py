@@ -235,7 +235,7 @@ def unknown_key_error(prefix: str) -> NotFound:
 def _require_version_with_status(
     name: TemplateName, there: Sequence[VersionWithDigest], action: str, wanted: TemplateStatus
 ) -> TemplateVersion:
-    """Return the version with the wanted status."""
+    """Return the version with the wanted status. Raises NotFound, WrongStatus."""
     if not there:
         raise unknown_template_error(name)
     for candidate in there:

@@ -15,7 +15,7 @@ from tests.api.auth.scene import calling, ec_key, rsa_key, token, with_tokens
 from tests.waiting import eventually
 
 from tasker.api.auth.credentials import TokenKeysUnavailable
-from tasker.api.auth.jwks import REFETCH, PublishedKeySet, signature_keys_of
+from tasker.api.auth.jwks import REFETCH, PublishedKeySet, parse_signature_keys
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 
@@ -334,7 +334,7 @@ def test_keys_for_other_algorithms_are_ignored() -> None:
         7,
         None,
     ]
-    results = signature_keys_of(json.dumps({"keys": entries}).encode())
+    results = parse_signature_keys(json.dumps({"keys": entries}).encode())
 
     assert {"right"} == set(results)
 

@@ -109,7 +109,7 @@ class PublishedKeySet:
         try:
             async with asyncio.timeout(self._timeout):
                 url = self._url or await self._discover_key_url()
-                keys = signature_keys_of(await fetch_document(url, self._timeout))
+                keys = parse_signature_keys(await fetch_document(url, self._timeout))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"[:200]
             log.warning("token_keys_not_fetched", extra={"url": url, "why": why})
@@ -169,7 +169,7 @@ async def read_bounded_body(response: httpx.Response) -> bytes:
     return body
 
 
-def signature_keys_of(body: bytes) -> KeySet:
+def parse_signature_keys(body: bytes) -> KeySet:
     """Return the signature keys of a JWKS document; other keys are ignored.
 
     Raises:

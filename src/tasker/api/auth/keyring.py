@@ -30,7 +30,7 @@ class _CachedApiKey(NamedTuple):
 
 
 class ApiKeyCache:
-    """The API keys of a store.
+    """Finds the principals of a store's API keys, and caches the keys for some seconds.
 
     Args:
         store: The store.

@@ -44,7 +44,7 @@ _TOUCH = 60.0  #: seconds between two updates of a session's `seen_at`
 
 
 class NewSession(NamedTuple):
-    """A newly created session."""
+    """A newly created session, with the secret that only its browser keeps."""
 
     secret: str  #: the cookie's value
     stored: UserSession
@@ -52,7 +52,7 @@ class NewSession(NamedTuple):
 
 
 class Sessions:
-    """The sessions of a store.
+    """Begins, finds and ends the sessions in a store.
 
     Args:
         store: The store.
@@ -104,8 +104,8 @@ class Sessions:
         await self._store.end_session(digest)
         self._known.forget(digest)
 
-    async def read(self, secret: str) -> UserSession | None:
-        """Return a session, or None if it has ended."""
+    async def find_by_secret(self, secret: str) -> UserSession | None:
+        """Return the session with this secret, or None if it has ended or never existed."""
         return await self._known.get(digest_secret(secret))
 
     async def authenticate_and_check_csrf(
@@ -117,7 +117,7 @@ class Sessions:
             NotAuthenticated: The session has ended, or its key was revoked.
             Problem: `csrf_rejected`; the request may come from another site's page.
         """
-        session = await self.read(secret)
+        session = await self.find_by_secret(secret)
         if session is None:
             raise NotAuthenticated("expired", "the session has ended")
         check_csrf(scope, csrf_token_of(secret))

@@ -331,7 +331,7 @@ def core_step_readiness(task: Task, step: Step) -> CoreStepReadiness:
 
 
 def core_step(task: Task, step: Step) -> CoreStep:
-    """Return a step."""
+    """Return a step in the form of the Rust core."""
     return {
         **_core_step_readiness_fields(step),
         "step_uuid": step_uuid(task.id, step.name),
@@ -364,7 +364,7 @@ def _core_step_readiness_fields(step: Step) -> CoreStepReadinessFields:
 
 
 def core_task_without_context(task: Task) -> CoreTaskWithoutContext:
-    """Return a task without its context."""
+    """Return a task without its context, in the form of the Rust core."""
     counts, derived = task.counts, derive_statuses(task)
     unserved = derived.execution_status == "no_worker"  # a status unknown to its clients
     return {
@@ -393,7 +393,7 @@ def core_task_without_context(task: Task) -> CoreTaskWithoutContext:
 
 
 def core_task(task: Task, steps: Sequence[Step] = ()) -> CoreTask:
-    """Return a task, with its steps if they are given."""
+    """Return a task in the form of the Rust core, with its steps if they are given."""
     return {
         **core_task_without_context(task),
         "context": task.context,
@@ -422,7 +422,7 @@ def core_task_page(tasks: Sequence[Task], page: int, per_page: int) -> CoreTaskL
 
 
 def core_task_summary(task: Task, loaded: LoadedTemplate, steps: Sequence[Step]) -> CoreTaskSummary:
-    """Return the status of a task and its steps."""
+    """Return the statuses of a task and its steps in the form of the Rust core."""
     path = f"{CORE}/v1/tasks/{task.id}"
     return {
         "task": core_task_without_context(task),
@@ -468,7 +468,7 @@ def _summary_step(view: CoreStep, step: Step) -> CoreSummaryStep:
 
 
 def core_step_attempt(task: Task, step: Step, attempt: Attempt) -> CoreStepAttempt:
-    """Return a finished attempt of a step."""
+    """Return a finished attempt of a step in the form of the Rust core."""
     own = step_uuid(task.id, attempt.step)
     audit = str(uuid5(UUID(own), str(attempt.attempt)))
     success = attempt.outcome in (AttemptOutcome.COMPLETE, AttemptOutcome.RESOLVED_MANUALLY)
@@ -503,7 +503,7 @@ _LED_TO = {
 def core_template_list(
     templates: Sequence[StoredTemplate], descriptions: dict[str, str]
 ) -> CoreTemplateList:
-    """Return template versions and their namespaces."""
+    """Return template versions and their namespaces in the form of the Rust core."""
     counts: dict[str, int] = {}
     for stored in templates:
         counts[stored.template.namespace] = counts.get(stored.template.namespace, 0) + 1
@@ -527,7 +527,7 @@ def core_template_list(
 
 
 def core_template(stored: StoredTemplate) -> CoreTemplateDetail:
-    """Return a template version."""
+    """Return a template version in the form of the Rust core."""
     template = stored.template
     return {
         "name": template.name,
@@ -549,7 +549,7 @@ def core_template(stored: StoredTemplate) -> CoreTemplateDetail:
 
 
 def core_performance(figures: Performance) -> CorePerformance:
-    """Return durations, rates and outcomes."""
+    """Return durations, rates and outcomes of tasks in the form of the Rust core."""
     return {
         "total_tasks": figures.total_tasks,
         "active_tasks": figures.active_tasks,
@@ -568,7 +568,7 @@ def core_performance(figures: Performance) -> CorePerformance:
 
 
 def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
-    """Return slow steps and tasks."""
+    """Return slow steps and tasks in the form of the Rust core."""
     used = figures.utilization
     return {
         "slow_steps": [_rename_fields_for_core(step) for step in figures.slow_steps],

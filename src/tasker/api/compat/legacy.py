@@ -71,7 +71,7 @@ class WrappedTaskBody(RequestBody):
     task: CompatTaskBody
 
 
-class DelegationBody(CompatTaskFields):
+class DelegatedTaskBody(CompatTaskFields):
     """A task that one team creates of another team's workflow, which the body names."""
 
     workflow_name: TemplateRef
@@ -86,16 +86,18 @@ class AnyTaskBodyParser(JsonBodyParser[BaseModel]):
         super().__init__(CompatTaskBody)
 
     @property
-    def models(self) -> tuple[type[BaseModel], ...]:
-        return (CompatTaskBody, WrappedTaskBody, DelegationBody)
+    def possible_models(self) -> tuple[type[BaseModel], ...]:
+        return (CompatTaskBody, WrappedTaskBody, DelegatedTaskBody)
 
-    def model_for(self, keys: Collection[str]) -> type[BaseModel]:
+    def choose_model(self, keys: Collection[str]) -> type[BaseModel]:
         if "task" in keys:
             return WrappedTaskBody
-        return DelegationBody if "workflow_name" in keys else CompatTaskBody
+        return DelegatedTaskBody if "workflow_name" in keys else CompatTaskBody
 
 
-AnyTask = Annotated[CompatTaskBody | WrappedTaskBody | DelegationBody, Depends(AnyTaskBodyParser())]
+AnyTask = Annotated[
+    CompatTaskBody | WrappedTaskBody | DelegatedTaskBody, Depends(AnyTaskBodyParser())
+]
 
 
 class LegacyTaskQuery(BaseModel):
@@ -133,7 +135,7 @@ async def create_legacy_task(request: Request, api: ApiServicesOf, body: AnyTask
 
     Every request error is a 400, including an unknown template.
     """
-    if isinstance(body, DelegationBody):
+    if isinstance(body, DelegatedTaskBody):
         task = await _create_legacy_task(
             request, api, body, body.workflow_name, body.workflow_version
         )
@@ -166,7 +168,7 @@ async def create_legacy_task_of_workflow(
 async def _create_legacy_task(
     request: Request,
     api: ApiServices,
-    body: CompatTaskBody | DelegationBody,
+    body: CompatTaskBody | DelegatedTaskBody,
     name: str,
     version: str | None,
 ) -> Task:

@@ -157,7 +157,7 @@ class LegacyTemplateDetail(LegacyTemplateFields):
 
 
 def legacy_task_fields(task: Task, steps: Sequence[Step] = ()) -> LegacyTaskFields:
-    """Return a task's fields."""
+    """Return a task's fields in the form of the legacy routes."""
     return convert_to_view(
         task_view(task, steps),
         LegacyTaskFields,
@@ -194,7 +194,7 @@ def delegated_task_view(task: LegacyTaskFields) -> DelegatedTask:
 
 
 def legacy_namespace(info: NamespaceInfo, templates: Sequence[StoredTemplate]) -> LegacyNamespace:
-    """Return a namespace and its templates."""
+    """Return a namespace with its owner and its templates, as the legacy routes list them."""
     policy = info.policy
     entries = legacy_template_entries(templates)
     return {
@@ -242,7 +242,7 @@ def _legacy_template_entry(
 def legacy_template_detail(
     loaded: LoadedTemplate, siblings: Sequence[StoredTemplate], now: datetime
 ) -> LegacyTemplateDetail:
-    """Return one template version in full."""
+    """Return one template version in full, in the form of the legacy routes."""
     stored = loaded.stored
     numbers = sorted({one.template.version for one in siblings}, key=versions.sort_key)
     entry = _legacy_template_entry(

@@ -102,7 +102,7 @@ async def get_session(request: Request, api: ApiServicesOf) -> JsonResponse:
             request.scope, ()
         )
         if secret is not None and api.authorizer.is_enabled:
-            stored = await api.authorizer.sessions.read(secret)
+            stored = await api.authorizer.sessions.find_by_secret(secret)
     except Problem as problem:
         if problem.code != "unauthenticated":
             raise

@@ -263,6 +263,8 @@ _OBJECT = {"application/json": {"type": "object"}}
 def _document_route(
     method: str, path: str, name: str, summary: str, status: int, *error_codes: str
 ) -> None:
+    """Add a route to the API's description; its requests are served by `WorkerProtocolRoute`."""
+
     async def endpoint() -> None: ...
 
     endpoint.__name__ = name

@@ -107,7 +107,7 @@ async def show_store_status(invocation: Invocation) -> ExitCode:
         invocation.stdout_console.print(f"workers    {len(alive)}")
     if oldest is not None:
         invocation.stdout_console.print(
-            f"snapshot   {_describe_oldest_snapshot(oldest)}", markup=False, soft_wrap=True
+            f"snapshot   {_describe_oldest_database_snapshot(oldest)}", markup=False, soft_wrap=True
         )
     if alive:
         invocation.stdout_console.print()
@@ -115,7 +115,7 @@ async def show_store_status(invocation: Invocation) -> ExitCode:
     return ExitCode.DONE if schema.is_ready else ExitCode.STORE
 
 
-def _describe_oldest_snapshot(oldest: OldestSnapshot) -> str:
+def _describe_oldest_database_snapshot(oldest: OldestSnapshot) -> str:
     seconds = oldest.age_seconds
     age = "for an unknown time" if seconds is None else f"for {human_duration(seconds)}"
     facts = [

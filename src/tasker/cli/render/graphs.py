@@ -23,7 +23,7 @@ _PLAIN = str.maketrans("│╯╮┤╰╭├─┴┬┼", "|'.+'.+-+++")
 
 
 class GraphLine(NamedTuple):
-    """One line of the drawing."""
+    """One line of the drawing of a graph."""
 
     lanes: str
     no: int | None = None  #: the step on this line; None: lanes only

@@ -56,7 +56,7 @@ _KEPT = 10_000  #: notices kept for tasks that may still be added
 
 
 class DisplayedStep:
-    """The known state of one step."""
+    """The known state of one step, for display."""
 
     def __init__(self, name: str, max_attempts: int | None = None) -> None:
         self.name = name
@@ -102,7 +102,7 @@ class DisplayedStep:
             self.status = "pending"
 
     def update_from_stored_state(self, step: Step, now: float, clock: datetime) -> None:
-        """Take over the state in the store."""
+        """Replace the known state by the state that was read from the store."""
         self.status, self.attempt = step.status.value, step.attempts
         self.error = format_error_line(step.error)
         self.waits_for = describe_waits(step.waits) if step.waits else ""
@@ -129,7 +129,7 @@ class DisplayedStep:
 
 
 class DisplayedTask:
-    """The known state of one task."""
+    """The known state of one task, for display."""
 
     def __init__(self, id: TaskId, template: TemplateName, correlation_id: str, now: float) -> None:
         self.id = id
@@ -161,7 +161,7 @@ class DisplayedTask:
                 step.status = "cancelled" if status == "cancelled" else step.status
 
     def update_from_stored_state(self, task: Task, now: float, clock: datetime) -> None:
-        """Take over the state in the store."""
+        """Replace the known state by the state that was read from the store."""
         self.status = task.status.value
         self.began = now - (clock - task.created_at).total_seconds()
         if task.ended_at is not None:
@@ -178,7 +178,7 @@ class DisplayedTask:
 
 
 class ProgressRenderer(Protocol):
-    """Shows progress somewhere."""
+    """Shows the progress of tasks: live, as lines, or once at the end."""
 
     def start(self) -> None: ...
 
@@ -223,7 +223,7 @@ class TaskProgressDisplay:
         self._everything = everything
         self._correlations: set[str] = set()
         self._early: deque[tuple[Notice, float]] = deque(maxlen=_KEPT)
-        self._renderer = _make_renderer(self, console, live)
+        self._renderer = _choose_renderer(self, console, live)
 
     def __enter__(self) -> Self:
         self._renderer.start()
@@ -238,7 +238,7 @@ class TaskProgressDisplay:
         self._renderer.stop()
 
     def add_template(self, template: Template) -> None:
-        """Add a template after construction."""
+        """Add a template, whose steps are shown as soon as a task of it is followed."""
         self._templates[template.key] = template
 
     def follow_task(self, task: Task, template: Template | None = None, *, label: str = "") -> None:
@@ -280,7 +280,7 @@ class TaskProgressDisplay:
                 self._renderer.on_notice(followed, TaskEnded(task.id, task.status))
 
     def observe(self, notice: Notice) -> None:
-        """Apply a notice; an observer for `Worker`."""
+        """Apply a notice to the task that it names; this method is an observer for `Worker`."""
         self._apply_notice_at(notice, time.monotonic())
 
     def _apply_notice_at(self, notice: Notice, now: float) -> None:
@@ -344,7 +344,7 @@ def _apply_notice(task: DisplayedTask, notice: Notice, now: float) -> None:
             task.end(notice.status.value, now)
 
 
-def _make_renderer(
+def _choose_renderer(
     progress: TaskProgressDisplay, console: Console, live: bool | None
 ) -> ProgressRenderer:
     if live is None:

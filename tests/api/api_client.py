@@ -9,7 +9,7 @@ from tasker import PermanentError, RetryableError, Template, Worker, WorkerSetti
 from tasker.model import StepSpec
 from tasker.store.protocol import Store
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_TASK = "00000000-0000-7000-8000-000000000000"
 SOON = 60.0  #: seconds; only a test that fails takes so long
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.api.api_client import NOBODY, ApiClient, templates
+from tests.api.api_client import UNKNOWN_TASK, ApiClient, templates
 from tests.waiting import eventually
 
 from tasker.client import LocalClient
@@ -152,7 +152,9 @@ async def test_listed_tasks_that_cannot_change_are_reported(api: ApiClient) -> N
 async def test_a_missing_task_in_a_list_prevents_the_whole_operation(api: ApiClient) -> None:
     task = await api.create()
 
-    refused = await api.call("/v1/bulk", {"action": "cancel", "ids": [task["id"], NOBODY]}, 404)
+    refused = await api.call(
+        "/v1/bulk", {"action": "cancel", "ids": [task["id"], UNKNOWN_TASK]}, 404
+    )
 
     assert "not_found" == refused["code"]
     assert ["pending"] == await statuses(api, [task["id"]])
@@ -179,8 +181,8 @@ async def _has_changed(api: ApiClient, path: str, count: int) -> bool:
 
 
 async def test_a_missing_operation_is_not_found(one: ApiClient) -> None:
-    await one.read(f"/v1/bulk/{NOBODY}", 404)
-    await one.call(f"/v1/bulk/{NOBODY}", None, 404, method="DELETE")
+    await one.read(f"/v1/bulk/{UNKNOWN_TASK}", 404)
+    await one.call(f"/v1/bulk/{UNKNOWN_TASK}", None, 404, method="DELETE")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ async def test_a_missing_operation_is_not_found(one: ApiClient) -> None:
         {},
         {"filter": {}},
         {"filter": {"namespace": None}},
-        {"filter": {"namespace": "shop"}, "ids": [NOBODY]},
+        {"filter": {"namespace": "shop"}, "ids": [UNKNOWN_TASK]},
         {"ids": []},
         {"filter": {"limit": 5}},
         {"filter": {"attributes": {}}},

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import UNKNOWN_TASK, ApiClient
 
 pytestmark = pytest.mark.anyio
 
@@ -159,7 +159,7 @@ async def test_steps_have_uuids_as_ids(api: ApiClient) -> None:
     }.items() <= steps[3].items()
 
 
-@pytest.mark.parametrize("step", ["nope", NOBODY])
+@pytest.mark.parametrize("step", ["nope", UNKNOWN_TASK])
 async def test_a_missing_step_is_not_found(one: ApiClient, step: str) -> None:
     """
     With the error in the form that the core's clients read.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import UNKNOWN_TASK, ApiClient
 
 from tasker import open_store, parse_template
 from tasker.api import create_app
@@ -89,7 +89,7 @@ async def seeds(url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture(params=["open", "with a token"])
-async def asked(
+async def api_and_token(
     request: pytest.FixtureRequest, seeds: Store
 ) -> AsyncIterator[tuple[ApiClient, str]]:
     """Ask a server that asks nobody who they are, and one that wants the printed token."""
@@ -112,9 +112,9 @@ async def asked(
         yield one, token
 
 
-async def run(asked: tuple[ApiClient, str], command: Curl) -> httpx.Response:
+async def run(api_and_token: tuple[ApiClient, str], command: Curl) -> httpx.Response:
     """Do what a command would do, with $TOKEN filled in."""
-    one, token = asked
+    one, token = api_and_token
     headers = {name: value.replace("$TOKEN", token) for name, value in command.headers.items()}
     if "Authorization" not in headers:
         headers["Authorization"] = f"Bearer {token}"
@@ -128,13 +128,15 @@ def test_all_printed_requests_are_covered() -> None:
 
 
 @pytest.mark.parametrize("command", CREATING + EXECUTING, ids=lambda one: one.body["namespace"])
-async def test_printed_requests_create_tasks(asked: tuple[ApiClient, str], command: Curl) -> None:
+async def test_printed_requests_create_tasks(
+    api_and_token: tuple[ApiClient, str], command: Curl
+) -> None:
     """
     The answer has the fields that the documents show, flat, and its full name is derived.
     """
-    response = await run(asked, command)
+    response = await run(api_and_token, command)
 
-    task = asked[0].json_of(response, 201)
+    task = api_and_token[0].json_of(response, 201)
     name = "{namespace}.{name}@{version}".format(**command.body)
     assert {
         "id": task["task_id"],
@@ -153,17 +155,19 @@ async def test_printed_requests_create_tasks(asked: tuple[ApiClient, str], comma
     "command", [one for one in PRINTED if one.method == "GET"], ids=lambda one: one.path
 )
 async def test_printed_requests_discover_templates(
-    asked: tuple[ApiClient, str], command: Curl
+    api_and_token: tuple[ApiClient, str], command: Curl
 ) -> None:
-    response = await run(asked, command)
+    response = await run(api_and_token, command)
 
     assert 200 == response.status_code, response.text
     assert "process_refund" in response.text
 
 
-async def test_a_namespace_shows_its_workflows_as_printed(asked: tuple[ApiClient, str]) -> None:
+async def test_a_namespace_shows_its_workflows_as_printed(
+    api_and_token: tuple[ApiClient, str],
+) -> None:
     """The response has the printed fields, one entry per version, and the owner."""
-    shown = (await run(asked, Curl("GET", "/tasker/handlers/payments", {}, None))).json()
+    shown = (await run(api_and_token, Curl("GET", "/tasker/handlers/payments", {}, None))).json()
 
     latest = shown["handlers"][-1]
     assert ("payments", "payments", "payments-team@growthcorp.com") == (
@@ -187,10 +191,10 @@ async def test_a_namespace_shows_its_workflows_as_printed(asked: tuple[ApiClient
     }.items() <= latest.items()
 
 
-async def test_one_workflow_shows_its_graph(asked: tuple[ApiClient, str]) -> None:
+async def test_one_workflow_shows_its_graph(api_and_token: tuple[ApiClient, str]) -> None:
     """The default is the latest version; edges come from all dependencies."""
     path = "/tasker/handlers/customer_success/process_refund"
-    shown = (await run(asked, Curl("GET", path, {}, None))).json()
+    shown = (await run(api_and_token, Curl("GET", path, {}, None))).json()
 
     graph = shown["dependency_graph"]
     assert ("1.3.3", True) == (shown["version"], shown["available"])
@@ -204,15 +208,17 @@ async def test_one_workflow_shows_its_graph(asked: tuple[ApiClient, str]) -> Non
     assert shown["handler"].items() <= shown.items()
 
 
-async def test_a_body_may_be_wrapped(asked: tuple[ApiClient, str]) -> None:
+async def test_a_body_may_be_wrapped(api_and_token: tuple[ApiClient, str]) -> None:
     command = CREATING[0]
 
-    response = await run(asked, command._replace(body={"task": command.body}))
+    response = await run(api_and_token, command._replace(body={"task": command.body}))
 
-    assert "payments.process_refund@2.1.3" == asked[0].json_of(response, 201)["full_name"]
+    assert "payments.process_refund@2.1.3" == api_and_token[0].json_of(response, 201)["full_name"]
 
 
-async def test_a_delegating_team_reads_what_it_expects(asked: tuple[ApiClient, str]) -> None:
+async def test_a_delegating_team_reads_what_it_expects(
+    api_and_token: tuple[ApiClient, str],
+) -> None:
     """
     `workflow_name` in; a task id, `created` and the correlation id of its context out.
     """
@@ -231,7 +237,9 @@ async def test_a_delegating_team_reads_what_it_expects(asked: tuple[ApiClient, s
     }
     headers = {"Content-Type": "application/json"}
 
-    created = asked[0].json_of(await run(asked, Curl("POST", "/tasker/tasks", headers, body)), 201)
+    created = api_and_token[0].json_of(
+        await run(api_and_token, Curl("POST", "/tasker/tasks", headers, body)), 201
+    )
 
     assert ("created", "cs-0af3", "pending") == (
         created["status"],
@@ -239,7 +247,7 @@ async def test_a_delegating_team_reads_what_it_expects(asked: tuple[ApiClient, s
         created["task_status"],
     )
     path = f"/tasker/tasks/{created['task_id']}"
-    read = asked[0].json_of(await run(asked, Curl("GET", path, {}, None)), 200)
+    read = api_and_token[0].json_of(await run(api_and_token, Curl("GET", path, {}, None)), 200)
     assert (created["task_id"], context) == (
         read["task_id"],
         {key: read["context"][key] for key in context},
@@ -261,4 +269,4 @@ async def test_an_invalid_delegation_fails_permanently(one: ApiClient) -> None:
 
 
 async def test_a_missing_task_is_not_found_for_an_earlier_client(one: ApiClient) -> None:
-    assert "not_found" == (await one.read(f"/tasker/tasks/{NOBODY}", 404))["code"]
+    assert "not_found" == (await one.read(f"/tasker/tasks/{UNKNOWN_TASK}", 404))["code"]

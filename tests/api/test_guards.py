@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import UNKNOWN_TASK, ApiClient
 from tests.api.conftest import client_of
 from tests.waiting import eventually
 
@@ -321,7 +321,7 @@ async def test_the_access_log_has_the_requests_that_the_settings_select(
     """Requests of probes are never logged."""
     caplog.set_level(logging.INFO, "tasker.access")
     async with client_of(memory, ServerSettings(access_log=logged)) as one:
-        for path in ("/v1/tasks", f"/v1/tasks/{NOBODY}", "/live"):
+        for path in ("/v1/tasks", f"/v1/tasks/{UNKNOWN_TASK}", "/live"):
             await one.get(path)
 
     records = [record for record in caplog.records if record.name == "tasker.access"]
@@ -334,7 +334,7 @@ async def test_an_access_record_is_built_only_if_it_is_logged(
     caplog.set_level(logging.WARNING, "tasker.access")
     monkeypatch.setattr("tasker.api.middleware.access_log.info", pytest.fail)
     async with client_of(memory, ServerSettings(access_log=AccessLogMode.ALL)) as one:
-        assert 404 == (await one.get(f"/v1/tasks/{NOBODY}")).status_code
+        assert 404 == (await one.get(f"/v1/tasks/{UNKNOWN_TASK}")).status_code
 
 
 async def test_an_unavailable_store_is_reported_without_its_address(

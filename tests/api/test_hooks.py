@@ -79,8 +79,8 @@ async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
     answers = [await send(store, content, stripe(content)) for _ in range(2)]
 
     assert [True, True] == answers
-    hand = await ManualWorker.register(store)
-    (call,) = await store.load_durable_calls(await hand.claim_one())
+    worker = await ManualWorker.register(store)
+    (call,) = await store.load_durable_calls(await worker.claim_one())
     assert call.value is not None
     arrival = decode_arrival(call.value)
     assert ("paid", "o-1", PAID, "hook suite.pay") == (

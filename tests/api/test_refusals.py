@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import UNKNOWN_TASK, ApiClient
 
 pytestmark = pytest.mark.anyio
 
@@ -192,7 +192,7 @@ async def test_all_json_media_types_are_accepted(one: ApiClient) -> None:
         "..%2f..%2fetc%2fpasswd",
         "%00",
         "0" * 5000,
-        NOBODY + "0",
+        UNKNOWN_TASK + "0",
         "００000000-0000-7000-8000-000000000000",
     ],
 )
@@ -208,7 +208,7 @@ async def test_an_invalid_id_is_refused(one: ApiClient, id: str) -> None:
 
 
 async def test_missing_objects_are_not_found(one: ApiClient) -> None:
-    place = f"/v1/tasks/{NOBODY}"
+    place = f"/v1/tasks/{UNKNOWN_TASK}"
     for method, path in (
         ("GET", place),
         ("GET", place.upper().replace("/V1/TASKS", "/v1/tasks")),
@@ -220,7 +220,7 @@ async def test_missing_objects_are_not_found(one: ApiClient) -> None:
         ("GET", f"{place}/stream"),
         ("POST", f"{place}/cancel"),
         ("POST", f"{place}/retry"),
-        ("GET", f"/tasker/tasks/{NOBODY}"),
+        ("GET", f"/tasker/tasks/{UNKNOWN_TASK}"),
         ("GET", "/v1/templates/shop/nothing"),
         ("GET", "/v1/templates/shop/refund/9.9.9"),
         ("GET", "/v1/namespaces/nowhere"),
@@ -282,7 +282,7 @@ async def test_methods_without_a_route_are_refused(one: ApiClient) -> None:
     """`Allow` lists all methods of the path."""
     for method, path, allowed in (
         ("PUT", "/v1/tasks", "GET, POST"),
-        ("PATCH", f"/v1/tasks/{NOBODY}", "GET"),
+        ("PATCH", f"/v1/tasks/{UNKNOWN_TASK}", "GET"),
         ("POST", "/health", "GET"),
     ):
         response = await one.request(method, path)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import UNKNOWN_TASK, ApiClient
 
 from tasker import Template
 from tasker.model import StepSpec, TaskId
@@ -149,9 +149,9 @@ async def test_instances_are_between_the_step_that_made_them_and_the_one_that_wa
     one: ApiClient,
 ) -> None:
     """And within an instance, steps are in the order of its body."""
-    hand, spawner = await create_task_and_claim_spawner(one.store, map_template(*FETCH_AND_PACK))
+    worker, spawner = await create_task_and_claim_spawner(one.store, map_template(*FETCH_AND_PACK))
     await one.store.spawn_instances(spawner, make_instances(["1", "2"]))
-    await hand.complete(spawner)
+    await worker.complete(spawner)
 
     snapshot = await one.read(f"/v1/tasks/{spawner.task_id}/snapshot")
 
@@ -169,9 +169,9 @@ async def test_instances_are_between_the_step_that_made_them_and_the_one_that_wa
 
 async def test_the_same_step_of_many_instances_is_a_group(one: ApiClient) -> None:
     """Also where the instances have several steps; the groups name each other's first step."""
-    hand, spawner = await create_task_and_claim_spawner(one.store, map_template(*FETCH_AND_PACK))
+    worker, spawner = await create_task_and_claim_spawner(one.store, map_template(*FETCH_AND_PACK))
     await one.store.spawn_instances(spawner, make_instances(["1"] * 20))
-    await hand.complete(spawner)
+    await worker.complete(spawner)
 
     snapshot = await one.read(f"/v1/tasks/{spawner.task_id}/snapshot")
 
@@ -190,7 +190,7 @@ async def test_the_same_step_of_many_instances_is_a_group(one: ApiClient) -> Non
 async def test_unknown_tasks_have_no_snapshot(one: ApiClient) -> None:
     """They have no reasons either."""
     for what in ("snapshot", "why"):
-        await one.read(f"/v1/tasks/{NOBODY}/{what}", 404)
+        await one.read(f"/v1/tasks/{UNKNOWN_TASK}/{what}", 404)
 
 
 async def test_why_explains_a_task_and_a_step(one: ApiClient) -> None:

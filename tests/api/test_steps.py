@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import UNKNOWN_TASK, ApiClient
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,7 @@ async def test_a_step_is_found_by_name_and_number(api: ApiClient) -> None:
     assert "pay" == by_name["name"]
 
 
-@pytest.mark.parametrize("step", ["nope", "5", "0", NOBODY])
+@pytest.mark.parametrize("step", ["nope", "5", "0", UNKNOWN_TASK])
 async def test_a_missing_step_is_not_found(one: ApiClient, step: str) -> None:
     task = await one.create()
 

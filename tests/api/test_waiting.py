@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from tests.api.api_client import NOBODY, SOON, ApiClient
+from tests.api.api_client import SOON, UNKNOWN_TASK, ApiClient
 from tests.waiting import eventually
 
 from tasker.api import create_app
@@ -80,7 +80,7 @@ async def test_a_wait_ends_when_the_task_ends(api: ApiClient) -> None:
 async def test_a_wait_without_a_task_is_refused(one: ApiClient) -> None:
     task = await one.create()
 
-    assert "not_found" == (await one.read(f"/v1/tasks/{NOBODY}/wait", 404))["code"]
+    assert "not_found" == (await one.read(f"/v1/tasks/{UNKNOWN_TASK}/wait", 404))["code"]
     for timeout in ("-1", "nan", "1e9", "soon"):
         refused = await one.read(f"/v1/tasks/{task['id']}/wait", 400, params={"timeout": timeout})
         assert "query.timeout" == refused["errors"][0]["path"]

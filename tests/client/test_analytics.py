@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.client.conftest import Scene
-from tests.client.test_clients import NOBODY, SOON, registered
+from tests.client.test_clients import SOON, UNKNOWN_TASK, registered
 
 from tasker import AnalysisWindow, InvalidInput, TaskFailed, TaskFilter, TaskStatus
 from tasker.analytics.failures import FailureCause
@@ -52,7 +52,7 @@ async def test_a_search_finds_tasks_and_workflows(scene: Scene) -> None:
         (task.id[:13], [("task", task.id)]),
         ("order 7", [("task", task.id)]),
         ("PAYM", [("workflow", "hello.payment")]),
-        (NOBODY, []),
+        (UNKNOWN_TASK, []),
     ):
         assert expected == [(one.kind, one.id) for one in await client.search(text)]
     with pytest.raises(InvalidInput):

@@ -48,7 +48,7 @@ from tasker.teams.model import NamespacePolicy
 pytestmark = pytest.mark.anyio
 
 SOON = timedelta(seconds=60)  #: only a test that fails takes so long
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_TASK = "00000000-0000-7000-8000-000000000000"
 
 GREETING = Template(
     namespace="hello",
@@ -278,7 +278,7 @@ async def carry_on(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "tasks", [{}, {"filter": TaskFilter()}, {"filter": TaskFilter(tag="x"), "ids": [NOBODY]}]
+    "tasks", [{}, {"filter": TaskFilter()}, {"filter": TaskFilter(tag="x"), "ids": [UNKNOWN_TASK]}]
 )
 async def test_an_operation_selects_tasks_either_by_ids_or_by_filter(
     scene: Scene, tasks: dict[str, Any]
@@ -292,7 +292,7 @@ async def test_an_operation_with_a_missing_task_is_not_started(scene: Scene) -> 
     task = await client.create_task("hello.payment")
 
     with pytest.raises(NotFound):
-        await client.bulk.start("cancel", ids=[task.id, NOBODY])
+        await client.bulk.start("cancel", ids=[task.id, UNKNOWN_TASK])
 
     assert [] == await client.bulk.list()
 
@@ -304,7 +304,7 @@ async def test_a_token_starts_only_what_its_preview_counted(scene: Scene) -> Non
     with pytest.raises(InvalidInput, match="belongs to another request"):
         await client.bulk.start("cancel", TaskFilter(name="other"), token=preview.token)
     reserved, digest = preview.token.split(".")
-    for wrong in (f"{reserved[:-1]}x.{digest}", f"{NOBODY}.{digest}", digest):
+    for wrong in (f"{reserved[:-1]}x.{digest}", f"{UNKNOWN_TASK}.{digest}", digest):
         with pytest.raises(InvalidInput, match="dry run"):
             await client.bulk.start("cancel", TaskFilter(name="payment"), token=wrong)
 
@@ -633,14 +633,14 @@ async def test_missing_objects_are_not_found(scene: Scene) -> None:
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
     for asked in (
-        client.get(NOBODY),
-        client.steps(NOBODY),
-        client.attempts(NOBODY),
-        client.task_times(NOBODY),
-        client.task_audit(NOBODY),
-        client.cancel(NOBODY),
-        client.retry(NOBODY),
-        client.wait(NOBODY, timeout=SOON),
+        client.get(UNKNOWN_TASK),
+        client.steps(UNKNOWN_TASK),
+        client.attempts(UNKNOWN_TASK),
+        client.task_times(UNKNOWN_TASK),
+        client.task_audit(UNKNOWN_TASK),
+        client.cancel(UNKNOWN_TASK),
+        client.retry(UNKNOWN_TASK),
+        client.wait(UNKNOWN_TASK, timeout=SOON),
         client.attempts(task.id, step="nope"),
         client.resolve(task.id, "nope"),
         client.template("hello.nothing"),
@@ -826,7 +826,7 @@ async def test_logs_are_read_in_pages_and_by_step_level_and_text(scene: Scene) -
     ]
     await scene.store.append_logs(made)
 
-    async def found(**filters: Any) -> list[str]:
+    async def get_messages(**filters: Any) -> list[str]:
         page = await client.logs(task.id, **filters)
         return [record.message for record in page.records]
 
@@ -839,15 +839,15 @@ async def test_logs_are_read_in_pages_and_by_step_level_and_text(scene: Scene) -
     )
     first = page.records[0]
     assert ("greet", "info", "shop") == (first.step, first.level, first.source)
-    assert ["second"] == await found(step="shout")
-    assert ["second"] == await found(level="warning")
-    assert ["third"] == await found(text="THI", step="greet", attempt=1)
-    assert ["third", "second", "first"] == await found(newest_first=True)
-    assert ["third"] == await found(since=rest.records[0].at)
+    assert ["second"] == await get_messages(step="shout")
+    assert ["second"] == await get_messages(level="warning")
+    assert ["third"] == await get_messages(text="THI", step="greet", attempt=1)
+    assert ["third", "second", "first"] == await get_messages(newest_first=True)
+    assert ["third"] == await get_messages(since=rest.records[0].at)
     for wrong in ({"level": "loud"}, {"cursor": "x"}):
         with pytest.raises(InvalidInput):
             await client.logs(task.id, **wrong)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         await client.logs(task.id, step="nope")
     with pytest.raises(NotFound):
-        await client.logs(NOBODY)
+        await client.logs(UNKNOWN_TASK)

@@ -18,16 +18,16 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_compensation_can_be_followed_but_not_interrupted(scene: Scene) -> None:
-    hand, task_id = await run_trip_until_failure(scene.store, trip_template())
+    worker, task_id = await run_trip_until_failure(scene.store, trip_template())
 
     task = await scene.client.get(task_id)
     (reason, *_) = await scene.client.why(task_id)
     assert (CompensationStatus.RUNNING, "compensating") == (task.compensation, reason.code)
-    await run_planning_step(scene.store, hand, trip_template())
+    await run_planning_step(scene.store, worker, trip_template())
     for act in (scene.client.cancel(task_id), scene.client.retry(task_id)):
         with pytest.raises(CompensationStarted, match="its compensation has begun"):
             await act
-    await hand.complete_all_due()
+    await worker.complete_all_due()
 
     steps = {step.name: step for step in await scene.client.steps(task_id)}
     assert (1, 0) == (steps["flight.compensation"].undoes, steps["compensation.plan"].undoes)

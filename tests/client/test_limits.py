@@ -21,8 +21,8 @@ async def test_a_limit_is_set_listed_and_removed(scene: Scene) -> None:
     )
     for customer in ("a", "a", "a", "b"):
         await scene.client.create_task("suite.one", {"customer": customer})
-    hand = await ManualWorker.register(scene.store)
-    await hand.claim_limited()
+    worker = await ManualWorker.register(scene.store)
+    await worker.claim_limited()
 
     first, second = await scene.client.limits("suite")
     (setting,) = await scene.client.limit_settings("suite")

@@ -465,19 +465,19 @@ async def test_every_call_reports_an_unknown_task_as_not_found(
     any_store: Store, task_id: str
 ) -> None:
     client: Client = LocalClient(any_store)
-    nobody = TaskId(task_id)
+    unknown_task = TaskId(task_id)
     for call in (
-        client.get(nobody),
-        client.wait(nobody),
-        client.steps(nobody),
-        client.attempts(nobody),
-        client.attempts(nobody, step="greet"),
-        client.task_audit(nobody),
-        client.cancel(nobody),
-        client.retry(nobody),
-        client.resolve(nobody),
-        client.resolve(nobody, "greet"),
-        client.complete_step(nobody, "greet", 1),
+        client.get(unknown_task),
+        client.wait(unknown_task),
+        client.steps(unknown_task),
+        client.attempts(unknown_task),
+        client.attempts(unknown_task, step="greet"),
+        client.task_audit(unknown_task),
+        client.cancel(unknown_task),
+        client.retry(unknown_task),
+        client.resolve(unknown_task),
+        client.resolve(unknown_task, "greet"),
+        client.complete_step(unknown_task, "greet", 1),
     ):
         with pytest.raises(NotFound, match=f"task {task_id} not found"):
             await call

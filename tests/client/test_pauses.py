@@ -24,11 +24,11 @@ async def test_paused_steps_start_when_they_are_resumed(scene: Scene, what: str)
     await register_template(scene.store, make_template("two", a="", b="a"))
     task = await client.create_task("suite.two")
     target = TARGETS.get(what, task.id)
-    hand = await ManualWorker.register(scene.store)
+    worker = await ManualWorker.register(scene.store)
 
     first = await client.pause(target, reason="gateway down")
     second = await client.pause(target, reason="again")
-    held = await hand.claim()
+    held = await worker.claim()
     shown, listed = await client.get(task.id), await client.pauses("suite")
     step = (await client.steps(task.id))[0]
     (queue, _) = await client.queues("suite")
@@ -40,7 +40,7 @@ async def test_paused_steps_start_when_they_are_resumed(scene: Scene, what: str)
     assert ((first,) if what != "queue" else ()) == shown.pauses
     assert (0, 1) == (queue.due, queue.paused)
     assert ([], [True, False]) == (held, resumed)
-    assert 1 == len(await hand.claim())
+    assert 1 == len(await worker.claim())
 
 
 async def test_pausing_an_unknown_or_ended_target_is_refused(scene: Scene) -> None:
@@ -71,9 +71,9 @@ async def test_a_task_is_created_with_its_priority(scene: Scene) -> None:
     low = await scene.client.create_task("suite.two", priority=0)
     normal = await scene.client.create_task("suite.two")
     urgent = await scene.client.create_task("suite.two", priority=4)
-    hand = await ManualWorker.register(scene.store)
+    worker = await ManualWorker.register(scene.store)
 
-    claimed = [claim.task_id for _ in range(3) for claim in await hand.claim(1)]
+    claimed = [claim.task_id for _ in range(3) for claim in await worker.claim(1)]
 
     assert [urgent.id, normal.id, low.id] == claimed
     assert [4, 2, 0] == [task.priority for task in (urgent, normal, low)]

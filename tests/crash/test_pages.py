@@ -56,8 +56,8 @@ async def test_an_action_survives_a_kill_between_two_of_its_pages(
 async def begin(store: Store, template: TemplateId, action: str) -> TaskId:
     """Create a task all of whose steps but the last one are due, paused or failed."""
     task_id = await create_task(store, template)
-    hand = await ManualWorker.register(store, handlers=["start"])
-    await hand.complete(await hand.claim_one())
+    worker = await ManualWorker.register(store, handlers=["start"])
+    await worker.complete(await worker.claim_one())
     if action == "retry":
         failing = await ManualWorker.register(store, handlers=["between"])
         await failing.fail(*await failing.claim())
@@ -76,15 +76,15 @@ async def run_victim(url: str, action: str, task_id: TaskId, commits: int) -> in
 
 async def prove(store: Store, tasks: dict[TaskId, str]) -> None:
     """Compare the steps that can be claimed, and the ends of the tasks, with the actions."""
-    hand = await ManualWorker.register(store)
-    claims = await hand.claim()
+    worker = await ManualWorker.register(store)
+    claims = await worker.claim()
     claimed = Counter(claim.task_id for claim in claims)
     runs = {"cancel": 0, "pause": 0, "resume": STEPS, "retry": STEPS}
     assert {task_id: runs[action] for task_id, action in tasks.items()} == {
         task_id: claimed[task_id] for task_id in tasks
     }
-    await hand.complete(*claims)
-    await hand.complete_all_due()
+    await worker.complete(*claims)
+    await worker.complete_all_due()
     for task_id, action in tasks.items():
         task, steps = await store.get_task(task_id), await store.list_steps(task_id)
         if action == "cancel":

@@ -38,7 +38,7 @@ async def steps_of(store: Store, task: Task) -> dict[str, Step]:
     return {step.name: step for step in await store.list_steps(task.id)}
 
 
-async def hire(store: Store, name: str) -> WorkerId:
+async def register_worker(store: Store, name: str) -> WorkerId:
     """Register a worker that serves all queues."""
     worker = await store.register_worker(name, lease=SOON, slots=1, handlers=[])
     await store.add_served_queues(worker, [queue.base for queue in await store.list_queues()])
@@ -59,7 +59,7 @@ async def test_a_step_survives_the_worker_that_claimed_it(store: Store) -> None:
     client = LocalClient(store)
     await client.register(FLOW)
     task = await client.create_task("n.flow")
-    dead = await hire(store, "dead")
+    dead = await register_worker(store, "dead")
     assert 1 == len((await store.claim(dead, 1)).claims)
     await store.retire_worker(dead)  # as if its lease had expired
 
@@ -77,10 +77,10 @@ async def test_steps_without_a_notification_are_found(store: Store) -> None:
     client = LocalClient(store)
     await client.register(template("chain", "first", step("second", "first")))
     task = await client.create_task("n.chain")
-    hand = await hire(store, "hand")
-    [claim] = (await store.claim(hand, 1)).claims
+    worker = await register_worker(store, "manual")
+    [claim] = (await store.claim(worker, 1)).claims
     await store.settle(
-        hand, [completed_outcome(claim, JsonText("1"))]
+        worker, [completed_outcome(claim, JsonText("1"))]
     )  # and dies before it tells anybody
 
     async with Worker(
@@ -115,8 +115,8 @@ async def test_a_store_call_is_atomic(tmp_path: Path) -> None:
         client = LocalClient(store)
         await client.register(template("chain", "first", step("second", "first")))
         task = await client.create_task("n.chain")
-        hand = await hire(store, "hand")
-        [claim] = (await store.claim(hand, 1)).claims
+        worker = await register_worker(store, "manual")
+        [claim] = (await store.claim(worker, 1)).claims
         before = await store.list_steps(task.id)
         with sqlite3.connect(file) as other:
             other.execute(
@@ -125,7 +125,7 @@ async def test_a_store_call_is_atomic(tmp_path: Path) -> None:
             )
         other.close()
         with pytest.raises(StoreError, match="the disk has a hole here"):
-            await store.settle(hand, [completed_outcome(claim, JsonText("1"))])
+            await store.settle(worker, [completed_outcome(claim, JsonText("1"))])
 
         assert before == await store.list_steps(task.id)
         assert [] == await store.list_attempts(task.id)
@@ -138,7 +138,7 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
     client = LocalClient(store)
     await client.register(FLOW)
     task = await client.create_task("n.flow")
-    slow = await hire(store, "slow")
+    slow = await register_worker(store, "slow")
     [late] = (await store.claim(slow, 1)).claims
     await store.retire_worker(slow)  # as if its lease had expired
     async with Worker(store, [{"only": lambda: "in time"}], namespaces=["n"]):

@@ -111,18 +111,18 @@ async def test_the_delay_after_a_lost_attempt_grows_with_the_losses(memory: Stor
     flow = template("flow", step("only", retry=steady))
     async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
         await LocalClient(memory).create_task("n.flow")
-        hand = await memory.register_worker("hand", lease=SOON, slots=1, handlers=[])
-        await memory.add_served_queues(hand, [queue.base for queue in pieces.lease.served])
+        worker = await memory.register_worker("manual", lease=SOON, slots=1, handlers=[])
+        await memory.add_served_queues(worker, [queue.base for queue in pieces.lease.served])
         for _ in range(2):
-            [claim] = (await memory.claim(hand, 1)).claims
+            [claim] = (await memory.claim(worker, 1)).claims
             await memory.settle(
-                hand, [lost_outcome(claim, JsonText('{"code":"lost"}'), timedelta(0))]
+                worker, [lost_outcome(claim, JsonText('{"code":"lost"}'), timedelta(0))]
             )
         await lose(memory, 1)
 
         await pieces.janitor.settle_lost_attempts()
 
-        due = (await memory.claim(hand, 1)).next_due
+        due = (await memory.claim(worker, 1)).next_due
         assert due is not None
         assert 29 * 60 < due <= 30 * 60
 

@@ -68,7 +68,7 @@ TEAM = """
 """
 
 
-def found(handlers: Handlers, name: str, namespace: str | None = None) -> Any:
+def find_target(handlers: Handlers, name: str, namespace: str | None = None) -> Any:
     it = handlers.find_handler(name, namespace)
     return it and it.target
 
@@ -79,10 +79,10 @@ def found(handlers: Handlers, name: str, namespace: str | None = None) -> Any:
 def test_functions_and_classes_provide_handlers() -> None:
     handlers = Handlers.collect(charge, plain, Refund)
     assert ("Payments.Charge", "Payments.Refund", "plain") == handlers.registered_names()
-    assert charge is found(handlers, "Payments::Charge")
-    assert charge is found(handlers, "Payments.Charge")
-    assert Refund is found(handlers, "::Payments::Refund")
-    assert plain is found(handlers, "plain")
+    assert charge is find_target(handlers, "Payments::Charge")
+    assert charge is find_target(handlers, "Payments.Charge")
+    assert Refund is find_target(handlers, "::Payments::Refund")
+    assert plain is find_target(handlers, "plain")
 
 
 def test_mappings_workflows_and_other_handlers_provide_handlers() -> None:
@@ -94,8 +94,8 @@ def test_mappings_workflows_and_other_handlers_provide_handlers() -> None:
     first = Handlers.collect({"one": instance, "two": partial})
     handlers = Handlers.collect(first, Workflow(), plain)
     assert ("A.B", "one", "plain", "two") == handlers.registered_names()
-    assert instance is found(handlers, "one")
-    assert plain is found(handlers, "A::B")
+    assert instance is find_target(handlers, "one")
+    assert plain is find_target(handlers, "A::B")
     assert ["object", "function"] == [handlers_kind(handlers, name) for name in ("one", "two")]
 
 
@@ -122,8 +122,8 @@ def test_a_module_can_be_given_as_object_name_file_or_directory(write: Write) ->
     for source in (module, "team", str(file), file.parent, str(file.parent)):
         handlers = Handlers.collect(source)
         assert ("Ship", "Team.Reserve") == handlers.registered_names()
-        assert module.reserve is found(handlers, "Team::Reserve")
-    assert module.reserve is found(by_file, "Team::Reserve")
+        assert module.reserve is find_target(handlers, "Team::Reserve")
+    assert module.reserve is find_target(by_file, "Team::Reserve")
 
 
 @pytest.mark.parametrize("source", [7, None, b"bytes", ["a"]])
@@ -150,10 +150,10 @@ def test_undecorated_functions_and_classes_are_found_by_path_and_by_bare_name(
     handlers = Handlers.collect(write("team.py", TEAM))
     module = __import__("team")
     for name in ("pick", "team.pick", "team::pick"):
-        assert module.pick is found(handlers, name)
-    assert module.Duck is found(handlers, "Duck")
-    assert module.Ship is found(handlers, "team.Ship")
-    assert module.reserve is found(handlers, "reserve")
+        assert module.pick is find_target(handlers, name)
+    assert module.Duck is find_target(handlers, "Duck")
+    assert module.Ship is find_target(handlers, "team.Ship")
+    assert module.reserve is find_target(handlers, "reserve")
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_looking_up_a_name_imports_nothing(write: Write) -> None:
 
 def test_the_handler_of_the_namespace_is_preferred() -> None:
     handlers = Handlers.collect({"validate": plain, "payments.validate": charge})
-    assert charge is found(handlers, "validate", "payments")
-    assert plain is found(handlers, "validate", "customer_success")
-    assert plain is found(handlers, "validate")
+    assert charge is find_target(handlers, "validate", "payments")
+    assert plain is find_target(handlers, "validate", "customer_success")
+    assert plain is find_target(handlers, "validate")
 
 
 def test_an_ambiguous_bare_name_finds_no_handler_and_the_error_lists_the_matches(

@@ -151,7 +151,7 @@ class Engine(RuleBasedStateMachine):
         self.model = Model()
         self.namespace = f"n{uuid.uuid4().hex}"
         self.templates: dict[LoadedTemplate, TemplateId] = {}
-        self.hands: list[ManualWorker] = []
+        self.workers: list[ManualWorker] = []
         self.claims: list[Claim] = []  #: all that were ever made, latest last
         self.touched: set[TaskId] = set()
 
@@ -180,7 +180,7 @@ class Engine(RuleBasedStateMachine):
             if queue.namespace == self.namespace
         }
         for handlers in (HANDLERS, HANDLERS, HANDLERS[:1]):
-            await self._hire(handlers)
+            await self._register_worker(handlers)
 
     def make_clock(self) -> ManualClock | None:
         return ManualClock()
@@ -196,20 +196,20 @@ class Engine(RuleBasedStateMachine):
             self.templates[shape] = registered.stored.id
         return self.templates[shape]
 
-    async def _hire(self, handlers: tuple[str, ...]) -> ManualWorker:
+    async def _register_worker(self, handlers: tuple[str, ...]) -> ManualWorker:
         handlers = tuple(dict.fromkeys((*handlers, ENGINE)))
-        store = self.stores[len(self.hands) % len(self.stores)]
-        worker = await store.register_worker("hand", lease=LEASE, slots=9, handlers=handlers)
+        store = self.stores[len(self.workers) % len(self.stores)]
+        worker_id = await store.register_worker("worker", lease=LEASE, slots=9, handlers=handlers)
         served = (*handlers, *(limited(each) for each in handlers if each in HANDLERS))
-        await store.add_served_queues(worker, [self.queues[queue] for queue in served])
-        hand = ManualWorker(worker, store, handlers)
-        self.hands.append(hand)
-        self.model.alive.add(worker)
-        return hand
+        await store.add_served_queues(worker_id, [self.queues[queue] for queue in served])
+        worker = ManualWorker(worker_id, store, handlers)
+        self.workers.append(worker)
+        self.model.alive.add(worker_id)
+        return worker
 
     def teardown(self) -> None:
         try:
-            if self.hands:
+            if self.workers:
                 self.run(self._finish())
         finally:
             self.run(self.stack.aclose())
@@ -217,8 +217,8 @@ class Engine(RuleBasedStateMachine):
 
     # -------------------------------------------------------------------- choosing
 
-    def hand(self, which: int) -> ManualWorker:
-        return self.hands[which % len(self.hands)]
+    def worker(self, which: int) -> ManualWorker:
+        return self.workers[which % len(self.workers)]
 
     def task(self, which: int) -> ModelTask:
         """Return a task: mostly one to which something happened."""
@@ -241,14 +241,16 @@ class Engine(RuleBasedStateMachine):
         chosen = (recent[-12:], late, held, held)[which % 4] or recent
         return chosen[which // 4 % len(chosen)]
 
-    def took(self, hand: ManualWorker, claims: Any, allowed: Any, *, passed: bool = False) -> None:
+    def take_claims(
+        self, worker: ManualWorker, claims: Any, allowed: Any, *, passed: bool = False
+    ) -> None:
         """Take claims that the store made, all of which must be allowed, into the model."""
         keys = [(claim.task_id, claim.no) for claim in claims]
         assert len(keys) == len(set(keys))
         assert set(keys) <= set(allowed)
         for claim in claims:
-            step = self.model.claim(hand.id, claim.task_id, claim.no, passed=passed)
-            assert step.queue in (hand.limited if passed else hand.handlers)
+            step = self.model.claim(worker.id, claim.task_id, claim.no, passed=passed)
+            assert step.queue in (worker.limited if passed else worker.handlers)
             assert step.attempt == claim.attempt
             assert step.attempt - step.uncounted_attempts == claim.counted_attempts
             kept = None if claim.checkpoint is None else codec.loads(claim.checkpoint)
@@ -267,7 +269,7 @@ class Engine(RuleBasedStateMachine):
     def create(self, shape: LoadedTemplate, which: int, room: int, deadline: float | None) -> None:
         if self.clock is None:
             deadline = None
-        self.run(self._create(shape, self.hand(which), room, None, deadline))
+        self.run(self._create(shape, self.worker(which), room, None, deadline))
 
     @rule(
         shape=shapes(2) | shapes(),
@@ -286,7 +288,7 @@ class Engine(RuleBasedStateMachine):
         unique_while: IdempotencyKeyLifetime,
         if_exists: ExistingTaskAction,
     ) -> None:
-        self.run(self._create(shape, self.hand(which), room, key, None, unique_while, if_exists))
+        self.run(self._create(shape, self.worker(which), room, key, None, unique_while, if_exists))
 
     @rule(
         shape=shapes(2) | shapes(),
@@ -309,7 +311,7 @@ class Engine(RuleBasedStateMachine):
         if self.clock is None:
             deadline = None
         place = OpenTaskBound(LimitKey(self.namespace, "bound"), tasks, when_full)
-        self.run(self._create(shape, self.hand(which), room, None, deadline, place=place))
+        self.run(self._create(shape, self.worker(which), room, None, deadline, place=place))
 
     @precondition(lambda self: any(task.waits_for_place for task in self.model.tasks.values()))
     @rule()
@@ -322,7 +324,7 @@ class Engine(RuleBasedStateMachine):
     async def _create(
         self,
         shape: LoadedTemplate,
-        hand: ManualWorker,
+        worker: ManualWorker,
         room: int,
         key: str | None,
         deadline: float | None,
@@ -349,7 +351,7 @@ class Engine(RuleBasedStateMachine):
             },
             place=place,
         )
-        making = hand.store.create_tasks([new], worker=hand.id, claim_up_to=room)
+        making = worker.store.create_tasks([new], worker=worker.id, claim_up_to=room)
         holder = self.model.holder_of(key)
         if holder is not None and if_exists is ExistingTaskAction.REJECT:
             with pytest.raises(TaskExists):
@@ -375,30 +377,30 @@ class Engine(RuleBasedStateMachine):
         assert [(task_id, True)] == list(created.tasks)
         replaced = {each for each in opened if self.model.tasks[each].state is not OPEN}
         self.touched |= {task_id} | replaced
-        roots = [step for step in self.model.due(hand.handlers) if step[0] == task_id]
+        roots = [step for step in self.model.due(worker.handlers) if step[0] == task_id]
         assert (0 if place else min(room, len(roots))) == len(created.claims)
-        self.took(hand, created.claims, roots)
+        self.take_claims(worker, created.claims, roots)
 
     @rule(which=some, limit=st.integers(1, 8))
     def claim(self, which: int, limit: int) -> None:
-        hand = self.hand(which)
-        due = self.model.due(hand.handlers)
-        claimed = self.run(hand.store.claim(hand.id, limit))
+        worker = self.worker(which)
+        due = self.model.due(worker.handlers)
+        claimed = self.run(worker.store.claim(worker.id, limit))
         assert min(limit, len(due)) == len(claimed.claims)
-        self.took(hand, claimed.claims, due)
+        self.take_claims(worker, claimed.claims, due)
         if len(claimed.claims) < limit:
-            next_due = self.model.next_due(hand.handlers)
+            next_due = self.model.next_due(worker.handlers)
             assert next_due == claimed.next_due or (self.has_cursor and next_due is None)
 
     @rule(which=some, limit=st.integers(1, 8))
     def claim_limited(self, which: int, limit: int) -> None:
-        self.run(self._claim_limited(self.hand(which), limit))
+        self.run(self._claim_limited(self.worker(which), limit))
 
-    async def _claim_limited(self, hand: ManualWorker, limit: int) -> int:
+    async def _claim_limited(self, worker: ManualWorker, limit: int) -> int:
         """Claim steps under limits: no more than have room, and no fewer."""
-        due = self.model.due(hand.limited)
-        claimed = await hand.store.claim_limited_steps(hand.id, limit)
-        self.took(hand, claimed.claims, due, passed=True)
+        due = self.model.due(worker.limited)
+        claimed = await worker.store.claim_limited_steps(worker.id, limit)
+        self.take_claims(worker, claimed.claims, due, passed=True)
         left = {*due} - {claim.attempt_key[:2] for claim in claimed.claims}
         for key in LIMITS:
             room = self.model.room(key)
@@ -410,10 +412,10 @@ class Engine(RuleBasedStateMachine):
     @rule(which=some, total=st.integers(0, 4), many=st.integers(0, 4))
     def create_map(self, which: int, total: int, many: int) -> None:
         """Create a task that begins with a spawner, and make some of its instances."""
-        self.run(self._create_map(self.hand(which), total, many))
+        self.run(self._create_map(self.worker(which), total, many))
 
-    async def _create_map(self, hand: ManualWorker, total: int, many: int) -> None:
-        await self._create(MAPPED, hand, 1, None, None)
+    async def _create_map(self, worker: ManualWorker, total: int, many: int) -> None:
+        await self._create(MAPPED, worker, 1, None, None)
         for claim in self.claims[-1:]:
             if self.node_of(claim).spawns:
                 await self._spawn(claim, total, 0, many)
@@ -470,7 +472,7 @@ class Engine(RuleBasedStateMachine):
             chosen.setdefault(claim[:3], self.outcome(claim, kind, delay))
         outcomes = list(chosen.values())
         for _ in range(2 if again else 1):
-            self.run(self._settle(self.hand(which), outcomes, room, **how))
+            self.run(self._settle(self.worker(which), outcomes, room, **how))
 
     def outcome(self, claim: Claim, kind: int, delay: float) -> Outcome:
         later = timedelta(seconds=delay if self.clock else 0)
@@ -497,7 +499,7 @@ class Engine(RuleBasedStateMachine):
     @rule(which=some, number=some, kind=st.sampled_from([0, 1, 2]))
     def settle_twice_at_once(self, which: int, number: int, kind: int) -> None:
         outcome = self.outcome(self.claim_of(number), kind, 0)
-        self.run(self._settle(self.hand(which), [outcome, outcome], 0))
+        self.run(self._settle(self.worker(which), [outcome, outcome], 0))
 
     def _event(self, index: int, outcome: Outcome) -> NewEvent:
         template = self.templates[self.model.tasks[outcome.task_id].shape]
@@ -506,7 +508,7 @@ class Engine(RuleBasedStateMachine):
 
     async def _settle(
         self,
-        hand: ManualWorker,
+        worker: ManualWorker,
         outcomes: list[Outcome],
         room: int,
         *,
@@ -517,21 +519,21 @@ class Engine(RuleBasedStateMachine):
         """Settle outcomes as one worker, or as a group of all workers that share them."""
         for outcome in outcomes:
             if KINDS[outcome.outcome] is AttemptOutcome.COMPLETE:
-                await self._plan(hand, Claim(*outcome[:3], 0))
+                await self._plan(worker, Claim(*outcome[:3], 0))
         open_before = {task.id for task in self.model.tasks.values() if task.state is OPEN}
         accepted, freed = self.model.settle(outcomes)
         events = [self._event(index, outcome) for index, outcome in enumerate(outcomes) if publish]
-        shares = [(hand, outcomes)]
+        shares = [(worker, outcomes)]
         if grouped:
-            hands = self.hands
-            parts = [outcomes[place :: len(hands)] for place in range(len(hands))]
-            shares = [each for each in zip(hands, parts, strict=True) if each[1]]
+            workers = self.workers
+            parts = [outcomes[place :: len(workers)] for place in range(len(workers))]
+            shares = [each for each in zip(workers, parts, strict=True) if each[1]]
             group = [Settlement(each.id, part, room) for each, part in shares]
-            settled = await hand.store.settle_for_workers(group)
+            settled = await worker.store.settle_for_workers(group)
         else:
             settled = [
-                await hand.store.settle(
-                    hand.id, outcomes, claim_up_to=room, relaxed=relaxed, events=events
+                await worker.store.settle(
+                    worker.id, outcomes, claim_up_to=room, relaxed=relaxed, events=events
                 )
             ]
         for task_id, no, attempt in accepted if publish else ():
@@ -550,7 +552,7 @@ class Engine(RuleBasedStateMachine):
         self.touched.update(outcome.task_id for outcome in outcomes)
         for (owner, _), each in zip(shares, settled, strict=True):
             assert len(each.claims) <= room
-            self.took(owner, each.claims, {*freed} & {*self.model.due(owner.handlers)})
+            self.take_claims(owner, each.claims, {*freed} & {*self.model.due(owner.handlers)})
 
     @rule(
         shape=shapes(6, Node((), HANDLERS[0], undone=True)),
@@ -568,50 +570,50 @@ class Engine(RuleBasedStateMachine):
         plans: bool,
     ) -> None:
         """Create a task, settle steps of it, and cancel it or let it fail; plan to undo it."""
-        hand = self.hand(which)
+        worker = self.worker(which)
         self.pause_queue(HANDLERS[0], False)
-        self.run(self._create(shape, hand, 5, None, None))
+        self.run(self._create(shape, worker, 5, None, None))
         task = list(self.model.tasks.values())[-1]
         if begin == "cancel late":
             self._cancel(task)
-        self._settle_in(task, hand, 0, 0)
+        self._settle_in(task, worker, 0, 0)
         for number, kind in kinds:
-            self._settle_in(task, hand, number, kind)
+            self._settle_in(task, worker, number, kind)
         if begin == "cancel":
             self._cancel(task)
-        while begin == "fail" and self._settle_in(task, hand, 0, 1):
+        while begin == "fail" and self._settle_in(task, worker, 0, 1):
             pass
         if plans:
-            self._begin_to_undo(task, hand)
+            self._begin_to_undo(task, worker)
 
-    def _settle_in(self, task: ModelTask, hand: ManualWorker, number: int, kind: int) -> bool:
+    def _settle_in(self, task: ModelTask, worker: ManualWorker, number: int, kind: int) -> bool:
         """Settle a step in progress of a task, and claim what follows; return whether any was."""
         held = [claim for claim in self.claims if claim.task_id == task.id]
         held = [claim for claim in held if self.model.holder(claim[:3])]
         if held:
             outcome = self.outcome(held[number % len(held)], kind, 0)
-            self.run(self._settle(hand, [outcome], 5))
+            self.run(self._settle(worker, [outcome], 5))
         return bool(held)
 
-    def _begin_to_undo(self, task: ModelTask, hand: ManualWorker) -> None:
+    def _begin_to_undo(self, task: ModelTask, worker: ManualWorker) -> None:
         """Run the step of a task that plans how others are undone."""
         if (task.id, task.planner) not in self.model.due([ENGINE]) and self.clock is not None:
             self.time_passes(60)
         if (task.id, task.planner) in self.model.due([ENGINE]):
-            self.claim(self.hands.index(hand), 1000)
+            self.claim(self.workers.index(worker), 1000)
             self.touched.add(task.id)
             held = [
                 claim for claim in self.claims if claim.attempt_key[:2] == (task.id, task.planner)
             ]
-            self.run(self._settle(hand, [completed_outcome(held[-1], codec.dumps(1))], 5))
+            self.run(self._settle(worker, [completed_outcome(held[-1], codec.dumps(1))], 5))
 
     @precondition(lambda self: self.claims)
     @rule(which=some, number=some)
     def plan(self, which: int, number: int) -> None:
         """Insert the steps that undo others; another attempt inserts the same."""
-        self.run(self._plan(self.hand(which), self.claim_of(number)))
+        self.run(self._plan(self.worker(which), self.claim_of(number)))
 
-    async def _plan(self, hand: ManualWorker, claim: Claim) -> None:
+    async def _plan(self, worker: ManualWorker, claim: Claim) -> None:
         task = self.model.tasks[claim.task_id]
         step = task.steps.get(claim.no)
         if step is None or step.undoes != 0:
@@ -620,10 +622,10 @@ class Engine(RuleBasedStateMachine):
         graph = Graph(template)
         nodes = [*graph.layout.undone_node_by_compensating_node.values()]
         steps = plan_compensating_steps(
-            graph, await hand.store.list_completed_steps_of_nodes(task.id, nodes)
+            graph, await worker.store.list_completed_steps_of_nodes(task.id, nodes)
         )
         keep_going = template.compensation.keep_going
-        added = await hand.store.add_compensating_steps(
+        added = await worker.store.add_compensating_steps(
             claim, steps, len(steps), keep_going=keep_going
         )
         assert self.model.plan(claim[:3], steps) == added
@@ -633,7 +635,7 @@ class Engine(RuleBasedStateMachine):
     @rule(which=some, number=some, counted_attempts=st.sampled_from([0, 2]))
     def fail_and_retry(self, which: int, number: int, counted_attempts: int) -> None:
         claim = self.claim_of(number)
-        self.run(self._settle(self.hand(which), [failed_outcome(claim, ERROR)], 0))
+        self.run(self._settle(self.worker(which), [failed_outcome(claim, ERROR)], 0))
         self._retry(self.model.tasks[claim.task_id], [claim.no], counted_attempts)
 
     @precondition(lambda self: self.claims)
@@ -698,22 +700,22 @@ class Engine(RuleBasedStateMachine):
     @rule(which=some)
     def crash(self, which: int) -> None:
         """A worker is gone with what it held; another comes in its place."""
-        hand = self.hand(which)
-        self.run(hand.store.retire_worker(hand.id))
-        self.model.alive.discard(hand.id)
-        self.hands.remove(hand)
-        self.run(self._hire(hand.handlers))
+        worker = self.worker(which)
+        self.run(worker.store.retire_worker(worker.id))
+        self.model.alive.discard(worker.id)
+        self.workers.remove(worker)
+        self.run(self._register_worker(worker.handlers))
         with pytest.raises(LeaseLost):
-            self.run(hand.store.renew_lease(hand.id, [], lease=LEASE))
+            self.run(worker.store.renew_lease(worker.id, [], lease=LEASE))
 
     @precondition(lambda self: self.model.expired())
     @rule(which=some, limit=st.sampled_from([1, 2, 1000]), final=st.booleans(), delay=delays)
     def expire(self, which: int, limit: int, final: bool, delay: float) -> None:
-        self.run(self._expire(self.hand(which), limit, final, delay))
+        self.run(self._expire(self.worker(which), limit, final, delay))
 
-    async def _expire(self, hand: ManualWorker, limit: int, final: bool, delay: float) -> None:
+    async def _expire(self, worker: ManualWorker, limit: int, final: bool, delay: float) -> None:
         """Settle what expired, as a janitor does."""
-        listed = await hand.store.list_expired_attempts(1000)
+        listed = await worker.store.list_expired_attempts(1000)
         mine = [expired.claim for expired in listed if expired.claim.task_id in self.model.tasks]
         assert self.model.expired() == {claim[:3] for claim in mine}
         later = timedelta(seconds=delay if self.clock else 0)
@@ -722,16 +724,16 @@ class Engine(RuleBasedStateMachine):
             for claim in mine[:limit]
         ]
         if outcomes:
-            await self._settle(hand, outcomes, 0)
+            await self._settle(worker, outcomes, 0)
 
     @rule(which=some)
     def renew(self, which: int) -> None:
-        hand = self.hand(which)
+        worker = self.worker(which)
         recent = self.claims[-12:]
-        gone = self.run(hand.store.renew_lease(hand.id, recent, lease=LEASE))
-        assert [claim for claim in recent if self.model.holder(claim[:3]) != hand.id] == gone
-        held = self.run(hand.store.list_held_claims(hand.id))
-        assert self.model.held(hand.id) == {claim[:3] for claim in held}
+        gone = self.run(worker.store.renew_lease(worker.id, recent, lease=LEASE))
+        assert [claim for claim in recent if self.model.holder(claim[:3]) != worker.id] == gone
+        held = self.run(worker.store.list_held_claims(worker.id))
+        assert self.model.held(worker.id) == {claim[:3] for claim in held}
 
     @precondition(lambda self: self.model.overdue())
     @rule()
@@ -899,9 +901,9 @@ class Engine(RuleBasedStateMachine):
             await self._check_history(task)
 
     async def _settle_all(self) -> None:
-        for hand in self.hands:
-            await hand.store.retire_worker(hand.id)
-            self.model.alive.discard(hand.id)
+        for worker in self.workers:
+            await worker.store.retire_worker(worker.id)
+            self.model.alive.discard(worker.id)
         for task in self.model.tasks.values():
             for step in task.steps.values():
                 if step.state is StepStatus.WAITING and step.awaits is not None:
@@ -910,27 +912,27 @@ class Engine(RuleBasedStateMachine):
                     await self.stores[0].send_signal(new, ACT)
         await self._resume_all()
         await self._sweep()
-        hand = await self._hire(HANDLERS)
+        worker = await self._register_worker(HANDLERS)
         for _ in range(200):
-            await self._expire(hand, 1000, False, 0)
-            claimed = await hand.store.claim(hand.id, 1000)
-            due = self.model.due(hand.handlers)
+            await self._expire(worker, 1000, False, 0)
+            claimed = await worker.store.claim(worker.id, 1000)
+            due = self.model.due(worker.handlers)
             assert len(due) == len(claimed.claims)
-            self.took(hand, claimed.claims, due)
-            await self._claim_limited(hand, 1000)
-            held = [Claim(*key, 0) for key in self.model.held(hand.id)]
+            self.take_claims(worker, claimed.claims, due)
+            await self._claim_limited(worker, 1000)
+            held = [Claim(*key, 0) for key in self.model.held(worker.id)]
             if held:
                 outcomes = [completed_outcome(claim, codec.dumps(1)) for claim in held]
-                await self._settle(hand, outcomes, 1000)
-            elif self.clock is None or self._next_due(hand) is None:
+                await self._settle(worker, outcomes, 1000)
+            elif self.clock is None or self._next_due(worker) is None:
                 return
             else:
                 self.clock.advance(timedelta(hours=1))
                 self.model.now += 3600
         raise AssertionError("there is always more to do")
 
-    def _next_due(self, hand: ManualWorker) -> float | None:
-        return self.model.next_due((*hand.handlers, *hand.limited))
+    def _next_due(self, worker: ManualWorker) -> float | None:
+        return self.model.next_due((*worker.handlers, *worker.limited))
 
     async def _resume_all(self) -> None:
         for task in self.model.tasks.values():

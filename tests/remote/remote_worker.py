@@ -8,7 +8,7 @@ from tests.api.api_client import ApiClient
 HANDLERS = ("look_up", "pay", "tell", "close", "fail", "after")
 
 
-class RemoteHand:
+class ManualRemoteWorker:
     """Sends the calls of one remote worker."""
 
     def __init__(self, api: ApiClient, answer: dict[str, Any]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.api_client import NOBODY, ApiClient, templates
+from tests.api.api_client import UNKNOWN_TASK, ApiClient, templates
 from tests.api.auth.scene import key
-from tests.remote.remote_worker import RemoteHand
+from tests.remote.remote_worker import ManualRemoteWorker
 
 from tasker import open_store
 from tasker.api import create_app
@@ -55,10 +55,10 @@ async def test_a_worker_serves_only_the_namespaces_of_its_credential(store: Stor
     await local.create_task("bank.pay")
     mine = await local.create_task("shop.refund", {"order": "o-1"})
     async with await caller(store, app, "worker", ["shop"]) as api:
-        hand = await RemoteHand.register(api, ["look_up"], namespaces=["*"])
-        other = await RemoteHand.register(api, ["look_up"], namespaces=["bank"])
+        worker = await ManualRemoteWorker.register(api, ["look_up"], namespaces=["*"])
+        other = await ManualRemoteWorker.register(api, ["look_up"], namespaces=["bank"])
 
-        assert [mine.id] == [step["task_id"] for step in await hand.claim()]
+        assert [mine.id] == [step["task_id"] for step in await worker.claim()]
         assert ["look_up"] == other.registered["refused"]
         assert [] == await other.claim(wait_s=0)
 
@@ -80,13 +80,13 @@ async def test_a_worker_serves_only_the_handlers_of_its_key(
     app = create_app(store, auth=AuthSettings(enabled=True))
     await LocalClient(store).create_task("shop.refund", {"order": "o-1"})
     async with await caller(store, app, "worker", ["shop"], handlers=permitted) as api:
-        hand = await RemoteHand.register(api, ["look_up", "pay"], namespaces=["shop"])
-        assert refused == hand.registered["refused"]
+        worker = await ManualRemoteWorker.register(api, ["look_up", "pay"], namespaces=["shop"])
+        assert refused == worker.registered["refused"]
         restarted = create_app(store, auth=AuthSettings(enabled=True))
         assert await restarted.state.tasker.remote_workers.get_worker(
-            int(hand.registered["worker"])
+            int(worker.registered["worker"])
         )
-        assert serves == bool(await hand.claim(wait_s=0))
+        assert serves == bool(await worker.claim(wait_s=0))
 
 
 async def test_a_key_for_some_handlers_limits_workers_of_all_namespaces(store: Store) -> None:
@@ -95,10 +95,10 @@ async def test_a_key_for_some_handlers_limits_workers_of_all_namespaces(store: S
     await local.create_task("shop.refund", {"order": "o-1"})
     mine = await local.create_task("bank.pay")
     async with await caller(store, app, "worker", ["*"], handlers=["bank.*"]) as api:
-        hand = await RemoteHand.register(api, ["look_up"], namespaces=["*"])
+        worker = await ManualRemoteWorker.register(api, ["look_up"], namespaces=["*"])
 
-        assert [mine.id] == [step["task_id"] for step in await hand.claim()]
-        assert [] == await hand.claim(wait_s=0)
+        assert [mine.id] == [step["task_id"] for step in await worker.claim()]
+        assert [] == await worker.claim(wait_s=0)
 
 
 async def test_a_worker_with_a_refused_handler_survives_a_restart_of_the_server(
@@ -128,10 +128,10 @@ async def test_children_in_the_default_namespace_need_the_permission_too(store: 
     app = create_app(store, auth=AuthSettings(enabled=True))
     await LocalClient(store).create_task("shop.refund", {"order": "o-1"})
     async with await caller(store, app, "worker", ["shop"]) as api:
-        hand = await RemoteHand.register(api, ["look_up"], namespaces=["shop"])
-        step = await hand.claim_one()
+        worker = await ManualRemoteWorker.register(api, ["look_up"], namespaces=["shop"])
+        step = await worker.claim_one()
         body = {"ticket": step["ticket"], "template": "shop", "call": "c"}
-        refused = await api.call(f"/v1/workers/{hand.registered['worker']}/run_task", body, 403)
+        refused = await api.call(f"/v1/workers/{worker.registered['worker']}/run_task", body, 403)
 
     assert ("forbidden", "default") == (refused["code"], refused["namespace"])
 
@@ -154,10 +154,10 @@ async def test_a_worker_belongs_to_its_credential(store: Store, thief: str) -> N
         await caller(store, app, "worker", ["shop"], "a") as api,
         await caller(store, app, "worker", ["shop"], thief) as other,
     ):
-        hand = await RemoteHand.register(api)
+        worker = await ManualRemoteWorker.register(api)
         await LocalClient(store).create_task("shop.refund", {"order": "o-1"})
-        step = await hand.claim_one()
-        stolen = RemoteHand(other, hand.registered)
+        step = await worker.claim_one()
+        stolen = ManualRemoteWorker(other, worker.registered)
 
         refused = await stolen.call("settle", 403, outcomes=[], max=1)
         created = await other.post(
@@ -174,10 +174,10 @@ async def test_a_child_is_created_by_the_credential_of_the_worker(store: Store) 
     app = create_app(store, auth=AuthSettings(enabled=True))
     await LocalClient(store).create_task("shop.refund", {"order": "o-1"})
     async with await caller(store, app, "worker", ["shop"], "shop workers") as api:
-        hand = await RemoteHand.register(api, ["look_up"])
-        step = await hand.claim_one()
+        worker = await ManualRemoteWorker.register(api, ["look_up"])
+        step = await worker.claim_one()
         run: Any = {"call": "c", "template": "shop.refund", "context": {"order": "o-2"}}
-        child = await hand.call("run_task", ticket=step["ticket"], **run)
+        child = await worker.call("run_task", ticket=step["ticket"], **run)
 
     assert "shop workers" == (await store.get_task(child["task_id"])).created_by
 
@@ -185,17 +185,17 @@ async def test_a_child_is_created_by_the_credential_of_the_worker(store: Store) 
 async def test_a_task_created_with_a_ticket_is_a_child(store: Store) -> None:
     app = create_app(store, auth=AuthSettings(enabled=True))
     async with await caller(store, app, "worker", ["shop"]) as api:
-        hand = await RemoteHand.register(api)
+        worker = await ManualRemoteWorker.register(api)
         parent = await LocalClient(store).create_task(
             "shop.refund", {"order": "o-1"}, correlation_id="c-1"
         )
-        step = await hand.claim_one()
+        step = await worker.claim_one()
         body = {"name": "shop.refund", "context": {"order": "o-2"}, "idempotency_key": "k"}
         ticket = {"Tasker-Ticket": step["ticket"]}
         child = await api.call("/v1/tasks", body, 201, headers=ticket)
         assert (parent.id, "c-1") == (child["parent_id"], child["correlation_id"])
 
-        await hand.complete(step)
+        await worker.complete(step)
         late = await api.call("/v1/tasks", {**body, "idempotency_key": "l"}, 409, headers=ticket)
 
     assert "attempt_cancelled" == late["code"]
@@ -211,8 +211,8 @@ async def test_who_may_drain_all_namespaces_of_a_worker_drains_it(store: Store) 
         await caller(store, app, "operator", ["bank"]) as stranger,
         await caller(store, app, "operator", ["shop"]) as operator,
     ):
-        hand = await RemoteHand.register(api)
-        path = f"/v1/workers/{hand.id}/drain"
+        worker = await ManualRemoteWorker.register(api)
+        path = f"/v1/workers/{worker.id}/drain"
         hidden = await stranger.call(path, {}, 403)
         of_all = await operator.call(f"/v1/workers/{native}/drain", {}, 403)
         unknown = await api.call(path, {}, 403)
@@ -220,8 +220,8 @@ async def test_who_may_drain_all_namespaces_of_a_worker_drains_it(store: Store) 
         assert 204 == (await operator.post(path, json={"reason": "deploy"})).status_code
 
         assert {"forbidden"} == {hidden["code"], of_all["code"], unknown["code"]}
-        assert (await hand.call("renew", held=[], wait_s=0))["quiet"]
-        assert [] == await hand.claim(wait_s=0)
+        assert (await worker.call("renew", held=[], wait_s=0))["quiet"]
+        assert [] == await worker.claim(wait_s=0)
     [event] = [one for one in await store.list_team_audit(limit=50) if one.action == "drain_worker"]
     assert ("deploy", "w") == (event.reason, event.after)
 
@@ -238,11 +238,11 @@ async def test_a_step_does_not_wait_for_a_task_that_its_credential_may_not_read(
     foreign = await local.create_task("bank.pay")
     statuses = {}
     async with await caller(store, app, "worker", ["shop"]) as api:
-        hand = await RemoteHand.register(api)
-        for awaited in (NOBODY, foreign.id, child.id):
-            step = await hand.claim_one()
+        worker = await ManualRemoteWorker.register(api)
+        for awaited in (UNKNOWN_TASK, foreign.id, child.id):
+            step = await worker.claim_one()
             wait = {"outcome": "parked", "wait_for": {"task": awaited}}
-            parked = await hand.settle({"ticket": step["ticket"], **wait})
+            parked = await worker.settle({"ticket": step["ticket"], **wait})
             assert (["parked"], [], []) == (
                 parked["settled"],
                 parked["steps"],
@@ -251,7 +251,7 @@ async def test_a_step_does_not_wait_for_a_task_that_its_credential_may_not_read(
             statuses[awaited] = (await local.steps(parent.id))[0].status
 
     assert {
-        NOBODY: StepStatus.ENQUEUED,
+        UNKNOWN_TASK: StepStatus.ENQUEUED,
         foreign.id: StepStatus.ENQUEUED,
         child.id: StepStatus.WAITING,
     } == statuses
@@ -266,9 +266,9 @@ async def test_a_step_waits_for_a_task_of_any_namespace_that_its_credential_may_
     parent = await local.create_task("shop.refund", {"order": "o-1"})
     other = await local.create_task("bank.pay")
     async with await caller(store, app, "worker", ["shop", "bank"]) as api:
-        hand = await RemoteHand.register(api, namespaces=["shop"])
-        step = await hand.claim_one()
+        worker = await ManualRemoteWorker.register(api, namespaces=["shop"])
+        step = await worker.claim_one()
         wait = {"outcome": "parked", "wait_for": {"task": other.id}}
-        await hand.settle({"ticket": step["ticket"], **wait})
+        await worker.settle({"ticket": step["ticket"], **wait})
 
     assert StepStatus.WAITING is (await local.steps(parent.id))[0].status

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.api.api_client import ApiClient
 from tests.api.conftest import client_of
-from tests.remote.remote_worker import RemoteHand
+from tests.remote.remote_worker import ManualRemoteWorker
 
 from tasker import codec
 from tasker.model import JsonText, StepSpec, Template
@@ -44,10 +44,10 @@ async def test_a_step_names_the_handler_that_it_is_for(
     api: ApiClient, store: Store, handlers: list[Any], required: str, index: int
 ) -> None:
     await register_template(store, StepSpec(name="charge", handler_version=required))
-    hand = await RemoteHand.register(api, handlers)
+    worker = await ManualRemoteWorker.register(api, handlers)
     await api.create("shop.charges")
 
-    step = await hand.claim_one()
+    step = await worker.claim_one()
 
     assert ("charge", index) == (step["handler"], step["handler_index"])
 
@@ -60,12 +60,12 @@ async def test_every_response_with_steps_names_their_handlers(api: ApiClient, st
             name="second", callable="charge", handler_version="1.0.0", dependencies=("first",)
         ),
     )
-    hand = await RemoteHand.register(api, VERSIONS)
+    worker = await ManualRemoteWorker.register(api, VERSIONS)
     await api.create("shop.charges")
 
-    first = await hand.claim_one()
-    [second] = (await hand.complete(first, most=1))["steps"]
-    resumed = await hand.call("resume", held=[])
+    first = await worker.claim_one()
+    [second] = (await worker.complete(first, most=1))["steps"]
+    resumed = await worker.call("resume", held=[])
 
     assert (1, 0) == (first["handler_index"], second["handler_index"])
     assert [0] == [step["handler_index"] for step in resumed["steps"]]
@@ -75,11 +75,11 @@ async def test_a_step_whose_payload_is_read_separately_names_its_handler(
     api: ApiClient, store: Store
 ) -> None:
     await register_template(store, StepSpec(name="charge", handler_version="2.0.0"))
-    hand = await RemoteHand.register(api, VERSIONS)
+    worker = await ManualRemoteWorker.register(api, VERSIONS)
     for _ in range(6):
         await api.create("shop.charges", context={"text": "x" * 900_000})
 
-    steps = await hand.claim()
+    steps = await worker.claim()
 
     assert any(step.get("payload") for step in steps)
     assert [1] * 6 == [step["handler_index"] for step in steps]
@@ -88,11 +88,11 @@ async def test_a_step_whose_payload_is_read_separately_names_its_handler(
 async def test_another_server_names_the_same_handler(api: ApiClient, store: Store) -> None:
     await register_template(store, StepSpec(name="charge", handler_version="2.0.0"))
     handlers = [VERSIONS[0], {"name": "other"}, VERSIONS[1]]
-    hand = await RemoteHand.register(api, handlers)
+    worker = await ManualRemoteWorker.register(api, handlers)
     await api.create("shop.charges")
 
     async with client_of(store) as other:
-        step = await RemoteHand(other, hand.registered).claim_one()
+        step = await ManualRemoteWorker(other, worker.registered).claim_one()
 
     assert 2 == step["handler_index"]
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from tests.api.api_client import ApiClient
 from tests.engine.factories import SOON
-from tests.remote.remote_worker import RemoteHand
+from tests.remote.remote_worker import ManualRemoteWorker
 
 from tasker import WorkerSettings
 from tasker.api import create_app
@@ -43,7 +43,7 @@ async def test_steps_beyond_its_slots_are_left_to_other_workers(
         await begun.acquire()
         await client.create_tasks([TaskRequest(template="shop.refund", context=CONTEXT)] * 4)
         await begun.acquire()
-        other = await RemoteHand.register(api, ["look_up"])
+        other = await ManualRemoteWorker.register(api, ["look_up"])
         claimed: set[str] = set()
         while len(claimed) < 3:
             claimed |= {step["task_id"] for step in await other.claim(wait_s=25)}

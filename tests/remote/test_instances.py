@@ -6,7 +6,7 @@ import httpx
 import pytest
 from tests.api.api_client import ApiClient
 from tests.engine.factories import SOON
-from tests.remote.remote_worker import RemoteHand
+from tests.remote.remote_worker import ManualRemoteWorker
 
 from tasker import Worker, parse_template
 from tasker.api import create_app
@@ -84,19 +84,19 @@ async def test_a_spawn_that_changed_is_refused_without_its_batch(
     visit = StepSpec(name="visit", spawning=Map(over="input.pages", item="page"))
     template = Template(namespace="shop", name="crawl", version="1.0.0", steps=(visit,))
     await store.register_template(template, registered_by="tests")
-    hand = await RemoteHand.register(api, ["visit"])
+    worker = await ManualRemoteWorker.register(api, ["visit"])
     async with Worker(store, engine_only=True):
         task = await api.create("shop.crawl", context={"pages": ["a", "b", "c"]})
         steps: list[Any] = []
         while len(steps) < 3:
-            steps += await hand.claim(wait_s=25)
+            steps += await worker.claim(wait_s=25)
         changed, over, good = steps
         spawn: Any = {"call": "spawn-1", "step": "visit"}
-        added = await hand.call("spawn", ticket=changed["ticket"], items=["d"], **spawn)
+        added = await worker.call("spawn", ticket=changed["ticket"], items=["d"], **spawn)
 
-        refused = await hand.call("spawn", 409, ticket=changed["ticket"], items=[1, 2], **spawn)
-        await hand.complete(over)
-        settled = await hand.settle(
+        refused = await worker.call("spawn", 409, ticket=changed["ticket"], items=[1, 2], **spawn)
+        await worker.complete(over)
+        settled = await worker.settle(
             {"ticket": changed["ticket"], "outcome": "spawned", "items": ["d", "e"], **spawn},
             {"ticket": over["ticket"], "outcome": "spawned", "items": ["f"], **spawn},
             {"ticket": good["ticket"], "outcome": "complete"},

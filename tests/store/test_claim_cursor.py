@@ -47,11 +47,11 @@ async def connected(url: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
-async def buffers(connection: Any, hand: ManualWorker, place: dict[Any, QueuePosition]) -> int:
+async def buffers(connection: Any, worker: ManualWorker, place: dict[Any, QueuePosition]) -> int:
     """Count the pages that a claim of one step reads, and roll it back."""
     text, names = STATEMENTS["claim_steps"]
     values = {
-        "worker": hand.id,
+        "worker": worker.id,
         "limit": 1,
         "after": 0,
         "from_queues": list(place),
@@ -81,18 +81,18 @@ async def test_a_claim_skips_entries_claimed_during_an_open_snapshot(
     async with make_store(postgres_schema_url) as store:
         await store.upgrade_schema()
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         async with connected(postgres_schema_url) as forgotten:
             await forgotten.execute("begin isolation level repeatable read")
             await forgotten.fetchval("select count(*) from task")
             await store.create_tasks([make_new_task(template) for _ in range(2000)])
             await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
             for _ in range(19):
-                await hand.complete(*await hand.claim(100))
-            places = store._cursors[hand.id].start_positions()  # type: ignore[attr-defined]
+                await worker.complete(*await worker.claim(100))
+            places = store._cursors[worker.id].start_positions()  # type: ignore[attr-defined]
             async with connected(postgres_schema_url) as connection:
-                again = await buffers(connection, hand, {})
-                onward = await buffers(connection, hand, places)
+                again = await buffers(connection, worker, {})
+                onward = await buffers(connection, worker, places)
 
     assert 1 == len(places)
     assert onward < 50
@@ -112,12 +112,12 @@ async def test_a_step_that_this_process_frees_behind_its_cursor_is_claimed_next(
         template = await register_template(store, one_queue())
         for _ in range(4):
             await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        first, second, third = await hand.claim(1), await hand.claim(1), await hand.claim(1)
-        await hand.complete(*first)
-        await hand.complete(*second, *third)
+        worker = await ManualWorker.register(store)
+        first, second, third = await worker.claim(1), await worker.claim(1), await worker.claim(1)
+        await worker.complete(*first)
+        await worker.complete(*second, *third)
 
-        freed = await hand.claim(3)
+        freed = await worker.claim(3)
 
     assert {(claim.task_id, 2) for claim in (*first, *second, *third)} == {
         (claim.task_id, claim.no) for claim in freed
@@ -140,14 +140,14 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
         for _ in range(2):
             await create_task(store, template)
         await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
-        hand = await ManualWorker.register(store)
-        [first] = await hand.claim(1)
-        await hand.claim(1)
-        await other.settle(hand.id, [completed_outcome(first, JsonText("null"))])
+        worker = await ManualWorker.register(store)
+        [first] = await worker.claim(1)
+        await worker.claim(1)
+        await other.settle(worker.id, [completed_outcome(first, JsonText("null"))])
 
-        early = await store.claim(hand.id, 10)
+        early = await store.claim(worker.id, 10)
         now += 0.25
-        late = await store.claim(hand.id, 10)
+        late = await store.claim(worker.id, 10)
 
     assert ([], 0.25) == (early.claims, early.next_due)
     assert [(first.task_id, 2)] == [(claim.task_id, claim.no) for claim in late.claims]
@@ -195,12 +195,12 @@ async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
         template = await register_template(store, one_queue())
         first, _ = [await create_task(store, template) for _ in range(2)]
         await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
-        hand = await ManualWorker.register(store)
-        await hand.claim(1)
-        await hand.claim(1)
+        worker = await ManualWorker.register(store)
+        await worker.claim(1)
+        await worker.claim(1)
         await store.resolve_step(first, 1, JsonText("1"), ACT)
 
-        freed = await hand.claim()
+        freed = await worker.claim()
 
     assert [(first, 2)] == [(claim.task_id, claim.no) for claim in freed]
 
@@ -217,15 +217,15 @@ async def test_a_claim_among_many_steps_reads_only_the_steps_that_it_claims(
         await register_template(store, one_step_template()),
         await register_template(store, one_step_template("other")),
     )
-    hand = await ManualWorker.register(store)
+    worker = await ManualWorker.register(store)
     await create_task(store, template)
-    await buffers(connection, hand, {})  # which makes the plans
+    await buffers(connection, worker, {})  # which makes the plans
     late = datetime.now(UTC) + timedelta(hours=1)
     await store.create_tasks([make_new_task(template) for _ in range(3000)])
     await store.create_tasks([make_new_task(template, run_at=late) for _ in range(3000)])
     await store.create_tasks([make_new_task(other) for _ in range(3000)])
 
-    read = await buffers(connection, hand, {})
+    read = await buffers(connection, worker, {})
 
     assert read < 60
 
@@ -247,7 +247,7 @@ async def test_cursors_of_workers_that_claim_are_kept(postgres_schema_url: str) 
     async with make_store(postgres_schema_url) as store:
         await store.upgrade_schema()
         workers = [await ManualWorker.register(store) for _ in range(3)]
-        for hand in workers:
-            await hand.claim(1)
+        for worker in workers:
+            await worker.claim(1)
 
-    assert [hand.id for hand in workers] == list(store._cursors)  # type: ignore[attr-defined]
+    assert [worker.id for worker in workers] == list(store._cursors)  # type: ignore[attr-defined]

@@ -213,15 +213,15 @@ async def test_tasks_that_are_created_concurrently_all_run(store_url: str) -> No
     async with make_store(store_url) as store:
         await store.upgrade_schema()
         template = await register_template(store, one_step_template())
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         made = await asyncio.gather(
             *(
-                store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=n % 2)
+                store.create_tasks([make_new_task(template)], worker=worker.id, claim_up_to=n % 2)
                 for n in range(60)
             )
         )
         claimed = [claim.task_id for created in made for claim in created.claims]
-        rest = [claim.task_id for claim in await hand.claim()]
+        rest = [claim.task_id for claim in await worker.claim()]
 
     tasks = {task_id for created in made for task_id, _ in created.tasks}
     assert 60 == len(tasks)

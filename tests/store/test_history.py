@@ -93,29 +93,29 @@ async def attempts_of_all_kinds(store: Store) -> None:
         await register_template(store, chain_template()),
         await register_template(store, diamond_template()),
     )
-    hand = await ManualWorker.register(store, "bob")
+    worker = await ManualWorker.register(store, "bob")
     for template in (chains, chains, diamonds):
         await create_task(store, template)
-    await hand.complete_all_due()
+    await worker.complete_all_due()
     claims = []
     for _ in range(7):
         await create_task(store, single)
-        claims.append(await hand.claim_one())
+        claims.append(await worker.claim_one())
     failing, again, handed, forgotten, waiting, cancelled, left_out = claims
     resolved, completed = await create_task(store, single), await create_task(store, single)
     await store.resolve_step(resolved, 1, JsonText("1"), ACT)
     await store.resolve_step(completed, 1, JsonText("1"), ACT, action=StepResolution.COMPLETE)
     await store.cancel_task(cancelled.task_id, ACT)
     await store.park_until_task_ends(waiting, await create_task(store, child))
-    await hand.fail(failing)
-    await hand.fail_with_retry(again)
-    await hand.settle(
+    await worker.fail(failing)
+    await worker.fail_with_retry(again)
+    await worker.settle(
         released_outcome(handed),
         lost_outcome(forgotten, ERROR, timedelta(0)),
         skipped_outcome(left_out, ERROR),
     )
     await store.retry_steps(failing.task_id, ACT)
-    await hand.complete_all_due()
+    await worker.complete_all_due()
 
 
 async def write_first_successes(store: Store) -> int:
@@ -158,11 +158,11 @@ async def test_only_first_successes_have_no_row(
     """Whether a success is settled by the statement for one alone, or by that for all."""
     monkeypatch.setattr(Driver, "SCALAR", alone)
     await register_and_create_task(store, chain_template())
-    hand = await ManualWorker.register(store)
-    await hand.complete(await hand.claim_one())
-    await hand.fail_with_retry(await hand.claim_one())
-    await hand.complete(await hand.claim_one())
-    await hand.fail(await hand.claim_one())
+    worker = await ManualWorker.register(store)
+    await worker.complete(await worker.claim_one())
+    await worker.fail_with_retry(await worker.claim_one())
+    await worker.complete(await worker.claim_one())
+    await worker.fail(await worker.claim_one())
 
     rows = await query(store, "select no, attempt, outcome from attempt order by no, attempt")
 
@@ -178,8 +178,8 @@ async def test_an_overwritten_step_keeps_its_first_success(
     allowed = operator_rules.RESOLVABLE | {StepStatus.COMPLETE}
     monkeypatch.setattr(operator_rules, "RESOLVABLE", allowed)
     task_id = await register_and_create_task(store, chain_template())
-    hand = await ManualWorker.register(store, "bob")
-    await hand.complete(await hand.claim_one())
+    worker = await ManualWorker.register(store, "bob")
+    await worker.complete(await worker.claim_one())
     (first,) = await store.list_attempts(task_id)
 
     await store.resolve_step(task_id, 1, JsonText("2"), ACT)

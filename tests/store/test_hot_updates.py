@@ -40,11 +40,11 @@ async def test_a_step_that_succeeds_is_updated_twice_without_touching_an_index(
         template = await register_template(store, chain_template())
         for _ in range(2):
             await create_task(store, template)
-        hand = await ManualWorker.register(store)
-        while claims := await hand.claim():
+        worker = await ManualWorker.register(store)
+        while claims := await worker.claim():
             while claims:
                 ended, *claims = claims
-                settled = await hand.settle(
+                settled = await worker.settle(
                     completed_outcome(ended, JsonText("1")), claim_up_to=freed_for_caller
                 )
                 claims += settled.claims

@@ -44,21 +44,21 @@ async def test_no_commit_shows_more_steps_than_a_limit_allows(postgres_schema_ur
                 for n in range(TASKS)
             ]
         )
-        hands = [await ManualWorker.register(each) for each in (store, second, third)]
+        workers = [await ManualWorker.register(each) for each in (store, second, third)]
         done: set[str] = set()
         most = {"by key": 0, "all": 0}
 
-        async def work(hand: ManualWorker) -> None:
+        async def work(worker: ManualWorker) -> None:
             while len(done) < TASKS:
-                claims = await hand.claim_limited(drawn.randint(1, 8))
+                claims = await worker.claim_limited(drawn.randint(1, 8))
                 kept: list[Claim] = []
                 for claim in claims:
                     if drawn.random() < 0.1:
-                        await hand.settle(released_outcome(claim))
+                        await worker.settle(released_outcome(claim))
                     else:
                         kept.append(claim)
                 if kept:
-                    await hand.complete(*kept)
+                    await worker.complete(*kept)
                     done.update(claim.task_id for claim in kept)
 
         async def count() -> None:
@@ -76,8 +76,8 @@ async def test_no_commit_shows_more_steps_than_a_limit_allows(postgres_schema_ur
 
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(count())
-            for hand in hands:
-                group.create_task(work(hand))
+            for worker in workers:
+                group.create_task(work(worker))
 
     assert TASKS == len(done)
     assert 0 < most["by key"] <= LIMIT

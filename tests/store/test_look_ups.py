@@ -23,9 +23,9 @@ LOOK_UPS = 6  #: statements; an ended task takes two
 async def test_looking_up_a_task_plans_each_statement_once(store: Store) -> None:
     assert isinstance(store, PostgresStore)
     task_id = await create_task(store, await register_template(store, chain_template()))
-    hand = await ManualWorker.register(store)
-    while claims := await hand.claim():
-        await hand.settle(*(completed_outcome(claim, JsonText("1")) for claim in claims))
+    worker = await ManualWorker.register(store)
+    while claims := await worker.claim():
+        await worker.settle(*(completed_outcome(claim, JsonText("1")) for claim in claims))
 
     for _ in range(10):
         await store.get_task(task_id)

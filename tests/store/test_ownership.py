@@ -73,15 +73,15 @@ async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> N
         await create_task(store, single, idempotency_key=f"k{n}", attributes={"n": str(n)})
         for n in range(5)
     ]
-    hand = await ManualWorker.register(store, handlers={"only"})
-    claims = {claim.task_id: claim for claim in await hand.claim()}
+    worker = await ManualWorker.register(store, handlers={"only"})
+    claims = {claim.task_id: claim for claim in await worker.claim()}
     awaited = await create_task(store, child)
     await store.record_durable_calls(
         [NewDurableCall(*claims[tasks[0]].attempt_key, "a", DurableCallKind.ONCE)]
     )
     await store.send_signal(NewSignal(tasks[0], "paid", JsonText("1")), ACT)
     await store.park_until_task_ends(claims[tasks[0]], awaited)
-    await hand.fail(claims[tasks[1]], claims[tasks[2]])
+    await worker.fail(claims[tasks[1]], claims[tasks[2]])
     await store.resolve_task(tasks[1], ACT)
     await store.retry_steps(tasks[2], ACT)
     await store.cancel_task(tasks[3], ACT)

@@ -617,13 +617,13 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
             await create_task(store, wide, idempotency_key=None)
         await connection.execute("analyze")  # with statistics a scan of so little would be cheaper
         before = await scans(connection)
-        hand = await ManualWorker.register(store)
-        while claims := await hand.claim(64):
+        worker = await ManualWorker.register(store)
+        while claims := await worker.claim(64):
             outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims[1:]]
-            settled = await hand.settle(
+            settled = await worker.settle(
                 failed_outcome(claims[0], JsonText('{"message":"x"}')), *outcomes, claim_up_to=8
             )
-            await hand.complete(*settled.claims)
+            await worker.complete(*settled.claims)
             await store.store_checkpoint(claims[0], JsonText("1"))
     after = await scans(connection)
 
@@ -829,8 +829,8 @@ async def test_a_claim_of_limited_steps_reads_only_what_it_claims_on_postgres(
     async with make_store(postgres_schema_url) as store:
         template_id = await register_template(store, with_limits(one_step_template()))
         await connection.execute("analyze")
-        hand = await ManualWorker.register(store)
-        values: dict[str, object] = {"worker": hand.id, "limit": 5, "after_outer": 0, "after": 0}
+        worker = await ManualWorker.register(store)
+        values: dict[str, object] = {"worker": worker.id, "limit": 5, "after_outer": 0, "after": 0}
         counts = []
         for count in (10, 2_000):
             await create_limited_tasks(store, template_id, ("a", concurrency_limit(5)), count=count)
@@ -959,10 +959,10 @@ async def test_the_steps_of_a_worker_are_found_by_its_claims_on_postgres(
         await store.create_tasks([make_new_task(template_id) for _ in range(2000)])
         gone = await ManualWorker.register(store)
         claims = await gone.claim(3)
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for _ in range(200):
-            await hand.claim(5)
-        await hand.complete(*await hand.claim(500))
+            await worker.claim(5)
+        await worker.complete(*await worker.claim(500))
         await store.retire_worker(gone.id)
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
@@ -986,14 +986,14 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
     async with make_store(postgres_schema_url) as store:
         template_id = await register_template(store, one_step_template())
         await connection.execute("analyze")
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         counts = []
         for claiming in (1, 300):
             await store.create_tasks([make_new_task(template_id) for _ in range(2 * claiming)])
             for _ in range(claiming):
-                claims = await hand.claim(2)
+                claims = await worker.claim(2)
             outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims[:many]]
-            values = settlement_parameters(hand.id, outcomes, claim_up_to=0)
+            values = settlement_parameters(worker.id, outcomes, claim_up_to=0)
             counts.append(
                 await buffers(connection, "settle_outcomes", values)
             )  # the first makes the plans
@@ -1167,9 +1167,9 @@ async def test_a_claim_reads_some_of_ten_thousand_queues_on_postgres(
     async with make_store(postgres_schema_url) as store:
         template_id = await register_template(store, one_step_template())
         await connection.execute("analyze")
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         values = {
-            "worker": hand.id,
+            "worker": worker.id,
             "limit": most,
             "after": 0,
             "from_queues": [],
@@ -1181,9 +1181,9 @@ async def test_a_claim_reads_some_of_ten_thousand_queues_on_postgres(
         single = await buffers(connection, "claim_steps", values)  # the first makes the plans
         single = await buffers(connection, "claim_steps", values)
         await store.create_tasks([make_new_task(template_id) for _ in range(2000)])
-        await spread(connection, hand.id, 10_000)
+        await spread(connection, worker.id, 10_000)
         many = await buffers(connection, "claim_steps", values)
-        claims = await hand.claim(most)
+        claims = await worker.claim(most)
 
     assert most == len(claims)
     assert single < 60
@@ -1198,13 +1198,13 @@ async def test_a_claim_reads_one_of_ten_thousand_queues_on_postgres(
     async with make_store(postgres_schema_url) as store:
         template_id = await register_template(store, chain_template())
         await connection.execute("analyze")
-        hand = await ManualWorker.register(store)
+        worker = await ManualWorker.register(store)
         for queues in (1, 10_000):
-            await spread(connection, hand.id, queues)
+            await spread(connection, worker.id, queues)
             await store.create_tasks([make_new_task(template_id) for _ in range(2)])
-            claims = await hand.claim(2)
+            claims = await worker.claim(2)
             outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims]
-            values = settlement_parameters(hand.id, outcomes, claim_up_to=2)
+            values = settlement_parameters(worker.id, outcomes, claim_up_to=2)
             for _ in range(2):  # the first makes the plans
                 read = await buffers(connection, "settle_outcomes", values)
             counts.append(read)
@@ -1224,34 +1224,34 @@ async def test_compensating_reads_the_same_among_ten_thousand_queues_on_postgres
         )
         await connection.execute("analyze")
         handlers = [ENGINE, "undo", *(step.name for step in trip_template().steps)]
-        hand = await ManualWorker.register(store, handlers=handlers)
+        worker = await ManualWorker.register(store, handlers=handlers)
         other = await ManualWorker.register(store, handlers=["only"])
         for queues in (1, 10_000):
             await store.create_tasks([make_new_task(other_id) for _ in range(queues // 10)])
             await spread(connection, other.id, queues)
-            counts.append(await pages_of_compensation(store, connection, hand, template_id))
+            counts.append(await pages_of_compensation(store, connection, worker, template_id))
 
     assert counts[0] > 100
     assert counts[1] < counts[0] + 6 * 20  # of each statement: larger indexes
 
 
 async def pages_of_compensation(
-    store: Store, connection: Any, hand: ManualWorker, template_id: TemplateId
+    store: Store, connection: Any, worker: ManualWorker, template_id: TemplateId
 ) -> int:
     """Count the pages that are read from the failure of a task until it is compensated."""
 
     async def read(outcome: Outcome) -> int:
-        values = settlement_parameters(hand.id, [outcome], claim_up_to=2)
+        values = settlement_parameters(worker.id, [outcome], claim_up_to=2)
         await buffers(connection, "settle_outcomes", values)  # makes the plans
         count = await buffers(connection, "settle_outcomes", values)
-        await hand.settle(outcome)
+        await worker.settle(outcome)
         return count
 
     task_id = await create_task(store, template_id)
     for _ in range(2):
-        await hand.complete(await hand.claim_one())
-    pages = await read(failed_outcome(await hand.claim_one(), JsonText('{"message":"x"}')))
-    planner = await hand.claim_one()
+        await worker.complete(await worker.claim_one())
+    pages = await read(failed_outcome(await worker.claim_one(), JsonText('{"message":"x"}')))
+    planner = await worker.claim_one()
     nodes = [*Graph(trip_template()).layout.undone_node_by_compensating_node.values()]
     steps = plan_of(
         Graph(trip_template()), await store.list_completed_steps_of_nodes(task_id, nodes)
@@ -1260,7 +1260,7 @@ async def pages_of_compensation(
     pages += await buffers(connection, "add_compensating_steps", values)
     await plan_and_add_compensating_steps(store, planner, trip_template())
     pages += await read(completed_outcome(planner, JsonText("1")))
-    while claims := await hand.claim():
+    while claims := await worker.claim():
         for claim in claims:
             pages += await read(completed_outcome(claim, JsonText("1")))
     assert (await store.get_task(task_id)).has_ended

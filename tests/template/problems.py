@@ -10,7 +10,7 @@ from tasker.template.load import parse_template
 from tasker.template.schema import fill_and_check_input
 
 
-def found(text: str | bytes) -> tuple[DocumentProblem, ...]:
+def get_problems(text: str | bytes) -> tuple[DocumentProblem, ...]:
     """Return the problems of a text."""
     with pytest.raises(InvalidTemplate) as raised:
         parse_template(text, file="t.yaml")
@@ -22,7 +22,7 @@ def problems(text: str | bytes) -> list[str]:
     """Return the problems of a text as `line:column message`."""
     return [
         f"{problem.line}:{problem.column} {problem.message}" if problem.line else problem.message
-        for problem in found(text)
+        for problem in get_problems(text)
     ]
 
 

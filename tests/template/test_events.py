@@ -1,7 +1,7 @@
 """The events that steps declare: in YAML, in Python, and what is refused."""
 
 import pytest
-from tests.template.problems import found as problems_of
+from tests.template.problems import get_problems
 
 from tasker import EventSpec, InvalidInput, Workflow
 from tasker.model import EventCondition, JsonText, Outcome, OutcomeCode, StepSpec, TaskId, Template
@@ -116,14 +116,14 @@ steps:
     ],
 )
 def test_an_event_that_cannot_be_published_is_refused(event: str, problem: str) -> None:
-    (first, *_) = problems_of(f"name: a\nsteps:\n- {{name: b, events: [{event}]}}\n")
+    (first, *_) = get_problems(f"name: a\nsteps:\n- {{name: b, events: [{event}]}}\n")
 
     assert problem in str(first)
     assert "steps[0].events[0]" in first.path
 
 
 def test_an_event_is_declared_once_for_a_condition() -> None:
-    (first,) = problems_of("name: a\nsteps:\n- {name: b, events: [a.b, {name: a.b}]}\n")
+    (first,) = get_problems("name: a\nsteps:\n- {name: b, events: [a.b, {name: a.b}]}\n")
 
     assert "the event 'a.b' on 'success' is listed twice" in str(first)
 
@@ -131,7 +131,7 @@ def test_an_event_is_declared_once_for_a_condition() -> None:
 def test_a_step_publishes_at_most_20_events() -> None:
     names = ", ".join(f"e{number}" for number in range(21))
 
-    (first,) = problems_of(f"name: a\nsteps:\n- {{name: b, events: [{names}]}}\n")
+    (first,) = get_problems(f"name: a\nsteps:\n- {{name: b, events: [{names}]}}\n")
 
     assert "a step may publish at most 20 events, found 21" in str(first)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.template.problems import found, problems
+from tests.template.problems import get_problems, problems
 
 CASES = Path(__file__).parent / "rejections"
 CASE = re.compile(r"(.*?)((?:^!! [^\n]*\n?)+)\n?", re.DOTALL | re.MULTILINE)
@@ -58,7 +58,7 @@ input_schema: {type: strin, title: no}
 def test_an_error_has_a_path_in_the_document() -> None:
     text = "name: a\nsteps: [{name: b, retry: {jitter: 2}}]\nx y: 1"
 
-    assert [str(problem) for problem in found(text)] == [
+    assert [str(problem) for problem in get_problems(text)] == [
         "t.yaml:2:35: must be from 0 to 1, found 2 (at steps[0].retry.jitter)",
         "t.yaml:3:1: unknown key 'x y' in a template; allowed: name, namespace_name, version,"
         " description, title, attributes, sensitive, retention, priority, durability, limits,"

@@ -22,7 +22,7 @@ from tasker.teams.model import NewApiKey
 
 ISSUER, AUDIENCE = "https://id.growthcorp.test/", "tasker"
 ACT = AuditNote(actor="the tests")
-NOBODY = TaskId("00000000-0000-7000-8000-000000000000")
+UNKNOWN_TASK = TaskId("00000000-0000-7000-8000-000000000000")
 
 
 # ------------------------------------------------------------------------ namespaces

@@ -35,9 +35,9 @@ async def test_a_client_sends_a_key_or_a_token(store: Store) -> None:
 async def test_refusals_raise_specific_errors(store: Store) -> None:
     """For unauthenticated callers, missing permissions and invisible objects."""
     hidden = await begin(store, "orders")
-    async with client(store) as nobody:
+    async with client(store) as anonymous:
         with pytest.raises(Unauthenticated, match="Send an API key or a token"):
-            await nobody.tasks()
+            await anonymous.tasks()
     async with client(store, token=token()) as jake:
         with pytest.raises(Forbidden, match="jake lacks the permission tasks:create in namespace"):
             await jake.create_task("orders.refund")

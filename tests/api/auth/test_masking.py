@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.api.auth.scene import ACT, calling, key
-from tests.api.auth.test_matrix import ROUTES, World, enlist, operate, put_operated
+from tests.api.auth.test_matrix import ROUTES, World, operate, put_operated, register_worker
 
 from tasker import LocalClient, Schedule, open_store
 from tasker.api.app import create_app
@@ -94,13 +94,13 @@ async def planted(*, sensitive: bool) -> AsyncIterator[World]:
         )
         await put_operated(store, OWN, "refund")
         task = await client.create_task(f"{OWN}.refund", context, correlation_id="refund")
-        hand = await ManualWorker.register(store)
-        await _fail(store, hand, task.id)
+        manual_worker = await ManualWorker.register(store)
+        await _fail(store, manual_worker, task.id)
         await store.distribute_events()
         (delivery, *_) = await store.list_deliveries(OWN, "refund")
         await _add_child(store, task.id)
-        approval = await _ask(store, hand, task.id)
-        worker = await enlist(store, OWN)
+        approval = await _ask(store, manual_worker, task.id)
+        worker = await register_worker(store, OWN)
         deliveries = {OWN: str(delivery.id)}
         bulk_id = await operate(store, BulkAction.RETRY, OWN)
         operations = defaultdict[tuple[str, str], str](lambda: bulk_id)
@@ -109,9 +109,9 @@ async def planted(*, sensitive: bool) -> AsyncIterator[World]:
         )
 
 
-async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
+async def _fail(store: Store, manual_worker: ManualWorker, task_id: TaskId) -> None:
     """Complete the first step with the secret and an event, and fail the second with it."""
-    (check,) = await hand.claim()
+    (check,) = await manual_worker.claim()
     text, fields = f"got {SECRET}", dumps({"card": SECRET})
     logged = NewLogRecord(task_id, check.no, 1, 0, time.time(), 20, "stdout", text, fields)
     await store.append_logs([logged])
@@ -119,8 +119,8 @@ async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
     stored = await store.get_template(refund(sensitive=False).key)
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({"x": SECRET}), 0.0)
     result = dumps({"token": SECRET, "ok": True})
-    await store.settle(hand.id, [completed_outcome(check, result)], events=[event])
-    (pay,) = await hand.claim()
+    await store.settle(manual_worker.id, [completed_outcome(check, result)], events=[event])
+    (pay,) = await manual_worker.claim()
     error = {
         "type": "CardError",
         "message": f"the card {SECRET} expired",
@@ -128,7 +128,7 @@ async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
         "trace": f"line 1\n{SECRET}",
         "details": {"card": SECRET},
     }
-    await store.settle(hand.id, [failed_outcome(pay, dumps(error))])
+    await store.settle(manual_worker.id, [failed_outcome(pay, dumps(error))])
 
 
 async def _add_child(store: Store, parent: TaskId) -> None:
@@ -148,9 +148,9 @@ async def _add_child(store: Store, parent: TaskId) -> None:
     )
 
 
-async def _ask(store: Store, hand: ManualWorker, parent: TaskId) -> str:
+async def _ask(store: Store, manual_worker: ManualWorker, parent: TaskId) -> str:
     """Let the child's step wait for an approval whose form shows the secret; decide another."""
-    (claim,) = await hand.claim()
+    (claim,) = await manual_worker.claim()
     form = {
         "type": "object",
         "title": f"Refund to {SECRET}",
@@ -159,7 +159,7 @@ async def _ask(store: Store, hand: ManualWorker, parent: TaskId) -> str:
     assert await store.park_for_arrival(claim, _wait("first", form))
     (first,) = await store.list_open_approvals(task_id=claim.task_id)
     await store.decide_approval(first.id, dumps({"card": SECRET}), groups=["*"], act=ACT)
-    (claim,) = await hand.claim()
+    (claim,) = await manual_worker.claim()
     assert await store.park_for_arrival(claim, _wait("second", form))
     (second,) = await store.list_open_approvals(task_id=claim.task_id)
     return second.id
@@ -313,17 +313,17 @@ async def test_sensitive_values_are_masked_however_errors_and_logs_quote_them() 
     async with open_store("sqlite::memory:") as store:
         await store.register_template(refund(sensitive=True), registered_by="the tests")
         task = await LocalClient(store).create_task(f"{OWN}.refund", {"card": card})
-        hand = await ManualWorker.register(store)
-        (check,) = await hand.claim()
+        manual_worker = await ManualWorker.register(store)
+        (check,) = await manual_worker.claim()
         lines = [
             NewLogRecord(task.id, check.no, 1, number, time.time(), 20, "stdout", line, None)
             for number, line in enumerate(card.splitlines())
         ]
         await store.append_logs(lines)
-        await store.settle(hand.id, [completed_outcome(check, dumps({}))])
-        (pay,) = await hand.claim()
+        await store.settle(manual_worker.id, [completed_outcome(check, dumps({}))])
+        (pay,) = await manual_worker.claim()
         error = {"type": "KeyError", "message": str(KeyError(card)), "trace": f"{card!r}"}
-        await store.settle(hand.id, [failed_outcome(pay, dumps(error))])
+        await store.settle(manual_worker.id, [failed_outcome(pay, dumps(error))])
         path = f"/v1/tasks/{task.id}"
         async with calling(store, await credential(store)) as caller:
             parts = "", "/attempts", "/logs", "/why", "/snapshot", "/steps/pay"

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from tests.api.auth.scene import (
     ACT,
-    NOBODY,
+    UNKNOWN_TASK,
     begin,
     client_of,
     key,
@@ -307,7 +307,7 @@ async def put_operated(store: Store, namespace: str, name: str) -> None:
     await store.set_limit(LimitKey(namespace, name), LimitValues(concurrency=1), ACT)
 
 
-async def enlist(store: Store, namespace: str) -> WorkerId:
+async def register_worker(store: Store, namespace: str) -> WorkerId:
     """Register a remote worker that serves a namespace."""
     body = {
         "protocol": PROTOCOL,
@@ -335,10 +335,10 @@ async def deliver(store: Store, namespace: str) -> str:
     """Publish an event in a namespace; return the id of its delivery to the webhook `refund`."""
     task_id = await begin(store, namespace)
     stored = await store.get_template(template(namespace).key)
-    hand = await ManualWorker.register(store)
-    (claim,) = await hand.claim()
+    worker = await ManualWorker.register(store)
+    (claim,) = await worker.claim()
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({}), 0.0)
-    await store.settle(hand.id, [completed_outcome(claim, dumps({}))], events=[event])
+    await store.settle(worker.id, [completed_outcome(claim, dumps({}))], events=[event])
     await store.cancel_task(task_id, ACT)
     await store.distribute_events()
     (delivery,) = await store.list_deliveries(namespace, "refund")
@@ -352,7 +352,7 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
         await register(store, OWN, OTHER, SHARED)
         await register(store, OWN, OTHER, SHARED, name="check_retirement")
         tasks, approvals, deliveries, workers = {}, {}, {}, {}
-        operations: defaultdict[tuple[str, str], str] = defaultdict(lambda: NOBODY)
+        operations: defaultdict[tuple[str, str], str] = defaultdict(lambda: UNKNOWN_TASK)
         for namespace in (OWN, OTHER, SHARED):
             tasks[namespace] = await begin(store, namespace)
             (claim, *_) = await (await ManualWorker.register(store)).claim()
@@ -362,7 +362,7 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
             await store.cancel_task(tasks[namespace], ACT)
             await put_operated(store, namespace, "refund")
             deliveries[namespace] = await deliver(store, namespace)
-            workers[namespace] = await enlist(store, namespace)
+            workers[namespace] = await register_worker(store, namespace)
             for action in BulkAction:
                 operations[namespace, f"tasks:{action}"] = await operate(store, action, namespace)
             operations[namespace, "tasks:list"] = operations[namespace, "tasks:cancel"]
@@ -414,11 +414,11 @@ async def test_health_requires_no_credentials(world: World, path: str) -> None:
         assert 200 == (await caller.get(path)).status_code
 
 
-Found = tuple[int, str | None]
+Outcome = tuple[int, str | None]
 """The status of an answer, and the permission that it says is missing."""
 
 
-def _found(answer: httpx.Response) -> Found:
+def _get_outcome(answer: httpx.Response) -> Outcome:
     refused = answer.headers.get("Content-Type") == "application/problem+json"
     return answer.status_code, answer.json().get("permission") if refused else None
 
@@ -426,7 +426,7 @@ def _found(answer: httpx.Response) -> Found:
 # ------------------------------------------------- permissions x namespaces of a key
 
 
-def expected_of_key(route: Route, role: str, namespace: str) -> set[Found]:
+def expected_of_key(route: Route, role: str, namespace: str) -> set[Outcome]:
     """Return the responses that a key with a role in OWN may get."""
     held = {str(permission) for permission in ROLES.get(role, ())}
     asks_for = [other.permission for other in ROUTES if other[:2] == route[:2]]
@@ -452,7 +452,7 @@ async def test_a_key_has_the_permissions_of_its_role_in_its_namespaces(
         async with world.calling(text) as caller:
             for namespace in (OTHER, SHARED, OWN):
                 answer = await world.ask(caller, route, namespace)
-                answered = _found(answer)
+                answered = _get_outcome(answer)
                 if answered not in expected_of_key(route, role, namespace):
                     wrong.append((role, namespace, *answered, answer.text))
 
@@ -505,7 +505,7 @@ async def test_one_permission_grants_only_its_routes(world: World, route: Route)
         async with world.calling(text) as caller:
             answer = await world.ask(caller, route, OWN)
 
-        assert (403, missing) == _found(answer)
+        assert (403, missing) == _get_outcome(answer)
 
 
 # -------------------------------------------------------------------------- teams
@@ -513,10 +513,10 @@ async def test_one_permission_grants_only_its_routes(world: World, route: Route)
 BY_TEAM = "tasker.api.auth:TeamCoordinator"
 
 
-def expected_of_team(route: Route, namespace: str) -> set[Found]:
+def expected_of_team(route: Route, namespace: str) -> set[Outcome]:
     """Return the responses that a member of the team which owns OWN may get."""
     views = route.permission.endswith((":read", ":list", ":analytics_read"))
-    allowed: set[Found] = {(status, None) for status in SEEN}
+    allowed: set[Outcome] = {(status, None) for status in SEEN}
     if namespace == OWN or (namespace == SHARED and views) or route[:2] == OF_THE_BODY:
         return allowed
     if route.permission in OF_THE_SERVER:
@@ -540,7 +540,7 @@ async def test_a_team_manages_its_namespace_and_sees_the_shared_one(
         async with world.calling(member, auth=auth) as caller:
             for namespace in (OTHER, SHARED, OWN):
                 answer = await world.ask(caller, route, namespace)
-                answered = _found(answer)
+                answered = _get_outcome(answer)
                 if answered not in expected_of_team(route, namespace):
                     wrong.append((team, namespace, *answered, answer.text))
 

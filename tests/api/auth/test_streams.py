@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.api.auth.scene import (
     ACT,
-    NOBODY,
+    UNKNOWN_TASK,
     begin,
     calling,
     key,
@@ -136,7 +136,7 @@ async def test_a_wait_needs_the_permission_to_view_the_task(either: Store) -> No
     async with calling(either, await key(either, "viewer")) as caller:
         statuses = [
             (await caller.get(f"/v1/tasks/{task}/{way}")).status_code
-            for task in (own, hidden, TaskId(NOBODY))
+            for task in (own, hidden, TaskId(UNKNOWN_TASK))
             for way in ("wait?timeout=0", "stream")
         ]
 

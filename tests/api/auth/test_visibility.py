@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.api.auth.scene import (
-    NOBODY,
+    UNKNOWN_TASK,
     begin,
     begin_many,
     calling,
@@ -153,8 +153,8 @@ async def test_an_invisible_object_is_reported_as_not_found(either: Store) -> No
     async with calling(either, await key(either, "developer")) as caller:
         for method, path, body in requests:
             there = await caller.request(method, path.format(hidden.upper()), json=body)
-            nowhere = await caller.request(method, path.format(NOBODY), json=body)
-            expected = {**without_ids(nowhere), "detail": str(unknown_task_error(hidden))}
+            unknown = await caller.request(method, path.format(UNKNOWN_TASK), json=body)
+            expected = {**without_ids(unknown), "detail": str(unknown_task_error(hidden))}
             assert (404, expected) == (there.status_code, without_ids(there))
 
     assert (await either.get_task(hidden)).ended_at is None
@@ -165,7 +165,7 @@ async def test_the_parent_of_a_new_task_must_be_visible(either: Store) -> None:
     own, hidden = await begin(either, "payments"), await begin(either, "orders")
     body = {"name": "refund", "namespace": "payments", "context": {}}
     async with calling(either, await key(either, "operator")) as caller:
-        for parent, status in ((own, 201), (hidden, 404), (NOBODY, 404)):
+        for parent, status in ((own, 201), (hidden, 404), (UNKNOWN_TASK, 404)):
             single = await caller.post("/v1/tasks", json={**body, "parent_id": parent})
             bulk = await caller.post(
                 "/v1/tasks/bulk", json={"tasks": [{**body, "parent_id": parent}]}

@@ -148,7 +148,7 @@ def to_task_request(
         idempotency_key=fields.idempotency_key or key,
         unique_while=fields.unique_while,
         if_exists=fields.if_exists,
-        correlation_id=fields.correlation_id or _require_valid_correlation_id_header(request),
+        correlation_id=fields.correlation_id or _read_valid_correlation_id_header(request),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
         attached=fields.attached,
         created_by=creator.name if creator.known else fields.created_by or creator.name,
@@ -199,7 +199,7 @@ def idempotency_key_of(request: Request, fields: NewTaskFields) -> str | None:
     return key
 
 
-def _require_valid_correlation_id_header(request: Request) -> str | None:
+def _read_valid_correlation_id_header(request: Request) -> str | None:
     """Return the correlation id of the request's header, if any. Raises Problem."""
     try:
         return parse_correlation_id_header(request.scope)

@@ -92,7 +92,7 @@ async def show_bulk_progress(
         bar = None if progress is None else progress.add_task(str(operation.action))
         try:
             while operation.status is BulkStatus.RUNNING:
-                delay = await _execute_local_batch(client)
+                delay = await _execute_batch_if_local(client)
                 operation = await client.bulk.get(operation.id)
                 if progress is not None and bar is not None:
                     total = max(operation.matches, operation.handled_count)
@@ -107,8 +107,12 @@ async def show_bulk_progress(
     return ExitCode.REJECTED if operation.rejected else ExitCode.DONE
 
 
-async def _execute_local_batch(client: Client) -> float:
-    """Handle a batch of tasks if this process can; return the seconds until the next read."""
+async def _execute_batch_if_local(client: Client) -> float:
+    """Execute the next batch of a bulk operation's tasks if the store is open in this process.
+
+    Returns:
+        The seconds until the progress should be read again.
+    """
     if not isinstance(client.bulk, LocalBulk):
         return POLL
     delay = await client.bulk.execute_batch_if_due()

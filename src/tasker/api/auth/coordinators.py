@@ -74,7 +74,7 @@ class TeamCoordinator(Coordinator):
             return False
         if context.namespace is None:
             return True  # the response is narrowed to visible namespaces
-        if self._may_access(principal, context.namespace):
+        if self._owns_namespace(principal, context.namespace):
             return True
         belongs = principal.team is not None or bool(principal.namespaces)
         return belongs and action in _VIEWING and context.namespace == SHARED
@@ -85,7 +85,7 @@ class TeamCoordinator(Coordinator):
             return permission != METRICS_READ  # statistics of all teams
         return principal.has_permission(permission)
 
-    def _may_access(self, principal: Principal, namespace: str) -> bool:
+    def _owns_namespace(self, principal: Principal, namespace: str) -> bool:
         if principal.team is not None and normalize_team_name(
             principal.team
         ) == normalize_team_name(namespace):

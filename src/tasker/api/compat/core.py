@@ -90,7 +90,7 @@ class CoreTaskQuery(BaseModel):
     source_system: Line | None = None
 
 
-class CompletionData(RequestBody):
+class ManualCompletionData(RequestBody):
     """The result of a step that is completed by hand."""
 
     result: Any = None
@@ -120,7 +120,7 @@ class CompleteManuallyBody(RequestBody):
     """Completes a step with a result, as if its handler had returned it."""
 
     action_type: Literal["complete_manually"]
-    completion_data: CompletionData
+    completion_data: ManualCompletionData
     reason: Text = ""
     completed_by: Line | None = None
     """Ignored if the caller is authenticated."""

@@ -132,7 +132,7 @@ class CoreTaskList(TypedDict):
     pagination: CorePagination
 
 
-class CoreSummaryError(TypedDict):
+class CoreStepErrorSummary(TypedDict):
     """The kind of a step's error."""
 
     error_type: str | None
@@ -151,7 +151,7 @@ class CoreSummaryStep(TypedDict):
     max_attempts: int
     dependencies_satisfied: bool
     retry_eligible: bool
-    error: CoreSummaryError | None
+    error: CoreStepErrorSummary | None
 
 
 class CoreSummaryStepSpec(TypedDict):
@@ -444,7 +444,7 @@ def _summary_step_spec(spec: StepSpec) -> CoreSummaryStepSpec:
 
 
 def _summary_step(view: CoreStep, step: Step) -> CoreSummaryStep:
-    error: CoreSummaryError | None = None
+    error: CoreStepErrorSummary | None = None
     if step.error is not None:
         kind = step.error.get("type")
         error = {

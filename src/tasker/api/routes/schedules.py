@@ -223,7 +223,10 @@ async def create_schedule(
     """
     await authorize(request, SCHEDULES_CREATE, namespace=body.namespace)
     await authorize(request, TASKS_CREATE, namespace=body.namespace, name=body.template)
-    template, schedule = _template_reference(body.namespace, body), body.to_schedule(body.name)
+    template, schedule = (
+        _template_reference_of_body(body.namespace, body),
+        body.to_schedule(body.name),
+    )
     schedules = caller_client(request, api).schedules
     return _schedule_response(await schedules.create(template, schedule, reason=body.reason), 201)
 
@@ -276,7 +279,7 @@ async def replace_schedule(
     """
     await _authorize_schedule(request, SCHEDULES_UPDATE, namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=body.template)
-    template, schedule = _template_reference(namespace, body), body.to_schedule(name)
+    template, schedule = _template_reference_of_body(namespace, body), body.to_schedule(name)
     schedules = caller_client(request, api).schedules
     return _schedule_response(
         await schedules.update(template, schedule, reason=body.reason, if_match=if_match)
@@ -465,7 +468,7 @@ async def _authorize_schedule(
     await authorize(request, permission, namespace=namespace, not_found_message=message)
 
 
-def _template_reference(namespace: str, body: ScheduleWithTemplate) -> str:
+def _template_reference_of_body(namespace: str, body: ScheduleWithTemplate) -> str:
     """Return the reference to a body's template. Raises Problem."""
     _, name, version = template_reference_of(body.template, namespace, body.version)
     return f"{namespace}.{name}@{version}" if version else f"{namespace}.{name}"

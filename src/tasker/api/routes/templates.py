@@ -239,7 +239,10 @@ async def _load_authorized_template(
     name: str,
     version: str,
 ) -> LoadedTemplate:
-    """Return a template version; an exact version may have any status."""
+    """Return a template version on which the caller may use `permission`.
+
+    An exact version may have any status; a range and `latest` select among approved versions.
+    """
     await authorize(request, permission, namespace=namespace, name=name, version=version)
     if versions.is_exact_version(version):
         known = await api.store.list_template_versions(namespace=namespace, name=name)

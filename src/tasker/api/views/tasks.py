@@ -68,7 +68,7 @@ class TasksCreated(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryError:
+class StepErrorSummary:
     """The kind of a step's error, without the message, which may quote data."""
 
     type: str | None
@@ -79,7 +79,7 @@ class SummaryError:
 class SummaryStep(StepSummary):
     """A step in a task's summary."""
 
-    error: SummaryError | None
+    error: StepErrorSummary | None
 
 
 class TaskWithStepsSummaryView(TypedDict):
@@ -114,5 +114,5 @@ def task_with_steps_summary_view(task: Task, steps: Iterable[Step]) -> TaskWithS
 
 def _summary_step(step: Step) -> SummaryStep:
     kind: Mapping[str, Any] | None = step.error
-    error = kind and SummaryError(type=kind.get("type"), code=kind.get("code"))
+    error = kind and StepErrorSummary(type=kind.get("type"), code=kind.get("code"))
     return convert_to_view(step, SummaryStep, error=error)

@@ -45,7 +45,7 @@ class TemplateList(TypedDict):
 
 
 @documented
-class RetryView(TypedDict):
+class RetryPolicyView(TypedDict):
     """The conditions under which a failed step gets another attempt."""
 
     retryable: bool
@@ -67,7 +67,7 @@ class StepSpecView(TypedDict):
     method: str | None
     config: Any
     dependencies: list[str]
-    retry: RetryView
+    retry: RetryPolicyView
     timeout_seconds: float | None
     result_schema: Any
     dependent_system: str | None

@@ -149,7 +149,9 @@ async def prune_tasks(
     If a task's template sets a `retention`, the task is deleted once this time has passed since its
     end.
     """
-    before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
+    before = (
+        None if older_than is None else datetime.now(UTC) - _require_positive_duration(older_than)
+    )
     async with invocation.open_store() as store:
         if dry_run:
             count = await store.count_prunable_tasks(ended_before=before)
@@ -164,7 +166,7 @@ async def prune_tasks(
     invocation.stdout_console.print(f"{format_count('task', count)} {outcome}")
 
 
-def _require_positive(span: timedelta) -> timedelta:
+def _require_positive_duration(span: timedelta) -> timedelta:
     if span > timedelta(0):
         return span
     raise typer.BadParameter("must be greater than 0", param_hint="--older-than")

@@ -122,7 +122,7 @@ class ReloadingWorker:
             loaded = self._load_sources(reload=False)
             while not self._stopping.is_set():
                 async with self._record_file_changes(loaded), self._run_worker(loaded):
-                    loaded = await self._wait_for_reload(loaded)
+                    loaded = await self._wait_for_change_and_reload(loaded)
 
     def _on_signal(self, which: signal.Signals, count: int) -> None:
         self._stopping.set()
@@ -148,7 +148,9 @@ class ReloadingWorker:
             )
         return loaded
 
-    async def _wait_for_reload(self, before: LoadedSources | None) -> LoadedSources | None:
+    async def _wait_for_change_and_reload(
+        self, before: LoadedSources | None
+    ) -> LoadedSources | None:
         """Wait for a change that can be loaded, or for shutdown."""
         while True:
             changed = await self._wait_for_changed_files()

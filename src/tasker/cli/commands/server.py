@@ -183,7 +183,7 @@ async def serve(
             " proxy in front authenticates callers"
         )
     loaded = _load_worker_sources(settings)
-    tracing = _make_tracing(settings)
+    tracing = _set_up_tracing(settings)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store.get_secret_value()))
         await _store_policies_and_templates(store, settings)
@@ -291,7 +291,7 @@ async def _store_policies_and_templates(store: Store, settings: Settings) -> Non
             await client.register_all(templates)
 
 
-def _make_tracing(settings: Settings) -> "Tracing | None":
+def _set_up_tracing(settings: Settings) -> "Tracing | None":
     if not settings.telemetry.traces:
         return None
     from tasker.observe.tracing import Tracing, set_up_otlp_export

@@ -132,7 +132,7 @@ async def show_template(
 
 
 @register_command(app, "durations")
-async def show_durations(
+async def show_usual_durations(
     invocation: Invocation,
     template: Annotated[
         str,
@@ -321,7 +321,7 @@ async def show_version_statuses(
 async def approve_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Approve a version that is pending review, so that tasks can be created from it."""
     async with invocation.open_client() as client:
-        _print_version_and_exit(
+        _print_version_status(
             invocation, await client.review(template, approve=True, reason=reason)
         )
 
@@ -339,7 +339,7 @@ async def reject_version(
 ) -> None:
     """Reject a version that is pending review. Changed content may be registered again."""
     async with invocation.open_client() as client:
-        _print_version_and_exit(
+        _print_version_status(
             invocation, await client.review(template, approve=False, reason=reason)
         )
 
@@ -348,14 +348,14 @@ async def reject_version(
 async def retire_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Retire a version: no new tasks can be created from it. Its open tasks continue."""
     async with invocation.open_client() as client:
-        _print_version_and_exit(invocation, await client.retire(template, reason=reason))
+        _print_version_status(invocation, await client.retire(template, reason=reason))
 
 
 @register_command(app, "restore", acts=True)
 async def restore_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Restore a retired version, so that tasks can be created from it again."""
     async with invocation.open_client() as client:
-        _print_version_and_exit(invocation, await client.restore(template, reason=reason))
+        _print_version_status(invocation, await client.restore(template, reason=reason))
 
 
 def print_version_table(console: Console, versions: Sequence[TemplateVersion]) -> None:
@@ -378,7 +378,7 @@ def print_version_table(console: Console, versions: Sequence[TemplateVersion]) -
     print_table(console, rows)
 
 
-def _print_version_and_exit(invocation: Invocation, version: TemplateVersion) -> None:
+def _print_version_status(invocation: Invocation, version: TemplateVersion) -> None:
     if invocation.as_json:
         invocation.print_json(version)
     else:

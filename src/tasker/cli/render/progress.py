@@ -294,7 +294,7 @@ class TaskProgressDisplay:
             if task is None:
                 self._early.append((notice, now))
                 return
-            _apply_notice(task, notice, now)
+            _apply_notice_to_task(task, notice, now)
             self._renderer.on_notice(task, notice)
             if self._everything and task.ended is not None:
                 del self.tasks[task.id]
@@ -328,7 +328,7 @@ def failure_reason(notice: StepSettled) -> str:
     return format_error_line(codec.loads(notice.error)) if notice.error else ""
 
 
-def _apply_notice(task: DisplayedTask, notice: Notice, now: float) -> None:
+def _apply_notice_to_task(task: DisplayedTask, notice: Notice, now: float) -> None:
     """Update the progress of a task from a notice."""
     match notice:
         case StepStarted():

@@ -629,7 +629,7 @@ class WaitSpec:
 
     delay: timedelta | None = None
     until: str | None = None
-    """Expression for an ISO 8601 instant."""
+    """Expression for the end of the wait, an ISO 8601 time with a time zone."""
 
     signals: tuple[AwaitedSignal, ...] = ()
     any_of: bool = False
@@ -952,7 +952,8 @@ class Schedule:
     """Maximum age of a tick that still gets a task; older ticks are recorded as missed."""
 
     jitter: timedelta
-    """Maximum delay of a task's start. The delay depends only on the schedule and the tick."""
+    """Maximum time by which a task's start is delayed. The delay depends only on the schedule and
+    the tick."""
 
     priority: int | None
     """Priority of the tasks; None means the template's priority."""
@@ -986,7 +987,7 @@ class Schedule:
             overlap: What happens at a tick while the task of the previous tick is open: skip,
                 buffer_one, buffer_all, cancel_running or allow.
             catch_up: How late a tick may be handled, for example after an outage of all workers.
-            jitter: Maximum delay of a task's start.
+            jitter: Maximum time by which a task's start is delayed.
             priority: Priority of the tasks, 0 to 4; None: the template's.
             context: The tasks' inputs; None: no inputs.
 
@@ -2279,7 +2280,7 @@ class Queue(NamedTuple):
     """What a worker must provide in addition to the handler; '' if there is no requirement."""
 
     gated: bool = False
-    """Whether the queue's steps are under limits and are therefore claimed separately."""
+    """Whether the queue's steps are subject to limits and are therefore claimed separately."""
 
     @property
     def ids(self) -> list[QueueId]:

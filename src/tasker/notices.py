@@ -60,7 +60,7 @@ class StepWaiting(NamedTuple):
 
 
 class SettlementRejected(NamedTuple):
-    """The settlement of an attempt was rejected because another attempt holds the step."""
+    """The settlement of an attempt was rejected because it no longer held the step."""
 
     task_id: TaskId
     template: TemplateName

@@ -48,7 +48,7 @@ class ActionPreview:
 
     action: TaskAction
     etag: str
-    """The task's ETag. With it as `If-Match`, the action is rejected if the task has changed."""
+    """The task's ETag. An action sent with it as `If-Match` is rejected if the task has changed."""
 
     rejected: tuple[PreviewRejection, ...]
     """The reasons for a rejection; if there are any, the action would change nothing."""

@@ -7,7 +7,7 @@ from random import Random
 from tasker.model import Backoff, Retry
 
 LONGEST_REQUEST = timedelta(days=1)
-"""The longest server-requested delay that is honoured."""
+"""Maximum delay that a failed attempt may request, for example with a service's `Retry-After`."""
 
 
 def allows_another_attempt(policy: Retry, counted_attempts: int) -> bool:

@@ -39,8 +39,8 @@ class TaskTimes(NamedTuple):
     """Times of a task by phase, as a whole and by step."""
 
     task: PhaseDurations
-    """The task's times by phase. Each moment from creation to end is counted once: as `ran` if any
-    step ran at that moment, otherwise as `queued`, `backoff` or `parked`, in this order."""
+    """How long the task was in each phase. Each moment from creation to end counts once: as `ran`
+    if any step ran then, otherwise as `queued`, `backoff` or `parked`, in this order."""
 
     steps: Mapping[str, PhaseDurations]
     """The times of each step by name, in the order of the steps."""

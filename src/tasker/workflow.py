@@ -594,7 +594,7 @@ class StepBuilder(ABC):
         Args:
             name: The step's name.
             delay: The time to wait.
-            until: Expression for the end of the wait, an ISO 8601 instant.
+            until: Expression for the end of the wait, an ISO 8601 time with a time zone.
             signal: The signal to wait for; its payload becomes the step's result.
             key: Expression for the key of a broadcast that also ends the wait for `signal`.
             any_of: Several signals; the result of the step says which of them arrived first.

@@ -140,7 +140,7 @@ def test_every_attempt_has_its_own_number() -> None:
         "pay started again (attempt 2)",
         "pay released at shutdown",
         "pay started again (attempt 3)",
-        "pay was taken over by another worker; this worker's outcome was discarded",
+        "pay was no longer held by this worker; the outcome was discarded",
     ] == printed(
         started("pay"),
         waiting,

@@ -234,7 +234,7 @@ async def test_a_handler_in_a_process_has_no_durable_calls(store: Store) -> None
     code, message = await code_of(store, call_once)
 
     assert "misuse" == code
-    assert "a handler in a separate process has no durable calls" in message
+    assert "a handler in a separate process cannot make durable calls" in message
 
 
 # -------------------------------------------------------------------- sleeps

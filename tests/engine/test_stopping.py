@@ -349,7 +349,7 @@ async def test_cancelling_a_task_stops_its_running_handlers_immediately(
         await eventually(lambda: obstinate.stopped)
         ended = await only_step(store, task)
 
-    assert "another worker took over the step" in obstinate.stopped[0]
+    assert "it no longer holds its step" in obstinate.stopped[0]
     assert (TaskStatus.CANCELLED, StepStatus.CANCELLED) == (cancelled.status, ended.status)
     assert [] == of_kind(SettlementRejected, events)
 

@@ -125,8 +125,7 @@ def test_reading_a_step_that_is_no_ancestor_is_a_permanent_error() -> None:
         ctx.get_dependency_result("resrve")
     assert "NOT_UPSTREAM" == caught.value.code
     assert (
-        "step 'charge' cannot read the result of 'resrve', which is not an ancestor;"
-        " its ancestors: reserve, pick"
+        "step 'resrve' is not an ancestor of step 'charge', whose ancestors are: reserve, pick"
     ) == str(caught.value)
     with pytest.raises(PermanentError):
         ctx.results["resrve"]

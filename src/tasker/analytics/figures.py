@@ -102,8 +102,8 @@ class Chart:
     """The lines of the chart, at most 50; those with the largest sums of values come first."""
 
     as_of: datetime
-    """Time of the response. The figures of minutes that ended less than about a minute earlier may
-    be incomplete."""
+    """Time of the response. The figures of a minute may be incomplete until about one minute after
+    its end."""
 
 
 def resolve_point_interval(hours: float, step_seconds: int | None) -> int:

@@ -270,8 +270,8 @@ class OldestSnapshot:
     pid: int | None  #: of the server's process; None for a prepared transaction
     state: str  #: of the session, such as `idle in transaction`; "" if it is unknown
     age_seconds: float | None
-    """Seconds since the holder's transaction began. None if unknown, because roles without
-    `pg_read_all_stats` cannot see the age and state of other roles' sessions."""
+    """Seconds since the holder's transaction began. None if it is unknown, because a role
+    without `pg_read_all_stats` cannot see the age and state of other roles' sessions."""
 
     transactions: int  #: transactions with an id that were begun since it was taken
 

@@ -85,8 +85,8 @@ class Connection(HttpToolsProtocol):
     server_state: "Connections"
 
     _NO_PIPELINE: Any = ()
-    """Stands for an empty queue of pipelined requests, which few clients send: a deque takes 760
-    bytes."""
+    """Replaces an empty queue of pipelined requests. Few clients send pipelined requests, and an
+    empty deque takes 760 bytes."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # uvicorn's
         super().__init__(*args, **options)

@@ -71,7 +71,11 @@ class ReadinessChecker:
         async def find_schema_problem() -> str:
             if schema is None:
                 return "unknown: the store cannot be reached"
-            return "" if schema.is_ready else f"the schema is {schema.current}, not {schema.wanted}"
+            if not schema.known:
+                return "the schema was created by another development version of Tasker"
+            if schema.is_ready:
+                return ""
+            return f"the schema is at version {schema.current}, not {schema.wanted}"
 
         return {
             "store": await _run_check(find_connection_problem),

@@ -19,7 +19,8 @@ LARGE = (
     200  #: number of parts, such as steps, from which a response is built outside the event loop
 )
 LARGE_BODY = 50_000
-"""Size in bytes from which a response is masked and compressed outside the event loop."""
+"""Size in bytes. Responses that are at least as large are masked and compressed outside the event
+loop."""
 
 _FASTEST = 1  #: level of compression; higher ones take several times as long for a few percent
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS

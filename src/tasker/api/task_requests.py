@@ -107,7 +107,7 @@ class NewTaskFields(RequestBody):
     @classmethod
     def _reject_delay_with_run_at(cls, delay: float | None, info: ValidationInfo) -> float | None:
         if delay is not None and info.data.get("run_at") is not None:
-            raise ValueError("cannot be combined with run_at: give one of them")
+            raise ValueError("cannot be combined with run_at: give only one of them")
         return delay
 
 

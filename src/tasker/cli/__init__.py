@@ -84,9 +84,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
         "search",
         "Search tasks by id or correlation id, and workflows, namespaces and workers by name.",
     ),
-    "system": CommandEntry(
-        "system", "Show the state of the store, its workers and the steps in it."
-    ),
+    "system": CommandEntry("system", "Show the state of the store, its workers and its steps."),
     "namespace": CommandEntry(
         "namespace", "List, show and pause namespaces, and set their owners and review policies."
     ),

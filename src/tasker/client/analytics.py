@@ -162,7 +162,7 @@ class AnalyticsClient(Protocol):
         ...
 
     async def system(self) -> SystemStatus:
-        """Return the state of the store, its workers and the steps in it."""
+        """Return the state of the store, its workers and its steps."""
         ...
 
 

@@ -55,7 +55,7 @@ def check_tags(tags: Any) -> None:
 def check_start_and_deadline(run_at: Any, delay: Any, deadline: Any) -> None:
     """Raise InvalidInput unless a start time or delay, and a deadline, are valid or None."""
     if run_at is not None and delay is not None:
-        raise _invalid_field_error("delay", "cannot be combined with run_at: give one of them")
+        raise _invalid_field_error("delay", "cannot be combined with run_at: give only one of them")
     if run_at is not None:
         if not isinstance(run_at, datetime) or run_at.tzinfo is None:
             raise _invalid_field_error(

@@ -43,8 +43,9 @@ class _TaskSecrets:
     parent: TaskId | None
     rule: MaskingRule
     values: frozenset[str] = frozenset()
-    """The sensitive values in the task's context and, once its results have been read, in its
-    results, each in all its written forms. The set has at most `_MOST_VALUES` + 1 entries."""
+    """The sensitive values, each in every form in which text may contain it. They come from the
+    task's context and, once they have been read, its results. The set has at most `_MOST_VALUES`
+    + 1 entries."""
 
 
 class SensitiveDataFinder:

@@ -58,8 +58,7 @@ class TaskRequest:
     """
 
     template: str
-    """A template: `name` or `namespace.name`, optionally followed by `@version`; `versions`
-    describes ranges."""
+    """A template: `name` or `namespace.name`, optionally followed by `@` and a version or range."""
 
     context: Mapping[str, Any] = field(default_factory=dict)
     """The task's inputs, as a JSON object."""

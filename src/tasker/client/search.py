@@ -20,11 +20,11 @@ class SearchMatch:
     """A match of a search."""
 
     kind: str
-    """What was found: a `task`, `workflow`, `namespace` or `worker`."""
+    """Kind of the match: `task`, `workflow`, `namespace` or `worker`."""
 
     id: str
     name: str
-    """Name of what was found; for a task, the name of its workflow."""
+    """Name of the match; for a task, the name of its workflow."""
 
     namespace: str | None
     title: str | None

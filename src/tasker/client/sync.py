@@ -456,7 +456,7 @@ class SyncClient:
         )
 
     def system(self) -> SystemStatus:
-        """Return the state of the store, its workers and the steps in it."""
+        """Return the state of the store, its workers and its steps."""
         return self._run_in_loop(self._client.system())
 
     def namespaces(self) -> list[NamespaceInfo]:

@@ -38,7 +38,7 @@ async def insert_compensating_steps(attempt: EngineAttempt) -> Outcome:
         if attempt.cancelled or not await store.add_compensating_steps(
             claim, part, len(steps), keep_going=keep_going
         ):
-            raise AttemptCancelled("the attempt no longer holds its step")
+            raise AttemptCancelled("the attempt was cancelled or no longer holds its step")
     return completed_outcome(claim, dumps({"steps": len(steps)}))
 
 

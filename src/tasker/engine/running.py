@@ -18,7 +18,7 @@ class StopReason(StrEnum):
 
     TIMEOUT = "it took too long"
     SILENT = "it sent no heartbeat for too long"
-    REVOKED = "another worker took over the step"
+    REVOKED = "it no longer holds its step"
     SHUTDOWN = "the worker is shutting down"
 
 

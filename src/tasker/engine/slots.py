@@ -32,7 +32,7 @@ class Slots:
         self.waiting = 0  #: claimed steps without a slot
         self.backlog = False  #: the last claim returned all that it asked for
         self.polled = 0
-        """Number of slots kept for the steps of a waiting claim; settlements cannot use them."""
+        """Slots reserved for a claim that waits for steps; settlements cannot use them."""
 
         self.changed = asyncio.Event()
         """Set when slots may have become free, and when the worker shuts down."""

@@ -80,7 +80,7 @@ async def continue_or_end_repeat(attempt: EngineAttempt) -> Outcome:
 
 async def _insert_instances(attempt: EngineAttempt, new: NewInstances) -> None:
     if attempt.cancelled or await attempt.engine.store.spawn_instances(attempt.claim, new) is None:
-        raise AttemptCancelled("the attempt no longer holds its step")
+        raise AttemptCancelled("the attempt was cancelled or no longer holds its step")
 
 
 async def join_instances(attempt: EngineAttempt) -> Outcome:

@@ -91,7 +91,7 @@ def _evaluate_instant(attempt: EngineAttempt, text: str) -> datetime:
     except ValueError:
         pass
     raise PermanentError(
-        f"{text!r} must be an instant with a time zone such as 2030-01-31T12:00:00Z,"
+        f"{text!r} must be a time with a time zone, such as 2030-01-31T12:00:00Z,"
         f" not {dumps(value)[:100]}",
         code="invalid_instant",
     )

@@ -969,9 +969,9 @@ class Results(Mapping[str, Any]):
 def _not_an_ancestor_error(facts: StepProperties, step: str) -> PermanentError:
     before = list(facts.upstream)
     shown = ", ".join(before[:10]) + (", ..." if len(before) > 10 else "")
+    known = f"whose ancestors are: {shown}" if before else "which has no ancestors"
     return PermanentError(
-        f"step {facts.spec.name!r} cannot read the result of {step!r}, which is not an"
-        f" ancestor; its ancestors: {shown or 'none'}",
+        f"step {step!r} is not an ancestor of step {facts.spec.name!r}, {known}",
         code="NOT_UPSTREAM",
     )
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tasker.client import Client, SyncClient
 
 T = TypeVar("T")
-_NO_DURABLE_CALLS = "a handler in a separate process has no durable calls; use process=False"
+_NO_DURABLE_CALLS = "a handler in a separate process cannot make durable calls; use process=False"
 _NO_INSTANCES = (
     "a handler in a separate process cannot read more than 1,000 instances; use process=False"
 )
@@ -128,10 +128,10 @@ class LogOnlyServices:
                 self.append_log(attempt, logging.INFO, stream, line, {})
 
     def client(self, attempt: LiveAttempt) -> "Client":
-        raise Misuse("a handler in a separate process has no client; use process=False")
+        raise Misuse("a handler in a separate process cannot use the client; use process=False")
 
     def sync_client(self, attempt: LiveAttempt) -> "SyncClient":
-        raise Misuse("a handler in a separate process has no client; use process=False")
+        raise Misuse("a handler in a separate process cannot use the client; use process=False")
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         raise Misuse("a handler in a separate process cannot save checkpoints; use process=False")

@@ -182,7 +182,7 @@ class Metrics:
         )
         self.rejected = Counter(
             "tasker_settlements_rejected_total",
-            "Attempts that ended after other workers had taken over their steps.",
+            "Attempts whose outcomes were rejected because they no longer held their steps.",
             registry=on,
         )
         self.blocked = Counter(

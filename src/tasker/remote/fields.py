@@ -77,7 +77,7 @@ def read_instant(body: JsonBody, field: str) -> datetime:
         read, year = None, 0
     if read is None or read.tzinfo is None or not 1970 <= year <= 9000:
         raise _invalid_field_error(
-            field, "must be an instant with a time zone such as 2030-01-31T12:00:00Z"
+            field, "must be a time with a time zone, such as 2030-01-31T12:00:00Z"
         )
     return read
 

@@ -155,7 +155,7 @@ class RegisteredWorkers:
         self._store = store
         self._workers: dict[WorkerId, RegisteredWorker] = {}
         self._alike: WeakValueDictionary[str, RegisteredWorker] = WeakValueDictionary()
-        """The latest worker of each kind."""
+        """For each `kind`, the worker of this kind that was registered last."""
 
     def add(self, worker: RegisteredWorker) -> None:
         """Keep a worker in memory; too many workers push out the oldest."""

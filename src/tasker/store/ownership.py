@@ -22,7 +22,7 @@ deletes old rows of `step_log` earlier."""
 
 KEPT = {
     "worker": "`Store.prune_tasks`, at most 30 days after the lease expired, unless claims remain",
-    "worker_queue": "`Store.retire_worker`, or `Store.add_served_queues` an hour after the lease",
+    "worker_queue": "`Store.retire_worker`; `Store.add_served_queues`, 1 h after the lease ended",
     "template": "never: stored tasks refer to their template",
     "template_step": "never: kept with its template",
     "queue": "never: templates refer to it",

@@ -200,7 +200,7 @@ async def test_bulk_actions_leave_out_tasks_that_the_rules_deny(store: Store) ->
         (f"{HERE}:Missing", f"{HERE} has no Missing"),
         (f"{HERE}:NoCoordinator", "NoCoordinator is not a subclass of tasker.api.auth.Coordinator"),
         (f"{HERE}:HERE", "HERE is not a subclass"),
-        (f"{HERE}:NeedsArguments", "called without arguments, failed: .*rules"),
+        (f"{HERE}:NeedsArguments", "without arguments failed: .*rules"),
     ],
 )
 def test_a_coordinator_that_cannot_be_made_prevents_the_start(path: str, message: str) -> None:

@@ -44,5 +44,5 @@ def create_configured_instance(setting: str, path: str, base: type[T]) -> T:
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         raise invalid_setting_error(
-            f"{name}(), called without arguments, failed: {message}"
+            f"calling {name}() without arguments failed: {message}"
         ) from error

@@ -36,8 +36,8 @@ log = logging.getLogger("tasker.auth")
 CSRF = "x-csrf"
 COOKIE = "tasker_session"
 HOST_COOKIE = f"__Host-{COOKIE}"
-"""The cookie's name if the server runs over HTTPS at the root of a host. Because of the prefix
-`__Host-`, browsers let only that host set the cookie."""
+"""The cookie's name if the server is reached over HTTPS at the root of a host. Because of the
+prefix `__Host-`, browsers let only that host set the cookie."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOUCH = 60.0  #: seconds between two updates of a session's `seen_at`

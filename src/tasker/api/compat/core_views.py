@@ -195,7 +195,7 @@ class CoreStepAttempt(TypedDict):
     success: bool
     execution_time_ms: int | None
     result: Any
-    """The step's result, for the attempt that produced it; otherwise null."""
+    """The step's result if this attempt produced it; otherwise null."""
     step_name: str
     from_state: str
     to_state: str

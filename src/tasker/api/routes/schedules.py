@@ -83,7 +83,7 @@ class ScheduleFields(RequestBody):
     after an outage of all workers."""
 
     jitter: Length = 0
-    """Maximum delay of a task's start, at most 1 day."""
+    """Maximum time by which a task's start is delayed, at most 1 day."""
 
     priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] | None = None
     """Priority of the tasks. By default, the template's priority."""
@@ -159,7 +159,7 @@ class SchedulePreviewBody(ScheduleFields):
     name: Name = "preview"
     count: Annotated[int, Field(ge=1, le=limits.TICKS_PREVIEWED)] = PREVIEW
     after: StartTime | None = None
-    """The time after which the first tick is computed. By default, now."""
+    """Only ticks after this time are computed. By default, now."""
 
 
 class BackfillBody(RequestBody):

@@ -69,7 +69,7 @@ def _may_have_permission(request: Request, permission: Permission) -> bool:
 
 @system.add("GET", "", ANALYTICS_READ, response=SystemStatus)
 async def get_system_status(request: Request, api: ApiServicesOf) -> JsonResponse:
-    """Report the store, its workers and the steps in it.
+    """Report the store, its workers and its steps.
 
     The response omits the oldest snapshot and the numbers of steps for callers that see only some
     namespaces.

@@ -223,7 +223,7 @@ async def get_bottlenecks(
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
     min_executions: Annotated[
         int,
-        Query(ge=1, le=1_000_000, description="Omit steps that ran fewer times."),
+        Query(ge=1, le=1_000_000, description="Omit steps that ran less often than this."),
     ] = 1,
 ) -> JsonResponse:
     """Report slow and failing steps, errors, and steps that block others."""

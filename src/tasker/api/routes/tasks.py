@@ -110,7 +110,7 @@ class TaskCriteriaWithoutStatus(BaseModel):
     created_after: Instant | None = None
     """Earliest time of creation."""
     created_before: Instant | None = None
-    """The tasks were created before this time."""
+    """Time before which the tasks were created."""
 
     def to_task_filter(
         self, visible: frozenset[str] | None, attributes: Mapping[str, str]

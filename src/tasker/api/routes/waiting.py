@@ -60,9 +60,7 @@ async def wait_for_task(
     task_id: TaskPath,
     timeout: Annotated[
         float,
-        Query(
-            ge=0, le=3600, description="Number of seconds to wait; the server may respond earlier."
-        ),
+        Query(ge=0, le=3600, description="Maximum number of seconds to wait."),
     ] = 30.0,
 ) -> JsonResponse:
     """Wait until a task ends.

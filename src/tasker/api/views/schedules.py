@@ -35,7 +35,7 @@ class ScheduleView(TypedDict):
     catch_up: str
     """Maximum age of a tick that still gets a task; older ticks are recorded as missed."""
     jitter: str
-    """Maximum delay of a task's start."""
+    """Maximum time by which a task's start is delayed."""
     priority: int | None
     """Priority of the tasks; null means the template's priority."""
     context: dict[str, Any]

@@ -38,7 +38,7 @@ class SnapshotGroup(TypedDict):
     all but the failed ones are left out of the columns unless the request opens the group."""
 
     id: str
-    """The id to pass in the parameter `open`."""
+    """The group's id, to be passed in the parameter `open`."""
     label: str
     handler: str
     count: int
@@ -100,8 +100,9 @@ class SnapshotView(TypedDict):
     worker: list[int | None]
     error: list[int | None]
     parents: list[list[int]]
-    """For each step, the numbers of its dependencies that are in the columns. The first steps of an
-    instance depend on the spawner, and the join depends on the last steps of each instance."""
+    """For each step, the numbers of those of its dependencies that the snapshot includes as steps.
+    The first steps of an instance depend on the spawner, and the join depends on the last steps of
+    each instance."""
     group: list[str | None]
     """The group that the step belongs to."""
     paused: list[bool]
@@ -116,7 +117,7 @@ class SnapshotView(TypedDict):
     errors: list[SnapshotError]
     groups: list[SnapshotGroup]
     history: list[SnapshotAttempt]
-    """The attempts of the steps in the columns, oldest first."""
+    """The attempts of the steps that the snapshot includes, oldest first."""
     child_tasks: list[SnapshotChild]
 
 

@@ -29,8 +29,9 @@ class TaskView(DerivedStatuses, Task):
     """A task with its times and steps."""
 
     times: PhaseDurations | None
-    """Times by phase: each moment counts once, as `ran` if any step ran then, otherwise as
-    `queued`, `backoff` or `parked`; null in lists and in responses to creation requests."""
+    """How long the task was in each phase. Each moment counts once: as `ran` if any step ran then,
+    otherwise as `queued`, `backoff` or `parked`, in this order. Null in lists and in responses to
+    creation requests."""
 
     steps: Sequence[StepOverview]
     """The steps in the template's order; empty in lists and in responses to creation requests."""

@@ -53,7 +53,7 @@ async def list_failure_causes(
         invocation.print_json({"failures": to_plain_json(causes)})
         return
     if not causes:
-        invocation.stderr_console.print("no tasks are stopped by failures")
+        invocation.stderr_console.print("no task is stopped by a failure")
         return
     table = make_table(
         *("cause", "tasks", "trend", "last", "step", "error", "assignee", "note"),

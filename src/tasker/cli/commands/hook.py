@@ -50,7 +50,7 @@ async def declare_hook(
         str | None,
         typer.Option(
             metavar="CONDITION",
-            help="Condition on the request's body and headers; if false, the request is ignored.",
+            help="Condition on body and headers; if it is false, the request is ignored.",
         ),
     ] = None,
     header: Annotated[

@@ -1,4 +1,4 @@
-"""`tasker system`: the state of the store, its workers and the steps in it."""
+"""`tasker system`: the state of the store, its workers and its steps."""
 
 import typer
 from rich.text import Text
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @register_command(app, "system")
 async def show_system_status(invocation: Invocation) -> None:
-    """Show the state of the store, its workers and the steps in it."""
+    """Show the state of the store, its workers and its steps."""
     async with invocation.open_client() as client:
         status = await client.system()
     if invocation.as_json:

@@ -436,7 +436,7 @@ def _describe_notice(step: DisplayedStep, notice: Notice) -> str:
         case StepWaiting():
             return _describe_wait(step)
         case SettlementRejected():
-            return "was taken over by another worker; this worker's outcome was discarded"
+            return "was no longer held by this worker; the outcome was discarded"
         case StepSettled():
             return _describe_outcome(step, notice)
     return ""

@@ -18,7 +18,7 @@ from tasker.suggest import did_you_mean
 
 _PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
 _RECENT = 60.0
-"""Seconds for which tasks that were being created when their template was paused are paused too."""
+"""Seconds after a template is paused during which tasks whose creation had begun are paused too."""
 
 
 class Pauses(Operators):

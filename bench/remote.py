@@ -48,6 +48,8 @@ def workload(workers: int, slots: int) -> str:
 
 def _remote(settings: Settings, store: str, server: Server | None, workers: int, slots: int) -> Row:
     tasks = (500 if settings.quick else 3_000) // (4 if workers * slots == 1 else 1)
+    if slots >= _CLAIMS_AHEAD:  # compared with a native worker: as many chains as it runs
+        tasks = CHAIN.quick if settings.quick else CHAIN.tasks
 
     async def run(database: Database, process: RunningServer) -> Row:
         await create(database.url, tasks)
@@ -182,10 +184,12 @@ class PlainWorker:
                 self._steps = await self._call("settle", outcomes=outcomes, max=self._slots)
 
     async def work_ahead(self, left: list[int], port: int) -> None:
-        """Run steps as `work` does, claiming ahead, beside two settlements at a time."""
+        """Run steps as `work` does, claiming ahead, with settlements as the Python worker sends
+        them: a second one beside the first only if it is large."""
         lines = [self._line, await connect(port)]
         settling = 0  # outcomes under way
         capacity, ended, since = self._slots, 0, time.perf_counter()
+        changed = asyncio.Event()  # of what this method's conditions read
 
         async def settle(line: Connection) -> None:
             nonlocal settling, capacity, ended, since
@@ -193,11 +197,12 @@ class PlainWorker:
                 if (elapsed := time.perf_counter() - since) >= _AHEAD:
                     ahead = min(round(ended / elapsed * _AHEAD), self._most_ahead)
                     capacity, ended, since = self._slots + ahead, 0, since + elapsed
-                size = max(capacity // 3, 1)
-                steps, self._steps = self._steps[:size], self._steps[size:]
-                if not steps:
-                    await asyncio.sleep(0.001)
+                size = max(capacity // (len(lines) + 1), 1)
+                if not self._steps or (settling and len(self._steps) < size):
+                    changed.clear()
+                    await changed.wait()
                     continue
+                steps, self._steps = self._steps[:size], self._steps[size:]
                 outcomes = [
                     {"ticket": step["ticket"], "outcome": "complete", "result": {"ok": True}}
                     for step in steps
@@ -208,6 +213,7 @@ class PlainWorker:
                 settling -= len(outcomes)
                 ended += len(outcomes)
                 self._steps += freed
+                changed.set()
 
         async def claim(line: Connection) -> None:
             while True:
@@ -215,8 +221,10 @@ class PlainWorker:
                 if room > capacity // 4:
                     claimed = await self._call("claim", line, max=room, wait_s=_WAIT)
                     self._steps += claimed
+                    changed.set()
                 else:
-                    await asyncio.sleep(0.001)
+                    changed.clear()
+                    await changed.wait()
 
         claiming = asyncio.create_task(claim(await connect(port)))
         await asyncio.gather(*(settle(line) for line in lines))

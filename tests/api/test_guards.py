@@ -16,6 +16,7 @@ from tests.waiting import eventually
 from tasker.api import create_app
 from tasker.api.rate_limits import CallerRateLimits
 from tasker.errors import StoreUnavailable
+from tasker.model import SchemaStatus
 from tasker.settings import AccessLogMode, AuthSettings, ServerSettings
 from tasker.store.protocol import Store
 
@@ -358,6 +359,30 @@ async def test_an_unavailable_store_is_reported_without_its_address(
             assert "10.0.0.7" not in response.text
             assert "secret" not in response.text
         assert 200 == (await one.get("/live")).status_code
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (SchemaStatus(1, 2), "the schema is at version 1, not 2"),
+        (
+            SchemaStatus(1, 1, known=False),
+            "the schema was created by another development version of Tasker",
+        ),
+    ],
+)
+async def test_a_server_whose_schema_does_not_match_is_not_ready(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, status: SchemaStatus, reason: str
+) -> None:
+    async def schema_status() -> SchemaStatus:
+        return status
+
+    monkeypatch.setattr(memory, "schema_status", schema_status)
+    async with client_of(memory) as one:
+        ready = one.json_of(await one.get("/ready"), 503)
+
+        assert ["schema"] == ready["failed_checks"]
+        assert reason in str(ready["checks"]["schema"])
 
 
 async def test_an_application_opens_a_store_by_url() -> None:

@@ -7,14 +7,15 @@ from time import monotonic
 
 _FAIR = 8  #: with a backlog, one in so many freed steps is left to claims by queue
 PATIENCE = 0.2  #: seconds that a claimed step may wait for a slot
-MOST_AHEAD = 800  #: steps that are claimed beyond what runs
+AHEAD = 0.1  #: seconds of work that are claimed beyond what runs
+MOST_AHEAD = 800  #: steps of this work
 
 
 class Slots:
     """Counts the slots that are used by attempts, reserved for pending claims, and free.
 
     At most `total` attempts run, each in a slot. Further steps may be claimed before there is a
-    slot for them, as many as ended within the last `ahead` seconds, and wait in this process. So
+    slot for them, as many as ended within the last `AHEAD` seconds, and wait in this process. So
     attempts run while the store settles others, and a released slot is reused immediately. If
     attempts take long, no steps are claimed ahead.
 
@@ -22,10 +23,9 @@ class Slots:
 
     Args:
         total: How many attempts may run at once.
-        ahead: Seconds of work that are claimed beyond what runs.
     """
 
-    def __init__(self, total: int, *, ahead: float = 0.03) -> None:
+    def __init__(self, total: int) -> None:
         self.total = total
         self.taken = 0
         self.begun = 0  #: attempts that ever took a slot
@@ -43,7 +43,6 @@ class Slots:
         self._reserved = 0
         self._closed = False
         self._offered = 0  #: freed steps since one was last left to claims
-        self._span = ahead
         self._most_ahead = MOST_AHEAD
         self._ahead = 0
         self._ended = 0  #: attempts since `_since`
@@ -53,8 +52,8 @@ class Slots:
     def capacity(self) -> int:
         """How many steps may be claimed, including running steps and those claimed ahead."""
         elapsed = monotonic() - self._since
-        if elapsed >= self._span:
-            self._ahead = min(round(self._ended / elapsed * self._span), self._most_ahead)
+        if elapsed >= AHEAD:
+            self._ahead = min(round(self._ended / elapsed * AHEAD), self._most_ahead)
             self._ended = 0
             self._since += elapsed
         return self.total + self._ahead

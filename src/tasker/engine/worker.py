@@ -100,7 +100,6 @@ class Worker:
         Misuse: The handlers are not bound to any namespace.
     """
 
-    _AHEAD = 0.03  #: seconds of work that are claimed beyond what runs
     _SETTLEMENTS = 1  #: at the same time: more would compete with those of other workers
 
     def __init__(
@@ -144,7 +143,7 @@ class Worker:
         self._partial = partial
         self._around = around
         self._background = BackgroundTasks(self.name)
-        self._slots = Slots(self.settings.slots, ahead=self._AHEAD)
+        self._slots = Slots(self.settings.slots)
         self._cache = self._make_task_cache()
         named = {*namespaces, *(template.namespace for template in self._templates)}
         self._lease = WorkerLease(

@@ -46,7 +46,6 @@ class RemoteWorker(Worker):
         options: The other arguments of `Worker`.
     """
 
-    _AHEAD = 0.1  # requests take longer than statements
     _SETTLEMENTS = SETTLEMENTS
 
     def __init__(

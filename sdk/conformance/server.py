@@ -466,7 +466,8 @@ class ScriptedServer:
             self._changed.wait_for(lambda: worker.claim_is_connected is None, 10.0)
         if worker.claim_is_connected is not None:
             self.violations.append("two claims under way")
-            return problem(409, "claim_under_way", "this worker has a claim under way")
+            message = "this worker already has a claim request in progress; wait for its response"
+            return problem(409, "claim_under_way", message)
         worker.claim_is_connected = is_connected
         try:
             deadline = time.monotonic() + min(body.get("wait_s", 0), self.settings["wait_s"])

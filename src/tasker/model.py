@@ -2123,7 +2123,7 @@ class RenewedLease(NamedTuple):
     """A lease that `Store.renew_leases` extended."""
 
     revoked: Sequence[Claim]  #: of the worker's claims, those that it has lost
-    quiet: bool  #: whether the worker is to claim no more
+    quiet: bool  #: whether the worker must not claim more steps
 
 
 class CreateTasksResult(NamedTuple):

@@ -21,10 +21,11 @@ class AwaitedArrival(NamedTuple):
     kind: WaitKind
     name: str
     key: str = ""
-    """Key of the broadcast; "" for a signal to the task."""
+    """Key of the broadcast; "" for all other arrivals."""
 
     namespace: str = ""
-    """Namespace of the broadcast; "" for a signal to the task."""
+    """Namespace of the broadcast or of the task that waits for an approval; "" for signals to the
+    task and external completions."""
 
     after: int = 0
     """Number of the last broadcast with this name and key that the step has received."""

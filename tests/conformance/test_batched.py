@@ -57,6 +57,6 @@ def subject(
 ) -> StoreUnderTest:
     """An empty database, in which nothing is stored by the statements for one alone."""
     monkeypatch.setattr(Driver, "SCALAR", False)
-    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
-    monkeypatch.setattr(claim_cursor, "RETURN_COST", 0.0)
+    monkeypatch.setattr(claim_cursor, "RESTART_AFTER", 0.0)
+    monkeypatch.setattr(claim_cursor, "RESTART_COST", 0.0)
     return PostgresUnderTest(postgres_store_url, postgres_connection)

@@ -56,8 +56,8 @@ def subject(
     monkeypatch: pytest.MonkeyPatch,
 ) -> StoreUnderTest:
     """An empty database, in which groups claim all steps and settle all outcomes."""
-    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
-    monkeypatch.setattr(claim_cursor, "RETURN_COST", 0.0)
+    monkeypatch.setattr(claim_cursor, "RESTART_AFTER", 0.0)
+    monkeypatch.setattr(claim_cursor, "RESTART_COST", 0.0)
     monkeypatch.setattr(HotPath, "claim", claim_in_group)
     monkeypatch.setattr(HotPath, "settle", settle_in_group)
     return PostgresUnderTest(postgres_store_url, postgres_connection)

@@ -54,8 +54,8 @@ def subject(request: pytest.FixtureRequest) -> StoreUnderTest:
                 shutil.copy(request.getfixturevalue("sqlite_file"), path)
             return SqliteUnderTest(f"sqlite:{path}")
     patch = request.getfixturevalue("monkeypatch")
-    patch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
-    patch.setattr(claim_cursor, "RETURN_COST", 0.0)
+    patch.setattr(claim_cursor, "RESTART_AFTER", 0.0)
+    patch.setattr(claim_cursor, "RESTART_COST", 0.0)
     if bare:
         return PostgresUnderTest(request.getfixturevalue("postgres_schema_url"))
     return PostgresUnderTest(

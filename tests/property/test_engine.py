@@ -998,8 +998,8 @@ def test_postgresql_behaves_like_the_model(
     to it, and that settles everything in batches.
     """
     monkeypatch.setattr(Driver, "SCALAR", not alone)
-    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", 1e9 if alone else 0.0)
-    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 1e9)
+    monkeypatch.setattr(claim_cursor, "RESTART_AT_MOST", 1e9 if alone else 0.0)
+    monkeypatch.setattr(claim_cursor, "RESTART_AFTER", 1e9)
 
     class OnPostgres(Engine):
         """Store objects on one PostgreSQL, whose clock is its own."""

@@ -47,17 +47,19 @@ async def connected(url: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
-async def buffers(connection: Any, worker: ManualWorker, place: dict[Any, QueuePosition]) -> int:
+async def buffers(
+    connection: Any, worker: ManualWorker, positions: dict[Any, QueuePosition]
+) -> int:
     """Count the pages that a claim of one step reads, and roll it back."""
     text, names = STATEMENTS["claim_steps"]
     values = {
         "worker": worker.id,
         "limit": 1,
         "after": 0,
-        "from_queues": list(place),
-        "from_run_at": [one.run_at for one in place.values()],
-        "from_tasks": [one.task_id for one in place.values()],
-        "from_nos": [one.no for one in place.values()],
+        "from_queues": list(positions),
+        "from_run_at": [one.run_at for one in positions.values()],
+        "from_tasks": [one.task_id for one in positions.values()],
+        "from_nos": [one.no for one in positions.values()],
     }
     undone = connection.transaction()
     await undone.start()
@@ -76,8 +78,8 @@ async def test_a_claim_skips_entries_claimed_during_an_open_snapshot(
     """
     Dead rows stay for as long as a transaction is older; from the beginning all are read.
     """
-    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
-    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
+    monkeypatch.setattr(claim_cursor, "RESTART_AFTER", NEVER)
+    monkeypatch.setattr(claim_cursor, "RESTART_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
         await store.upgrade_schema()
         template = await register_template(store, one_step_template())
@@ -89,12 +91,12 @@ async def test_a_claim_skips_entries_claimed_during_an_open_snapshot(
             await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
             for _ in range(19):
                 await worker.complete(*await worker.claim(100))
-            places = store._cursors[worker.id].start_positions()  # type: ignore[attr-defined]
+            positions = store._cursors[worker.id].start_positions()  # type: ignore[attr-defined]
             async with connected(postgres_schema_url) as connection:
                 again = await buffers(connection, worker, {})
-                onward = await buffers(connection, worker, places)
+                onward = await buffers(connection, worker, positions)
 
-    assert 1 == len(places)
+    assert 1 == len(positions)
     assert onward < 50
     assert again > 1000
 
@@ -105,8 +107,8 @@ async def test_a_step_that_this_process_frees_behind_its_cursor_is_claimed_next(
     """
     Freed steps inherit the time of their task, which is before that of the last claim.
     """
-    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
-    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
+    monkeypatch.setattr(claim_cursor, "RESTART_AFTER", NEVER)
+    monkeypatch.setattr(claim_cursor, "RESTART_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
         await store.upgrade_schema()
         template = await register_template(store, one_queue())
@@ -132,8 +134,8 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
     """
     now = 1000.0
     monkeypatch.setattr(claim_cursor, "monotonic", lambda: now)
-    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.25)
-    monkeypatch.setattr(claim_cursor, "RETURN_COST", 0)
+    monkeypatch.setattr(claim_cursor, "RESTART_AFTER", 0.25)
+    monkeypatch.setattr(claim_cursor, "RESTART_COST", 0)
     async with make_store(postgres_schema_url) as store, make_store(postgres_schema_url) as other:
         await store.upgrade_schema()
         template = await register_template(store, one_queue())
@@ -153,7 +155,7 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
     assert [(first.task_id, 2)] == [(claim.task_id, claim.no) for claim in late.claims]
 
 
-def test_a_cursor_returns_at_the_documented_intervals() -> None:
+def test_a_cursor_restarts_at_the_documented_intervals() -> None:
     """
     However long the walk over dead rows takes.
     """
@@ -188,8 +190,8 @@ async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
     postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This holds in the operator's process; in others it is claimed within the bound."""
-    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
-    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
+    monkeypatch.setattr(claim_cursor, "RESTART_AFTER", NEVER)
+    monkeypatch.setattr(claim_cursor, "RESTART_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
         await store.upgrade_schema()
         template = await register_template(store, one_queue())

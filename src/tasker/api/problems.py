@@ -65,7 +65,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "too_many_signals": (409, "The task has too many signals that no step has received"),
     "too_many_broadcasts": (409, "Too many broadcasts with this name and key"),
     "lease_lost": (409, "The worker's lease has expired"),
-    "claim_under_way": (409, "Another claim of the worker is in progress"),
+    "claim_under_way": (409, "Another claim request of the worker is in progress"),
     "attempt_cancelled": (409, "The attempt is over"),
     "durable_call_conflict": (409, "The name belongs to another durable call"),
     "too_many_durable_calls": (409, "The step has too many durable calls"),

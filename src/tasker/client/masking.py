@@ -31,8 +31,9 @@ _PARTS = frozenset(
     {"failures", "schedules", "hooks", "webhooks"}
 )  #: parts of a client, with methods
 _MOST_VALUES = 10_000  #: sensitive values searched for; with more, nothing is shown
-_CACHED = 32_000_000  #: bytes of cached kin, about
-_KIN, _VALUE = 1_000, 100  #: bytes of one without values, and of a value besides its characters
+_CACHED = 32_000_000  #: approximate maximum bytes of all cached entries
+_ENTRY_BYTES = 1_000  #: estimated size of a cached entry without values
+_VALUE_BYTES = 100  #: estimated overhead of a value, in addition to its characters
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SensitiveDataFinder:
         self._rules: TTLCache[TemplateName, MaskingRule] = TTLCache(
             self._read_template_rule, seconds=_FRESH
         )
-        self._kin: BoundedCache[str, _TaskSecrets] = BoundedCache(_CACHED)
+        self._cache: BoundedCache[str, _TaskSecrets] = BoundedCache(_CACHED)
 
     async def mask(self, content: Any, default: DataOwner) -> Any:
         """Return values of the model with sensitive data masked.
@@ -84,9 +85,10 @@ class SensitiveDataFinder:
         wanted = {_choose_task_to_search_first(owner, rule) for owner, rule in declared.items()} - {
             None
         }
-        kin = await self._load_secrets_with_parents(filter(None, wanted)) if wanted else {}
+        by_task = await self._load_secrets_with_parents(filter(None, wanted)) if wanted else {}
         return {
-            owner: self._add_secrets_to_rule(owner, rule, kin) for owner, rule in declared.items()
+            owner: self._add_secrets_to_rule(owner, rule, by_task)
+            for owner, rule in declared.items()
         }
 
     async def _read_declared_rule(self, owner: DataOwner) -> MaskingRule | None:
@@ -106,13 +108,13 @@ class SensitiveDataFinder:
 
     async def _load_secrets_with_parents(self, tasks: Iterable[str]) -> dict[str, _TaskSecrets]:
         """Return tasks and all their parents, with the values in their results."""
-        kin: dict[str, _TaskSecrets] = {}
+        by_task: dict[str, _TaskSecrets] = {}
         wanted = set(tasks)
         while wanted:
             for task in [*wanted]:
-                if (known := self._kin.get(task)) is not None:
-                    kin[task] = known
-            missing = [TaskId(task) for task in wanted if task not in kin]
+                if (known := self._cache.get(task)) is not None:
+                    by_task[task] = known
+            missing = [TaskId(task) for task in wanted if task not in by_task]
             for stored in await self._store.load_task_inputs(missing) if missing else ():
                 loaded = await self._templates.load_by_id(stored.template_id)
                 rule, values = _masking_rule_of_template(loaded), frozenset[str]()
@@ -121,30 +123,30 @@ class SensitiveDataFinder:
                     values = _collect_distinct_until_over_limit(
                         text for keys in rule.inputs for text in sensitive_texts_at(context, keys)
                     )
-                kin[stored.task_id] = own = _TaskSecrets(loaded, stored.parent_id, rule, values)
-                self._kin.put(stored.task_id, own, _estimate_cached_bytes(values))
-            parents = {kin[task].parent for task in wanted if task in kin}
-            wanted = {parent for parent in parents if parent and parent not in kin}
-        return await self._add_secrets_in_results(kin)
+                by_task[stored.task_id] = own = _TaskSecrets(loaded, stored.parent_id, rule, values)
+                self._cache.put(stored.task_id, own, _estimate_cached_bytes(values))
+            parents = {by_task[task].parent for task in wanted if task in by_task}
+            wanted = {parent for parent in parents if parent and parent not in by_task}
+        return await self._add_secrets_in_results(by_task)
 
     async def _add_secrets_in_results(
-        self, kin: dict[str, _TaskSecrets]
+        self, by_task: dict[str, _TaskSecrets]
     ) -> dict[str, _TaskSecrets]:
         """Add the sensitive values in the results of tasks that declare some."""
         numbers = {
             TaskId(task): [
                 no for keys in one.rule.results if (no := one.loaded.graph.numbers.get(keys[0]))
             ]
-            for task, one in kin.items()
+            for task, one in by_task.items()
             if one.rule.results
         }
         if not numbers:
-            return kin
-        kin = dict(kin)
+            return by_task
+        by_task = dict(by_task)
         for step in await self._store.load_step_results(numbers):
             if step.result is None:
                 continue
-            own, result = kin[step.task_id], codec.loads(step.result)
+            own, result = by_task[step.task_id], codec.loads(step.result)
             name = own.loaded.graph.names[step.no - 1]
             secrets = (
                 text
@@ -152,24 +154,24 @@ class SensitiveDataFinder:
                 if named == name
                 for text in sensitive_texts_at(result, tuple(rest))
             )
-            kin[step.task_id] = replace(
+            by_task[step.task_id] = replace(
                 own, values=_collect_distinct_until_over_limit(chain(own.values, secrets))
             )
-        return kin
+        return by_task
 
     def _add_secrets_to_rule(
-        self, owner: DataOwner, declared: MaskingRule | None, kin: dict[str, _TaskSecrets]
+        self, owner: DataOwner, declared: MaskingRule | None, by_task: dict[str, _TaskSecrets]
     ) -> MaskingRule:
         """Return a rule with the values of the task and of its parents."""
         values: set[str] = set()
         task = _choose_task_to_search_first(owner, declared)
         if task is not None and task == owner.task_id:
-            if task not in kin:
+            if task not in by_task:
                 return OPEN if declared is not None and declared.masks_nothing else CLOSED
-            declared = declared or kin[task].rule
-        while task is not None and task in kin:
-            values |= kin[task].values
-            task = kin[task].parent
+            declared = declared or by_task[task].rule
+        while task is not None and task in by_task:
+            values |= by_task[task].values
+            task = by_task[task].parent
         if len(values) > _MOST_VALUES:
             return CLOSED
         rule = declared or OPEN
@@ -178,7 +180,7 @@ class SensitiveDataFinder:
 
 def _estimate_cached_bytes(values: frozenset[str]) -> int:
     """Return the approximate size in bytes of a cached entry with these values."""
-    return _KIN + sum(len(value) + _VALUE for value in values)
+    return _ENTRY_BYTES + sum(len(value) + _VALUE_BYTES for value in values)
 
 
 def _collect_distinct_until_over_limit(values: Iterable[str]) -> frozenset[str]:

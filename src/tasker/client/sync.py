@@ -494,7 +494,7 @@ class SyncClient:
     def ended_worker_attempts(
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
-        """List the attempts of a worker that ended: see `Client.ended_worker_attempts`."""
+        """List a worker's ended attempts: see `Client.ended_worker_attempts`."""
         return self._run_in_loop(self._client.ended_worker_attempts(worker, limit=limit))
 
     def set_queue_weight(

@@ -74,8 +74,7 @@ class TeamClient(Protocol):
     async def ended_worker_attempts(
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
-        """List the attempts of a worker that ended, newest first, among those of the newest 1,000
-        tasks.
+        """List a worker's ended attempts among those of the newest 1,000 tasks, newest first.
 
         Args:
             worker: The worker's id.

@@ -86,7 +86,8 @@ def serialize_exception(error: BaseException, *, retryable: bool) -> JsonText:
     try:
         return codec.dumps(_exception_fields(error, retryable), what="error")
     except BaseException as trouble:  # the error's own code raises, or exits
-        message = f"the error's text cannot be read: {type(trouble).__name__}"
+        raised = type(trouble).__name__
+        message = f"the exception could not be described: reading it raised {raised}"
         facts = {"type": type(error).__name__, "message": message, "retryable": retryable}
         return codec.dumps(facts)
 

@@ -75,8 +75,8 @@ class EnclosingInstances(NamedTuple):
     """Earlier steps with instances whose results the step may read, by name."""
 
     scopes: Mapping[int, int] = {}
-    """For each body that contains the step, by its spawner's number: the number of the spawner of
-    the next enclosing body, or 0."""
+    """Maps the spawner number of each body that contains the step to the spawner number of the
+    enclosing body, or to 0 for the outermost body."""
 
     @classmethod
     def for_step(cls, graph: Graph, no: int) -> "EnclosingInstances":

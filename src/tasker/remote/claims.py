@@ -8,7 +8,7 @@ from tasker.errors import AttemptCancelled, LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
 from tasker.remote.claim_responses import ClaimResponseBuilder
-from tasker.remote.errors import ClaimInProgress
+from tasker.remote.errors import ClaimRequestInProgress
 from tasker.remote.polls import LongPolls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
@@ -45,12 +45,14 @@ class ClaimService:
     async def claim(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Claim steps for a worker, waiting if none is due.
 
-        Raises: ClaimInProgress, InvalidInput, LeaseLost.
+        Raises: ClaimRequestInProgress, InvalidInput, LeaseLost.
         """
         most = fields.read_integer(body, "max", 1, MOST_SLOTS)
         wait = fields.read_seconds(body, "wait_s", WAIT, 0.0)
         if worker.is_claiming:
-            raise ClaimInProgress("this worker already has a claim in progress")
+            raise ClaimRequestInProgress(
+                "this worker already has a claim request in progress; wait for its response"
+            )
         claims: Sequence[Claim] = ()
         worker.is_claiming = True
         try:

@@ -27,8 +27,8 @@ class UnsupportedProtocol(InvalidInput):
     code = "protocol_unsupported"
 
 
-class ClaimInProgress(Rejected):
-    """Another claim of the worker is in progress."""
+class ClaimRequestInProgress(Rejected):
+    """Another claim request of the worker is in progress."""
 
     code = "claim_under_way"
 

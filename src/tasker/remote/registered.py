@@ -72,7 +72,7 @@ class RegisteredWorker:
         """Function that returns the namespaces whose tasks the worker's credential may read, or
         None for all namespaces."""
 
-        self.quiet = False  #: whether it is to claim no more
+        self.quiet = False  #: whether it must not claim more steps
         self.is_live = True  #: whether its lease is valid, as far as this server knows
         self.is_claiming = False
         self.claims_in_progress: set[asyncio.Event] = set()

@@ -866,7 +866,7 @@ class OperatorStore(Protocol):
         namespaces: Collection[str] | None = None,
         limit: int = MOST_WORKER_ATTEMPTS,
     ) -> list[WorkerAttempt]:
-        """List attempts of a worker that ended, newest first.
+        """List a worker's ended attempts, newest first.
 
         Reads the newest 1,000 tasks, and at most 20,000 attempts of them.
 
@@ -1601,7 +1601,7 @@ class EventStore(Protocol):
     async def list_webhooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[Webhook]:
-        """List webhooks by namespace and name."""
+        """List webhooks, ordered by namespace and name."""
         ...
 
     async def get_webhook(self, namespace: str, name: str) -> Webhook:

@@ -97,7 +97,7 @@ Transaction = Callable[[Session], Coroutine[Any, Any, T]]
 
 
 class TransactionalStore(ABC):
-    """The interface of a store for transactions."""
+    """Base class of the store operations, which run in the transactions of a dialect's driver."""
 
     @abstractmethod
     async def _in_read_transaction(self, transaction: Transaction[T]) -> T:

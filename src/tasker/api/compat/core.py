@@ -263,7 +263,7 @@ async def get_core_step(
 async def list_core_attempts(
     request: Request, api: ApiServicesOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
-    """List a step's finished attempts, newest first."""
+    """List a step's ended attempts, newest first."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     no, _ = await _find_step_number_and_name(
         api, await read_template_of_task(api, task.id), task.id, step_uuid

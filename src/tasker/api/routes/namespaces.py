@@ -231,8 +231,7 @@ async def list_worker_attempts(
     worker: Annotated[int, Path(ge=1, le=_MOST_ID)],
     limit: Annotated[int, Query(ge=1, le=MOST_WORKER_ATTEMPTS)] = MOST_WORKER_ATTEMPTS,
 ) -> JsonResponse:
-    """List the attempts of a worker that ended, newest first, among those of the newest 1,000
-    tasks.
+    """List a worker's ended attempts among those of the newest 1,000 tasks, newest first.
 
     Callers see the attempts of tasks that they may list.
     """

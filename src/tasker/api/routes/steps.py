@@ -148,7 +148,7 @@ async def get_step(step: ReadableStep) -> JsonResponse:
 async def list_step_attempts(
     step: ReadableStep, limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000
 ) -> JsonResponse:
-    """List a step's finished attempts, oldest first."""
+    """List a step's ended attempts, oldest first."""
     return JsonResponse(await step.api.store.list_attempts(step.task.id, no=step.no, limit=limit))
 
 

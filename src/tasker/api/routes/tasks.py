@@ -372,7 +372,7 @@ async def list_task_attempts(
     task_id: TaskPath,
     limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000,
 ) -> JsonResponse:
-    """List the finished attempts of all steps of a task, oldest first."""
+    """List the ended attempts of all steps of a task, oldest first."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     return JsonResponse(await api.store.list_attempts(task.id, limit=limit))
 

@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 from tasker.model import NO_QUEUE, QueueId, TaskId
 
-RETURN_AFTER = 0.2  #: minimum seconds between claims from the beginning
-RETURN_COST = 20  #: a return waits for at least this many times the duration of the last one
-MOST_PLACES = 100  #: places that one claim is given
-RETURN_AT_MOST = 10.0  #: maximum seconds between claims from the beginning
-UNUSED_AFTER = 60.0  #: seconds since a cursor was due to return; its worker has probably ended
+RESTART_AFTER = 0.2  #: minimum seconds between claims from the beginning
+RESTART_COST = 20  #: a restart waits for at least this many times the duration of the last one
+MOST_POSITIONS = 100  #: maximum number of positions passed to one claim
+RESTART_AT_MOST = 10.0  #: maximum seconds between claims from the beginning
+UNUSED_AFTER = 60.0  #: seconds since a cursor was due to restart; its worker has probably ended
 
 
 class QueuePosition(NamedTuple):
-    """A place in the order of a queue's steps."""
+    """A position in the order of a queue's steps."""
 
     run_at: float  #: microseconds since 1970
     task_id: TaskId
@@ -33,37 +33,37 @@ class ClaimCursor:
         self.after = NO_QUEUE
         """The next claim begins with the first queue whose id is greater than this one."""
 
-        self._places: dict[QueueId, QueuePosition] = {}
-        self._return_at = 0.0
+        self._positions: dict[QueueId, QueuePosition] = {}
+        self._restart_at = 0.0
 
     def start_positions(self) -> dict[QueueId, QueuePosition]:
         """Return where to begin in the next queues, by id; empty when it is time to start from the
         beginning."""
-        if monotonic() >= self._return_at:
+        if monotonic() >= self._restart_at:
             return {}
-        following = sorted(queue for queue in self._places if queue > self.after)
-        return {queue: self._places[queue] for queue in following[:MOST_PLACES]}
+        following = sorted(queue for queue in self._positions if queue > self.after)
+        return {queue: self._positions[queue] for queue in following[:MOST_POSITIONS]}
 
     def note_restart(self, seconds: float) -> None:
         """Record a claim from the beginning and its duration."""
-        pause = min(max(RETURN_AFTER, RETURN_COST * seconds), RETURN_AT_MOST)
-        self._return_at = monotonic() + pause
-        self._places.clear()
+        pause = min(max(RESTART_AFTER, RESTART_COST * seconds), RESTART_AT_MOST)
+        self._restart_at = monotonic() + pause
+        self._positions.clear()
 
     def note_claimed(self, queue: QueueId, last: QueuePosition) -> None:
         """Record the last step that was claimed from a queue."""
-        self._places[queue] = last
+        self._positions[queue] = last
 
     def note_enqueued(self, queue: QueueId, first: QueuePosition) -> None:
         """Record the first step that this process enqueued in a queue."""
-        if (place := self._places.get(queue)) is not None:
-            self._places[queue] = min(place, first)
+        if (position := self._positions.get(queue)) is not None:
+            self._positions[queue] = min(position, first)
 
     def seconds_until_restart(self) -> float:
-        """Return the seconds until claims return to the beginning."""
-        return max(self._return_at - monotonic(), 0.0)
+        """Return the seconds until the next claim from the beginning."""
+        return max(self._restart_at - monotonic(), 0.0)
 
     @property
     def is_unused(self) -> bool:
         """Whether its worker has not claimed for so long that it may be dropped."""
-        return monotonic() >= self._return_at + UNUSED_AFTER
+        return monotonic() >= self._restart_at + UNUSED_AFTER

@@ -69,25 +69,25 @@ class HotPath(Driver):
     ) -> tuple[list[Any], float | None]:
         """Return the rows of a claim, and the seconds until the next step is due."""
         cursor = self._claim_cursor_for(worker)
-        places = cursor.start_positions()
+        positions = cursor.start_positions()
         began = time.monotonic()
         rows = await self._fetch_dedicated(
             statement,
             worker=worker,
             limit=limit,
             after=cursor.after,
-            from_queues=list(places),
-            from_run_at=[place.run_at for place in places.values()],
-            from_tasks=[place.task_id for place in places.values()],
-            from_nos=[place.no for place in places.values()],
+            from_queues=list(positions),
+            from_run_at=[position.run_at for position in positions.values()],
+            from_tasks=[position.task_id for position in positions.values()],
+            from_nos=[position.no for position in positions.values()],
             **group,
         )
-        if not places:
+        if not positions:
             cursor.note_restart(time.monotonic() - began)
         next_due = None
         if rows and rows[-1][0] is rows[-1][1] is None:
             next_due = rows.pop()[7]
-            if places:
+            if positions:
                 next_due = (
                     cursor.seconds_until_restart()
                     if next_due is None

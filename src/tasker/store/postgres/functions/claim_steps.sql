@@ -5,7 +5,7 @@
 -- the queues of `p_from_queue`, which is sorted, claims begin at (`p_from_run_at`, `p_from_task`,
 -- `p_from_no`), with run_at in microseconds since 1970; see claim_cursor.py. Only queues with ids
 -- greater than `p_after` are examined, by id, until enough of them have due steps. Kinds of rows:
---   attempt not null: a claim; `at` is the place of its worker in `p_workers`;
+--   attempt not null: a claim; `at` is the position of its worker in `p_workers`;
 --   attempt null, task_id not null: the next claim from the queue `counted_attempts` begins at
 --     (at, task_id, no);
 --   task_id null, no not null: `no` is `p_after` of the next claim;
@@ -46,7 +46,7 @@ declare
     v_nos int[] := '{}';
     v_left int := p_limit;
     v_all boolean;                           -- whether all served queues were examined
-    v_owner int[];                           -- the place in p_workers of each step's worker
+    v_owner int[];                           -- the position in p_workers of each step's worker
     v_now timestamptz;
 begin
     -- Walk the served queues that have rows in `due`, with two index probes each. A queue in

@@ -113,7 +113,7 @@ create table template_step (
 -- worker's is, so that another there can see that it is gone.
 -- labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
 -- version of the library. principal: as whom a remote worker authenticated.
--- quiet: it is to claim no more. registration: of a remote worker, what it registered; '' of others.
+-- quiet: it must not claim more steps. registration: of a remote worker, what it registered; '' of others.
 create table worker (
     id          bigint generated always as identity primary key,
     name        text not null,

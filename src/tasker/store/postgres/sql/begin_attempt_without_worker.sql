@@ -6,6 +6,6 @@ with entry as (
 )
 update step
 set state = {IN_PROGRESS}, attempt = attempt + 1, worker = null, claimed_at = now(), waits_for = null,
-    run_at = least(run_at, now())    -- its children inherit it, and are not to wait for a retry
+    run_at = least(run_at, now())    -- its children inherit it, and must not wait for a retry
 where task_id = :task_id::uuid and no = :no
 returning attempt

@@ -1,6 +1,6 @@
--- Put locked steps back into their queues; a `queue_timeout` starts over. Enqueued steps are due a microsecond
--- later than before: a claim that has read their rows before these were taken out must not take them for the present
--- ones. :steps text (JSON list of [task, number])
+-- Undo pause_steps.sql: put locked steps back into their queues; a `queue_timeout` starts over. The `run_at` of
+-- enqueued steps becomes a microsecond later. Otherwise, a concurrent claim that has read rows of `due` from before the
+-- pause would match them with the resumed steps. :steps text (JSON list of [task, number])
 with entries as (
     update due
     set queue_id = -due.queue_id, run_at = due.run_at + interval '1 us',

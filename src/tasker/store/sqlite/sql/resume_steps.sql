@@ -1,4 +1,5 @@
--- Put steps back into their queues; a `queue_timeout` starts over. :steps text (JSON list of [task, number]), :now real
+-- Undo pause_steps.sql: put steps back into their queues; a `queue_timeout` starts over.
+-- :steps text (JSON list of [task, number]), :now real
 update step
 set queue_id = -queue_id,
     enqueued_at = case when state = {ENQUEUED} then :now else enqueued_at end

@@ -95,7 +95,13 @@ def test_why_states_what_a_step_waits_for() -> None:
             None,
         ),
         (
-            step(StepStatus.WAITING_FOR_RETRY, attempts=2, run_at=LATER, error=error),
+            step(
+                StepStatus.WAITING_FOR_RETRY,
+                attempts=5,  # three were parked
+                counted_attempts=2,
+                run_at=LATER,
+                error=error,
+            ),
             "retry_due",
             "pay waits for attempt 3 of 3. UNAVAILABLE: Service Unavailable",
             LATER,

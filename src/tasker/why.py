@@ -139,7 +139,7 @@ def _enqueued_reason(step: Step, now: datetime) -> Reason:
     name = step.name
     if step.run_at is not None and step.run_at > now:
         if step.status is StepStatus.WAITING_FOR_RETRY:
-            of = f"attempt {step.attempts + 1} of {step.max_attempts}"
+            of = f"attempt {step.counted_attempts + 1} of {step.max_attempts}"
             text = f"{name} waits for {of}. {_describe_last_error(step)}".strip()
             return Reason(code="retry_due", blocking=True, text=text, step=name, until=step.run_at)
         text = f"{name} is scheduled to start later."

@@ -22,6 +22,7 @@ COLUMNS = [
     "status",
     "handler",
     "attempts",
+    "counted_attempts",
     "max_attempts",
     "enqueued",
     "run_at",

@@ -16,7 +16,7 @@ function snapshotOf(steps: Listed[], groups: SnapshotGroup[]): SnapshotView {
   const none = of(() => null)
   return {
     mark: null, now: 0, no: of((one) => one.no), name: of((one) => one.name), status: of((one) => one.status ?? "complete"),
-    handler: of(() => 0), handlers: ["h"], attempts: of(() => 1), max_attempts: of(() => 1), enqueued: none, run_at: none, claimed: none, settled: none,
+    handler: of(() => 0), handlers: ["h"], attempts: of(() => 1), counted_attempts: of(() => 1), max_attempts: of(() => 1), enqueued: none, run_at: none, claimed: none, settled: none,
     worker: none, error: none, group: of((one) => one.group ?? null), waits_for: none, undoes: none, parents: of((one) => one.parents ?? []),
     paused: of(() => false), no_worker: of(() => false), workers: [], errors: [], groups, history: [], child_tasks: [],
     task: { ended_at: new Date(0).toISOString(), created_at: new Date(0).toISOString() },
@@ -50,7 +50,7 @@ test("a failed step beside its group stands where the group does", () => {
 
 test("a picture as of a time shows what had happened until then", () => {
   const snapshot = snapshotOf([{ no: 1, name: "fetch", status: "complete" }, { no: 2, name: "pack", status: "pending", parents: [1] }], [])
-  Object.assign(snapshot, { enqueued: [0, null], claimed: [70, null], settled: [90, null], attempts: [2, 0] })
+  Object.assign(snapshot, { enqueued: [0, null], claimed: [70, null], settled: [90, null], attempts: [2, 0], counted_attempts: [2, 0] })
   const attempt = { no: 1, worker: null, error: null }
   snapshot.history.push(
     { ...attempt, attempt: 1, outcome: "retry", enqueued: 0, claimed: 10, settled: 30 },

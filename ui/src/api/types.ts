@@ -179,6 +179,7 @@ export interface SnapshotView {
   status: string[]
   handler: number[]
   attempts: number[]
+  counted_attempts: number[]
   max_attempts: number[]
   enqueued: (number | null)[]
   run_at: (number | null)[]

@@ -324,7 +324,7 @@ function caption(node: StepNode, now: number): string {
   if (node.paused && node.status !== "complete") return "paused"
   switch (node.status) {
     case "waiting_for_retry":
-      return `attempt ${node.attempts + 1} of ${node.maxAttempts} in ${countdown((node.runAt ?? now) - now)}`
+      return `attempt ${node.countedAttempts + 1} of ${node.maxAttempts} in ${countdown((node.runAt ?? now) - now)}`
     case "error":
       return node.error?.code ?? node.error?.type ?? "failed"
     case "pending":

@@ -195,7 +195,7 @@ function TimelineRow(props: RowProps) {
   if (row.attempt !== null) {
     const one = node.history[row.attempt]
     const code = one?.error !== null && one?.error !== undefined ? (props.errors[one.error]?.code ?? props.errors[one.error]?.type ?? "failed") : ""
-    const last = node.attempts + 1 >= node.maxAttempts
+    const last = node.countedAttempts + 1 >= node.maxAttempts
     return (
       <div class="tl-row sub" style={style}>
         <div class="tl-names r sub">
@@ -209,7 +209,7 @@ function TimelineRow(props: RowProps) {
       </div>
     )
   }
-  const attempts = node.group ? node.group.count.toLocaleString("en") : node.attempts ? (node.status === "waiting_for_retry" || node.attempts > 1 ? `${node.attempts} / ${Math.max(node.maxAttempts, node.attempts)}` : String(node.attempts)) : "–"
+  const attempts = node.group ? node.group.count.toLocaleString("en") : node.countedAttempts ? (node.status === "waiting_for_retry" || node.countedAttempts > 1 ? `${node.countedAttempts} / ${Math.max(node.maxAttempts, node.countedAttempts)}` : String(node.countedAttempts)) : "–"
   const ran = ranFor(node, now)
   const usual = usualOf(props.version, node.name)
   return (

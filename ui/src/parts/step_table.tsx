@@ -60,7 +60,7 @@ export function StepTable(props: Props) {
                 <td class="num muted">{node.no}</td>
                 <td title={node.name}><button type="button" class="name">{node.name}</button></td>
                 <td class="st"><Glyph look={look} />{look.label}</td>
-                <td class="num">{node.group ? "" : `${node.attempts}/${node.maxAttempts}`}</td>
+                <td class="num">{node.group ? "" : `${node.countedAttempts}/${node.maxAttempts}`}</td>
                 <td class="num sec">{started === null ? "–" : `+${duration(started / 1000)}`}</td>
                 <td class="num">{ran > 0 ? duration(ran) : "–"}</td>
                 <td class="wide sec">{node.worker}</td>

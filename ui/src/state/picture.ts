@@ -8,6 +8,7 @@ export interface StepNode {
   status: string
   handler: string
   attempts: number
+  countedAttempts: number
   maxAttempts: number
   enqueued: number | null
   runAt: number | null
@@ -47,6 +48,7 @@ export function pictureOf(snapshot: SnapshotView): Picture {
     status: snapshot.status[at]!,
     handler: snapshot.handlers[snapshot.handler[at]!] ?? "",
     attempts: snapshot.attempts[at]!,
+    countedAttempts: snapshot.counted_attempts[at]!,
     maxAttempts: snapshot.max_attempts[at]!,
     enqueued: snapshot.enqueued[at]!,
     runAt: snapshot.run_at[at]!,
@@ -131,6 +133,7 @@ function groupNode(group: SnapshotGroup, listed: number): StepNode {
     status,
     handler: group.handler,
     attempts: 0,
+    countedAttempts: 0,
     maxAttempts: 0,
     enqueued: null,
     runAt: null,
@@ -209,7 +212,7 @@ export function pictureOfSteps(steps: readonly StepSpec[], status: readonly stri
   const none = steps.map(() => null)
   return {
     mark: null, now: 0, no: steps.map((_, at) => at + 1), name: steps.map((step) => step.name), status: [...status],
-    handler: steps.map((_, at) => at), handlers: steps.map((step) => step.handler), attempts: steps.map(() => 0), max_attempts: steps.map((step) => step.retry.max_attempts),
+    handler: steps.map((_, at) => at), handlers: steps.map((step) => step.handler), attempts: steps.map(() => 0), counted_attempts: steps.map(() => 0), max_attempts: steps.map((step) => step.retry.max_attempts),
     enqueued: none, run_at: none, claimed: none, settled: none, worker: none, error: none, group: none, waits_for: none, undoes: none,
     parents: steps.map((step) => step.dependencies.map((one) => numbers.get(one)!).filter(Boolean)),
     paused: steps.map(() => false), no_worker: steps.map(() => false), workers: [], errors: [], groups: [], history: [], child_tasks: [],

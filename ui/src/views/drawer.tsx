@@ -128,7 +128,7 @@ function Overview(props: Props) {
         <dl>
           <dt>Handler</dt><dd class="mono" title={node.handler}>{node.handler}</dd>
           {node.worker && <><dt>Worker</dt><dd>{node.worker}</dd></>}
-          <dt>Attempts</dt><dd>{node.attempts <= node.maxAttempts ? `${node.attempts} of ${node.maxAttempts}` : `${node.attempts} (the retry policy allows ${node.maxAttempts})`}</dd>
+          <dt>Attempts</dt><dd>{node.countedAttempts <= node.maxAttempts ? `${node.countedAttempts} of ${node.maxAttempts}` : `${node.countedAttempts} (the retry policy allows ${node.maxAttempts})`}</dd>
           {node.claimed !== null && <><dt>Started</dt><dd><Time at={Date.parse(task.created_at) + node.claimed} /></dd></>}
           {ranFor(node, props.now) > 0 && <><dt>Ran</dt><dd>{duration(ranFor(node, props.now))}</dd></>}
           {usual && <><dt>Usually</dt><dd class={isUnusual(usual, ranFor(node, props.now)) ? "c-retry" : ""}>{usually(usual).slice(8)}</dd></>}

@@ -92,6 +92,8 @@ class SnapshotView(TypedDict):
     status: list[StepStatus]
     handler: list[int]
     attempts: list[int]
+    counted_attempts: list[int]
+    """For each step, the number of attempts that count towards `max_attempts`."""
     max_attempts: list[int]
     enqueued: list[int | None]
     run_at: list[int | None]
@@ -190,6 +192,7 @@ def snapshot_view(
         "status": [step.status for step in listed],
         "handler": [handlers.find_or_add_index(step.handler, step.handler) for step in listed],
         "attempts": [step.attempts for step in listed],
+        "counted_attempts": [step.counted_attempts for step in listed],
         "max_attempts": [step.max_attempts for step in listed],
         "enqueued": [since(step.enqueued_at) for step in listed],
         "run_at": [since(step.run_at) for step in listed],

@@ -26,7 +26,7 @@ def task_input(template_id: TemplateId, number: int) -> TaskInput:
 
 async def test_removed_tasks_free_their_memory(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
-    [stored] = await memory.list_templates()
+    [stored] = await memory.list_approved_templates()
     cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     for number in range(100):
         task = task_input(stored.id, number)
@@ -42,7 +42,7 @@ async def test_removed_tasks_free_their_memory(memory: Store) -> None:
 
 async def test_the_oldest_task_is_removed_first(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
-    [stored] = await memory.list_templates()
+    [stored] = await memory.list_approved_templates()
     cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     for number in range(10):
         await cache.add_created_task(task_input(stored.id, number))
@@ -57,7 +57,7 @@ async def test_the_oldest_task_is_removed_first(memory: Store) -> None:
 
 async def test_results_count_towards_the_memory_of_tasks(memory: Store) -> None:
     await LocalClient(memory).register(template("flow", *[step(f"s{no}") for no in range(1, 10)]))
-    [stored] = await memory.list_templates()
+    [stored] = await memory.list_approved_templates()
     cache = TaskCache(memory, Handlers.collect({}), environment=None, limit=5_000)
     first, second = task_input(stored.id, 1), task_input(stored.id, 2)
     await cache.add_created_task(first)
@@ -104,7 +104,7 @@ async def test_compiled_calls_are_cached_up_to_a_number(
 ) -> None:
     monkeypatch.setattr(task_cache, "MOST_PLANS", 2)
     await LocalClient(memory).register(template("three", "a", "b", "c"))
-    [stored] = await memory.list_templates()
+    [stored] = await memory.list_approved_templates()
     cache = TaskCache(memory, Handlers.collect({"a": int, "b": int}), environment=None, limit=5_000)
     compiled = await cache.load_template(stored.id)
     first = compiled.call_plan(1)
@@ -161,7 +161,7 @@ async def test_an_evicted_task_that_an_attempt_still_has_is_found_with_its_resul
 ) -> None:
     chain, handlers = growing_chain(2)
     await LocalClient(memory).register(chain)
-    [stored] = await memory.list_templates()
+    [stored] = await memory.list_approved_templates()
     cache = TaskCache(memory, Handlers.collect(handlers), environment=None, limit=5_000)
     task = task_input(stored.id, 1)
     await cache.add_created_task(task)
@@ -176,7 +176,7 @@ async def test_an_evicted_task_that_an_attempt_still_has_is_found_with_its_resul
 
 async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
-    [stored] = await memory.list_templates()
+    [stored] = await memory.list_approved_templates()
     cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     first, second = task_input(stored.id, 1), task_input(stored.id, 2)
     await cache.add_created_task(first)
@@ -191,7 +191,7 @@ async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None
 
 async def test_an_instance_of_a_task_that_was_removed_is_read_again(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
-    [stored] = await memory.list_templates()
+    [stored] = await memory.list_approved_templates()
     cache = TaskCache(memory, Handlers.collect({"only": lambda: 1}), environment=None, limit=5_000)
     task = task_input(stored.id, 1)
     await cache.add_created_task(task)

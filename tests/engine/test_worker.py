@@ -68,7 +68,7 @@ async def test_a_step_without_a_handler_prevents_the_start(memory: Store) -> Non
 
     assert "n.flow@1.0.0, step charge: " in str(refused.value)
     assert "Payments.Charge" in str(refused.value)
-    assert [] == await memory.list_templates()
+    assert [] == await memory.list_approved_templates()
     assert [] == await memory.list_workers()
 
 
@@ -93,7 +93,7 @@ async def test_a_version_with_different_content_prevents_the_start(memory: Store
             pass
 
     async with Worker(memory, [{"only": lambda: 1}], templates=[other], replace=True):
-        assert "another" == (await memory.list_templates())[0].template.description
+        assert "another" == (await memory.list_approved_templates())[0].template.description
 
 
 async def test_the_traceback_of_a_refused_template_has_no_frames_of_the_store(
@@ -120,7 +120,7 @@ async def test_an_invalid_template_prevents_the_start(memory: Store) -> None:
         async with Worker(memory, [{"only": lambda: 1}], templates=[invalid]):
             pass
 
-    assert [] == await memory.list_templates()
+    assert [] == await memory.list_approved_templates()
 
 
 async def test_a_parameter_that_matches_nothing_prevents_the_start(memory: Store) -> None:
@@ -144,7 +144,7 @@ async def test_a_parameter_that_matches_nothing_prevents_the_start(memory: Store
     assert "shop.orders@1.0.0" in str(refused.value)
     assert "step 'ship': parameter 'chrage'" in str(refused.value)
     assert "did you mean 'charge'?" in str(refused.value)
-    assert [] == await memory.list_templates()
+    assert [] == await memory.list_approved_templates()
 
 
 async def test_without_declared_inputs_a_parameter_is_an_input_of_the_task(memory: Store) -> None:

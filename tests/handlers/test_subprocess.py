@@ -17,8 +17,8 @@ from tasker.handlers import (
     Handler,
     Handlers,
     StepHandler,
-    call_handler_in_child_process,
     handler,
+    run_handler_inside_child_process,
 )
 from tasker.model import JsonText
 
@@ -88,7 +88,7 @@ def run(pool: ProcessPoolExecutor, plan: CallPlan, given: object = None, **how: 
     live = attempt(given, **how)
     assert plan.in_process
     return pool.submit(
-        call_handler_in_child_process,
+        run_handler_inside_child_process,
         plan.pickled_plan,
         live.claim,
         live.task,

@@ -77,7 +77,7 @@ class WatchedTask(ObservedTaskValue[Task]):
         self._hurry = asyncio.Event()
         self._looking = asyncio.create_task(self._poll(), name=f"watch {task_id}")
 
-    def refresh(self) -> None:
+    def request_refresh(self) -> None:
         """Make the poll read the task at once."""
         self._hurry.set()
 
@@ -135,7 +135,7 @@ class FollowedTasks:
         """Whether a task is followed."""
         return bool(self._tasks)
 
-    def refresh(self, task_id: TaskId) -> None:
+    def request_refresh(self, task_id: TaskId) -> None:
         """Make the next read of the followed tasks happen earlier, if this task is among them."""
         if task_id in self._tasks:
             self._hurry.set()
@@ -201,5 +201,5 @@ class TaskWatcher:
             if isinstance(notice, _OF_NO_TASK):
                 continue
             if watched := self._watched.get(notice.task_id):
-                watched.refresh()
-            self.followed.refresh(notice.task_id)
+                watched.request_refresh()
+            self.followed.request_refresh(notice.task_id)

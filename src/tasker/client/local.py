@@ -817,7 +817,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def templates(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
-        return await self.store.list_templates(namespace=namespace, name=name)
+        return await self.store.list_approved_templates(namespace=namespace, name=name)
 
     @shorten_tracebacks
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:

@@ -296,11 +296,12 @@ class TemplateCache:
     async def _suggest_similar_name(self, namespace: str, name: str) -> str:
         """Return a suggestion: the same name in other namespaces, or a similar name."""
         within = namespace if self.discreet else None
-        same = await self._store.list_templates(namespace=within, name=name)
+        same = await self._store.list_approved_templates(namespace=within, name=name)
         if spaces := {stored.template.namespace for stored in same}:
             return f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(spaces))}?"
         keys = [
-            stored.template.key for stored in await self._store.list_templates(namespace=within)
+            stored.template.key
+            for stored in await self._store.list_approved_templates(namespace=within)
         ]
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 

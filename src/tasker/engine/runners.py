@@ -22,7 +22,7 @@ from tasker.engine.logs import current_attempt
 from tasker.engine.running import RunningAttempt
 from tasker.errors import InvalidSettings, RetryableError
 from tasker.handlers import CallPlan
-from tasker.handlers.subprocess import call_handler_in_child_process, initialize_child_process
+from tasker.handlers.subprocess import initialize_child_process, run_handler_inside_child_process
 from tasker.model import ENGINE, JsonText
 from tasker.notices import Around, AttemptTraceInfo
 from tasker.settings import StepLogMode, WorkerSettings
@@ -215,7 +215,7 @@ class ProcessRunner:
             pool = self._pool = self._pool or self._open_pool()
             slot = self._reserve_heartbeat_slot(running)
             future = pool.schedule(
-                call_handler_in_child_process,
+                run_handler_inside_child_process,
                 args=[
                     *(plan.pickled_plan, running.claim, running.task.input, needed, limit, slot),
                     *(running.task.instance, dict(running.attempt.failures)),

@@ -11,7 +11,7 @@ from tasker.handlers.check import (
 from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
 from tasker.handlers.registry import Handlers
-from tasker.handlers.subprocess import call_handler_in_child_process
+from tasker.handlers.subprocess import run_handler_inside_child_process
 from tasker.handlers.subscribers import Subscriber, on_event
 from tasker.handlers.target import Handler
 
@@ -31,7 +31,6 @@ __all__ = [
     "Subscriber",
     "SyncContext",
     "UpstreamSteps",
-    "call_handler_in_child_process",
     "compile_call_plan",
     "derive_result_schemas",
     "find_inputs_named_like_steps",
@@ -39,4 +38,5 @@ __all__ = [
     "find_unused_handlers",
     "handler",
     "on_event",
+    "run_handler_inside_child_process",
 ]

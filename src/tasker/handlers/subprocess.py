@@ -1,7 +1,7 @@
 """Calls a handler in a separate process, for computations.
 
-The engine submits `call_handler_in_child_process` to its process pool with picklable arguments: a
-plan's `packed` form, the claim, the task's input and the results that the plan needs. The child
+The engine submits `run_handler_inside_child_process` to its process pool with picklable arguments:
+a plan's `packed` form, the claim, the task's input and the results that the plan needs. The child
 imports the handler's module once and keeps the plan. Its handlers have the same context but cannot
 reach the worker: they have no checkpoints and no client. They are stopped by killing the process.
 Heartbeats go through shared memory.
@@ -176,7 +176,7 @@ def _serialize_log_record(
         kept, message = None, message[: len(message) // 2]
 
 
-def call_handler_in_child_process(
+def run_handler_inside_child_process(
     packed: bytes,
     claim: Claim,
     task: TaskInput,

@@ -79,7 +79,7 @@ class GroupSettler:
 
     async def _settle_group(self, group: list[_QueuedSettlement]) -> None:
         if len(group) == 1:
-            await self._settle_and_deliver(group[0])
+            await self._settle_one_and_deliver(group[0])
             return
         try:
             settled = await self._store.settle_for_workers([each.settlement for each in group])
@@ -88,12 +88,12 @@ class GroupSettler:
                 waiting.fail(error)
         except Exception:  # one that cannot be stored does not affect the others
             for waiting in group:
-                await self._settle_and_deliver(waiting)
+                await self._settle_one_and_deliver(waiting)
         else:
             for waiting, each in zip(group, settled, strict=True):
                 waiting.succeed(each)
 
-    async def _settle_and_deliver(self, waiting: _QueuedSettlement) -> None:
+    async def _settle_one_and_deliver(self, waiting: _QueuedSettlement) -> None:
         try:
             waiting.succeed(await self._settle_separately(waiting.settlement))
         except Exception as error:  # delivered to the waiting caller

@@ -643,7 +643,7 @@ class TaskStore(Protocol):
         """Return an approved template version. Raises NotFound."""
         ...
 
-    async def list_templates(
+    async def list_approved_templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
         """List approved templates by (namespace, name, registration)."""

@@ -103,7 +103,7 @@ class TransactionalStore(ABC):
     async def _in_read_transaction(self, transaction: Transaction[T]) -> T:
         """Run reading statements."""
 
-    async def _in_key_lookup(self, transaction: Transaction[T]) -> T:
+    async def _in_read_by_id(self, transaction: Transaction[T]) -> T:
         """Run reading statements that look up a few rows by their keys."""
         return await self._in_read_transaction(transaction)
 

@@ -20,7 +20,7 @@ _NEEDS_ONE = frozenset(
 """Trigger rules under which a step never runs if none of its parents ever runs."""
 
 
-def find_unreachable_steps(graph: Graph) -> Mapping[str, str]:
+def find_steps_that_never_run(graph: Graph) -> Mapping[str, str]:
     """Return the steps that never run, and why."""
     conditional = steps_that_may_be_skipped(graph)
     reasons: dict[str, str] = {}

@@ -23,7 +23,7 @@ from tasker.model import (
     Template,
     WaitSpec,
 )
-from tasker.template.condition_checks import find_unreachable_steps
+from tasker.template.condition_checks import find_steps_that_never_run
 from tasker.template.expression_types import (
     KINDS,
     Schemas,
@@ -94,7 +94,7 @@ def find_expression_problems(
         *_find_template_level_problems(template, schemas),
         *find_sensitive_path_problems(template, schemas),
         *_find_step_problems(
-            find_unreachable_steps(graph), template.steps, "steps", schemas, known
+            find_steps_that_never_run(graph), template.steps, "steps", schemas, known
         ),
     ]
 
@@ -190,7 +190,7 @@ def _find_step_problems(
         within = {**schemas, **_instance_input_schemas(spec, schemas)}
         for message in (
             *_find_condition_problems(spec, schemas),
-            *_find_reachability_problem(spec, unreachable),
+            *_find_never_runs_problem(spec, unreachable),
             *_find_spawning_problems(spec, schemas, within),
             *_find_problems_of_step_without_handler(spec, within),
             *_find_limit_key_problems(spec.limits or (), schemas),
@@ -213,7 +213,7 @@ def _instance_input_schemas(spec: StepSpec, schemas: Schemas) -> Mapping[str, An
     return {}
 
 
-def _find_reachability_problem(spec: StepSpec, unreachable: Mapping[str, str]) -> Iterator[str]:
+def _find_never_runs_problem(spec: StepSpec, unreachable: Mapping[str, str]) -> Iterator[str]:
     if reason := unreachable.get(spec.name):
         yield f"it never runs: {reason}"
 

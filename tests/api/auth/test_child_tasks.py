@@ -61,4 +61,4 @@ async def test_a_step_that_runs_tasks_elsewhere_needs_the_permission_to_create_t
                 ]
             }
             assert 403 == (await client.post("/v1/templates/bulk", json=body)).status_code
-        assert [] == await store.list_templates()
+        assert [] == await store.list_approved_templates()

@@ -361,7 +361,7 @@ async def list_core_templates(
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     templates = [
         stored
-        for stored in await api.store.list_templates(namespace=namespace)
+        for stored in await api.store.list_approved_templates(namespace=namespace)
         if visible is None or stored.template.namespace in visible
     ]
     infos = await api.store.list_namespaces()

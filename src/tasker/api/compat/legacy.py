@@ -236,7 +236,7 @@ async def get_legacy_task(request: Request, api: ApiServicesOf, task_id: TaskPat
 async def list_legacy_templates(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List all namespaces with their owners and templates."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
-    templates = await api.store.list_templates()
+    templates = await api.store.list_approved_templates()
     listed = [
         legacy_namespace(info, [one for one in templates if one.template.namespace == info.name])
         for info in await api.store.list_namespaces()
@@ -262,7 +262,7 @@ async def list_legacy_templates_of_namespace(
 ) -> JsonResponse:
     """List the templates of one namespace."""
     await authorize(request, TEMPLATES_LIST, namespace=namespace)
-    templates = await api.store.list_templates(namespace=namespace)
+    templates = await api.store.list_approved_templates(namespace=namespace)
     listed = legacy_namespace(await _get_namespace_info(api, namespace), templates)
     answer: LegacyTemplatesOfNamespace = {
         "namespace": namespace,
@@ -300,5 +300,5 @@ async def get_legacy_template(
     """Read one template version: the latest, or the one that `version` selects."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
     loaded = await api.templates.load_by_name(name, namespace, version)
-    siblings = await api.store.list_templates(namespace=namespace, name=name)
+    siblings = await api.store.list_approved_templates(namespace=namespace, name=name)
     return JsonResponse(legacy_template_detail(loaded, siblings, datetime.now(UTC)))

@@ -285,7 +285,7 @@ async def _handler_names_of_namespaces(
     """Return all names of the handlers that templates of the given namespaces use."""
     names = [
         name
-        for stored in await api.store.list_templates()
+        for stored in await api.store.list_approved_templates()
         if stored.template.namespace in namespaces
         for spec in stored.template.steps
         for name in (spec.handler, f"{stored.template.namespace}.{spec.handler}")

@@ -37,8 +37,8 @@ from tasker.api.views.tasks import (
     TasksCreated,
     TaskView,
     TaskWithStepsSummaryView,
+    task_and_step_summaries_view,
     task_view,
-    task_with_steps_summary_view,
 )
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
@@ -355,7 +355,7 @@ async def get_task_and_step_statuses(
     now = datetime.now(UTC)
     return await build_response(
         len(steps),
-        lambda: task_with_steps_summary_view(task, loaded.fill_derived_step_fields(steps, now)),
+        lambda: task_and_step_summaries_view(task, loaded.fill_derived_step_fields(steps, now)),
     )
 
 

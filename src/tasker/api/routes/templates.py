@@ -103,7 +103,7 @@ async def list_templates(
     """List template versions with one status, optionally filtered by template."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     if status is TemplateStatus.APPROVED:
-        templates = await api.store.list_templates(namespace=namespace, name=name)
+        templates = await api.store.list_approved_templates(namespace=namespace, name=name)
     else:
         known = await api.store.list_template_versions(namespace=namespace, name=name)
         templates = [await _get_stored_template(api, one) for one in known if one.status is status]

@@ -108,7 +108,7 @@ def task_summary_view(task: Task) -> TaskSummaryView:
     return convert_to_view(task, TaskSummaryView, **vars(derive_statuses(task)))
 
 
-def task_with_steps_summary_view(task: Task, steps: Iterable[Step]) -> TaskWithStepsSummaryView:
+def task_and_step_summaries_view(task: Task, steps: Iterable[Step]) -> TaskWithStepsSummaryView:
     """Return the status of a task and its steps."""
     return {"task": task_summary_view(task), "steps": [_summary_step(step) for step in steps]}
 

@@ -80,7 +80,7 @@ async def show_store_status(invocation: Invocation) -> ExitCode:
     async with make_store(invocation.store_url) as store:
         schema = await store.schema_status()
         workers = await store.list_workers() if schema.is_ready else []
-        templates = await store.list_templates() if schema.is_ready else []
+        templates = await store.list_approved_templates() if schema.is_ready else []
         oldest = await store.find_oldest_database_snapshot()
         url = store.url
     alive = [worker for worker in workers if worker.alive]

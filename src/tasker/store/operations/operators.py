@@ -39,16 +39,16 @@ from tasker.store.protocol import AuditNote, StepResolution
 from tasker.store.rows import step_name
 from tasker.store.session import Session
 
-_TASKS = 100  #: tasks whose actions one call of `continue_unfinished_actions` carries out
+_TASKS = 100  #: tasks whose actions one call of `continue_paged_actions` carries out
 CHILDREN = 100  #: attached tasks cancelled in the transaction that ends their parent
 
 
 class Operators(Tasks):
     """Implements `tasker.store.protocol.OperatorStore`."""
 
-    async def continue_unfinished_actions(self) -> None:
+    async def continue_paged_actions(self) -> None:
         """Complete unfinished actions on tasks with many steps."""
-        for row in await self._fetch_all("tasks_with_unfinished_actions", limit=_TASKS):
+        for row in await self._fetch_all("tasks_with_paged_actions", limit=_TASKS):
             await self._finish_actions(TaskId(row["task_id"]))
 
     async def _finish_actions(self, task_id: TaskId) -> None:

@@ -75,7 +75,7 @@ async def store_remaining_action(tx: Session, action: PagedAction) -> None:
     """Store the rest of an action on a locked task, replacing one of the same kind."""
     task_id, kind, last_no, details = action
     await tx.fetch_all(
-        "store_unfinished_action",
+        "store_paged_action",
         task_id=task_id,
         kind=str(kind),
         last_no=last_no,
@@ -85,7 +85,7 @@ async def store_remaining_action(tx: Session, action: PagedAction) -> None:
 
 async def drop_remaining_actions(tx: Session, tasks: Sequence[str], kind: PagedActionKind) -> None:
     """Stop an action from changing further steps of locked tasks."""
-    await tx.fetch_all("delete_unfinished_actions", tasks=list(tasks), kind=str(kind))
+    await tx.fetch_all("delete_paged_actions", tasks=list(tasks), kind=str(kind))
 
 
 async def list_paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedAction]:
@@ -94,5 +94,5 @@ async def list_paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedActi
         PagedAction(
             task_id, PagedActionKind(row["kind"]), row["last_no"], codec.loads(row["details"])
         )
-        for row in await tx.fetch_all("unfinished_actions_of_task", task_id=task_id)
+        for row in await tx.fetch_all("paged_actions_of_task", task_id=task_id)
     ]

@@ -115,7 +115,7 @@ class Pauses(Operators):
             tasks = await self._in_yielding_transaction(
                 partial(set_next_tasks_paused, after=tasks[-1])
             )
-        await self.continue_unfinished_actions()
+        await self.continue_paged_actions()
 
 
 async def _pause_task(

@@ -36,7 +36,7 @@ class Tasks(TransactionalStore):
     """Reading tasks, their steps and their history."""
 
     async def get_task(self, task_id: TaskId) -> Task:
-        return await self._in_key_lookup(
+        return await self._in_read_by_id(
             lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id))
         )
 
@@ -48,7 +48,7 @@ class Tasks(TransactionalStore):
         return await self._in_read_transaction(compute_etags) if ids else {}
 
     async def find_ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
-        rows = await self._in_key_lookup(lambda tx: tx.fetch_all("find_ended_tasks", ids=list(ids)))
+        rows = await self._in_read_by_id(lambda tx: tx.fetch_all("find_ended_tasks", ids=list(ids)))
         return {TaskId(row["id"]) for row in rows}
 
     async def count_unserved_root_steps(self, name: TemplateName) -> int:

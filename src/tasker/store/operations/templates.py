@@ -102,7 +102,7 @@ class Templates(TransactionalStore):
             raise NotFound(f"template with the id {template_id} not found")
         return stored[0]
 
-    async def list_templates(
+    async def list_approved_templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
         return await self._read_templates("list_approved_templates", namespace=namespace, name=name)

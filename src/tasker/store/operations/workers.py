@@ -305,7 +305,7 @@ class Workers(ConcurrencyPlaces):
             ended += await self._in_write_transaction(_end_failed_tasks)
         if await self._fetch_one("lock_overdue_tasks", limit=1):
             ended += await self._in_yielding_transaction(_end_overdue_tasks)
-        await self.continue_unfinished_actions()
+        await self.continue_paged_actions()
         await self.pause_late_tasks_of_paused_templates()
         return ended
 

@@ -152,7 +152,7 @@ class Driver(TransactionalStore):
         async with self._pooled_connection() as connection:
             return await transaction(PostgresSession(connection))
 
-    async def _in_key_lookup(self, transaction: Transaction[T]) -> T:
+    async def _in_read_by_id(self, transaction: Transaction[T]) -> T:
         async with self._lookup_pool_connection() as connection:
             return await transaction(PostgresSession(connection))
 

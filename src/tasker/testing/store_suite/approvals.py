@@ -96,7 +96,7 @@ class TestVersionReview(StoreTests):
         assert registered.created
         assert PENDING is registered.stored.status
         assert [] == await store.list_approved_versions("suite", "one")
-        assert [] == await store.list_templates()
+        assert [] == await store.list_approved_templates()
         with pytest.raises(NotFound):
             await store.get_template(one_step_template().key)
         with pytest.raises(TemplateNotApproved) as rejection:

@@ -118,8 +118,8 @@ class TestReadingTasks(StoreTests):
         """The error is the caller's, not the store's."""
         await register_template(store, one_step_template())
         for read in (
-            store.list_templates(name=text),
-            store.list_templates(namespace=text),
+            store.list_approved_templates(name=text),
+            store.list_approved_templates(namespace=text),
             store.list_template_versions(name=text),
             store.list_approved_versions("n", text),
             store.find_task_by_idempotency_key("n", text),
@@ -143,7 +143,7 @@ class TestReadingTasks(StoreTests):
                 store.get_task(TaskId(odd)),
                 store.find_task_by_idempotency_key("suite", odd),
                 *(store.create_tasks([new]) for new in news),
-                store.list_templates(namespace=odd),
+                store.list_approved_templates(namespace=odd),
                 store.list_tasks(TaskFilter(tag=odd, correlation_id=odd)),
                 return_exceptions=True,
             )

@@ -87,7 +87,7 @@ class TestTemplates(StoreTests):
         for part in ("suite", "one", "1.0.0", "bob"):
             assert part in str(rejection.value)
         assert one_step_template() == (await store.get_template(one_step_template().key)).template
-        assert 1 == len(await store.list_templates())
+        assert 1 == len(await store.list_approved_templates())
 
     async def test_versions_and_namespaces_are_separate_templates(self, store: Store) -> None:
         """Namespace, name and version together identify a template."""
@@ -135,7 +135,7 @@ class TestTemplates(StoreTests):
         await register_template(store, one_step_template())
         await store.register_template(CHANGED, registered_by="eve", replace=True)
 
-        assert [CHANGED] == [stored.template for stored in await store.list_templates()]
+        assert [CHANGED] == [stored.template for stored in await store.list_approved_templates()]
         assert ["1.0.0"] == await store.list_approved_versions("suite", "one")
 
     async def test_replaced_content_can_become_current_again(self, store: Store) -> None:
@@ -160,11 +160,14 @@ class TestTemplates(StoreTests):
         ):
             await register_template(store, template)
 
-        everything = [stored.template.full_name for stored in await store.list_templates()]
+        everything = [stored.template.full_name for stored in await store.list_approved_templates()]
         mine = [
-            stored.template.full_name for stored in await store.list_templates(namespace="suite")
+            stored.template.full_name
+            for stored in await store.list_approved_templates(namespace="suite")
         ]
-        named = [stored.template.version for stored in await store.list_templates(name="b")]
+        named = [
+            stored.template.version for stored in await store.list_approved_templates(name="b")
+        ]
 
         assert [
             "another.z@1.0.0",
@@ -253,6 +256,6 @@ class TestTemplates(StoreTests):
             )
         )
 
-        current = await stores[0].list_templates()
+        current = await stores[0].list_approved_templates()
         assert 1 == len(current)
         assert current[0].template in contents

@@ -173,7 +173,7 @@ class WorkerRequirement(NamedTuple):
     """Version, or range of versions, that the handler's code must have; "" means any."""
 
     labels: tuple[tuple[str, str], ...] = ()
-    """Labels of the worker, sorted by name."""
+    """Labels that the worker must have, sorted by name."""
 
     def __str__(self) -> str:
         labels = (f"{name}={value}" for name, value in self.labels)
@@ -497,8 +497,8 @@ class Batch:
     """Runs a body for consecutive ranges of numbers: its instances get half-open cursors."""
 
     total: str
-    """Expression for the total, the number at which the last range ends, such as
-    `results.count.rows`."""
+    """Expression, such as `results.count.rows`, for the total: the number at which the last range
+    ends."""
 
     size: int
     """Number of items in a range; `max_instances` may increase it."""
@@ -1963,7 +1963,7 @@ class Claim(NamedTuple):
     `attempt` is the fence: only the attempt that holds a step can settle it, so a worker whose
     lease has expired cannot overwrite another's outcome. The number is never reused.
     `counted_attempts` is the number that `Retry.max_attempts` limits: attempts since the last
-    reset, without those released at a shutdown.
+    reset that were not parked, released or lost.
     """
 
     task_id: TaskId
@@ -2171,7 +2171,7 @@ class NewInstances(NamedTuple):
     or belongs to an instance that the join already waits for."""
 
     spawner: int
-    """Number of the template's step that the body belongs to."""
+    """Number, in the task, of the spawner of the instances."""
 
     body: int
     """The number of the spawner's node in the template, which is the `scope` of the body's nodes.

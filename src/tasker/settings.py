@@ -219,8 +219,8 @@ class _CommonWorkerSettings(SettingsSection):
     """Labels of this worker that steps can require, such as `{gpu = "true"}`."""
 
     blocked_after: Annotated[Seconds, _duration_bounds_validator("10ms")] = timedelta(seconds=1)
-    """How long a handler may block the event loop before a warning in the log names it, >= 10
-    ms."""
+    """How long (at least 10 ms) a handler may block the event loop before the log names it in a
+    warning."""
 
 
 class WorkerSettings(_CommonWorkerSettings):
@@ -313,7 +313,8 @@ class ServerSettings(SettingsSection):
     """Time limit of a request. Long polls and streams are exempt."""
 
     longest_wait: Seconds = timedelta(seconds=60)
-    """Maximum time that a request may wait for a task."""
+    """Maximum time that a request may wait for a task to end; a longer `timeout` is shortened to
+    it."""
 
     longest_stream: Seconds = timedelta(hours=1)
     """Maximum time that a stream of events stays open before the server closes it and the client
@@ -349,8 +350,8 @@ class ServerSettings(SettingsSection):
 
     public_url: str | None = None
     """Public URL of the server, such as `https://tasker.example.com`, for the completion of remote
-    workers' external steps and the callback of logins. If absent, `completion_url` is only a path,
-    and the callback is at the address that the browser used."""
+    workers' external steps and the callback of logins. It must include the base path. If absent,
+    `completion_url` is only a path, and the callback is at the address that the browser used."""
 
     results: JsonSchemaMismatchAction = JsonSchemaMismatchAction.WARN
     """What to do with a result from a remote worker that does not match its step's `result_schema`:

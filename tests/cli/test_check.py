@@ -160,7 +160,10 @@ def test_a_deploy_is_checked_against_open_tasks_and_registered_templates(tasker:
     differing = tasker(*deploy, "ship5.py")
 
     assert (0, 1, 0, 1) == (same.code, lacking.code, serving.code, differing.code)
-    assert "step 'pack': version 1.0.0 of handler 'up.ship.pack' is required" in lacking.out
+    assert (
+        "step 'pack': no registered version of handler 'up.ship.pack' satisfies 1.0.0"
+        in lacking.out
+    )
     assert "up.ship@1.0.0 has 1 open task but is not among the given templates" in serving.out
     assert "the template differs from the registered one: give it a new version" in differing.out
 
@@ -189,7 +192,7 @@ def test_a_deploy_is_checked_against_a_server(tasker: Here, project: Project) ->
     [problem] = lacking.document["problems"]
     assert "up.ship@1.0.0" == problem["template"]
     assert (
-        "1 open task: step 'pack': version 1.0.0 of handler 'up.ship.pack' is required"
+        "1 open task: step 'pack': no registered version of handler 'up.ship.pack' satisfies 1.0.0"
         in problem["message"]
     )
     [warning] = serving.document["warnings"]

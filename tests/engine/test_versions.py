@@ -129,7 +129,7 @@ async def test_a_step_of_yaml_runs_on_the_version_that_it_requires(store: Store)
 
     with pytest.raises(
         HandlerNotFound,
-        match=r"version \^2 .* is required, but only 1\.4\.0 ",
+        match=r"satisfies \^2; available here: 1\.4\.0",
     ):
         async with Worker(store, [old], templates=[bill]):
             pass

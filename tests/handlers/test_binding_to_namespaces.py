@@ -131,7 +131,12 @@ def test_binding_again_replaces_the_bindings() -> None:
     ("name", "namespace", "version", "message"),
     [
         ("x", "b", "", "handler 'x' is not bound to namespace 'b', only to a"),
-        ("x", "a", "^2", "version ^2 of handler 'x' is required, but only 1.0.0 is available here"),
+        (
+            "x",
+            "a",
+            "^2",
+            "no registered version of handler 'x' satisfies ^2; available here: 1.0.0",
+        ),
     ],
 )
 def test_an_error_explains_why_a_handler_is_not_found(
@@ -140,6 +145,22 @@ def test_an_error_explains_why_a_handler_is_not_found(
     bound = Handlers.collect(*versions_of("1.0.0")).bind_to_namespaces([], ["a"])
     assert bound.find_handler(name, namespace, version) is None
     assert message == str(bound.not_found_error(name, namespace, version))
+
+
+@pytest.mark.parametrize(
+    ("versions", "available"),
+    [
+        (["1.0.0", "2.0.0"], "1.0.0, 2.0.0"),
+        ([""], "unversioned"),
+        (["1.0.0", ""], "1.0.0, unversioned"),
+    ],
+)
+def test_an_error_lists_the_available_versions(versions: list[str], available: str) -> None:
+    handlers = Handlers.collect(*versions_of(*versions))
+    assert handlers.find_handler("x", "a", "^3") is None
+    assert f"no registered version of handler 'x' satisfies ^3; available here: {available}" == str(
+        handlers.not_found_error("x", "a", "^3")
+    )
 
 
 # ----------------------------------------------------------------------------- versions

@@ -278,8 +278,8 @@ class Handlers:
             return HandlerNotFound(NO_HTTP_WORKER)
         if offered := self._list_offered_versions(name, namespace):
             return HandlerNotFound(
-                f"version {version} of handler {name!r} is required, but only"
-                f" {', '.join(offered)} is available here"
+                f"no registered version of handler {name!r} satisfies {version};"
+                f" available here: {', '.join(offered)}"
             )
         if bound := self._list_namespaces_with_handler(name):
             return HandlerNotFound(
@@ -313,7 +313,7 @@ class Handlers:
 
     def _list_offered_versions(self, name: str, namespace: str | None) -> list[str]:
         return sorted(
-            handler.registration.version or "no version"
+            handler.registration.version or "unversioned"
             for handler in self._find_handlers_by_name(name, namespace)
             if self._is_bound_to(handler, namespace)
         )

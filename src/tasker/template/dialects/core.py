@@ -234,7 +234,9 @@ def _read_metadata(top: MappingFields) -> JsonObject:
     systems = top.get("system_dependencies")
     if systems is not None:
         if "system_dependencies" in metadata:
-            systems.report_problem("'metadata' also has 'system_dependencies'; remove one of them")
+            systems.report_problem(
+                "'system_dependencies' is given both here and in 'metadata'; remove one of the two"
+            )
         metadata["system_dependencies"] = read_json_object(systems)
     for key in _KEPT:
         value = top.get(key)

@@ -2398,7 +2398,7 @@ class UnservedQueue(NamedTuple):
     """A queue with due steps that no live worker serves."""
 
     queue: Queue
-    seconds: float  #: due time of its next step
+    seconds: float  #: how long its next step has been due
     reason: str  #: what live workers lack
 
 

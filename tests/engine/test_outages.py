@@ -248,7 +248,7 @@ async def test_a_result_that_the_store_refuses_does_not_affect_others(memory: St
     ]
     assert (StepStatus.ERROR, 1) == (poisoned.status, poisoned.attempts)
     assert poisoned.error is not None
-    assert "the result could not be stored: no such text, please" == poisoned.error["message"]
+    assert "the outcome could not be stored: no such text, please" == poisoned.error["message"]
 
 
 async def _ended(store: Store, tasks: list[Task]) -> list[Task]:

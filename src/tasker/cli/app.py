@@ -152,7 +152,7 @@ class Invocation:
 
         Args:
             create: Whether a missing SQLite file is created. Otherwise it is an error, because
-                reading from an empty store is never intended.
+                a command that needs stored data cannot succeed on an empty store.
 
         Raises:
             InvalidSettings: The URL is a server's.

@@ -277,7 +277,7 @@ class Settler:
         if only.outcome.outcome == OutcomeCode.ERROR:
             raise error  # even an error's text cannot be stored: the store is broken
         text = serialize_exception(
-            Misuse(f"the result could not be stored: {error}"), retryable=False
+            Misuse(f"the outcome could not be stored: {error}"), retryable=False
         )
         rejected = failed_outcome(only.running.claim, text)
         await self._settle_batch([build_finished_attempt(only.running, rejected, only.ran_for)])

@@ -327,7 +327,7 @@ def keep_in_metadata(value: LocatedValue, key: str, metadata: dict[str, Json]) -
     """Keep a value that only earlier versions of Tasker used in the metadata; report a problem if
     the metadata already has that key."""
     if key in metadata:
-        value.report_problem(f"'metadata' also has {key!r}; remove one of them")
+        value.report_problem(f"{key!r} is given both here and in 'metadata'; remove one of the two")
     metadata[key] = node_to_json(value.node)
 
 

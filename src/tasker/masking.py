@@ -46,7 +46,7 @@ _QUOTING = frozenset({"failed", "retry_due"})
 """Codes of reasons whose text ends with an error message."""
 
 _SHORTEST_NUMBER = 6
-"""Minimum number of digits of a sensitive number that is also replaced within strings."""
+"""Minimum number of characters of a sensitive number that is masked within strings, too."""
 
 _PLACEHOLDERS: tuple[Mapping[str, Any], ...] = tuple(
     {"masked": True, "type": kind} for kind in ("string", "number", "boolean")

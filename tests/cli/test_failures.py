@@ -33,7 +33,7 @@ def test_a_cause_is_listed_assigned_noted_and_muted(tasker: Here) -> None:
         triage["muted_below"],
     )
     assert 0 == tasker("task", "retry", "last").code
-    assert "no task is stopped" in tasker("failure", "list").err
+    assert "is stopped by a failure" in tasker("failure", "list").err
 
 
 def test_what_names_no_cause_or_mutes_for_no_time_is_refused(tasker: Here) -> None:

@@ -172,7 +172,7 @@ class EventDeliverer:
         if time.monotonic() >= self._renew_at:
             await self.store_subscriptions()
         await self._refresh_webhook_targets()
-        await self._deliver_to_local_subscribers()
+        await self._deliver_to_every_process_subscribers()
         targets = {**self._targets, **self._webhooks}
         if not targets or len(self._running) >= MOST:
             return False
@@ -290,7 +290,7 @@ class EventDeliverer:
         since = self._store.clock.now() - WINDOW
         return await self._store.list_recent_events(self._newest, since, 1000)
 
-    async def _deliver_to_local_subscribers(self) -> None:
+    async def _deliver_to_every_process_subscribers(self) -> None:
         """Call the subscribers that get every event in each process."""
         if not self._local:
             return
@@ -298,10 +298,10 @@ class EventDeliverer:
         for event in events:
             if event.no not in self._seen:
                 self._newest = max(self._newest, event.no)
-                await self._call_local_subscribers(event)
+                await self._call_every_process_subscribers(event)
         self._seen = {event.no: None for event in events}
 
-    async def _call_local_subscribers(self, event: Event) -> None:
+    async def _call_every_process_subscribers(self, event: Event) -> None:
         for namespace, subscriber in self._local:
             if namespace not in (event.namespace, EVERY_NAMESPACE):
                 continue

@@ -484,9 +484,10 @@ class Worker:
                     "template": template.full_name,
                     "tasks": tasks,
                     "steps": lacking,
-                    "hint": f'Workflow("{template.namespace}.{template.name}", ...,'
-                    f' serves=">={template.version}") runs them with newer code;'
-                    " alternatively, start a worker with the code version that they require",
+                    "hint": "to run these tasks with newer code, declare"
+                    f' Workflow("{template.namespace}.{template.name}", ...,'
+                    f' serves=">={template.version}"); otherwise, start a worker with the code'
+                    " version that they require",
                 }
                 log.warning("open_tasks_need_other_version", extra=facts)
 

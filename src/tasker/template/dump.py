@@ -32,9 +32,9 @@ class _PlainDumper(Dumper):
         return True
 
 
-def _represent_string(dumper: Any, text: str) -> Any:
+def _quote_ambiguous_string(dumper: Any, text: str) -> Any:
     style = None if is_read_as_text(text) else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_PlainDumper.add_representer(str, _represent_string)
+_PlainDumper.add_representer(str, _quote_ambiguous_string)

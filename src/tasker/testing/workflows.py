@@ -61,7 +61,7 @@ class WorkflowRun(Generic[Out]):
     """The worker's notices about all tasks."""
 
     events: tuple[Event, ...]
-    """Up to 1,000 domain events of this task, oldest first."""
+    """The task's newest 1,000 events, oldest first."""
 
     children: tuple[Task, ...]
     """The tasks that the task's steps created, oldest first."""

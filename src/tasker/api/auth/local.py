@@ -1,4 +1,4 @@
-"""Restricts an unauthenticated server to requests from this machine.
+"""Restricts a server without authentication to requests addressed to a local name.
 
 Otherwise, a page open in a local browser could call the server: through a DNS name that resolves to
 this machine, or with requests that need no CORS preflight.
@@ -32,8 +32,8 @@ class LocalOnlyMiddleware:
             return self.app(scope, receive, send)
         problem = Problem(
             "forbidden",
-            "Without authentication, the server accepts only requests from this machine to"
-            " 127.0.0.1 or localhost, and rejects requests from pages of other origins.",
+            "Authentication is disabled, so the server accepts only requests that are addressed to"
+            " 127.0.0.1 or localhost, and no requests from pages of other origins.",
         )
         return problem.to_response(scope)(scope, receive, send)
 

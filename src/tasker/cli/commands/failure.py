@@ -28,6 +28,7 @@ from tasker.cli.render.style import (
 )
 from tasker.cli.render.tables import make_table
 from tasker.client import Client
+from tasker.durations import human_duration
 from tasker.errors import InvalidInput, NotFound
 
 Cause = Annotated[
@@ -53,7 +54,9 @@ async def list_failure_causes(
         invocation.print_json({"failures": to_plain_json(causes)})
         return
     if not causes:
-        invocation.stderr_console.print("no task is stopped by a failure")
+        invocation.stderr_console.print(
+            f"no task from the last {human_duration(last)} is stopped by a failure"
+        )
         return
     table = make_table(
         *("cause", "tasks", "trend", "last", "step", "error", "assignee", "note"),

@@ -496,7 +496,7 @@ def render_template_graph(console: Console, template: Template) -> None:
         undone = f"undone by {spec.compensate.callable}" if spec.compensate else ""
         return [
             Text(describe_step_work(spec), style="dim"),
-            Text("" if spec.handler == ENGINE else _retry_text(spec), style="dim"),
+            Text("" if spec.handler == ENGINE else _retry_and_timeout_text(spec), style="dim"),
             Text(_condition_and_failure_text(spec), style="yellow"),
             Text(
                 "; ".join(filter(None, (after, *describe_limits_and_events(spec), undone))),
@@ -541,7 +541,7 @@ def _condition_and_failure_text(spec: StepSpec) -> str:
     return ", ".join(parts)
 
 
-def _retry_text(spec: StepSpec) -> str:
+def _retry_and_timeout_text(spec: StepSpec) -> str:
     """Return the number of attempts of a step, and the time limit of each."""
     retry = spec.retry
     parts = []

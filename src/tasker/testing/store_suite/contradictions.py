@@ -19,10 +19,10 @@ _CLAIMED = """
 _BATCH = "select worker, claimed_at, open from claim_batch"
 
 _CONTRADICTIONS = replace_code_names(f"""
-    select 'enqueued without a row in due' as what, c::text as row
+    select 'an enqueued step without a row in table due' as what, c::text as row
     from ({_ENQUEUED} except {_DUE}) c
     union all
-    select 'a row in due of a step that is not enqueued', c::text
+    select 'a row in table due whose step is not enqueued', c::text
     from ({_DUE} except {_ENQUEUED}) c
     union all
     select 'number of claimed steps differs from their claim batch', c::text

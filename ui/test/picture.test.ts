@@ -59,4 +59,8 @@ test("a picture as of a time shows what had happened until then", () => {
   const statusAt = (ms: number) => pictureAt(pictureOf(snapshot), ms).nodes.map((node) => node.status)
   assert.deepEqual([5, 20, 40, 80, 95].map((ms) => statusAt(ms)[0]), ["enqueued", "in_progress", "waiting_for_retry", "in_progress", "complete"])
   assert.equal(statusAt(95)[1], "pending")
+  const countedAt = (ms: number) => pictureAt(pictureOf(snapshot), ms).nodes[0]?.countedAttempts
+  assert.deepEqual([5, 20, 40, 80, 95].map(countedAt), [0, 1, 1, 2, 2])
+  snapshot.history[0]!.outcome = "parked"
+  assert.deepEqual([5, 20, 40, 80].map(countedAt), [0, 1, 0, 1])
 })

@@ -170,14 +170,18 @@ function groupAt(node: StepNode, group: SnapshotGroup, ms: number): StepNode {
 
 const AFTER: Record<string, string> = { retry: "waiting_for_retry", lost: "waiting_for_retry", parked: "waiting", released: "enqueued", spawned: "waiting" }
 
+/** Outcomes of attempts that do not count towards the most attempts. */
+const UNCOUNTED = ["lost", "released", "parked", "spawned"]
+
 function stepAt(node: StepNode, ms: number): StepNode {
   const history = node.history.filter((one) => one.settled <= ms)
   const next = node.history[history.length]
   const since = node.settled ?? (node.status === "in_progress" ? node.claimed : node.enqueued)
   if (!next && since !== null && since <= ms) return node
   const [enqueued, claimed] = next ? [next.enqueued, next.claimed] : [node.enqueued, node.claimed]
-  const past = { ...node, history, settled: null, error: null, noWorker: false, paused: false, waitsFor: null, attempts: history.length }
-  if (claimed !== null && claimed <= ms) return { ...past, status: "in_progress", attempts: history.length + 1, enqueued, claimed }
+  const counted = history.filter((one) => !UNCOUNTED.includes(one.outcome)).length
+  const past = { ...node, history, settled: null, error: null, noWorker: false, paused: false, waitsFor: null, attempts: history.length, countedAttempts: counted }
+  if (claimed !== null && claimed <= ms) return { ...past, status: "in_progress", attempts: history.length + 1, countedAttempts: counted + 1, enqueued, claimed }
   const last = history.at(-1)
   if (last) return { ...past, status: AFTER[last.outcome] ?? last.outcome, enqueued, claimed: last.claimed, runAt: enqueued, error: node.error }
   return { ...past, status: enqueued !== null && enqueued <= ms ? "enqueued" : "pending", enqueued, claimed: null }

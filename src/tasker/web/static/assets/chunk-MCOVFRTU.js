@@ -1,0 +1,1 @@
+import{d as u}from"./chunk-4CKT4MC3.js";function m(t,a){let[e,r]=u(null),o=e&&[Math.min(...e),Math.max(...e)];return{span:o,handlers:{onPointerDown:n=>{n.currentTarget.setPointerCapture(n.pointerId),r([t(n),t(n)])},onPointerMove:n=>e&&r([e[0],t(n)]),onPointerUp:()=>{r(null),o&&a(...o)},onPointerCancel:()=>r(null)}}}export{m as a};
